@@ -1,0 +1,35 @@
+//! What a cluster can be asked for.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How to start a [`super::Cluster`].
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    /// Custom resource definitions (or anything else) applied before the controllers start.
+    ///
+    /// The garbage collector looks for new kinds only every 30 s: whatever is owned by a kind that came later is
+    /// collected that much later. Definitions named here are known to it from the start.
+    pub manifests: Vec<PathBuf>,
+    /// Whether to run kube-controller-manager. Without it nothing is garbage-collected and no namespace goes away.
+    pub controller_manager: bool,
+    /// Further flags of kube-apiserver.
+    pub api_server_args: Vec<String>,
+    /// Further flags of kube-controller-manager.
+    pub controller_manager_args: Vec<String>,
+    /// How long each component may take until it is ready.
+    pub start_timeout: Duration,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self {
+            manifests: Vec::new(),
+            controller_manager: true,
+            api_server_args: Vec::new(),
+            controller_manager_args: Vec::new(),
+            // Ready in 3 s on two idle cores; the rest is for machines that also compile.
+            start_timeout: Duration::from_secs(120),
+        }
+    }
+}
