@@ -1,1 +1,21 @@
-//! Operator.
+//! An operator that keeps `ConfigMaps` in step with the config that is attached to container images.
+//!
+//! ```text
+//! watch → read → resolve → discover → select → pull + verify → render → plan → apply → status
+//! ```
+//!
+//! | module | what it does | IO |
+//! | --- | --- | --- |
+//! | [`api`] | the custom resource: types, names, conditions | none |
+//! | [`types`] | values that were checked once: digests, references, manifests | none |
+//! | [`decide`] | every decision, data in and data out | none |
+//! | [`oci`] | the registry | network |
+//! | [`cluster`] | the API server | network |
+//! | [`controller`] | the reconcile, and the watches that trigger it | through the two above |
+//! | [`telemetry`] | logs, metrics, health | local |
+//! | [`cli`] | one file a subcommand | all |
+
+pub mod api;
+pub mod decide;
+pub mod oci;
+pub mod types;

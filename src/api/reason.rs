@@ -1,0 +1,144 @@
+//! The closed set of outcomes: one enum for condition reason, event reason, metric label and log field.
+
+/// Why the resource is in the state it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The selected config is in the target.
+    Synced,
+    /// `spec.suspend` is set.
+    Suspended,
+    /// A field of `spec` cannot be used.
+    InvalidSpec,
+    /// The registry says that the image does not exist.
+    ImageNotFound,
+    /// The registry says that nothing of this type is attached.
+    ArtifactNotFound,
+    /// Several artifacts match and the policy does not choose among them.
+    AmbiguousArtifact,
+    /// A referenced Secret is missing.
+    CredentialsNotFound,
+    /// A referenced Secret cannot be read as registry credentials.
+    InvalidCredentials,
+    /// The registry wants credentials, or does not accept the ones given.
+    AuthenticationFailed,
+    /// The registry knows the caller and says no.
+    Forbidden,
+    /// The registry asks to slow down.
+    RateLimited,
+    /// No usable answer from the registry.
+    RegistryUnavailable,
+    /// What the registry sent is not what it was asked for.
+    DigestMismatch,
+    /// What is attached contradicts itself or its specification.
+    InvalidContent,
+    /// What is attached is of a form that holds no files.
+    UnsupportedArtifact,
+    /// The files do not become keys: bad names, collisions, nothing that matches.
+    InvalidFiles,
+    /// More than a `ConfigMap` can hold.
+    TooLarge,
+    /// The target exists and belongs to someone else.
+    TargetConflict,
+    /// The API server did not take what was written.
+    ApplyFailed,
+    /// The operator itself failed; a bug.
+    InternalError,
+}
+
+/// What kind of waiting a failure calls for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// It works.
+    Done,
+    /// Somebody must act: on the resource, the artifact or the target. Looked at again at every interval, because
+    /// acting on an artifact leaves no trace on the resource.
+    Terminal,
+    /// It may well come right by itself or by somebody's doing elsewhere; looked at again at every interval.
+    Waiting,
+    /// Tried again soon, and ever less often up to the interval.
+    Transient,
+}
+
+impl Reason {
+    /// Every reason, for documentation and metrics.
+    pub const ALL: [Self; 20] = [
+        Self::Synced,
+        Self::Suspended,
+        Self::InvalidSpec,
+        Self::ImageNotFound,
+        Self::ArtifactNotFound,
+        Self::AmbiguousArtifact,
+        Self::CredentialsNotFound,
+        Self::InvalidCredentials,
+        Self::AuthenticationFailed,
+        Self::Forbidden,
+        Self::RateLimited,
+        Self::RegistryUnavailable,
+        Self::DigestMismatch,
+        Self::InvalidContent,
+        Self::UnsupportedArtifact,
+        Self::InvalidFiles,
+        Self::TooLarge,
+        Self::TargetConflict,
+        Self::ApplyFailed,
+        Self::InternalError,
+    ];
+
+    /// The word that stands in conditions, events, metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Synced => "Synced",
+            Self::Suspended => "Suspended",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::ImageNotFound => "ImageNotFound",
+            Self::ArtifactNotFound => "ArtifactNotFound",
+            Self::AmbiguousArtifact => "AmbiguousArtifact",
+            Self::CredentialsNotFound => "CredentialsNotFound",
+            Self::InvalidCredentials => "InvalidCredentials",
+            Self::AuthenticationFailed => "AuthenticationFailed",
+            Self::Forbidden => "Forbidden",
+            Self::RateLimited => "RateLimited",
+            Self::RegistryUnavailable => "RegistryUnavailable",
+            Self::DigestMismatch => "DigestMismatch",
+            Self::InvalidContent => "InvalidContent",
+            Self::UnsupportedArtifact => "UnsupportedArtifact",
+            Self::InvalidFiles => "InvalidFiles",
+            Self::TooLarge => "TooLarge",
+            Self::TargetConflict => "TargetConflict",
+            Self::ApplyFailed => "ApplyFailed",
+            Self::InternalError => "InternalError",
+        }
+    }
+
+    /// How the operator goes on from here.
+    #[must_use]
+    pub const fn class(self) -> Class {
+        match self {
+            Self::Synced | Self::Suspended => Class::Done,
+            Self::InvalidSpec
+            | Self::AmbiguousArtifact
+            | Self::InvalidCredentials
+            | Self::InvalidContent
+            | Self::UnsupportedArtifact
+            | Self::InvalidFiles
+            | Self::TooLarge
+            | Self::TargetConflict => Class::Terminal,
+            Self::ImageNotFound
+            | Self::ArtifactNotFound
+            | Self::CredentialsNotFound
+            | Self::AuthenticationFailed
+            | Self::Forbidden
+            | Self::RateLimited => Class::Waiting,
+            Self::RegistryUnavailable | Self::DigestMismatch | Self::ApplyFailed | Self::InternalError => {
+                Class::Transient
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

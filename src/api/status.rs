@@ -1,0 +1,87 @@
+//! `status` of an `ArtifactConfig`.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the operator last saw and did. Holds no time that changes by itself: no change, no write.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ArtifactConfigStatus {
+    /// `metadata.generation` that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// `Ready`, and `Reconciling` or `Stalled` while they are true, as kstatus reads them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// The image whose config is applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<AppliedImage>,
+
+    /// The artifact that is applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<AppliedArtifact>,
+
+    /// The `ConfigMap` that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<AppliedTarget>,
+
+    /// Value of the annotation `artifactconfig.dev/requestedAt` that was last acted upon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_requested_at: Option<String>,
+}
+
+/// The image whose config is applied.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AppliedImage {
+    /// The image as the resource named it then.
+    pub reference: String,
+    /// What that resolved to: the subject of the artifact.
+    pub digest: String,
+}
+
+/// The artifact that is applied.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AppliedArtifact {
+    /// Digest of the artifact's manifest.
+    pub digest: String,
+    /// The digest as far as a person needs it to tell one from another: algorithm and twelve characters.
+    #[serde(default)]
+    pub short_digest: String,
+    /// `org.opencontainers.image.created` of the manifest, as it stands there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// Annotations of the manifest, at most 4 KiB of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Bytes of content in the `ConfigMap`.
+    pub size: i64,
+}
+
+/// The `ConfigMap` that holds the config.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AppliedTarget {
+    /// Its name.
+    pub name: String,
+    /// Hash over its content: equal content, equal hash.
+    pub hash: String,
+}
+
+/// Condition types.
+pub mod condition {
+    /// True when the newest selected config is in the target.
+    pub const READY: &str = "Ready";
+    /// Present and True while the operator is still trying (kstatus: in progress).
+    pub const RECONCILING: &str = "Reconciling";
+    /// Present and True when nothing will change until somebody acts (kstatus: failed).
+    pub const STALLED: &str = "Stalled";
+}

@@ -1,0 +1,59 @@
+//! Which outcomes are worth a Kubernetes event: changes, never repetitions.
+
+use crate::api::{ArtifactConfigStatus, condition};
+
+use super::outcome::Outcome;
+use super::status::truncate;
+
+/// Longest note that `events.k8s.io/v1` takes (`NoteLengthLimit` in kubernetes `pkg/apis/core/validation`), in bytes.
+const MAX_NOTE: usize = 1024;
+
+/// An event to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventDraft {
+    /// `Warning` instead of `Normal`.
+    pub warning: bool,
+    /// The closed reason.
+    pub reason: &'static str,
+    /// What the operator was doing.
+    pub action: &'static str,
+    /// The message of the Ready condition.
+    pub note: String,
+}
+
+/// The event that leads from one status to the next, if any: another reason, another verdict, another artifact or
+/// another target.
+#[must_use]
+pub fn transition(
+    previous: Option<&ArtifactConfigStatus>,
+    next: &ArtifactConfigStatus,
+    outcome: &Outcome,
+) -> Option<EventDraft> {
+    let ready = |status: &ArtifactConfigStatus| {
+        status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == condition::READY)
+            .map(|ready| (ready.status.clone(), ready.reason.clone(), ready.message.clone()))
+    };
+    let (status, reason, message) = ready(next)?;
+    let before = previous.and_then(ready).map(|(status, reason, _)| (status, reason));
+    let same_verdict = before == Some((status, reason));
+    let same_content = previous.is_some_and(|previous| {
+        previous.artifact == next.artifact && previous.target == next.target && previous.image == next.image
+    });
+    let repaired = matches!(outcome, Outcome::Synced { applied, .. } if applied.changed);
+    if same_verdict && same_content && !repaired {
+        return None;
+    }
+    let note = if same_verdict && same_content { format!("repaired: {message}") } else { message };
+    Some(EventDraft {
+        warning: matches!(outcome, Outcome::Failed(_)),
+        reason: outcome.reason().as_str(),
+        action: match outcome {
+            Outcome::Suspended => "Suspend",
+            _ => "Sync",
+        },
+        note: truncate(&note, MAX_NOTE),
+    })
+}

@@ -1,0 +1,15 @@
+//! Decisions: data in, data out. No async, no client, no clock, no logging.
+//!
+//! In the order of the pipeline: [`spec`] reads the resource once, [`select`] chooses among what is attached,
+//! [`files`] and [`render`] turn files into the `ConfigMap`, [`plan`] compares it with what is there, and from the one
+//! [`outcome`] follow [`status`], [`event`] and [`schedule`].
+
+pub mod event;
+pub mod files;
+pub mod outcome;
+pub mod plan;
+pub mod render;
+pub mod schedule;
+pub mod select;
+pub mod spec;
+pub mod status;

@@ -1,0 +1,214 @@
+//! Desired and observed `ConfigMap` → what to write, if anything.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+
+use crate::api::{DeletionPolicy, GROUP, MANAGER, Reason, annotation, label};
+use crate::types::{Artifact, Digest};
+
+use crate::types::Failure;
+use super::render::Content;
+use super::spec::{Desired, Owner};
+
+/// What is to be in the cluster, and where it came from: everything that status will say once it is applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rendered {
+    /// The whole object.
+    pub config_map: ConfigMap,
+    /// The image as the resource names it.
+    pub image: String,
+    /// What it resolved to.
+    pub image_digest: Digest,
+    /// The artifact.
+    pub artifact: Artifact,
+    /// Bytes of content.
+    pub size: u64,
+    /// Hash over the content.
+    pub hash: String,
+}
+
+/// Proof that a [`Rendered`] is in the cluster. Only applying makes one, and status takes nothing else.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    /// What was applied.
+    pub rendered: Rendered,
+    /// `resourceVersion` of the `ConfigMap` that holds it.
+    pub resource_version: String,
+    /// Whether anything had to be written.
+    pub changed: bool,
+}
+
+/// Builds the object.
+#[must_use]
+pub fn assemble(desired: &Desired, image_digest: &Digest, artifact: &Artifact, content: Content) -> Rendered {
+    let (size, hash) = (content.size(), content.hash());
+    let mut labels = desired.target.labels.clone();
+    labels.insert(label::MANAGED_BY.to_owned(), MANAGER.to_owned());
+    labels.insert(label::NAME.to_owned(), desired.owner.name.clone());
+    if !desired.owner.uid.is_empty() {
+        labels.insert(label::OWNER_UID.to_owned(), desired.owner.uid.clone());
+    }
+    let mut annotations = desired.target.annotations.clone();
+    for (key, value) in [
+        (annotation::ARTIFACT_DIGEST, artifact.digest.to_string()),
+        (annotation::IMAGE, desired.image.to_string()),
+        (annotation::IMAGE_DIGEST, image_digest.to_string()),
+        (annotation::CONTENT_HASH, hash.clone()),
+    ] {
+        annotations.insert(key.to_owned(), value);
+    }
+    let Content { data, binary_data } = content;
+    let config_map = ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(desired.target.name.clone()),
+            namespace: Some(desired.owner.namespace.clone()),
+            labels: Some(labels),
+            annotations: Some(annotations),
+            owner_references: owner_reference(desired).map(|reference| vec![reference]),
+            ..ObjectMeta::default()
+        },
+        data: (!data.is_empty()).then_some(data),
+        binary_data: (!binary_data.is_empty())
+            .then(|| binary_data.into_iter().map(|(key, value)| (key, ByteString(value))).collect()),
+        immutable: None,
+    };
+    Rendered {
+        config_map,
+        image: desired.image.to_string(),
+        image_digest: image_digest.clone(),
+        artifact: artifact.clone(),
+        size,
+        hash,
+    }
+}
+
+/// The reference by which the garbage collector takes the target along; none where it is to stay.
+fn owner_reference(desired: &Desired) -> Option<OwnerReference> {
+    let wanted = desired.target.deletion_policy == DeletionPolicy::Delete && !desired.owner.uid.is_empty();
+    wanted.then(|| OwnerReference {
+        api_version: format!("{GROUP}/v1alpha1"),
+        kind: "ArtifactConfig".to_owned(),
+        name: desired.owner.name.clone(),
+        uid: desired.owner.uid.clone(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    })
+}
+
+/// What there is to do for the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetStep {
+    /// It does not exist.
+    Create,
+    /// It exists, is ours, and differs.
+    Update,
+    /// It is as it should be.
+    Keep,
+}
+
+/// Compares what is there with what should be.
+///
+/// # Errors
+/// `TargetConflict` where the object belongs to someone else.
+pub fn target(desired: &Desired, rendered: &Rendered, observed: Option<&ConfigMap>) -> Result<TargetStep, Failure> {
+    let Some(observed) = observed else { return Ok(TargetStep::Create) };
+    if let Some(owner) = foreign_owner(&desired.owner, &observed.metadata) {
+        return Err(Failure::new(
+            Reason::TargetConflict,
+            format!(
+                "ConfigMap '{}' exists and {owner}; it was not touched. Choose another spec.target.name, or delete it if nobody needs it",
+                desired.target.name
+            ),
+        ));
+    }
+    Ok(if differs(&rendered.config_map, observed) { TargetStep::Update } else { TargetStep::Keep })
+}
+
+/// Says whose an object is, unless it is ours.
+///
+/// Ours is what carries our UID, as controller or as label; and what a namesake left behind without a controller
+/// (deletion policy `Retain`, or a deletion that orphaned it): names are unique in a namespace, so nobody else can
+/// claim it.
+fn foreign_owner(owner: &Owner, metadata: &ObjectMeta) -> Option<String> {
+    let labelled = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+    let controller = metadata.owner_references.iter().flatten().find(|reference| reference.controller == Some(true));
+    if let Some(controller) = controller {
+        if controller.uid == owner.uid {
+            return None;
+        }
+        if controller.kind == "ArtifactConfig" && controller.name == owner.name {
+            return Some("still belongs to an earlier ArtifactConfig of this name, whose garbage collection is pending".to_owned());
+        }
+        return Some(format!("belongs to {} '{}'", controller.kind, controller.name));
+    }
+    let managed = labelled(label::MANAGED_BY) == Some(MANAGER);
+    match (managed, labelled(label::NAME)) {
+        (true, Some(name)) if name == owner.name => None,
+        (true, Some(name)) => Some(format!("belongs to ArtifactConfig '{name}'")),
+        _ => Some("was not made by this operator".to_owned()),
+    }
+}
+
+/// Whether a write is needed. What others added to labels and annotations is theirs and stays; a key they added to
+/// the content is drift.
+fn differs(desired: &ConfigMap, observed: &ConfigMap) -> bool {
+    let contains = |have: &Option<BTreeMap<String, String>>, want: &Option<BTreeMap<String, String>>| {
+        want.iter().flatten().all(|(key, value)| have.as_ref().and_then(|have| have.get(key)) == Some(value))
+    };
+    let (have, want) = (&observed.metadata, &desired.metadata);
+    let controller = |metadata: &ObjectMeta| {
+        metadata.owner_references.iter().flatten().find(|reference| reference.controller == Some(true)).cloned()
+    };
+    !contains(&have.labels, &want.labels)
+        || !contains(&have.annotations, &want.annotations)
+        || controller(have) != controller(want)
+        || !same_entries(observed.data.as_ref(), desired.data.as_ref())
+        || !same_entries(observed.binary_data.as_ref(), desired.binary_data.as_ref())
+}
+
+/// An absent map and an empty one hold the same.
+fn same_entries<V: PartialEq>(left: Option<&BTreeMap<String, V>>, right: Option<&BTreeMap<String, V>>) -> bool {
+    left.into_iter().flatten().eq(right.into_iter().flatten())
+}
+
+/// Keys that others added to the content: server-side apply leaves them, because it never owned them.
+#[must_use]
+pub fn leftovers(desired: &ConfigMap, observed: &ConfigMap) -> Option<serde_json::Value> {
+    fn extra<V>(
+        have: Option<&BTreeMap<String, V>>,
+        want: Option<&BTreeMap<String, V>>,
+    ) -> serde_json::Map<String, serde_json::Value> {
+        have.into_iter()
+            .flatten()
+            .filter(|(key, _)| !want.is_some_and(|want| want.contains_key(*key)))
+            .map(|(key, _)| (key.clone(), serde_json::Value::Null))
+            .collect()
+    }
+    let data = extra(observed.data.as_ref(), desired.data.as_ref());
+    let binary_data = extra(observed.binary_data.as_ref(), desired.binary_data.as_ref());
+    (!data.is_empty() || !binary_data.is_empty())
+        .then(|| serde_json::json!({"data": data, "binaryData": binary_data}))
+}
+
+/// Objects that an earlier `spec.target.name` left behind: ours by UID, and not the target.
+#[must_use]
+pub fn strays<'a>(desired: &Desired, owned: impl Iterator<Item = &'a ObjectMeta>) -> Vec<String> {
+    if desired.target.deletion_policy == DeletionPolicy::Retain || desired.owner.uid.is_empty() {
+        return Vec::new();
+    }
+    owned
+        .filter(|metadata| metadata.namespace.as_ref() == Some(&desired.owner.namespace))
+        .filter(|metadata| {
+            metadata
+                .owner_references
+                .iter()
+                .flatten()
+                .any(|reference| reference.controller == Some(true) && reference.uid == desired.owner.uid)
+        })
+        .filter_map(|metadata| metadata.name.clone())
+        .filter(|name| *name != desired.target.name)
+        .collect()
+}

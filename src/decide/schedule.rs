@@ -1,0 +1,101 @@
+//! When to look again.
+
+use std::hash::{Hash as _, Hasher as _};
+use std::time::Duration;
+
+use crate::api::Class;
+
+use super::outcome::Outcome;
+
+/// First wait after a failure that may pass by itself.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// Shortest ceiling of the growth: an interval of a second must not mean a retry each second for ever.
+const LOWEST_CEILING: Duration = Duration::from_secs(10);
+
+/// Longest ceiling: a registry that is back should be noticed within this, however long the interval.
+const HIGHEST_CEILING: Duration = Duration::from_secs(15 * 60);
+
+/// Spread around the interval, in percent to either side, as in Flux (`--interval-jitter-percentage`).
+const SPREAD: u64 = 5;
+
+/// Spread around a retry, in percent to either side: many resources fail together when their registry does.
+const RETRY_SPREAD: u64 = 20;
+
+/// How long to wait. `failures` counts the transient failures in a row, this one included.
+///
+/// The spread is taken from the UID and the count, so it differs between resources and is the same in every run.
+#[must_use]
+pub fn next(outcome: &Outcome, failures: u32, interval: Duration, uid: &str) -> Duration {
+    let told = match outcome {
+        Outcome::Failed(failure) => failure.retry_after,
+        _ => None,
+    };
+    let wait = match outcome.class() {
+        Class::Done | Class::Terminal | Class::Waiting => spread(interval, SPREAD, uid, 0),
+        Class::Transient => {
+            let ceiling = interval.clamp(LOWEST_CEILING, HIGHEST_CEILING);
+            let growth = 2_u32.saturating_pow(failures.saturating_sub(1).min(20));
+            spread(FIRST_RETRY.saturating_mul(growth).min(ceiling), RETRY_SPREAD, uid, failures)
+        }
+    };
+    wait.max(told.unwrap_or_default().min(HIGHEST_CEILING))
+}
+
+/// Moves a duration by up to `percent` to either side.
+fn spread(duration: Duration, percent: u64, uid: &str, salt: u32) -> Duration {
+    let mut hasher = std::hash::DefaultHasher::new();
+    (uid, salt).hash(&mut hasher);
+    // A thousand steps across the whole width are fine enough for any number of resources that one process handles.
+    let step = hasher.finish() % 1001;
+    let width = duration.as_millis() * u128::from(percent) * 2 / 100;
+    let low = duration.as_millis() * u128::from(100 - percent) / 100;
+    Duration::from_millis(u64::try_from(low + width * u128::from(step) / 1000).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Reason;
+    use crate::types::Failure;
+
+    const INTERVAL: Duration = Duration::from_secs(300);
+
+    fn failed(reason: Reason) -> Outcome {
+        Outcome::Failed(Failure::new(reason, "x"))
+    }
+
+    #[test]
+    fn a_settled_resource_is_looked_at_around_its_interval_and_not_all_at_once() {
+        let waits: Vec<Duration> =
+            (0..100).map(|uid| next(&Outcome::Suspended, 0, INTERVAL, &uid.to_string())).collect();
+        assert!(waits.iter().all(|wait| (285..=315).contains(&wait.as_secs())), "{waits:?}");
+        let distinct: std::collections::BTreeSet<_> = waits.iter().collect();
+        assert!(distinct.len() > 80, "{}", distinct.len());
+    }
+
+    #[test]
+    fn transient_failures_grow_to_the_interval_and_stay_there() {
+        let waits: Vec<u64> =
+            (1..=40).map(|count| next(&failed(Reason::RegistryUnavailable), count, INTERVAL, "u").as_secs()).collect();
+        assert!(waits[0] <= 1 && waits[3] >= 6, "{waits:?}");
+        assert!(waits.iter().all(|wait| *wait <= 360), "{waits:?}");
+        assert!(waits[39] >= 240, "{waits:?}");
+    }
+
+    #[test]
+    fn waiting_failures_keep_the_interval() {
+        for reason in [Reason::ArtifactNotFound, Reason::TargetConflict, Reason::AuthenticationFailed] {
+            assert!(next(&failed(reason), 7, INTERVAL, "u").as_secs() >= 285, "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_registry_that_says_when_is_not_asked_before() {
+        let mut failure = Failure::new(Reason::RegistryUnavailable, "x");
+        failure.retry_after = Some(Duration::from_secs(77));
+        assert_eq!(next(&Outcome::Failed(failure.clone()), 1, INTERVAL, "u"), Duration::from_secs(77));
+        failure.retry_after = Some(Duration::from_secs(1_000_000));
+        assert_eq!(next(&Outcome::Failed(failure), 1, INTERVAL, "u"), HIGHEST_CEILING, "nor trusted without bound");
+    }
+}

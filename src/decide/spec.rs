@@ -1,0 +1,205 @@
+//! Resource → [`Desired`]: parsed once, so that no later stage can fail on the form of a field.
+
+use std::collections::BTreeMap;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use crate::api::{ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, SelectionPolicy, annotation};
+use crate::types::ImageRef;
+
+use super::files::FileRules;
+use crate::types::Failure;
+use crate::api::Reason;
+
+/// The resource that a reconcile works for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its name; also the value of a label, hence at most 63 characters.
+    pub name: String,
+    /// Its namespace, in which everything it reads and writes lies.
+    pub namespace: String,
+    /// Its UID; empty outside a cluster.
+    pub uid: String,
+}
+
+/// What the resource asks for.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// The resource itself.
+    pub owner: Owner,
+    /// `metadata.generation` that was parsed.
+    pub generation: i64,
+    /// The image.
+    pub image: ImageRef,
+    /// Artifact type, compared exactly.
+    pub artifact_type: String,
+    /// How to choose among several.
+    pub selector: Selector,
+    /// Which files, under which keys.
+    pub files: FileRules,
+    /// The `ConfigMap` to write.
+    pub target: Target,
+    /// Names of pull secrets.
+    pub pull_secrets: Vec<String>,
+    /// Speak plain HTTP.
+    pub plain_http: bool,
+    /// How often the registry is asked.
+    pub interval: Duration,
+    /// How long one reconcile may talk to the registry.
+    pub timeout: Duration,
+}
+
+/// How to choose among several artifacts of the type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// Annotations to match.
+    pub annotations: BTreeMap<String, String>,
+    /// Policy among those that match.
+    pub policy: SelectionPolicy,
+}
+
+/// The `ConfigMap` to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its name.
+    pub name: String,
+    /// Labels of the user.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of the user.
+    pub annotations: BTreeMap<String, String>,
+    /// Whose it is.
+    pub creation_policy: CreationPolicy,
+    /// What becomes of it when the resource goes.
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// What of the resource matters even when `spec` cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The resource itself.
+    pub owner: Owner,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Value of `artifactconfig.dev/requestedAt`.
+    pub requested_at: Option<String>,
+}
+
+/// Reads the metadata.
+#[must_use]
+pub fn header(metadata: &kube::api::ObjectMeta) -> Header {
+    Header {
+        owner: Owner {
+            name: metadata.name.clone().unwrap_or_default(),
+            namespace: metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+            uid: metadata.uid.clone().unwrap_or_default(),
+        },
+        generation: metadata.generation.unwrap_or_default(),
+        requested_at: metadata
+            .annotations
+            .as_ref()
+            .and_then(|annotations| annotations.get(annotation::REQUESTED_AT))
+            .cloned(),
+    }
+}
+
+/// Reads the resource.
+///
+/// The API server has checked most of this already; it is checked again because a resource may be older than the
+/// installed definition, and because `render` reads files that no API server has seen.
+///
+/// # Errors
+/// `InvalidSpec`, naming the field.
+pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
+    let Header { owner, generation, .. } = header(&config.metadata);
+    // Without `..`, so that a new field cannot be forgotten.
+    let ArtifactConfigSpec {
+        image,
+        artifact_type,
+        selection,
+        files,
+        target,
+        registry,
+        interval,
+        timeout,
+        suspend: _,
+    } = &config.spec;
+    if artifact_type.trim().is_empty() {
+        return Err(invalid("spec.artifactType", "it is empty; give the type that 'oras attach --artifact-type' was given"));
+    }
+    Ok(Desired {
+        generation,
+        image: image.parse().map_err(|error| invalid("spec.image", error))?,
+        artifact_type: artifact_type.clone(),
+        selector: Selector { annotations: selection.match_annotations.clone(), policy: selection.policy },
+        files: FileRules::parse(files).map_err(|error| invalid("spec.files", error))?,
+        target: Target {
+            name: target.name.clone().unwrap_or_else(|| owner.name.clone()),
+            labels: target.labels.clone(),
+            annotations: target.annotations.clone(),
+            creation_policy: target.creation_policy,
+            deletion_policy: target.deletion_policy,
+        },
+        pull_secrets: registry.pull_secrets.iter().map(|secret| secret.name.clone()).collect(),
+        plain_http: registry.plain_http,
+        interval: duration("spec.interval", interval, Duration::from_secs(24 * 3600))?,
+        timeout: duration("spec.timeout", timeout, Duration::from_secs(600))?,
+        owner,
+    })
+}
+
+fn invalid(field: &str, why: impl std::fmt::Display) -> Failure {
+    Failure::new(Reason::InvalidSpec, format!("{field}: {why}"))
+}
+
+/// The lower bound of both durations: a registry is no database to poll many times a second.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+fn duration(field: &str, text: &str, longest: Duration) -> Result<Duration, Failure> {
+    let expected = format!("expected a Go duration such as 30s or 5m, from 1s to {}s", longest.as_secs());
+    let parsed = kube::core::Duration::from_str(text)
+        .map_err(|error| invalid(field, format!("'{text}' is not a duration ({error}); {expected}")))?;
+    let negative = parsed < Duration::ZERO;
+    let parsed = Duration::from(parsed);
+    if negative || parsed < SHORTEST || parsed > longest {
+        return Err(invalid(field, format!("'{text}' is out of range; {expected}")));
+    }
+    Ok(parsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn config(spec: serde_json::Value) -> ArtifactConfig {
+        serde_json::from_value(json!({
+            "apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig",
+            "metadata": {"name": "web", "namespace": "shop", "generation": 3}, "spec": spec
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn defaults() {
+        let desired = parse(&config(json!({"image": "r.example/web:v1", "artifactType": "custom/config"}))).unwrap();
+        assert_eq!(desired.target.name, "web");
+        assert_eq!(desired.interval, Duration::from_secs(300));
+        assert_eq!(desired.timeout, Duration::from_secs(60));
+        assert_eq!(desired.generation, 3);
+        assert_eq!(desired.target.deletion_policy, DeletionPolicy::Delete);
+    }
+
+    #[rstest::rstest]
+    #[case(json!({"image": "https://r.example/web", "artifactType": "a/b"}), "spec.image")]
+    #[case(json!({"image": "r.example/web", "artifactType": " "}), "spec.artifactType")]
+    #[case(json!({"image": "r.example/web", "artifactType": "a/b", "interval": "soon"}), "spec.interval")]
+    #[case(json!({"image": "r.example/web", "artifactType": "a/b", "interval": "10ms"}), "spec.interval")]
+    #[case(json!({"image": "r.example/web", "artifactType": "a/b", "interval": "-5m"}), "spec.interval")]
+    #[case(json!({"image": "r.example/web", "artifactType": "a/b", "timeout": "2h"}), "spec.timeout")]
+    #[case(json!({"image": "r.example/web", "artifactType": "a/b", "files": [{"path": "[", "key": null}]}), "spec.files[0].path")]
+    fn names_the_field_it_cannot_use(#[case] spec: serde_json::Value, #[case] field: &str) {
+        let failure = parse(&config(spec)).unwrap_err();
+        assert_eq!(failure.reason, Reason::InvalidSpec);
+        assert!(failure.message.contains(field), "{}", failure.message);
+    }
+}

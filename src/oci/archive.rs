@@ -1,0 +1,137 @@
+//! Directories that ORAS attached: a tar, usually gzipped, marked by an annotation.
+//!
+//! Nothing is written to a file system. Links and special files are refused all the same: half a directory is a
+//! wrong config, and they were the way out of the directory in CVE-2026-50163.
+
+use std::io::{self, Read};
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+
+use crate::api::Reason;
+use crate::decide::render::check_size;
+use crate::types::{ConfigFile, Descriptor, Digest, Failure, normalize_path};
+
+/// Marks a layer that is a packed directory; the media type does not (a plain file has `…layer.v1.tar` as well).
+const UNPACK: &str = "io.deis.oras.content.unpack";
+
+/// Digest of the tar before compression.
+const CONTENT_DIGEST: &str = "io.deis.oras.content.digest";
+
+/// Largest packed directory that is fetched. Above a `ConfigMap`'s 1 MiB, because `files` may want only part of it.
+pub(super) const MAX_ARCHIVE: u64 = 4 * 1024 * 1024;
+
+/// Most bytes that are inflated: sixteen full `ConfigMaps`. A bomb ends here.
+const MAX_INFLATED: u64 = 16 * 1024 * 1024;
+
+/// Most entries, directories included.
+const MAX_ENTRIES: usize = 4096;
+
+/// Whether a layer is a packed directory.
+pub(super) fn is_directory(layer: &Descriptor) -> bool {
+    layer.annotations.get(UNPACK).is_some_and(|value| value == "true")
+}
+
+/// A packed directory whose bytes were verified.
+#[derive(Clone, Debug)]
+pub(super) struct Archive {
+    title: String,
+    content_digest: Option<Digest>,
+    bytes: Bytes,
+}
+
+impl Archive {
+    pub(super) fn of(layer: &Descriptor, bytes: Bytes) -> Result<Self, Failure> {
+        let title = layer.title().unwrap_or_default().to_owned();
+        let content_digest =
+            layer.annotations.get(CONTENT_DIGEST).map(|digest| digest.parse()).transpose().map_err(|error| {
+                Failure::new(Reason::InvalidContent, format!("directory '{title}': annotation {CONTENT_DIGEST}: {error}"))
+            })?;
+        Ok(Self { title, content_digest, bytes })
+    }
+}
+
+/// The regular files of a packed directory that are wanted.
+///
+/// # Errors
+/// `InvalidContent` for what is no archive, does not match its digest, or holds links and special files;
+/// `InvalidFiles` for names that leave the directory; `TooLarge` beyond the bounds of this module.
+pub(super) fn unpack(archive: &Archive, wants: impl Fn(&str) -> bool) -> Result<Vec<ConfigFile>, Failure> {
+    let invalid = |why: String| Failure::new(Reason::InvalidContent, format!("directory '{}': {why}", archive.title));
+    let tar = inflate(archive)?;
+    if let Some(expected) = &archive.content_digest {
+        expected.verify(&tar).map_err(|mismatch| {
+            Failure::new(Reason::DigestMismatch, format!("directory '{}': unpacked, {mismatch}", archive.title))
+        })?;
+    }
+    let prefix = directory_prefix(&archive.title)?;
+    let mut files = Vec::new();
+    let mut reader = tar::Archive::new(tar.as_slice());
+    let entries = reader.entries().map_err(|error| invalid(format!("it is no tar archive: {error}")))?;
+    for (index, entry) in entries.enumerate() {
+        if index >= MAX_ENTRIES {
+            return Err(Failure::new(
+                Reason::TooLarge,
+                format!("directory '{}' has more than {MAX_ENTRIES} entries", archive.title),
+            ));
+        }
+        let mut entry = entry.map_err(|error| invalid(format!("the archive is damaged: {error}")))?;
+        let name = String::from_utf8(entry.path_bytes().into_owned())
+            .map_err(|_| invalid("it holds a name that is not UTF-8".to_owned()))?;
+        let kind = entry.header().entry_type();
+        if kind.is_dir() || kind.is_pax_global_extensions() {
+            continue;
+        }
+        if !kind.is_file() {
+            return Err(invalid(format!(
+                "entry '{}' is a link or special file; only regular files become config, so attach the file it stands for",
+                name.escape_debug()
+            )));
+        }
+        let path = normalize_path(&name)
+            .map_err(|error| Failure::new(Reason::InvalidFiles, format!("directory '{}': {error}", archive.title)))?;
+        if !path.starts_with(&prefix) {
+            return Err(Failure::new(
+                Reason::InvalidFiles,
+                format!("directory '{}': entry '{path}' lies outside of it", archive.title),
+            ));
+        }
+        if wants(&path) {
+            // Everything is in memory already, within MAX_INFLATED.
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).map_err(|error| invalid(format!("the archive is damaged: {error}")))?;
+            files.push(ConfigFile { path, bytes: bytes.into() });
+        }
+    }
+    check_size(files.iter().map(|file| (file.path.as_str(), file.bytes.len() as u64)))?;
+    Ok(files)
+}
+
+/// What every entry's path must begin with: ORAS packs `conf.d` as `conf.d/…`, and `.` as it is.
+fn directory_prefix(title: &str) -> Result<String, Failure> {
+    if title.trim_end_matches('/') == "." {
+        return Ok(String::new());
+    }
+    let directory = normalize_path(title).map_err(|error| Failure::new(Reason::InvalidFiles, error.to_string()))?;
+    Ok(format!("{directory}/"))
+}
+
+fn inflate(archive: &Archive) -> Result<Vec<u8>, Failure> {
+    let is_gzip = archive.bytes.starts_with(&[0x1f, 0x8b]);
+    let reader: Box<dyn Read + '_> = if is_gzip {
+        Box::new(MultiGzDecoder::new(archive.bytes.as_ref()))
+    } else {
+        Box::new(archive.bytes.as_ref())
+    };
+    let mut tar = Vec::new();
+    reader.take(MAX_INFLATED + 1).read_to_end(&mut tar).map_err(|error: io::Error| {
+        Failure::new(Reason::InvalidContent, format!("directory '{}' cannot be inflated: {error}", archive.title))
+    })?;
+    if tar.len() as u64 > MAX_INFLATED {
+        return Err(Failure::new(
+            Reason::TooLarge,
+            format!("directory '{}' inflates to more than {MAX_INFLATED} bytes", archive.title),
+        ));
+    }
+    Ok(tar)
+}

@@ -1,0 +1,254 @@
+//! Earning the right to a request: the challenge of the actual answer, tokens, and what is remembered of them.
+//!
+//! Tokens are remembered per repository and credential. A cache keyed by registry alone would hand one tenant's
+//! token to another.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, StatusCode};
+use moka::sync::Cache;
+use reqwest::Url;
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+
+use crate::api::Reason;
+use crate::types::Failure;
+
+use super::access::{Repository, RepositoryKey};
+use super::challenge::{self, Challenge};
+use super::keyring::Credential;
+use super::transport::{Answer, Call, Transport};
+
+/// Repositories whose authorization is remembered; beyond it the least used are asked for again.
+const REMEMBERED: u64 = 10_000;
+
+/// Life of a token that does not say (token specification: 60 seconds).
+const DEFAULT_LIFE: Duration = Duration::from_secs(60);
+
+/// Longest life that is believed.
+const LONGEST_LIFE: Duration = Duration::from_secs(3600);
+
+/// Taken off a token's life for clocks that differ and requests that take time.
+const SKEW: Duration = Duration::from_secs(10);
+
+/// A token answer is a few kilobytes; Azure's tokens are the longest known.
+const MAX_TOKEN_BODY: usize = 256 * 1024;
+
+#[derive(Clone)]
+struct Remembered {
+    header: HeaderValue,
+    until: Option<Instant>,
+}
+
+/// Answers challenges and remembers what worked.
+pub(super) struct Authorizer {
+    remembered: Cache<RepositoryKey, Remembered>,
+}
+
+impl Authorizer {
+    pub(super) fn new() -> Self {
+        Self { remembered: Cache::builder().max_capacity(REMEMBERED).time_to_live(LONGEST_LIFE).build() }
+    }
+
+    /// Sends a request with whatever it takes: what worked before, else nothing, else each credential in turn.
+    ///
+    /// 401 never comes back from here; it is an `AuthenticationFailed`. 403 is returned only where no credential is
+    /// left to try.
+    pub(super) async fn send(
+        &self,
+        transport: &Transport,
+        repository: &Repository,
+        call: &Call,
+    ) -> Result<Answer, Failure> {
+        let key = repository.key();
+        if let Some(header) = self.recall(&key) {
+            let answer = transport.send(repository, call, Some(&header)).await?;
+            // An expired token is a 401, with ECR a 403 (kcl-lang/kpm#698).
+            if !matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+                return Ok(answer);
+            }
+            self.remembered.invalidate(&key);
+        }
+        let answer = transport.send(repository, call, None).await?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        let challenges = challenge::parse(&answer.headers);
+        let mut refusal = Refusal::Unauthorized(answer);
+        let credentials = repository.credentials.iter().map(Some);
+        let anonymous = repository.credentials.is_empty().then_some(None);
+        for credential in credentials.chain(anonymous) {
+            for challenge in &challenges {
+                let remembered = match answer_challenge(transport, repository, challenge, credential).await {
+                    Ok(Some(remembered)) => remembered,
+                    Ok(None) => continue,
+                    Err(failure) if failure.reason == Reason::AuthenticationFailed => {
+                        refusal = Refusal::Token(failure);
+                        continue;
+                    }
+                    Err(failure) => return Err(failure),
+                };
+                let answer = transport.send(repository, call, Some(&remembered.header)).await?;
+                match answer.status {
+                    StatusCode::UNAUTHORIZED => refusal = Refusal::Unauthorized(answer),
+                    StatusCode::FORBIDDEN => refusal = Refusal::Forbidden(answer),
+                    _ => {
+                        self.remembered.insert(key, remembered);
+                        return Ok(answer);
+                    }
+                }
+            }
+        }
+        match refusal {
+            Refusal::Forbidden(answer) => Ok(answer),
+            Refusal::Unauthorized(answer) => Err(answer.into_failure(repository, call).await),
+            Refusal::Token(failure) => Err(failure),
+        }
+    }
+
+    fn recall(&self, key: &RepositoryKey) -> Option<HeaderValue> {
+        let remembered = self.remembered.get(key)?;
+        remembered.until.is_none_or(|until| until > Instant::now()).then_some(remembered.header)
+    }
+}
+
+enum Refusal {
+    Unauthorized(Answer),
+    Forbidden(Answer),
+    Token(Failure),
+}
+
+/// The header that answers a challenge, or nothing where it cannot be answered with this credential.
+async fn answer_challenge(
+    transport: &Transport,
+    repository: &Repository,
+    challenge: &Challenge,
+    credential: Option<&Credential>,
+) -> Result<Option<Remembered>, Failure> {
+    match challenge {
+        Challenge::Basic => {
+            Ok(credential.and_then(basic).map(|header| Remembered { header, until: None }))
+        }
+        Challenge::Bearer { realm, service, scope } => {
+            let scope = scope.clone().unwrap_or_else(|| format!("repository:{}:pull", repository.name));
+            fetch_token(transport, repository, realm, service.as_deref(), &scope, credential).await.map(Some)
+        }
+    }
+}
+
+fn basic(credential: &Credential) -> Option<HeaderValue> {
+    let pair = format!("{}:{}", credential.username, credential.password.expose_secret());
+    sensitive(&format!("Basic {}", STANDARD.encode(pair)))
+}
+
+/// A header value that no `Debug` shows.
+fn sensitive(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    access_token: String,
+    #[serde(default)]
+    expires_in: Option<u64>,
+}
+
+async fn fetch_token(
+    transport: &Transport,
+    repository: &Repository,
+    realm: &Url,
+    service: Option<&str>,
+    scope: &str,
+    credential: Option<&Credential>,
+) -> Result<Remembered, Failure> {
+    let endpoint = realm.host_str().unwrap_or_default().to_owned();
+    let registry: Url = format!("{}://{}/", repository.scheme(), repository.host)
+        .parse()
+        .map_err(|_| Failure::new(Reason::InvalidSpec, format!("'{}' is not a host", repository.host)))?;
+    challenge::check_realm(realm, &registry).map_err(|why| {
+        Failure::new(
+            Reason::AuthenticationFailed,
+            format!("{repository}: the registry names a token endpoint that is refused: {why}"),
+        )
+    })?;
+    let request = token_request(transport, realm, service, scope, credential);
+    let unavailable = |why: String| {
+        Failure::new(Reason::RegistryUnavailable, format!("{repository}: the token endpoint {endpoint} {why}"))
+    };
+    let response = transport.token(request).await.map_err(|error| unavailable(format!("cannot be reached: {error}")))?;
+    match response.status() {
+        StatusCode::OK => {}
+        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) => {
+            let advice = if credential.is_some() {
+                "check user name, password and expiry of the credentials in spec.registry.pullSecrets"
+            } else {
+                "name a Secret with credentials in spec.registry.pullSecrets"
+            };
+            return Err(Failure::new(
+                Reason::AuthenticationFailed,
+                format!("{repository}: the token endpoint {endpoint} answered {status}; {advice}"),
+            ));
+        }
+        status => return Err(unavailable(format!("answered {status}; it is tried again"))),
+    }
+    let body = bounded(response).await.map_err(unavailable)?;
+    let answer: TokenAnswer =
+        serde_json::from_slice(&body).map_err(|_| unavailable("answered with something that is no token".to_owned()))?;
+    let token = if answer.token.is_empty() { answer.access_token } else { answer.token };
+    let header = sensitive(&format!("Bearer {token}"))
+        .filter(|_| !token.is_empty())
+        .ok_or_else(|| unavailable("answered without a usable token".to_owned()))?;
+    let life = answer.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs).min(LONGEST_LIFE);
+    Ok(Remembered { header, until: Some(Instant::now() + life.saturating_sub(SKEW)) })
+}
+
+/// `GET` with user name and password, or `POST` with an identity token (distribution project, "OAuth2 Token
+/// Authentication").
+fn token_request(
+    transport: &Transport,
+    realm: &Url,
+    service: Option<&str>,
+    scope: &str,
+    credential: Option<&Credential>,
+) -> reqwest::RequestBuilder {
+    let mut parameters = vec![("scope", scope)];
+    parameters.extend(service.map(|service| ("service", service)));
+    if let Some(token) = credential.and_then(|credential| credential.identity_token.as_ref()) {
+        parameters.extend([
+            ("grant_type", "refresh_token"),
+            ("client_id", "artifactconfig"),
+            ("refresh_token", token.expose_secret()),
+        ]);
+        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        return transport
+            .post(realm.clone())
+            .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form);
+    }
+    let mut url = realm.clone();
+    url.query_pairs_mut().extend_pairs(parameters);
+    let request = transport.get(url);
+    match credential.and_then(basic) {
+        Some(header) => request.header(AUTHORIZATION, header),
+        None => request,
+    }
+}
+
+async fn bounded(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| error.without_url().to_string())? {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_TOKEN_BODY {
+            return Err(format!("answered with more than {MAX_TOKEN_BODY} bytes"));
+        }
+    }
+    Ok(body)
+}

@@ -1,0 +1,184 @@
+//! Manifests and blobs by digest: bounded, verified, and fetched once.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::StatusCode;
+use moka::future::Cache;
+
+use crate::api::Reason;
+use crate::types::{Artifact, Descriptor, Digest, Failure, media_type, parse_artifact};
+
+use super::access::{Repository, RepositoryKey};
+use super::client::Session;
+
+/// Largest manifest or index that is read: what registries must support at least (distribution-spec, "Pushing
+/// Manifests"), and oras-go's own limit. 4 MiB.
+pub(super) const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
+
+/// What may be attached. Listed in full, because registries answer 404 for a type that is not accepted.
+const ACCEPT_MANIFESTS: [&str; 6] = [
+    media_type::OCI_MANIFEST,
+    media_type::OCI_INDEX,
+    media_type::DOCKER_MANIFEST,
+    media_type::DOCKER_LIST,
+    media_type::OCI_ARTIFACT,
+    media_type::ORAS_ARTIFACT,
+];
+
+/// Every manifest type, for an `Accept` header.
+pub(super) fn accept_manifests() -> String {
+    ACCEPT_MANIFESTS.join(", ")
+}
+
+/// What a digest names in a repository, as one identity may see it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct ContentKey {
+    repository: RepositoryKey,
+    digest: Digest,
+}
+
+/// Immutable content that was fetched before.
+pub(super) struct ContentCache {
+    manifests: Cache<ContentKey, Option<Arc<Artifact>>>,
+    blobs: Cache<ContentKey, Bytes>,
+}
+
+impl ContentCache {
+    /// `bytes` bounds the blobs; manifests, of which only what was parsed is kept, get half as much.
+    pub(super) fn new(bytes: u64) -> Self {
+        let manifests = Cache::builder()
+            .max_capacity(bytes / 2)
+            .weigher(|_, artifact: &Option<Arc<Artifact>>| artifact.as_ref().map_or(256, |artifact| weight(artifact)))
+            // The absence of a manifest is no immutable fact: it may be pushed again.
+            .time_to_live(std::time::Duration::from_secs(24 * 3600))
+            .build();
+        let blobs = Cache::builder()
+            .max_capacity(bytes)
+            .weigher(|_, bytes: &Bytes| u32::try_from(bytes.len() + 256).unwrap_or(u32::MAX))
+            .build();
+        Self { manifests, blobs }
+    }
+}
+
+/// About what a parsed manifest takes in memory.
+fn weight(artifact: &Artifact) -> u32 {
+    let annotations = |annotations: &std::collections::BTreeMap<String, String>| -> usize {
+        annotations.iter().map(|(key, value)| key.len() + value.len() + 64).sum()
+    };
+    let layers: usize = artifact
+        .layers
+        .iter()
+        .map(|layer| 256 + annotations(&layer.annotations) + layer.data.as_ref().map_or(0, String::len))
+        .sum();
+    u32::try_from(512 + annotations(&artifact.annotations) + layers).unwrap_or(u32::MAX)
+}
+
+impl Session<'_> {
+    /// An attached manifest, or nothing where the registry says that it does not exist.
+    pub(super) async fn manifest(&self, digest: &Digest) -> Result<Option<Arc<Artifact>>, Failure> {
+        let key = ContentKey { repository: self.repository.key(), digest: digest.clone() };
+        let cached = &self.client.cache.manifests;
+        let found = cached
+            .try_get_with(key.clone(), self.fetch_manifest(digest))
+            .await
+            .map_err(|failure| Failure::clone(&failure))?;
+        if found.is_none() {
+            cached.invalidate(&key).await;
+        }
+        Ok(found)
+    }
+
+    async fn fetch_manifest(&self, digest: &Digest) -> Result<Option<Arc<Artifact>>, Failure> {
+        let path = format!("manifests/{digest}");
+        let Some((bytes, content_type)) = self.get("manifest", &path, Some(accept_manifests()), MAX_MANIFEST).await?
+        else {
+            return Ok(None);
+        };
+        verify(&self.repository, digest, None, &bytes)?;
+        let artifact = parse_artifact(digest.clone(), &bytes, content_type.as_deref()).map_err(|why| {
+            Failure::new(Reason::InvalidContent, format!("{}@{digest}: the manifest is refused: {why}", self.repository))
+        })?;
+        Ok(Some(Arc::new(artifact)))
+    }
+
+    /// A layer: from its descriptor where the content stands there, else from the registry. Never from `urls`.
+    pub(super) async fn blob(&self, layer: &Descriptor) -> Result<Bytes, Failure> {
+        if let Some(data) = &layer.data {
+            let bytes = STANDARD.decode(data).map_err(|_| {
+                Failure::new(
+                    Reason::InvalidContent,
+                    format!("{}@{}: the inline data of the layer is not base64", self.repository, layer.digest),
+                )
+            })?;
+            verify(&self.repository, &layer.digest, Some(layer.size), &bytes)?;
+            return Ok(bytes.into());
+        }
+        let key = ContentKey { repository: self.repository.key(), digest: layer.digest.clone() };
+        self.client
+            .cache
+            .blobs
+            .try_get_with(key, self.fetch_blob(layer))
+            .await
+            .map_err(|failure| Failure::clone(&failure))
+    }
+
+    async fn fetch_blob(&self, layer: &Descriptor) -> Result<Bytes, Failure> {
+        let path = format!("blobs/{}", layer.digest);
+        let Some((bytes, _)) = self.get("blob", &path, None, layer.size).await.map_err(|failure| match failure.reason {
+            // Longer than the descriptor says is not large, it is wrong.
+            Reason::TooLarge => Failure::new(
+                Reason::DigestMismatch,
+                format!("{}@{}: the blob is longer than the {} bytes of its descriptor; nothing of it is used", self.repository, layer.digest, layer.size),
+            ),
+            _ => failure,
+        })?
+        else {
+            return Err(Failure::new(
+                Reason::InvalidContent,
+                format!("{}@{}: the registry lost this layer of the artifact (404); attach the config again", self.repository, layer.digest),
+            ));
+        };
+        verify(&self.repository, &layer.digest, Some(layer.size), &bytes)?;
+        Ok(bytes)
+    }
+
+    /// A body with its content type, or nothing for 404.
+    pub(super) async fn get(
+        &self,
+        operation: &'static str,
+        path: &str,
+        accept: Option<String>,
+        most: u64,
+    ) -> Result<Option<(Bytes, Option<String>)>, Failure> {
+        let call = self.call(operation, http::Method::GET, path, accept)?;
+        let answer = self.send(&call).await?;
+        match answer.status {
+            StatusCode::OK => {
+                let content_type = answer.content_type().map(str::to_owned);
+                let bytes = answer.bytes(&self.repository, path, most).await?;
+                Ok(Some((bytes, content_type)))
+            }
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(answer.into_failure(&self.repository, &call).await),
+        }
+    }
+}
+
+/// Size first, then digest (image-spec, descriptor.md, "Verification").
+fn verify(repository: &Repository, digest: &Digest, size: Option<u64>, bytes: &[u8]) -> Result<(), Failure> {
+    if let Some(size) = size.filter(|size| *size != bytes.len() as u64) {
+        return Err(Failure::new(
+            Reason::DigestMismatch,
+            format!("{repository}@{digest}: the registry sent {} bytes where the descriptor says {size}; nothing of it is used", bytes.len()),
+        ));
+    }
+    digest.verify(bytes).map_err(|mismatch| {
+        Failure::new(
+            Reason::DigestMismatch,
+            format!("{repository}@{digest}: the registry sent other content ({}); nothing of it is used", mismatch.actual),
+        )
+    })
+}

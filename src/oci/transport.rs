@@ -1,0 +1,336 @@
+//! Requests to registries: bounded, retried, redirected with care.
+//!
+//! Own code on the HTTP client that `oci-client` uses as well, because that crate (0.18) reads bodies without bound,
+//! loses status and headers of failures (`Retry-After`), takes challenges from `/v2/` only, and swallows errors of
+//! the token endpoint. See `docs/decisions/0002-own-registry-client.md`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use reqwest::Url;
+
+use crate::api::Reason;
+use crate::types::Failure;
+
+use super::access::Repository;
+
+/// Requests for one answer, the first included. More belongs to the next reconcile, which waits longer.
+const ATTEMPTS: u32 = 3;
+
+/// Wait before the second request; doubles from there.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+
+/// Longest `Retry-After` that is waited out on the spot. A longer one ends the reconcile, so that its slot is free
+/// for another resource meanwhile.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+
+/// Redirects that are followed for one request; registries use one, a blob store behind a gateway two.
+const REDIRECTS: u32 = 5;
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest silence within an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Idle connections kept per host, so that the polls of many resources do not open one each.
+const IDLE_CONNECTIONS: usize = 8;
+
+/// Bytes of an error body that are read for its message.
+const MAX_ERROR_BODY: u64 = 16 * 1024;
+
+/// One request as it went out, for metrics.
+#[derive(Clone, Debug)]
+pub struct RequestRecord {
+    /// What was asked: `resolve`, `referrers`, `manifest`, `blob` or `token`.
+    pub operation: &'static str,
+    /// Status code, or `None` where no answer came.
+    pub status: Option<u16>,
+    /// How long the answer's head took.
+    pub took: Duration,
+}
+
+/// Receives a record of each request.
+pub type Observer = Arc<dyn Fn(RequestRecord) + Send + Sync>;
+
+/// A request that is not yet authorized.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub operation: &'static str,
+    pub method: Method,
+    pub url: Url,
+    pub accept: Option<String>,
+}
+
+/// The head of an answer; the body is read with a bound, or not at all.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    /// Where the answer came from in the end.
+    pub url: Url,
+    /// Whether a redirect led to another scheme, host or port.
+    pub moved: bool,
+    body: reqwest::Response,
+}
+
+/// Sends requests.
+pub(super) struct Transport {
+    http: reqwest::Client,
+    observer: Observer,
+}
+
+impl Transport {
+    pub(super) fn new(observer: Observer) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            // Followed here instead, where Authorization can be kept from other origins and the end be known.
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .user_agent(concat!("artifactconfig/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { http, observer })
+    }
+
+    /// Sends a request until it is answered, at most [`ATTEMPTS`] times. Every answer with another status than "try
+    /// again" is returned, whatever it says.
+    pub(super) async fn send(
+        &self,
+        repository: &Repository,
+        call: &Call,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, Failure> {
+        let mut wait = FIRST_WAIT;
+        let mut attempt = 1;
+        loop {
+            let result = self.follow(repository, call, authorization).await;
+            let (failure, told) = match result {
+                Ok(answer) if is_transient(answer.status) => {
+                    let told = retry_after(&answer.headers, SystemTime::now());
+                    (refused(repository, call, answer, told).await, told)
+                }
+                Ok(answer) => return Ok(answer),
+                Err(failure) if failure.reason == Reason::RegistryUnavailable => (failure, None),
+                Err(failure) => return Err(failure),
+            };
+            let next = told.unwrap_or_else(|| jittered(wait));
+            if attempt == ATTEMPTS || next > LONGEST_WAIT {
+                return Err(failure);
+            }
+            tokio::time::sleep(next).await;
+            attempt += 1;
+            wait *= 2;
+        }
+    }
+
+    /// One request with its redirects. `Authorization` goes to the origin it is for and to no other
+    /// (distribution-spec, "Redirects"; oras-go GHSA-vh4v-2xq2-g5cg for the port).
+    async fn follow(
+        &self,
+        repository: &Repository,
+        call: &Call,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, Failure> {
+        let mut url = call.url.clone();
+        let mut moved = false;
+        for _ in 0..=REDIRECTS {
+            let mut request = self.http.request(call.method.clone(), url.clone());
+            if let Some(accept) = &call.accept {
+                request = request.header(ACCEPT, accept);
+            }
+            if let Some(authorization) = authorization.filter(|_| !moved) {
+                request = request.header(AUTHORIZATION, authorization);
+            }
+            let body = self.observe(call.operation, request).await.map_err(|error| unreachable(repository, &error))?;
+            let Some(next) = redirect(&body) else {
+                let (status, headers) = (body.status(), body.headers().clone());
+                return Ok(Answer { status, headers, url, moved, body });
+            };
+            if url.scheme() == "https" && next.scheme() != "https" {
+                return Err(Failure::new(
+                    Reason::InvalidContent,
+                    format!("{repository}: the registry redirects from https to {}, which is not followed", next.scheme()),
+                ));
+            }
+            moved |= next.origin() != url.origin();
+            url = next;
+        }
+        Err(Failure::new(
+            Reason::RegistryUnavailable,
+            format!("{repository}: the registry redirects more than {REDIRECTS} times"),
+        ))
+    }
+
+    /// A request to a token endpoint: retried by the reconcile, never redirected with what it carries.
+    pub(super) async fn token(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, reqwest::Error> {
+        self.observe("token", request).await
+    }
+
+    pub(super) fn get(&self, url: Url) -> reqwest::RequestBuilder {
+        self.http.get(url)
+    }
+
+    pub(super) fn post(&self, url: Url) -> reqwest::RequestBuilder {
+        self.http.post(url)
+    }
+
+    async fn observe(
+        &self,
+        operation: &'static str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, reqwest::Error> {
+        let started = Instant::now();
+        // URLs can carry signatures (redirects to blob stores), so no error may repeat one.
+        let result = request.send().await.map_err(reqwest::Error::without_url);
+        let status = result.as_ref().ok().map(|response| response.status().as_u16());
+        (self.observer)(RequestRecord { operation, status, took: started.elapsed() });
+        result
+    }
+}
+
+impl Answer {
+    /// `Content-Type`, where it is text.
+    pub(super) fn content_type(&self) -> Option<&str> {
+        self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
+    }
+
+    /// Reads the body, at most `most` bytes of it. What claims to be longer is not even begun.
+    pub(super) async fn bytes(self, repository: &Repository, what: &str, most: u64) -> Result<Bytes, Failure> {
+        let too_large = |size: String| {
+            Failure::new(Reason::TooLarge, format!("{repository}: {what} has {size} bytes; at most {most} are read"))
+        };
+        let declared = self.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if let Some(declared) = declared.filter(|declared| *declared > most) {
+            return Err(too_large(declared.to_string()));
+        }
+        let mut body = self.body;
+        let mut bytes = BytesMut::new();
+        loop {
+            let chunk = body.chunk().await.map_err(|error| unreachable(repository, &error.without_url()))?;
+            let Some(chunk) = chunk else { return Ok(bytes.freeze()) };
+            if (bytes.len() + chunk.len()) as u64 > most {
+                return Err(too_large(format!("more than {most}")));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+    }
+
+    /// The failure that a status stands for where it is none of those a caller expects.
+    pub(super) async fn into_failure(self, repository: &Repository, call: &Call) -> Failure {
+        refused(repository, call, self, None).await
+    }
+}
+
+fn redirect(response: &reqwest::Response) -> Option<Url> {
+    matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308)
+        .then(|| response.headers().get(LOCATION)?.to_str().ok())
+        .flatten()
+        .and_then(|location| response.url().join(location).ok())
+        .filter(|next| matches!(next.scheme(), "http" | "https"))
+}
+
+const fn is_transient(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// `Retry-After` in either of its forms (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    match value.parse::<u64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).ok(),
+    }
+}
+
+/// Half to one and a half of a wait: those that were refused together should not return together.
+fn jittered(wait: Duration) -> Duration {
+    use std::hash::{BuildHasher as _, RandomState};
+    // Each RandomState is seeded anew, which is all the randomness that is needed here.
+    let random = RandomState::new().hash_one(0_u8) % 1000;
+    wait / 2 + wait.mul_f64(f64::from(u32::try_from(random).unwrap_or_default()) / 1000.0)
+}
+
+fn unreachable(repository: &Repository, error: &reqwest::Error) -> Failure {
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(error);
+    // The innermost cause is the one that tells a person something: refused, unknown host, bad certificate.
+    while let Some(cause) = source {
+        message = cause.to_string();
+        source = cause.source();
+    }
+    let what = if error.is_timeout() { "did not answer in time" } else { "cannot be reached" };
+    Failure::new(Reason::RegistryUnavailable, format!("registry {} {what}: {message}", repository.host))
+}
+
+/// What a refusal means, and what to do about it. Statuses that a caller knows how to take never come here.
+async fn refused(repository: &Repository, call: &Call, answer: Answer, retry_after: Option<Duration>) -> Failure {
+    let status = answer.status;
+    let detail = error_detail(repository, answer).await;
+    let operation = call.operation;
+    let (reason, advice) = match status.as_u16() {
+        401 => (
+            Reason::AuthenticationFailed,
+            if repository.credentials.is_empty() {
+                "no credentials are given for it; name a Secret with them in spec.registry.pullSecrets"
+            } else {
+                "it does not accept the credentials of spec.registry.pullSecrets; check user name, password and expiry"
+            },
+        ),
+        403 => (Reason::Forbidden, "the credentials lack the right to pull; grant it in the registry"),
+        429 => (Reason::RateLimited, "the registry limits requests; raise spec.interval or use credentials with a higher limit"),
+        _ => (Reason::RegistryUnavailable, "this is for the registry's operator to mend; it is tried again"),
+    };
+    Failure {
+        reason,
+        message: format!("{repository}: the registry answered {status} to {operation}{detail}; {advice}"),
+        retry_after,
+    }
+}
+
+/// The codes of an error envelope (distribution-spec, "Error Codes"). Its messages are left out: some registries put
+/// request ids there, which would make every retry a new message.
+async fn error_detail(repository: &Repository, answer: Answer) -> String {
+    #[derive(serde::Deserialize)]
+    struct Envelope {
+        errors: Vec<Entry>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Entry {
+        code: String,
+    }
+    let Ok(body) = answer.bytes(repository, "error", MAX_ERROR_BODY).await else { return String::new() };
+    let Ok(envelope) = serde_json::from_slice::<Envelope>(&body) else { return String::new() };
+    let known = |code: &String| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    let mut codes: Vec<String> = envelope.errors.into_iter().map(|entry| entry.code).filter(known).collect();
+    codes.truncate(3);
+    if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checklist A21: seconds and date.
+    #[rstest::rstest]
+    #[case("2", Some(2))]
+    #[case("Thu, 01 Jan 1970 00:01:40 GMT", Some(90))]
+    #[case("Thu, 01 Jan 1970 00:00:01 GMT", None)]
+    #[case("soon", None)]
+    fn reads_retry_after(#[case] value: &str, #[case] seconds: Option<u64>) {
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10);
+        assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs));
+    }
+
+    #[test]
+    fn jitter_stays_within_half() {
+        for _ in 0..100 {
+            let wait = jittered(Duration::from_millis(200)).as_millis();
+            assert!((100..=300).contains(&wait), "{wait}");
+        }
+    }
+}

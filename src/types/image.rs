@@ -1,0 +1,129 @@
+//! References to images, as people write them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use oci_spec::distribution::Reference;
+
+use super::Digest;
+
+/// An image reference: registry, repository, and a tag, a digest or both (then the digest decides).
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ImageRef {
+    reference: Reference,
+    digest: Option<Digest>,
+}
+
+/// Why a string is no image reference.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{image}' is not an image reference ({why}); expected registry/repository:tag or registry/repository@sha256:…")]
+pub struct ImageError {
+    image: String,
+    why: String,
+}
+
+impl ImageRef {
+    /// Host, and port where one is given, under which the registry's API answers.
+    #[must_use]
+    pub fn registry(&self) -> &str {
+        self.reference.resolve_registry()
+    }
+
+    /// Repository without the registry.
+    #[must_use]
+    pub fn repository(&self) -> &str {
+        self.reference.repository()
+    }
+
+    /// Tag, where one is given or defaulted.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        self.reference.tag()
+    }
+
+    /// Digest, where the reference is pinned.
+    #[must_use]
+    pub const fn digest(&self) -> Option<&Digest> {
+        self.digest.as_ref()
+    }
+
+    /// Registry and repository as a person would write them, without tag and digest.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.reference.registry(), self.reference.repository())
+    }
+}
+
+impl FromStr for ImageRef {
+    type Err = ImageError;
+
+    fn from_str(text: &str) -> Result<Self, ImageError> {
+        let refuse = |why: String| ImageError { image: text.chars().take(160).collect(), why };
+        if text.len() > 1024 {
+            return Err(refuse("longer than 1024 bytes".to_owned()));
+        }
+        if text.contains("://") {
+            return Err(refuse("a scheme such as https:// or oci:// does not belong here".to_owned()));
+        }
+        let reference = Reference::try_from(text).map_err(|error| refuse(error.to_string()))?;
+        let digest = reference
+            .digest()
+            .map(str::parse::<Digest>)
+            .transpose()
+            .map_err(|error| refuse(error.to_string()))?;
+        Ok(Self { reference, digest })
+    }
+}
+
+impl fmt::Display for ImageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reference.whole())
+    }
+}
+
+impl fmt::Debug for ImageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[rstest::rstest]
+    #[case("nginx", "index.docker.io", "library/nginx", Some("latest"))]
+    #[case("shop/web:v1", "index.docker.io", "shop/web", Some("v1"))]
+    #[case("localhost/web:v1", "localhost", "web", Some("v1"))]
+    #[case("127.0.0.1:5000/a/b/c:v1", "127.0.0.1:5000", "a/b/c", Some("v1"))]
+    #[case("registry.example.com/shop/web", "registry.example.com", "shop/web", Some("latest"))]
+    fn reads_tags(#[case] text: &str, #[case] registry: &str, #[case] repository: &str, #[case] tag: Option<&str>) {
+        let image: ImageRef = text.parse().unwrap();
+        assert_eq!((image.registry(), image.repository(), image.tag()), (registry, repository, tag));
+        assert_eq!(image.digest(), None);
+    }
+
+    #[test]
+    fn a_digest_pins_with_or_without_a_tag() {
+        for text in [format!("r.example/web@sha256:{HEX}"), format!("r.example/web:v1@sha256:{HEX}")] {
+            let image: ImageRef = text.parse().unwrap();
+            assert_eq!(image.digest().unwrap().hex(), HEX);
+            assert_eq!(image.to_string(), text);
+        }
+    }
+
+    #[rstest::rstest]
+    #[case("", "name")]
+    #[case("https://r.example/web:v1", "scheme")]
+    #[case("r.example/Web:v1", "lower")]
+    #[case("r.example/web@sha256:abc", "length")]
+    #[case("r.example/web:v1 ", "format")]
+    #[case(&format!("r.example/web@sha384:{HEX}{}", &HEX[..32]), "sha384")]
+    fn says_why_it_refuses(#[case] text: &str, #[case] says: &str) {
+        let error = text.parse::<ImageRef>().unwrap_err().to_string();
+        assert!(error.contains("is not an image reference"), "{error}");
+        assert!(error.to_lowercase().contains(says), "{error}");
+    }
+}
