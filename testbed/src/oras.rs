@@ -32,7 +32,10 @@ impl Oras {
     /// # Errors
     /// When `tools` was not asked for [`Tool::Oras`].
     pub fn new(tools: &ToolPaths) -> Result<Self> {
-        let home = tempfile::Builder::new().prefix("testbed-oras-").tempdir().context("cannot create a temporary directory")?;
+        let home = tempfile::Builder::new()
+            .prefix("testbed-oras-")
+            .tempdir()
+            .context("cannot create a temporary directory")?;
         Ok(Self { program: tools.path(Tool::Oras)?.to_owned(), home })
     }
 
@@ -80,8 +83,11 @@ impl Oras {
         write(directory.path(), "layer.tar", layer.as_bytes())?;
         write(directory.path(), "config.json", config.to_string().as_bytes())?;
         let args = ["push", "--plain-http", "--format", "json", "--annotation", CREATED, "--config"];
-        let files =
-            ["config.json:application/vnd.oci.image.config.v1+json", reference, "layer.tar:application/vnd.oci.image.layer.v1.tar"];
+        let files = [
+            "config.json:application/vnd.oci.image.config.v1+json",
+            reference,
+            "layer.tar:application/vnd.oci.image.layer.v1.tar",
+        ];
         digest_in(&self.run(&[&args[..], &files].concat(), directory.path()).await?)
     }
 
@@ -118,8 +124,10 @@ impl Oras {
     /// # Errors
     /// When the registry does not answer.
     pub async fn discover(&self, image: &str) -> Result<Value> {
-        let output = self.run(&["discover", "--plain-http", "--format", "json", image], self.home.path()).await?;
-        serde_json::from_str(&output.stdout).with_context(|| format!("oras printed no JSON: {}", output.stdout))
+        let output =
+            self.run(&["discover", "--plain-http", "--format", "json", image], self.home.path()).await?;
+        serde_json::from_str(&output.stdout)
+            .with_context(|| format!("oras printed no JSON: {}", output.stdout))
     }
 
     /// `oras resolve`: the digest of a reference.
@@ -136,7 +144,10 @@ impl Oras {
     /// # Errors
     /// When the registry refuses them.
     pub async fn login(&self, host: &str, user: &str, password: &str) -> Result<()> {
-        let command = self.command(&["login", "--plain-http", "--username", user, "--password-stdin", host], self.home.path());
+        let command = self.command(
+            &["login", "--plain-http", "--username", user, "--password-stdin", host],
+            self.home.path(),
+        );
         Output::of(command, Some(password.as_bytes())).await?.ok(&format!("oras login {host}"))?;
         Ok(())
     }
@@ -149,7 +160,10 @@ impl Oras {
     }
 
     fn directory(&self) -> Result<TempDir> {
-        tempfile::Builder::new().prefix("files-").tempdir_in(self.home.path()).context("cannot create a temporary directory")
+        tempfile::Builder::new()
+            .prefix("files-")
+            .tempdir_in(self.home.path())
+            .context("cannot create a temporary directory")
     }
 }
 
@@ -165,8 +179,8 @@ fn write(directory: &Path, name: &str, bytes: &[u8]) -> Result<()> {
 }
 
 fn digest_in(output: &Output) -> Result<String> {
-    let printed: Value =
-        serde_json::from_str(&output.stdout).with_context(|| format!("oras printed no JSON: {}", output.stdout))?;
+    let printed: Value = serde_json::from_str(&output.stdout)
+        .with_context(|| format!("oras printed no JSON: {}", output.stdout))?;
     let digest = printed["digest"].as_str().with_context(|| format!("oras printed no digest: {printed}"))?;
     Ok(digest.to_owned())
 }

@@ -15,7 +15,8 @@ const CLASHES: [&str; 2] = ["address already in use", "Address already in use"];
 /// # Errors
 /// When the machine has no port left.
 pub(crate) fn free() -> Result<u16> {
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).context("no free port on 127.0.0.1")?;
+    let listener =
+        TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).context("no free port on 127.0.0.1")?;
     Ok(listener.local_addr().context("the free port has no address")?.port())
 }
 

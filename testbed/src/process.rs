@@ -57,13 +57,17 @@ impl Process {
         }
         // Its own process group: Ctrl-C in a terminal reaches this process only, which then stops things in order.
         command.stdin(reader).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
-        let mut child = command.spawn().with_context(|| format!("cannot start {name}: a POSIX `sh` is needed"))?;
+        let mut child =
+            command.spawn().with_context(|| format!("cannot start {name}: a POSIX `sh` is needed"))?;
         drop(command);
 
         let stdout = child.stdout.take().with_context(|| format!("{name} has no standard output"))?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).await.with_context(|| format!("cannot start {name}"))?;
-        let pid = line.trim().parse().with_context(|| format!("the supervisor of {name} printed {line:?}, no process id"))?;
+        let pid = line
+            .trim()
+            .parse()
+            .with_context(|| format!("the supervisor of {name} printed {line:?}, no process id"))?;
 
         let (sender, exit) = watch::channel(None);
         tokio::spawn(async move {
@@ -125,7 +129,9 @@ impl Process {
     pub async fn wait_exit(&self) -> Result<ExitStatus> {
         let mut exit = self.exit.clone();
         let status = exit.wait_for(Option::is_some).await.ok().and_then(|status| *status);
-        status.with_context(|| format!("the runtime that started {} is gone, and its exit status with it", self.name))
+        status.with_context(|| {
+            format!("the runtime that started {} is gone, and its exit status with it", self.name)
+        })
     }
 
     /// Asks it to end with SIGTERM and waits; kills it when it takes longer than `grace`.
@@ -223,7 +229,8 @@ mod tests {
     #[tokio::test]
     async fn a_missing_program_says_so_in_the_log() {
         let dir = tempfile::tempdir().unwrap();
-        let process = Process::spawn("none", &Command::new("/does/not/exist"), &dir.path().join("log")).await.unwrap();
+        let process =
+            Process::spawn("none", &Command::new("/does/not/exist"), &dir.path().join("log")).await.unwrap();
         assert_eq!(process.wait_exit().await.unwrap().code(), Some(127));
         assert!(process.log_tail().contains("/does/not/exist"));
     }
@@ -249,7 +256,8 @@ mod tests {
     #[tokio::test]
     async fn a_paused_program_is_killed_too() {
         let dir = tempfile::tempdir().unwrap();
-        let process = Process::spawn("sleeper", &sh("exec sleep 1000"), &dir.path().join("log")).await.unwrap();
+        let process =
+            Process::spawn("sleeper", &sh("exec sleep 1000"), &dir.path().join("log")).await.unwrap();
         process.pause().unwrap();
         assert!(process.is_running());
         assert_eq!(process.kill().await.unwrap().signal(), Some(9));

@@ -54,7 +54,11 @@ mod tests {
         let never = eventually("ever", Duration::from_millis(60), || async { Ok(Err::<(), _>("no".into())) });
         let message = never.await.unwrap_err().to_string();
         assert!(message.contains("ever") && message.contains("no"), "{message}");
-        let hang = eventually("godot", Duration::from_millis(20), std::future::pending::<Result<Result<(), String>>>);
+        let hang = eventually(
+            "godot",
+            Duration::from_millis(20),
+            std::future::pending::<Result<Result<(), String>>>,
+        );
         assert!(hang.await.unwrap_err().to_string().contains("godot"));
     }
 }

@@ -1,4 +1,5 @@
 //! Nothing outlives a parent that is killed with SIGKILL.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -33,7 +34,8 @@ fn children_die_with_a_killed_parent() {
         .spawn()
         .unwrap();
     let lines = BufReader::new(parent.stdout.take().unwrap()).lines();
-    let ready = lines.map(Result::unwrap).find_map(|line| line.strip_prefix("ready ").map(str::to_owned)).unwrap();
+    let ready =
+        lines.map(Result::unwrap).find_map(|line| line.strip_prefix("ready ").map(str::to_owned)).unwrap();
     let mut words = ready.split(' ');
     let pids: Vec<u32> = words.by_ref().take(2).map(|pid| pid.parse().unwrap()).collect();
     let scratch = words.next().unwrap();

@@ -25,10 +25,10 @@ impl Cluster {
             spec: TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() },
             ..TokenRequest::default()
         };
-        let issued = accounts
-            .create_token_request(name, &PostParams::default(), &request)
-            .await
-            .with_context(|| format!("no token for the ServiceAccount {namespace}/{name}: was it applied?"))?;
+        let issued =
+            accounts.create_token_request(name, &PostParams::default(), &request).await.with_context(
+                || format!("no token for the ServiceAccount {namespace}/{name}: was it applied?"),
+            )?;
         let token = issued.status.context("the token request was answered without a token")?.token;
         let path = self.scratch.join(format!("{namespace}.{name}.kubeconfig"));
         write_kubeconfig(&path, &self.ports.server(), &self.ca()?, name, &token)?;

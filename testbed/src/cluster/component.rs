@@ -10,9 +10,6 @@ use tokio::sync::Mutex;
 use crate::process::Process;
 use crate::wait::eventually;
 
-/// Time for an orderly end. The API server drains its watches, which takes well below a second; more than this is a hang.
-const GRACE: Duration = Duration::from_secs(10);
-
 /// A component and the process that it is at the moment.
 #[derive(Debug)]
 pub(super) struct Component {
@@ -54,13 +51,21 @@ impl Component {
             },
             status = process.wait_exit() => format!("it exited with {}", status?),
         };
-        bail!("{} did not start: {failure}; the end of its log ({}):\n{}", self.name, self.log.display(), process.log_tail())
+        bail!(
+            "{} did not start: {failure}; the end of its log ({}):\n{}",
+            self.name,
+            self.log.display(),
+            process.log_tail()
+        )
     }
 
-    /// Ends it with SIGTERM, then SIGKILL; nothing where it does not run.
+    /// Kills it; nothing where it does not run.
+    ///
+    /// Asked politely, the API server waits up to a minute for its clients' watches to end. It keeps no state but etcd's,
+    /// and etcd's is thrown away with it, so there is nothing that a polite end would save.
     pub(super) async fn stop(&self) -> Result<()> {
         if let Some(process) = self.process.lock().await.take() {
-            process.stop(GRACE).await?;
+            process.kill().await?;
         }
         Ok(())
     }

@@ -54,7 +54,12 @@ pub(super) fn etcd(tools: &ToolPaths, scratch: &Scratch, ports: Ports) -> Result
     Ok(command)
 }
 
-pub(super) fn api_server(tools: &ToolPaths, scratch: &Scratch, ports: Ports, options: &ClusterOptions) -> Result<Command> {
+pub(super) fn api_server(
+    tools: &ToolPaths,
+    scratch: &Scratch,
+    ports: Ports,
+    options: &ClusterOptions,
+) -> Result<Command> {
     let mut command = tools.command(Tool::KubeApiserver, &[] as &[&str])?;
     command
         .arg(format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd))
@@ -77,7 +82,11 @@ pub(super) fn api_server(tools: &ToolPaths, scratch: &Scratch, ports: Ports, opt
     Ok(command)
 }
 
-pub(super) fn controller_manager(tools: &ToolPaths, scratch: &Scratch, options: &ClusterOptions) -> Result<Command> {
+pub(super) fn controller_manager(
+    tools: &ToolPaths,
+    scratch: &Scratch,
+    options: &ClusterOptions,
+) -> Result<Command> {
     let controllers = WITHOUT.iter().fold(String::from("*"), |list, name| list + ",-" + name);
     let mut command = tools.command(Tool::KubeControllerManager, &[] as &[&str])?;
     command

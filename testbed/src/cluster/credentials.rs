@@ -12,8 +12,8 @@ use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _
 
 /// `SubjectPublicKeyInfo` of a P-256 key up to the point itself (RFC 5480 §2).
 const P256_KEY_INFO: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d,
-    0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
 /// Line length of PEM (RFC 7468 §2).
@@ -40,7 +40,13 @@ pub(super) fn write_admin_token(path: &Path) -> Result<String> {
 }
 
 /// Writes a kubeconfig; the CA goes into it, so that the file can be copied anywhere.
-pub(super) fn write_kubeconfig(path: &Path, server: &str, ca_pem: &[u8], user: &str, token: &str) -> Result<()> {
+pub(super) fn write_kubeconfig(
+    path: &Path,
+    server: &str,
+    ca_pem: &[u8],
+    user: &str,
+    token: &str,
+) -> Result<()> {
     let ca = STANDARD.encode(ca_pem);
     let text = format!(
         "apiVersion: v1

@@ -31,7 +31,9 @@ impl Cluster {
     /// # Errors
     /// When the API server refuses one of them.
     pub async fn apply(&self, yaml: &str) -> Result<()> {
-        self.kubectl_with_stdin(&["apply", "--server-side", "-f", "-"], yaml).await?.ok("kubectl apply -f -")?;
+        self.kubectl_with_stdin(&["apply", "--server-side", "-f", "-"], yaml)
+            .await?
+            .ok("kubectl apply -f -")?;
         Ok(())
     }
 
@@ -40,7 +42,8 @@ impl Cluster {
     /// # Errors
     /// When the file is not there, or the API server refuses one of them.
     pub async fn apply_file(&self, path: &Path) -> Result<()> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         self.apply(&text).await.with_context(|| format!("cannot apply {}", path.display()))?;
         if text.lines().any(|line| line.trim_end() == "kind: CustomResourceDefinition") {
             let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"];

@@ -7,8 +7,8 @@ pub(crate) mod credentials;
 mod kubectl;
 mod options;
 
-use std::{fmt, fs};
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use anyhow::{Context, Result, bail};
 use axum::http::Request;
@@ -61,13 +61,17 @@ impl Cluster {
 
     async fn start_once(scratch: Scratch, tools: ToolPaths, options: ClusterOptions) -> Result<Self> {
         let ports = Ports::pick()?;
-        credentials::write_service_account_key(&scratch.join("service-account.key"), &scratch.join("service-account.pub"))?;
+        credentials::write_service_account_key(
+            &scratch.join("service-account.key"),
+            &scratch.join("service-account.pub"),
+        )?;
         let token = credentials::write_admin_token(&scratch.join("tokens.csv"))?;
         let kubeconfig = scratch.join("admin.kubeconfig");
 
         let component = |name, command| Component::new(name, command, scratch.join(format!("{name}.log")));
         let etcd = component("etcd", components::etcd(&tools, &scratch, ports)?);
-        let api_server = component("kube-apiserver", components::api_server(&tools, &scratch, ports, &options)?);
+        let api_server =
+            component("kube-apiserver", components::api_server(&tools, &scratch, ports, &options)?);
         let controller_manager =
             component("kube-controller-manager", components::controller_manager(&tools, &scratch, &options)?);
 
@@ -81,7 +85,8 @@ impl Cluster {
         let admin = client(&kubeconfig).await?;
         api_server.ready(options.start_timeout, || readyz(&admin)).await?;
 
-        let cluster = Self { controller_manager, api_server, etcd, admin, kubeconfig, ports, options, tools, scratch };
+        let cluster =
+            Self { controller_manager, api_server, etcd, admin, kubeconfig, ports, options, tools, scratch };
         for manifest in &cluster.options.manifests {
             cluster.apply_file(manifest).await?;
         }
@@ -175,7 +180,9 @@ impl Cluster {
             "etcd" => Ok(self.etcd.log()),
             "kube-apiserver" => Ok(self.api_server.log()),
             "kube-controller-manager" => Ok(self.controller_manager.log()),
-            other => bail!("no component {other}: there are etcd, kube-apiserver and kube-controller-manager"),
+            other => {
+                bail!("no component {other}: there are etcd, kube-apiserver and kube-controller-manager")
+            }
         }
     }
 
@@ -184,7 +191,7 @@ impl Cluster {
         self.api_server.pid().await
     }
 
-    /// Stops everything in order and deletes the data.
+    /// Stops everything and deletes the data.
     ///
     /// # Errors
     /// When nobody knows whether something has ended.
@@ -209,7 +216,8 @@ impl fmt::Debug for Cluster {
 
 /// A client for the current context of a kubeconfig file.
 async fn client(kubeconfig: &Path) -> Result<Client> {
-    let read = Kubeconfig::read_from(kubeconfig).with_context(|| format!("cannot read {}", kubeconfig.display()))?;
+    let read =
+        Kubeconfig::read_from(kubeconfig).with_context(|| format!("cannot read {}", kubeconfig.display()))?;
     let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
 }

@@ -29,7 +29,7 @@ impl Default for ClusterOptions {
             api_server_args: Vec::new(),
             controller_manager_args: Vec::new(),
             // Ready in 3 s on two idle cores; the rest is for machines that also compile.
-            start_timeout: Duration::from_secs(120),
+            start_timeout: Duration::from_mins(2),
         }
     }
 }

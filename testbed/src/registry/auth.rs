@@ -24,7 +24,7 @@ const TOKEN_PATH: &str = "/token";
 const SERVICE: &str = "testbed";
 
 /// The lifetime that the token specification falls back to is 60 s; the usual one in the field is 5 minutes.
-const LIFETIME: Duration = Duration::from_secs(300);
+const LIFETIME: Duration = Duration::from_mins(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scheme {
@@ -119,20 +119,31 @@ impl Auth {
             .cloned()
             .collect();
         if known.is_empty() {
-            return challenge(&format!("Basic realm=\"{SERVICE}\""), "the token server does not know these credentials");
+            return challenge(
+                &format!("Basic realm=\"{SERVICE}\""),
+                "the token server does not know these credentials",
+            );
         }
         let scopes = asked.iter().filter(|(key, _)| key == "scope").flat_map(|(_, value)| value.split(' '));
         // As the specification wants it: what these credentials may not do is left out, it is no error.
         let scopes: Vec<_> = scopes
             .filter_map(Scope::parse)
-            .filter(|scope| rule_for(&state.rules, &scope.repository).is_some_and(|rule| rule.accepts(credentials.as_ref())))
+            .filter(|scope| {
+                rule_for(&state.rules, &scope.repository)
+                    .is_some_and(|rule| rule.accepts(credentials.as_ref()))
+            })
             .collect();
         let Ok(token) = random_token() else {
-            return simple_response(StatusCode::INTERNAL_SERVER_ERROR, &[], Bytes::from_static(b"no randomness"));
+            return simple_response(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                &[],
+                Bytes::from_static(b"no randomness"),
+            );
         };
         let lifetime = state.lifetime;
         state.grants.insert(token.clone(), Grant { scopes, until: Instant::now() + lifetime });
-        let body = serde_json::json!({"token": token, "access_token": token, "expires_in": lifetime.as_secs()});
+        let body =
+            serde_json::json!({"token": token, "access_token": token, "expires_in": lifetime.as_secs()});
         let headers = [(header::CONTENT_TYPE.as_str(), "application/json")];
         simple_response(StatusCode::OK, &headers, Bytes::from(body.to_string()))
     }
@@ -151,15 +162,21 @@ impl Auth {
             return Err(challenge(&format!("Basic realm=\"{SERVICE}\""), "authentication required"));
         }
         let needed = Scope::needed(name, &request.method);
-        let grant = bearer(request).map(|token| state.grants.get(token).filter(|grant| grant.until > Instant::now()));
+        let grant =
+            bearer(request).map(|token| state.grants.get(token).filter(|grant| grant.until > Instant::now()));
         let error = match grant {
-            Some(Some(grant)) if name.is_empty() || grant.scopes.iter().any(|scope| scope.covers(&needed)) => return Ok(()),
+            Some(Some(grant))
+                if name.is_empty() || grant.scopes.iter().any(|scope| scope.covers(&needed)) =>
+            {
+                return Ok(());
+            }
             Some(Some(_)) => ",error=\"insufficient_scope\"",
             Some(None) => ",error=\"invalid_token\"",
             None => "",
         };
         let scope = if name.is_empty() { String::new() } else { format!(",scope=\"{needed}\"") };
-        let bearer = format!("Bearer realm=\"http://{host}{TOKEN_PATH}\",service=\"{SERVICE}\"{scope}{error}");
+        let bearer =
+            format!("Bearer realm=\"http://{host}{TOKEN_PATH}\",service=\"{SERVICE}\"{scope}{error}");
         Err(challenge(&bearer, "authentication required"))
     }
 
@@ -196,6 +213,7 @@ fn bearer(request: &Parts) -> Option<&str> {
 
 fn challenge(value: &str, message: &str) -> Response<Body> {
     let body = serde_json::json!({"errors": [{"code": "UNAUTHORIZED", "message": message}]});
-    let headers = [(header::WWW_AUTHENTICATE.as_str(), value), (header::CONTENT_TYPE.as_str(), "application/json")];
+    let headers =
+        [(header::WWW_AUTHENTICATE.as_str(), value), (header::CONTENT_TYPE.as_str(), "application/json")];
     simple_response(StatusCode::UNAUTHORIZED, &headers, Bytes::from(body.to_string()))
 }

@@ -40,7 +40,8 @@ impl EmbeddedRegistry {
     /// When there is no free port.
     pub async fn start() -> Result<Self> {
         crate::install_crypto_provider();
-        let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.context("no free port on 127.0.0.1")?;
+        let listener =
+            bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.context("no free port on 127.0.0.1")?;
         let address = listener.local_addr().context("the registry's port has no address")?;
         let front = Arc::new(Front {
             host: address.to_string(),

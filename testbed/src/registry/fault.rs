@@ -83,8 +83,11 @@ pub enum Action {
 
 impl Fault {
     fn new(path: PathMatch) -> Self {
-        let respond =
-            Action::Respond { status: StatusCode::INTERNAL_SERVER_ERROR, headers: Vec::new(), body: Bytes::new() };
+        let respond = Action::Respond {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            headers: Vec::new(),
+            body: Bytes::new(),
+        };
         Self { method: None, path, times: None, action: respond }
     }
 
@@ -188,7 +191,10 @@ impl Fault {
     #[must_use]
     pub fn redirect(self, status: u16, location: &str) -> Self {
         let location = location.to_owned();
-        self.does(Action::Redirect { status: status_code(status), location: Arc::new(move |_| location.clone()) })
+        self.does(Action::Redirect {
+            status: status_code(status),
+            location: Arc::new(move |_| location.clone()),
+        })
     }
 
     /// Sends the client to the same path on another host (`127.0.0.1:port`).
@@ -228,6 +234,9 @@ fn status_code(status: u16) -> StatusCode {
 
 impl fmt::Debug for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fault").field("method", &self.method).field("times", &self.times).finish_non_exhaustive()
+        f.debug_struct("Fault")
+            .field("method", &self.method)
+            .field("times", &self.times)
+            .finish_non_exhaustive()
     }
 }

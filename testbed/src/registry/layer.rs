@@ -1,14 +1,16 @@
 //! The layer in front of the embedded registry: records, injects faults, asks for credentials.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::response::Parts as ResponseParts;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::middleware::Next;
-use futures::stream;
+use futures::{StreamExt as _, stream};
 
 use super::auth::Auth;
 use super::fault::Action;
@@ -20,6 +22,9 @@ const LARGEST_BODY: usize = 512 * 1024 * 1024;
 
 /// One piece of a body without end.
 const ENDLESS_PIECE: &[u8] = &[b'x'; 16 * 1024];
+
+/// Between the last byte that is sent and the end of the connection.
+const BEFORE_BREAKING: Duration = Duration::from_millis(20);
 
 /// Header of an answer that is not to be sent: the server closes the connection instead.
 pub(super) const DISCONNECT: HeaderName = HeaderName::from_static("x-testbed-disconnect");
@@ -45,9 +50,12 @@ pub(super) async fn pass(State(front): State<Arc<Front>>, request: Request, next
                 continue;
             }
             Action::Hang => std::future::pending::<Response<Body>>().await,
-            Action::Disconnect => simple_response(StatusCode::BAD_GATEWAY, &[(DISCONNECT.as_str(), "1")], Bytes::new()),
+            Action::Disconnect => {
+                simple_response(StatusCode::BAD_GATEWAY, &[(DISCONNECT.as_str(), "1")], Bytes::new())
+            }
             Action::Respond { status, headers, body } => {
-                let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                let headers: Vec<_> =
+                    headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
                 simple_response(status, &headers, body)
             }
             Action::Redirect { status, location } => {
@@ -95,14 +103,22 @@ async fn change(answer: Response<Body>, action: Action) -> Response<Body> {
             let bytes = to_bytes(body, LARGEST_BODY).await.unwrap_or_default();
             set_length(&mut parts, bytes.len());
             let kept = bytes.slice(..keep.min(bytes.len()));
-            // The stream ends before the promised length, so that the server has to break the connection.
-            Body::from_stream(stream::iter([Ok::<_, Infallible>(kept)]))
+            // The pause lets the server send what there is before the error makes it break the connection.
+            let broken = async {
+                tokio::time::sleep(BEFORE_BREAKING).await;
+                Err(io::Error::other("a fault truncates the body"))
+            };
+            Body::from_stream(stream::iter([Ok(kept)]).chain(stream::once(broken)))
         }
         Action::EndlessBody => {
             parts.headers.remove(header::CONTENT_LENGTH);
             Body::from_stream(stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(ENDLESS_PIECE))))
         }
-        Action::Respond { .. } | Action::Redirect { .. } | Action::Delay(_) | Action::Hang | Action::Disconnect => body,
+        Action::Respond { .. }
+        | Action::Redirect { .. }
+        | Action::Delay(_)
+        | Action::Hang
+        | Action::Disconnect => body,
     };
     Response::from_parts(parts, body)
 }

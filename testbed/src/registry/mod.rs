@@ -25,7 +25,7 @@ pub enum Registry {
     /// In this process.
     Embedded(EmbeddedRegistry),
     /// A program of its own.
-    Process(ProcessRegistry),
+    Process(Box<ProcessRegistry>),
 }
 
 impl Registry {
@@ -81,6 +81,6 @@ impl From<EmbeddedRegistry> for Registry {
 
 impl From<ProcessRegistry> for Registry {
     fn from(registry: ProcessRegistry) -> Self {
-        Self::Process(registry)
+        Self::Process(Box::new(registry))
     }
 }

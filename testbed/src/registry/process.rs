@@ -205,7 +205,9 @@ impl RegistryOptions {
             () if self.token_auth.is_some() && !olareg => cannot("token server"),
             () if self.rate_limit.is_some() && !olareg => cannot("rate limit"),
             () if self.basic_auth.is_some() && self.kind == RegistryKind::Crane => cannot("authentication"),
-            () if self.basic_auth.is_some() && self.token_auth.is_some() => cannot("two kinds of authentication at once"),
+            () if self.basic_auth.is_some() && self.token_auth.is_some() => {
+                cannot("two kinds of authentication at once")
+            }
             () => Ok(()),
         }
     }
@@ -223,16 +225,22 @@ impl RegistryOptions {
                 command.env("OTEL_TRACES_EXPORTER", "none").arg("serve").arg(config);
             }
             RegistryKind::Crane => {
-                command.args(["registry", "serve", "--address", &format!("127.0.0.1:{port}"), "--disk"]).arg(storage);
+                command
+                    .args(["registry", "serve", "--address", &format!("127.0.0.1:{port}"), "--disk"])
+                    .arg(storage);
             }
             RegistryKind::Olareg => {
-                command.args(["serve", "--addr", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(storage);
+                command
+                    .args(["serve", "--addr", "127.0.0.1", "--port", &port.to_string(), "--dir"])
+                    .arg(storage);
                 command.arg(format!("--api-referrer={}", self.referrers_api));
                 command.arg(format!("--api-delete={}", self.delete));
                 if let Some(limit) = self.rate_limit {
                     command.arg(format!("--rate-limit={limit}"));
                 }
-                for (flag, user) in [("--auth-basic", &self.basic_auth), ("--auth-token-opaque", &self.token_auth)] {
+                for (flag, user) in
+                    [("--auth-basic", &self.basic_auth), ("--auth-token-opaque", &self.token_auth)]
+                {
                     if let Some((user, password)) = user {
                         let file = scratch.join("auth.yml");
                         std::fs::write(&file, olareg_users(user, password)?)?;

@@ -14,7 +14,10 @@ pub(super) struct Scope {
 impl Scope {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (repository, actions) = text.strip_prefix("repository:")?.rsplit_once(':')?;
-        Some(Self { repository: repository.to_owned(), actions: actions.split(',').map(str::to_owned).collect() })
+        Some(Self {
+            repository: repository.to_owned(),
+            actions: actions.split(',').map(str::to_owned).collect(),
+        })
     }
 
     /// What a request to the repository needs.
@@ -24,11 +27,15 @@ impl Scope {
             Method::DELETE => &["delete"],
             _ => &["pull", "push"],
         };
-        Self { repository: repository.to_owned(), actions: actions.iter().map(|&action| action.to_owned()).collect() }
+        Self {
+            repository: repository.to_owned(),
+            actions: actions.iter().map(|&action| action.to_owned()).collect(),
+        }
     }
 
     pub(super) fn covers(&self, needed: &Self) -> bool {
-        let has = |action: &String| self.actions.contains(action) || self.actions.iter().any(|own| own == "*");
+        let has =
+            |action: &String| self.actions.contains(action) || self.actions.iter().any(|own| own == "*");
         self.repository == needed.repository && needed.actions.iter().all(has)
     }
 }
@@ -43,7 +50,10 @@ impl fmt::Display for Scope {
 pub(super) fn repository(path: &str) -> Option<&str> {
     let rest = path.strip_prefix("/v2/")?;
     // From the right: a repository may itself have an element named like an endpoint.
-    let end = ["/manifests/", "/blobs/", "/tags/", "/referrers/"].iter().filter_map(|part| rest.rfind(part)).max()?;
+    let end = ["/manifests/", "/blobs/", "/tags/", "/referrers/"]
+        .iter()
+        .filter_map(|part| rest.rfind(part))
+        .max()?;
     Some(&rest[..end])
 }
 
@@ -81,9 +91,9 @@ mod tests {
 
     #[test]
     fn pairs_are_decoded() {
-        assert_eq!(pairs("scope=repository%3Aa%2Fb%3Apull&x=1+2")[..], [
-            ("scope".to_owned(), "repository:a/b:pull".to_owned()),
-            ("x".to_owned(), "1 2".to_owned()),
-        ]);
+        assert_eq!(
+            pairs("scope=repository%3Aa%2Fb%3Apull&x=1+2")[..],
+            [("scope".to_owned(), "repository:a/b:pull".to_owned()), ("x".to_owned(), "1 2".to_owned()),]
+        );
     }
 }

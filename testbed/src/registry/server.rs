@@ -4,8 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use axum::Router;
-use axum::http::Response;
 use axum::body::Body;
+use axum::http::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -65,9 +65,9 @@ async fn accept(listener: TcpListener, router: Router) {
 async fn serve(stream: TcpStream, router: Router) {
     // Small answers must not wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
-    let routed = TowerToHyperService::new(router);
+    let inner = TowerToHyperService::new(router);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let answer = routed.call(request);
+        let answer = inner.call(request);
         async move {
             let answer: Response<Body> = answer.await.map_err(io::Error::other)?;
             if answer.headers().contains_key(DISCONNECT) {

@@ -16,15 +16,21 @@ use super::module::Module;
 const OUTPUT_LINES: usize = 20;
 
 /// Paths of the module's programs, built where they are missing.
-pub(crate) fn ensure(cache: &Path, go: &Go, module: &Module, tools: &[Tool]) -> Result<BTreeMap<Tool, PathBuf>> {
+pub(crate) fn ensure(
+    cache: &Path,
+    go: &Go,
+    module: &Module,
+    tools: &[Tool],
+) -> Result<BTreeMap<Tool, PathBuf>> {
     let directory = cache.join(directory_name(module, go));
     let paths: BTreeMap<_, _> = tools.iter().map(|tool| (*tool, directory.join(tool.name()))).collect();
     if missing(&paths).is_empty() {
         return Ok(paths);
     }
     go.check(module)?;
-    fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot create {}: set ARTIFACTCONFIG_TOOLS_DIR to a writable directory", directory.display()))?;
+    fs::create_dir_all(&directory).with_context(|| {
+        format!("cannot create {}: set ARTIFACTCONFIG_TOOLS_DIR to a writable directory", directory.display())
+    })?;
     let _lock = lock(&cache.join(format!("{}.lock", module.name)), module)?;
     // Whoever held the lock before may have built them.
     let missing = missing(&paths);

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use super::module::Module;
 
 /// Where to get Go, for messages.
-const INSTALL: &str = "install it from https://go.dev/dl/, or point KUBEBUILDER_ASSETS at ready-made programs";
+const INSTALL: &str =
+    "install it from https://go.dev/dl/, or point KUBEBUILDER_ASSETS at ready-made programs";
 
 /// What the installed Go says about itself.
 #[derive(Debug, Clone)]
@@ -29,14 +30,21 @@ impl Go {
             // Outside of any module: inside of one, Go would answer for the version that module asks for.
             .current_dir("/")
             .output()
-            .with_context(|| format!("Go is needed to build the testbed's programs and `go` does not run: {INSTALL}"))?;
+            .with_context(|| {
+                format!("Go is needed to build the testbed's programs and `go` does not run: {INSTALL}")
+            })?;
         if !output.status.success() {
             bail!("`go env` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut lines = text.lines().map(|line| line.trim().to_owned());
         let mut next = |name: &str| lines.next().with_context(|| format!("`go env` did not print {name}"));
-        Ok(Self { version: next("GOVERSION")?, os: next("GOOS")?, arch: next("GOARCH")?, toolchain: next("GOTOOLCHAIN")? })
+        Ok(Self {
+            version: next("GOVERSION")?,
+            os: next("GOOS")?,
+            arch: next("GOARCH")?,
+            toolchain: next("GOTOOLCHAIN")?,
+        })
     }
 
     /// Fails where this Go can neither build the module nor fetch a Go that can.
@@ -117,7 +125,10 @@ mod tests {
         };
         let module = Tool::KubeApiserver.module();
         let message = go("go1.22.1", "local").check(module).unwrap_err().to_string();
-        assert!(message.contains("go1.22.1") && message.contains("1.26.0") && message.contains("go.dev/dl"), "{message}");
+        assert!(
+            message.contains("go1.22.1") && message.contains("1.26.0") && message.contains("go.dev/dl"),
+            "{message}"
+        );
         assert!(go("go1.22.1", "auto").check(module).is_ok(), "Go fetches the version it needs");
         assert!(go("go1.27.0", "local").check(module).is_ok());
         assert!(go("devel go1.30-abc", "local").check(module).is_ok());

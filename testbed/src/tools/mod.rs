@@ -142,7 +142,9 @@ impl Tools {
     pub async fn ensure(&self, tools: &[Tool]) -> Result<ToolPaths> {
         let this = self.clone();
         let tools = tools.to_vec();
-        tokio::task::spawn_blocking(move || this.ensure_blocking(&tools)).await.context("building programs was interrupted")?
+        tokio::task::spawn_blocking(move || this.ensure_blocking(&tools))
+            .await
+            .context("building programs was interrupted")?
     }
 
     /// The same as [`Tools::ensure`], blocking the thread, possibly for minutes.
@@ -157,7 +159,8 @@ impl Tools {
                 paths.insert(tool, ready);
                 continue;
             }
-            let (_, of_module) = wanted.entry(tool.module().name).or_insert_with(|| (tool.module(), Vec::new()));
+            let (_, of_module) =
+                wanted.entry(tool.module().name).or_insert_with(|| (tool.module(), Vec::new()));
             if !of_module.contains(&tool) {
                 of_module.push(tool);
             }
@@ -228,10 +231,18 @@ mod tests {
         let home = ("HOME", "/home/me");
         let xdg = ("XDG_CACHE_HOME", "/xdg");
         let own = ("ARTIFACTCONFIG_TOOLS_DIR", "/own");
-        assert_eq!(Tools::from_lookup(lookup(&[home])).unwrap().cache(), Path::new("/home/me/.cache/artifactconfig/tools"));
-        assert_eq!(Tools::from_lookup(lookup(&[home, xdg])).unwrap().cache(), Path::new("/xdg/artifactconfig/tools"));
+        assert_eq!(
+            Tools::from_lookup(lookup(&[home])).unwrap().cache(),
+            Path::new("/home/me/.cache/artifactconfig/tools")
+        );
+        assert_eq!(
+            Tools::from_lookup(lookup(&[home, xdg])).unwrap().cache(),
+            Path::new("/xdg/artifactconfig/tools")
+        );
         assert_eq!(Tools::from_lookup(lookup(&[home, xdg, own])).unwrap().cache(), Path::new("/own"));
-        assert!(Tools::from_lookup(lookup(&[])).unwrap_err().to_string().contains("ARTIFACTCONFIG_TOOLS_DIR"));
+        assert!(
+            Tools::from_lookup(lookup(&[])).unwrap_err().to_string().contains("ARTIFACTCONFIG_TOOLS_DIR")
+        );
     }
 
     #[test]
@@ -239,7 +250,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("etcd"), "").unwrap();
         let assets = dir.path().to_str().unwrap().to_owned();
-        let tools = Tools::from_lookup(lookup(&[("HOME", "/nowhere"), ("KUBEBUILDER_ASSETS", &assets)])).unwrap();
+        let tools =
+            Tools::from_lookup(lookup(&[("HOME", "/nowhere"), ("KUBEBUILDER_ASSETS", &assets)])).unwrap();
         let paths = tools.ensure_blocking(&[Tool::Etcd]).unwrap();
         assert_eq!(paths.path(Tool::Etcd).unwrap(), dir.path().join("etcd"));
         assert!(paths.path(Tool::Oras).unwrap_err().to_string().contains("Tools::ensure"));

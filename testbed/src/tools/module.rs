@@ -40,7 +40,8 @@ static KUBERNETES: Module = pinned!("kubernetes", "v1.36.3", about "6 min", [
     ("k8s.io/client-go/pkg/version.gitMinor", "36"),
 ]);
 static ETCD: Module = pinned!("etcd", "v3.6.16", about "1 min", []);
-static HELM: Module = pinned!("helm", "v4.3.1", about "4 min", [("helm.sh/helm/v4/internal/version.version", "v4.3.1")]);
+static HELM: Module =
+    pinned!("helm", "v4.3.1", about "4 min", [("helm.sh/helm/v4/internal/version.version", "v4.3.1")]);
 static ORAS: Module = pinned!("oras", "v1.3.3", about "40 s", []);
 static OLAREG: Module = pinned!("olareg", "v0.2.1", about "10 s", []);
 static DISTRIBUTION: Module = pinned!("distribution", "v3.1.2", about "1 min", []);
@@ -50,7 +51,9 @@ static KWOK: Module = pinned!("kwok", "v0.8.0", about "3 min", []);
 impl Tool {
     pub(crate) fn module(self) -> &'static Module {
         match self {
-            Self::KubeApiserver | Self::KubeControllerManager | Self::KubeScheduler | Self::Kubectl => &KUBERNETES,
+            Self::KubeApiserver | Self::KubeControllerManager | Self::KubeScheduler | Self::Kubectl => {
+                &KUBERNETES
+            }
             Self::Etcd => &ETCD,
             Self::Helm => &HELM,
             Self::Oras => &ORAS,
@@ -114,7 +117,11 @@ mod tests {
     fn each_module_pins_its_version_and_names_its_packages() {
         for tool in Tool::ALL {
             let module = tool.module();
-            assert!(module.go_mod.contains(&format!(" {}\n", module.version)), "{tool}: {} not required", module.version);
+            assert!(
+                module.go_mod.contains(&format!(" {}\n", module.version)),
+                "{tool}: {} not required",
+                module.version
+            );
             assert!(module.go_mod.contains(tool.package()), "{tool}: no tool line for {}", tool.package());
             assert!(!module.go_sum.is_empty(), "{tool}: empty go.sum");
             assert!(module.needs_go().is_some(), "{tool}: no go line");
