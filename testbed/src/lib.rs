@@ -8,6 +8,7 @@
 //! Nothing started here outlives the process that started it (see [`Process`]).
 
 mod cluster;
+pub mod manifests;
 mod operator;
 mod oras;
 mod output;
@@ -19,6 +20,7 @@ pub mod tools;
 mod wait;
 
 pub use cluster::{Cluster, ClusterOptions};
+pub use manifests::Manifests;
 pub use operator::{OperatorOptions, OperatorProcess};
 pub use oras::Oras;
 pub use output::Output;

@@ -1,2 +1,114 @@
-//! Testbed.
-fn main() {}
+//! The testbed's command line.
+
+mod demo;
+mod stop;
+mod tools_command;
+mod up;
+mod world;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A real cluster and a real registry on this machine, without a container engine.
+///
+/// etcd, kube-apiserver, kube-controller-manager, kubectl and oras are pinned Go modules: the first run builds them (about
+/// 8 minutes on two cores, Go needed), later runs start in seconds. Everything listens on 127.0.0.1, keeps its data in a
+/// temporary directory, and goes away with this program however it ends.
+#[derive(Debug, Parser)]
+#[command(name = "testbed", version, after_help = ENVIRONMENT)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const ENVIRONMENT: &str = "Environment:
+  ARTIFACTCONFIG_TOOLS_DIR  where built programs are kept (default: ~/.cache/artifactconfig/tools; may be deleted)
+  KUBEBUILDER_ASSETS        directory with ready-made etcd, kube-apiserver, kubectl …, used instead of building
+  NO_COLOR                  no colours
+
+Start with:
+  cargo build && cargo run -p testbed -- demo --operator target/debug/artifactconfig";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build the programs and print where they are
+    Tools {
+        /// Also those that the demo does not need: helm, kwok, kube-scheduler (8 minutes more)
+        #[arg(long)]
+        all: bool,
+    },
+    /// Start a cluster and a registry, and keep them until Ctrl-C
+    ///
+    /// Prints what to put into the environment of another terminal to use them with kubectl and oras. With --operator it
+    /// also installs the custom resource and runs the operator, with its own account's rights and no more.
+    Up {
+        /// The operator's program, for example target/debug/artifactconfig
+        #[arg(long, value_name = "PATH")]
+        operator: Option<PathBuf>,
+        #[command(flatten)]
+        manifests: ManifestsArgs,
+    },
+    /// Tell the operator's story, each step run for real and checked
+    ///
+    /// An image is pushed, a config is attached to it, the ConfigMap appears; then the config changes, somebody edits the
+    /// ConfigMap by hand, and the registry goes down. The exit status is 0 only when every step did what it says.
+    Demo {
+        /// The operator's program, for example target/debug/artifactconfig
+        #[arg(long, value_name = "PATH")]
+        operator: PathBuf,
+        /// Leave everything running at the end, until Ctrl-C
+        #[arg(long)]
+        keep: bool,
+        #[command(flatten)]
+        manifests: ManifestsArgs,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct ManifestsArgs {
+    /// The repository's root, with crds/ and deploy/ (default: where this program was built)
+    #[arg(long = "manifests", value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    testbed::install_crypto_provider();
+    let command = Cli::parse().command;
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(why) => {
+            eprintln!("error: cannot start: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let status = runtime.block_on(run(command));
+    // Not waiting for threads: one may be in the middle of a build of minutes.
+    runtime.shutdown_background();
+    status
+}
+
+async fn run(command: Command) -> ExitCode {
+    let run = async {
+        match command {
+            Command::Tools { all } => tools_command::run(all).await,
+            Command::Up { operator, manifests } => up::run(operator, manifests.root.as_deref()).await,
+            Command::Demo { operator, keep, manifests } => {
+                demo::run(operator, keep, manifests.root.as_deref()).await
+            }
+        }
+    };
+    // Leaving this scope on a signal drops whatever runs, and that stops it.
+    tokio::select! {
+        result = run => match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                // Display with the chain of causes, never Debug: a backtrace teaches nobody anything here.
+                eprintln!("error: {why:#}");
+                ExitCode::FAILURE
+            }
+        },
+        status = stop::requested() => status,
+    }
+}

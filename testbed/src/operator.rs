@@ -185,6 +185,16 @@ impl OperatorProcess {
         self.process.lock().await.exit_status()
     }
 
+    /// Waits until it exits by itself, and makes an error of that with the end of its log.
+    ///
+    /// # Errors
+    /// Always: an operator is not meant to exit.
+    pub async fn exited(&self) -> Result<()> {
+        let process = self.process.lock().await;
+        let status = process.wait_exit().await?;
+        bail!("the operator exited with {status}; the end of its log:\n{}", process.log_tail())
+    }
+
     /// All that it has logged, over restarts.
     #[must_use]
     pub fn log(&self) -> String {

@@ -12,6 +12,9 @@ use super::go::Go;
 use super::key::directory_name;
 use super::module::Module;
 
+/// Beginning of the names of directories that are built into.
+const UNFINISHED: &str = ".building-";
+
 /// How much of a failed build's output the error repeats.
 const OUTPUT_LINES: usize = 20;
 
@@ -35,6 +38,7 @@ pub(crate) fn ensure(
     // Whoever held the lock before may have built them.
     let missing = missing(&paths);
     if !missing.is_empty() {
+        sweep(&directory);
         build(&directory, module, &missing)?;
     }
     Ok(paths)
@@ -54,6 +58,15 @@ fn lock(path: &Path, module: &Module) -> Result<File> {
     Ok(file)
 }
 
+/// Removes what builds that were killed have left. Nobody else builds here: the lock is ours.
+fn sweep(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 /// One `go build` for all of them: the programs of a module share most of their packages.
 fn build(directory: &Path, module: &Module, tools: &[Tool]) -> Result<()> {
     let names = tools.iter().map(|tool| tool.name()).collect::<Vec<_>>().join(", ");
@@ -62,7 +75,7 @@ fn build(directory: &Path, module: &Module, tools: &[Tool]) -> Result<()> {
     fs::write(source.join("go.mod"), module.go_mod)?;
     fs::write(source.join("go.sum"), module.go_sum)?;
     // Built beside the final place, on the same file system: a rename is atomic, so a program is whole or absent.
-    let unfinished = tempfile::Builder::new().prefix(".building-").tempdir_in(directory)?;
+    let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(directory)?;
 
     eprintln!("building {names} {} (first use, about {} on two cores) …", module.version, module.about);
     let started = Instant::now();
