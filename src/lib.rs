@@ -16,6 +16,10 @@
 //! | [`cli`] | one file a subcommand | all |
 
 pub mod api;
+pub mod cli;
+pub mod cluster;
+pub mod controller;
 pub mod decide;
 pub mod oci;
+pub mod telemetry;
 pub mod types;

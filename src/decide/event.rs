@@ -42,7 +42,7 @@ pub fn transition(
     let same_content = previous.is_some_and(|previous| {
         previous.artifact == next.artifact && previous.target == next.target && previous.image == next.image
     });
-    let repaired = matches!(outcome, Outcome::Synced { applied, .. } if applied.changed);
+    let repaired = matches!(outcome, Outcome::Synced { applied, .. } if applied.changed());
     if same_verdict && same_content && !repaired {
         return None;
     }

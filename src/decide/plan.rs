@@ -12,33 +12,97 @@ use crate::types::{Artifact, Digest};
 use crate::types::Failure;
 use super::render::Content;
 use super::spec::{Desired, Owner};
+use super::status::truncate;
 
-/// What is to be in the cluster, and where it came from: everything that status will say once it is applied.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rendered {
-    /// The whole object.
-    pub config_map: ConfigMap,
+/// What a `ConfigMap` holds and where it came from: everything that status says of it. Small, because one is kept in
+/// memory for each resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Name of the `ConfigMap`.
+    pub target: String,
     /// The image as the resource names it.
     pub image: String,
     /// What it resolved to.
     pub image_digest: Digest,
-    /// The artifact.
-    pub artifact: Artifact,
+    /// Digest of the artifact.
+    pub artifact: Digest,
+    /// `org.opencontainers.image.created` of the artifact.
+    pub created: Option<String>,
+    /// Annotations of the artifact, at most [`MAX_ANNOTATIONS`] bytes of them.
+    pub annotations: BTreeMap<String, String>,
     /// Bytes of content.
     pub size: u64,
     /// Hash over the content.
     pub hash: String,
 }
 
-/// Proof that a [`Rendered`] is in the cluster. Only applying makes one, and status takes nothing else.
+/// What is to be in the cluster.
 #[derive(Clone, Debug, PartialEq)]
+pub struct Rendered {
+    /// The whole object.
+    pub config_map: ConfigMap,
+    /// What there is to say of it.
+    pub facts: Facts,
+}
+
+/// Proof that a [`Rendered`] is in the cluster. Only applying makes one, and status takes nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// What was applied.
-    pub rendered: Rendered,
+    facts: Facts,
+    resource_version: String,
+    changed: bool,
+}
+
+impl Applied {
+    /// For `cluster::apply` alone, once the API server has confirmed the object.
+    pub(crate) fn confirmed(facts: Facts, resource_version: String, changed: bool) -> Self {
+        Self { facts, resource_version, changed }
+    }
+
+    /// The same, found unchanged by a later reconcile.
+    #[must_use]
+    pub fn unchanged(&self) -> Self {
+        Self { changed: false, ..self.clone() }
+    }
+
+    /// What is in the cluster.
+    #[must_use]
+    pub const fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
     /// `resourceVersion` of the `ConfigMap` that holds it.
-    pub resource_version: String,
+    #[must_use]
+    pub fn resource_version(&self) -> &str {
+        &self.resource_version
+    }
+
     /// Whether anything had to be written.
-    pub changed: bool,
+    #[must_use]
+    pub const fn changed(&self) -> bool {
+        self.changed
+    }
+}
+
+/// Bytes of manifest annotations that are kept and repeated in status.
+const MAX_ANNOTATIONS: usize = 4096;
+
+/// Longest `created` that is repeated; RFC 3339 with nanoseconds takes 35.
+const MAX_CREATED: usize = 64;
+
+/// Annotations in key order until their bytes are used up: a manifest may carry 4 MiB of them.
+fn bounded(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut left = MAX_ANNOTATIONS;
+    annotations
+        .iter()
+        .take_while(|(key, value)| {
+            let size = key.len() + value.len();
+            let fits = size <= left;
+            left = left.saturating_sub(size);
+            fits
+        })
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 /// Builds the object.
@@ -75,14 +139,17 @@ pub fn assemble(desired: &Desired, image_digest: &Digest, artifact: &Artifact, c
             .then(|| binary_data.into_iter().map(|(key, value)| (key, ByteString(value))).collect()),
         immutable: None,
     };
-    Rendered {
-        config_map,
+    let facts = Facts {
+        target: desired.target.name.clone(),
         image: desired.image.to_string(),
         image_digest: image_digest.clone(),
-        artifact: artifact.clone(),
+        artifact: artifact.digest.clone(),
+        created: artifact.created().map(|created| truncate(created, MAX_CREATED)),
+        annotations: bounded(&artifact.annotations),
         size,
         hash,
-    }
+    };
+    Rendered { config_map, facts }
 }
 
 /// The reference by which the garbage collector takes the target along; none where it is to stay.
@@ -195,20 +262,12 @@ pub fn leftovers(desired: &ConfigMap, observed: &ConfigMap) -> Option<serde_json
 
 /// Objects that an earlier `spec.target.name` left behind: ours by UID, and not the target.
 #[must_use]
-pub fn strays<'a>(desired: &Desired, owned: impl Iterator<Item = &'a ObjectMeta>) -> Vec<String> {
-    if desired.target.deletion_policy == DeletionPolicy::Retain || desired.owner.uid.is_empty() {
+pub fn strays<'a>(desired: &Desired, owned: impl Iterator<Item = &'a ObjectMeta>) -> Vec<&'a ObjectMeta> {
+    if desired.target.deletion_policy == DeletionPolicy::Retain {
         return Vec::new();
     }
     owned
-        .filter(|metadata| metadata.namespace.as_ref() == Some(&desired.owner.namespace))
-        .filter(|metadata| {
-            metadata
-                .owner_references
-                .iter()
-                .flatten()
-                .any(|reference| reference.controller == Some(true) && reference.uid == desired.owner.uid)
-        })
-        .filter_map(|metadata| metadata.name.clone())
-        .filter(|name| *name != desired.target.name)
+        .filter(|metadata| foreign_owner(&desired.owner, metadata).is_none())
+        .filter(|metadata| metadata.name.as_ref() != Some(&desired.target.name))
         .collect()
 }

@@ -1,23 +1,18 @@
 //! (Previous status, outcome) → next status.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
-    AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, Class, Reason, condition,
+    AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, Class, condition,
 };
 
 use super::outcome::Outcome;
-use super::plan::Applied;
+use super::plan::{Applied, Facts};
 use super::spec::Header;
 
 /// Longest message of a condition; the API's own limit is 32 KiB, but the message is a column of `kubectl get`.
 const MAX_MESSAGE: usize = 1024;
-
-/// Bytes of manifest annotations that are repeated in status.
-const MAX_ANNOTATIONS: usize = 4096;
 
 /// The status after an outcome. Equal to `previous` where nothing happened: then there is nothing to write.
 ///
@@ -31,7 +26,10 @@ pub fn next(
 ) -> ArtifactConfigStatus {
     let mut status = previous.cloned().unwrap_or_default();
     status.observed_generation = Some(header.generation);
-    status.last_handled_requested_at.clone_from(&header.requested_at);
+    // A request that comes while suspended has not been handled; whoever waits for it must not be told so.
+    if !matches!(outcome, Outcome::Suspended) {
+        status.last_handled_requested_at.clone_from(&header.requested_at);
+    }
     if let Outcome::Synced { applied, .. } = outcome {
         record(&mut status, applied);
     }
@@ -55,20 +53,17 @@ pub fn next(
 }
 
 fn record(status: &mut ArtifactConfigStatus, applied: &Applied) {
-    let rendered = &applied.rendered;
-    status.image =
-        Some(AppliedImage { reference: rendered.image.clone(), digest: rendered.image_digest.to_string() });
+    // Without `..`, so that a new fact cannot be forgotten.
+    let Facts { target, image, image_digest, artifact, created, annotations, size, hash } = applied.facts();
+    status.image = Some(AppliedImage { reference: image.clone(), digest: image_digest.to_string() });
     status.artifact = Some(AppliedArtifact {
-        digest: rendered.artifact.digest.to_string(),
-        short_digest: rendered.artifact.digest.short(),
-        created: rendered.artifact.created().map(|created| truncate(created, 64)),
-        annotations: bounded(&rendered.artifact.annotations),
-        size: i64::try_from(rendered.size).unwrap_or(i64::MAX),
+        digest: artifact.to_string(),
+        short_digest: artifact.short(),
+        created: created.clone(),
+        annotations: annotations.clone(),
+        size: i64::try_from(*size).unwrap_or(i64::MAX),
     });
-    status.target = Some(AppliedTarget {
-        name: rendered.config_map.metadata.name.clone().unwrap_or_default(),
-        hash: rendered.hash.clone(),
-    });
+    status.target = Some(AppliedTarget { name: target.clone(), hash: hash.clone() });
 }
 
 /// Suspending says nothing about what is applied, so it leaves the verdict as it was.
@@ -100,13 +95,13 @@ fn transition(previous: &[Condition], r#type: &str, value: &str, now: Timestamp)
 fn message(status: &ArtifactConfigStatus, outcome: &Outcome) -> String {
     match outcome {
         Outcome::Synced { applied, notes } => {
-            let rendered = &applied.rendered;
+            let facts = applied.facts();
             let mut message = format!(
                 "config {} of {} ({}) is in ConfigMap '{}'",
-                rendered.artifact.digest,
-                rendered.image,
-                rendered.image_digest.short(),
-                rendered.config_map.metadata.name.as_deref().unwrap_or_default()
+                facts.artifact.short(),
+                facts.image,
+                facts.image_digest.short(),
+                facts.target
             );
             for note in notes {
                 message.push_str("; note: ");
@@ -116,7 +111,7 @@ fn message(status: &ArtifactConfigStatus, outcome: &Outcome) -> String {
         }
         Outcome::Suspended => match (&status.artifact, &status.target) {
             (Some(artifact), Some(target)) => {
-                format!("suspended; ConfigMap '{}' keeps config {} until spec.suspend is false", target.name, artifact.digest)
+                format!("suspended; ConfigMap '{}' keeps config {} until spec.suspend is false", target.name, artifact.short_digest)
             }
             _ => "suspended; nothing is applied until spec.suspend is false".to_owned(),
         },
@@ -136,21 +131,6 @@ fn in_place(status: &ArtifactConfigStatus) -> Option<String> {
     ))
 }
 
-/// Annotations in key order until their bytes are used up: a manifest may carry 4 MiB of them.
-fn bounded(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut left = MAX_ANNOTATIONS;
-    annotations
-        .iter()
-        .take_while(|(key, value)| {
-            let size = key.len() + value.len();
-            let fits = size <= left;
-            left = left.saturating_sub(size);
-            fits
-        })
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
-}
-
 /// Cuts on a character boundary and says that it did.
 #[must_use]
 pub fn truncate(text: &str, most: usize) -> String {
@@ -162,12 +142,4 @@ pub fn truncate(text: &str, most: usize) -> String {
         end -= 1;
     }
     format!("{}…", &text[..end])
-}
-
-/// Whether a reason stands in the Ready condition of a status.
-#[must_use]
-pub fn has_reason(status: Option<&ArtifactConfigStatus>, reason: Reason) -> bool {
-    status
-        .and_then(|status| status.conditions.iter().find(|condition| condition.type_ == condition::READY))
-        .is_some_and(|ready| ready.reason == reason.as_str())
 }

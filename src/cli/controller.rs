@@ -1,0 +1,119 @@
+//! `artifactconfig controller`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use kube::{Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::cluster::KubeCluster;
+use crate::controller::{self, Context, Memory, Options, Watches};
+use crate::oci::{Limits, OciRegistry};
+use crate::telemetry::{Health, LogFormat, Metrics, init_logs, serve};
+
+/// Run the operator.
+///
+/// Uses the cluster of the Pod it runs in, else the one of the kubeconfig. Ends on SIGTERM and SIGINT, after the
+/// reconciles that are under way.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Where to serve /livez, /readyz and /metrics.
+    #[arg(long, env = "ARTIFACTCONFIG_HEALTH_ADDRESS", default_value = "0.0.0.0:8080", value_name = "IP:PORT")]
+    health_address: SocketAddr,
+
+    /// Reconciles side by side. Each waits for a registry most of its time, so this bounds connections rather than
+    /// processor time.
+    #[arg(long, env = "ARTIFACTCONFIG_CONCURRENCY", default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrency: u16,
+
+    /// Bytes of verified content kept in memory, so that a digest is fetched once.
+    #[arg(long, env = "ARTIFACTCONFIG_CONTENT_CACHE_BYTES", default_value_t = Limits::default().content_cache, value_name = "BYTES")]
+    content_cache_bytes: u64,
+
+    /// Form of the log lines.
+    #[arg(long, env = "ARTIFACTCONFIG_LOG_FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
+
+    /// Level or filter of the log lines, such as debug or artifactconfig=debug,info.
+    #[arg(long, env = "ARTIFACTCONFIG_LOG_LEVEL", default_value = "info", value_name = "FILTER")]
+    log_level: String,
+}
+
+/// Longest wait for a connection to the API server.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs until a signal comes.
+///
+/// # Errors
+/// Where a part cannot be started, or ends by itself.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let Args { health_address, concurrency, content_cache_bytes, log_format, log_level } = args;
+    init_logs(log_format, &log_level)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), concurrency, "starting");
+    let client = client().await?;
+    let metrics = Metrics::new();
+    let observed = metrics.clone();
+    let registry = OciRegistry::new(
+        Limits { content_cache: content_cache_bytes },
+        Arc::new(move |record| observed.requested(&record)),
+    )
+    .context("the client for registries cannot be built; are the CA certificates of the system installed?")?;
+    let watches = Watches::new(client.clone());
+    let context = Arc::new(Context {
+        registry,
+        cluster: KubeCluster::new(client, watches.targets(), instance()),
+        memory: Memory::new(),
+        metrics: metrics.clone(),
+        now: Timestamp::now,
+    });
+    let (stop, stopping) = watch::channel(false);
+    let health = Health::default();
+    let serving = serve(health_address, health.clone(), metrics, wait_for(stopping.clone()));
+    let ready = watches.ready();
+    tokio::spawn(async move {
+        if ready.await {
+            health.set_ready();
+            tracing::info!("ready: all resources are known");
+        }
+    });
+    // Signals reach every part through one channel; whichever part ends first ends the others.
+    let signals = async {
+        let name = signalled().await?;
+        tracing::info!(signal = name, "ending");
+        Ok(stop.send_replace(true)).map(|_| ())
+    };
+    tokio::try_join!(serving, controller::run(watches, context, Options { concurrency }, stopping), signals)?;
+    tracing::info!("ended");
+    Ok(())
+}
+
+async fn client() -> anyhow::Result<Client> {
+    let mut config = Config::infer().await.context("no cluster: neither a Pod's service account nor a kubeconfig was found")?;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    // A refused request is tried again by its reconcile, which knows what else has changed; the client's own 15 tries
+    // would hold a slot for minutes.
+    config.default_retry = false;
+    Client::try_from(config).context("the client for the API server cannot be built")
+}
+
+/// This process's name in events: the Pod's, which Kubernetes sets as host name.
+fn instance() -> String {
+    std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "artifactconfig".to_owned())
+}
+
+async fn signalled() -> anyhow::Result<&'static str> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}
+
+async fn wait_for(mut stopping: watch::Receiver<bool>) {
+    // A dropped sender means that the process is ending as well.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}

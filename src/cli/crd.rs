@@ -1,0 +1,19 @@
+//! `artifactconfig crd`.
+
+use super::output::{Format, print};
+
+/// Print the definition of the custom resource, for `kubectl apply --server-side -f -`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Prints the definition.
+///
+/// # Errors
+/// Where standard output cannot be written to.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    print(&args.output.text(&crate::api::crd())?)
+}

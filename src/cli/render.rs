@@ -1,0 +1,104 @@
+//! `artifactconfig render`.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize as _;
+
+use crate::api::{ArtifactConfig, GROUP};
+use crate::decide::{plan, render, select, spec};
+use crate::oci::{Limits, OciRegistry, Registry as _};
+use crate::types::Failure;
+
+use super::docker::RegistryArgs;
+use super::output::{Format, print};
+
+/// Print the `ConfigMap` that an `ArtifactConfig` would produce now, with no cluster.
+///
+/// Asks the registry with your own Docker credentials; pull secrets that the resource names are not read.
+#[derive(clap::Args)]
+pub struct Args {
+    /// File with one or more `ArtifactConfigs`; - for standard input. Other kinds in it are passed over.
+    #[arg(short, long, value_name = "FILE")]
+    filename: PathBuf,
+
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+/// Prints one `ConfigMap` for each resource.
+///
+/// # Errors
+/// Where a resource cannot be read, or has no `ConfigMap` now.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let configs = read(&args.filename)?;
+    let registry = OciRegistry::new(Limits::default(), Arc::new(|_| {}))?;
+    for (index, config) in configs.iter().enumerate() {
+        let name = config.metadata.name.as_deref().unwrap_or_default();
+        let rendered = one(&registry, config, &args.registry)
+            .await
+            .with_context(|| format!("ArtifactConfig '{name}'"))?;
+        let separator = if index > 0 && args.output == Format::Yaml { "---\n" } else { "" };
+        print(&format!("{separator}{}", args.output.text(&rendered.config_map)?))?;
+    }
+    Ok(())
+}
+
+/// The pipeline of the controller, up to where it would write.
+async fn one(registry: &OciRegistry, config: &ArtifactConfig, args: &RegistryArgs) -> anyhow::Result<plan::Rendered> {
+    let said = |failure: Failure| anyhow::anyhow!("{}: {}", failure.reason, failure.message);
+    let desired = spec::parse(config).map_err(said)?;
+    let access = args.access(&desired.image, desired.plain_http)?;
+    let pipeline = async {
+        let subject = registry.resolve(&access, &desired.image).await?;
+        let listing = registry.referrers(&access, &subject, Some(&desired.artifact_type)).await?;
+        let question = select::Question {
+            image: &desired.image,
+            subject: &subject.digest,
+            artifact_type: &desired.artifact_type,
+        };
+        let selected = select::select(question, &listing.artifacts, &desired.selector)?;
+        for note in selected.notes.iter().chain(&listing.notes) {
+            eprintln!("note: {note}");
+        }
+        let files = registry.pull(&access, &subject, selected.artifact, &desired.files).await?;
+        let content = render::render(&files, &desired.files)?;
+        Ok(plan::assemble(&desired, &subject.digest, selected.artifact, content))
+    };
+    tokio::time::timeout(desired.timeout, pipeline)
+        .await
+        .with_context(|| format!("no result within spec.timeout ({} s)", desired.timeout.as_secs()))?
+        .map_err(said)
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<ArtifactConfig>> {
+    let mut text = String::new();
+    if path.as_os_str() == "-" {
+        std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
+    } else {
+        text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    }
+    let documents: Vec<serde_json::Value> =
+        serde_saphyr::from_multiple(&text).with_context(|| format!("{} is not YAML", path.display()))?;
+    let configs = documents
+        .into_iter()
+        .filter(|document| document["kind"] == "ArtifactConfig")
+        .map(|document| {
+            let name = document["metadata"]["name"].as_str().unwrap_or("(without a name)").to_owned();
+            if !document["apiVersion"].as_str().unwrap_or_default().starts_with(&format!("{GROUP}/")) {
+                bail!("ArtifactConfig '{name}': apiVersion is {}, expected {GROUP}/v1alpha1", document["apiVersion"]);
+            }
+            ArtifactConfig::deserialize(document).with_context(|| format!("ArtifactConfig '{name}' in {}", path.display()))
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    if configs.is_empty() {
+        bail!("{} holds no ArtifactConfig", path.display());
+    }
+    Ok(configs)
+}

@@ -1,0 +1,256 @@
+//! [`KubeCluster`]: the port answered from a real API server.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::json;
+
+use crate::api::{
+    ArtifactConfig, ArtifactConfigStatus, FIELD_MANAGER, GROUP, Reason, STATUS_FIELD_MANAGER, label,
+};
+use crate::decide::event::EventDraft;
+use crate::decide::spec::Owner;
+use crate::decide::status::truncate;
+use crate::types::Failure;
+
+use super::{Cluster, WriteError};
+
+/// What the watch reports of the `ConfigMaps` that carry our label: metadata only, never content.
+pub type TargetStore = Store<PartialObjectMeta<ConfigMap>>;
+
+/// Longest wait for an answer of the API server. Requests other than watches have no limit of their own in kube 5.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Longest part of the API server's message that is repeated.
+const MAX_MESSAGE: usize = 400;
+
+/// A real API server, and what is known from watching it.
+#[derive(Clone)]
+pub struct KubeCluster {
+    client: Client,
+    targets: TargetStore,
+    instance: String,
+}
+
+impl KubeCluster {
+    /// `instance` names this process in events.
+    #[must_use]
+    pub const fn new(client: Client, targets: TargetStore, instance: String) -> Self {
+        Self { client, targets, instance }
+    }
+
+    fn config_maps(&self, namespace: &str) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+}
+
+/// Runs a request, but not for ever.
+async fn limited<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
+    match tokio::time::timeout(TIMEOUT, request).await {
+        Ok(result) => result.map_err(|error| Problem::of(&error)),
+        Err(_) => Err(Problem::Other(format!("the API server did not answer within {} s", TIMEOUT.as_secs()))),
+    }
+}
+
+/// What the API server's refusal means to us.
+enum Problem {
+    NotFound,
+    Conflict,
+    Other(String),
+}
+
+impl Problem {
+    fn of(error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if status.is_not_found() => Self::NotFound,
+            kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() => Self::Conflict,
+            kube::Error::Api(status) => {
+                Self::Other(format!("the API server refused: {}", truncate(&status.message, MAX_MESSAGE)))
+            }
+            // The innermost cause, as for registries; the layers above it only repeat that a request failed.
+            other => {
+                let mut message = other.to_string();
+                let mut source = std::error::Error::source(other);
+                while let Some(cause) = source {
+                    message = cause.to_string();
+                    source = cause.source();
+                }
+                Self::Other(format!("the API server cannot be reached: {}", truncate(&message, MAX_MESSAGE)))
+            }
+        }
+    }
+
+    fn into_failure(self, what: &str) -> Failure {
+        let why = match self {
+            Self::NotFound => "it does not exist".to_owned(),
+            Self::Conflict => "it changed in between".to_owned(),
+            Self::Other(why) => why,
+        };
+        Failure::new(Reason::ApplyFailed, format!("{what}: {why}"))
+    }
+
+    fn into_write_error(self, name: &str) -> WriteError {
+        match self {
+            // An object that is gone is no longer the one that was looked at.
+            Self::Conflict | Self::NotFound => WriteError::Conflict,
+            Self::Other(_) => WriteError::Failure(self.into_failure(&format!("ConfigMap '{name}' was not written"))),
+        }
+    }
+}
+
+impl Cluster for KubeCluster {
+    async fn secret(&self, owner: &Owner, name: &str) -> Result<Option<Secret>, Failure> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &owner.namespace);
+        limited(api.get_opt(name)).await.map_err(|problem| problem.into_failure(&format!("Secret '{name}' was not read")))
+    }
+
+    async fn target(&self, owner: &Owner, name: &str) -> Result<Option<ConfigMap>, Failure> {
+        limited(self.config_maps(&owner.namespace).get_opt(name))
+            .await
+            .map_err(|problem| problem.into_failure(&format!("ConfigMap '{name}' was not read")))
+    }
+
+    fn target_version(&self, owner: &Owner, name: &str) -> Option<String> {
+        self.targets.get(&ObjectRef::new(name).within(&owner.namespace))?.resource_version()
+    }
+
+    fn owned(&self, owner: &Owner) -> Vec<ObjectMeta> {
+        if owner.uid.is_empty() {
+            return Vec::new();
+        }
+        let is_owned = |object: &PartialObjectMeta<ConfigMap>| {
+            object.metadata.namespace.as_ref() == Some(&owner.namespace)
+                && object.labels().get(label::OWNER_UID) == Some(&owner.uid)
+        };
+        self.targets.state_filter(is_owned).iter().map(|object| object.metadata.clone()).collect()
+    }
+
+    /// By `POST` and not by apply: an apply would take over what somebody else created in the meantime.
+    async fn create(&self, config_map: &ConfigMap) -> Result<ConfigMap, WriteError> {
+        let (name, namespace) = (config_map.name_any(), config_map.namespace().unwrap_or_default());
+        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        limited(self.config_maps(&namespace).create(&parameters, config_map))
+            .await
+            .map_err(|problem| match problem {
+                // The namespace is gone; that is nothing to look at again at once.
+                Problem::NotFound => WriteError::Failure(problem.into_failure(&format!("ConfigMap '{name}' was not created"))),
+                other => other.into_write_error(&name),
+            })
+    }
+
+    async fn update(&self, config_map: &ConfigMap, observed: &ConfigMap) -> Result<ConfigMap, WriteError> {
+        let (name, namespace) = (config_map.name_any(), config_map.namespace().unwrap_or_default());
+        let claimed = match claim(observed) {
+            Some(patch) => Some(self.merge(observed, patch).await?),
+            None => None,
+        };
+        let mut applied = config_map.clone();
+        applied.metadata.resource_version = claimed.as_ref().unwrap_or(observed).resource_version();
+        limited(self.config_maps(&namespace).patch(
+            &name,
+            &PatchParams::apply(FIELD_MANAGER).force(),
+            &Patch::Apply(&applied),
+        ))
+        .await
+        .map_err(|problem| problem.into_write_error(&name))
+    }
+
+    async fn merge(&self, observed: &ConfigMap, mut patch: serde_json::Value) -> Result<ConfigMap, WriteError> {
+        let (name, namespace) = (observed.name_any(), observed.namespace().unwrap_or_default());
+        patch["metadata"]["resourceVersion"] = json!(observed.resource_version());
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        limited(self.config_maps(&namespace).patch(&name, &parameters, &Patch::Merge(&patch)))
+            .await
+            .map_err(|problem| problem.into_write_error(&name))
+    }
+
+    async fn delete(&self, owner: &Owner, metadata: &ObjectMeta) -> Result<(), Failure> {
+        let name = metadata.name.clone().unwrap_or_default();
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions { uid: metadata.uid.clone(), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        match limited(self.config_maps(&owner.namespace).delete(&name, &parameters)).await {
+            Ok(_) | Err(Problem::NotFound | Problem::Conflict) => Ok(()),
+            Err(problem) => Err(problem.into_failure(&format!("ConfigMap '{name}', an earlier target, was not deleted"))),
+        }
+    }
+
+    async fn write_status(&self, owner: &Owner, status: &ArtifactConfigStatus) -> Result<Option<String>, Failure> {
+        // Read back as metadata: a resource whose spec cannot be parsed has a status all the same.
+        let api: Api<PartialObjectMeta<ArtifactConfig>> = Api::namespaced(self.client.clone(), &owner.namespace);
+        let patch = json!({
+            "apiVersion": format!("{GROUP}/v1alpha1"),
+            "kind": "ArtifactConfig",
+            // The UID keeps the status of one resource from reaching a namesake that was made since.
+            "metadata": {"name": owner.name, "uid": owner.uid},
+            "status": status,
+        });
+        let parameters = PatchParams::apply(STATUS_FIELD_MANAGER).force();
+        match limited(api.patch_status(&owner.name, &parameters, &Patch::Apply(&patch))).await {
+            Ok(object) => Ok(object.resource_version()),
+            Err(Problem::NotFound | Problem::Conflict) => Ok(None),
+            Err(problem) => Err(problem.into_failure("the status was not written")),
+        }
+    }
+
+    /// Written directly: kube's `Recorder` folds events of one reason into a series that keeps the first note, so the
+    /// second artifact of a day would be announced under the digest of the first.
+    async fn publish(&self, owner: &Owner, draft: &EventDraft) {
+        let now = Timestamp::now();
+        let event = Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{:x}", owner.name, now.as_nanosecond())),
+                namespace: Some(owner.namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            event_time: Some(MicroTime(now)),
+            type_: Some(if draft.warning { "Warning" } else { "Normal" }.to_owned()),
+            reason: Some(draft.reason.to_owned()),
+            action: Some(draft.action.to_owned()),
+            note: Some(draft.note.clone()),
+            reporting_controller: Some(format!("{GROUP}/controller")),
+            reporting_instance: Some(self.instance.clone()),
+            regarding: Some(ObjectReference {
+                api_version: Some(format!("{GROUP}/v1alpha1")),
+                kind: Some("ArtifactConfig".to_owned()),
+                name: Some(owner.name.clone()),
+                namespace: Some(owner.namespace.clone()),
+                uid: Some(owner.uid.clone()),
+                ..ObjectReference::default()
+            }),
+            ..Event::default()
+        };
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &owner.namespace);
+        if let Err(problem) = limited(api.create(&PostParams::default(), &event)).await {
+            let failure = problem.into_failure("event");
+            tracing::warn!(namespace = owner.namespace, name = owner.name, error = failure.message, "event not published");
+        }
+    }
+}
+
+/// Turns the fields that creating gave us into applied ones, so that a later apply also removes what it no longer
+/// names: server-side apply keeps the two kinds of ownership apart (the same step as client-go's `csaupgrade`).
+fn claim(observed: &ConfigMap) -> Option<serde_json::Value> {
+    let mut entries = observed.metadata.managed_fields.clone()?;
+    let ours = |operation: &str| {
+        entries.iter().position(|entry| {
+            entry.manager.as_deref() == Some(FIELD_MANAGER)
+                && entry.operation.as_deref() == Some(operation)
+                && entry.subresource.as_deref().unwrap_or_default().is_empty()
+        })
+    };
+    if ours("Apply").is_some() {
+        return None;
+    }
+    let created = ours("Update")?;
+    entries[created].operation = Some("Apply".to_owned());
+    Some(json!({"metadata": {"managedFields": entries}}))
+}

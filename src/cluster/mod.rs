@@ -1,0 +1,96 @@
+//! The API server: inputs read, steps applied, status and events written.
+//!
+//! [`Cluster`] is the port that the reconcile works against; [`KubeCluster`] answers it from a real API server.
+
+mod apply;
+mod kube;
+mod read;
+
+use std::future::Future;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+pub use self::apply::apply;
+pub use self::kube::{KubeCluster, TargetStore};
+pub use self::read::access;
+
+use crate::api::ArtifactConfigStatus;
+use crate::decide::event::EventDraft;
+use crate::decide::spec::Owner;
+use crate::types::Failure;
+
+/// Why something was not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteError {
+    /// The object is not what it was when it was looked at: look again.
+    Conflict,
+    /// Anything else.
+    Failure(Failure),
+}
+
+/// What the reconcile needs of an API server. Everything lies in the namespace of the owner.
+pub trait Cluster: Send + Sync + 'static {
+    /// A Secret, or nothing where there is none of that name.
+    ///
+    /// # Errors
+    /// Where the API server does not answer or refuses.
+    fn secret(&self, owner: &Owner, name: &str) -> impl Future<Output = Result<Option<Secret>, Failure>> + Send;
+
+    /// The `ConfigMap` of that name, whoever it belongs to, as it is now.
+    ///
+    /// # Errors
+    /// Where the API server does not answer or refuses.
+    fn target(&self, owner: &Owner, name: &str) -> impl Future<Output = Result<Option<ConfigMap>, Failure>> + Send;
+
+    /// `resourceVersion` of a `ConfigMap` of ours as the watch last reported it. Costs no request.
+    fn target_version(&self, owner: &Owner, name: &str) -> Option<String>;
+
+    /// `ConfigMaps` that carry the owner's UID, as the watch last reported them. Costs no request.
+    fn owned(&self, owner: &Owner) -> Vec<ObjectMeta>;
+
+    /// Creates a `ConfigMap`.
+    ///
+    /// # Errors
+    /// [`WriteError::Conflict`] where one of that name exists by now.
+    fn create(&self, config_map: &ConfigMap) -> impl Future<Output = Result<ConfigMap, WriteError>> + Send;
+
+    /// Applies a `ConfigMap` over `observed`.
+    ///
+    /// # Errors
+    /// [`WriteError::Conflict`] where the object is no longer `observed`.
+    fn update(
+        &self,
+        config_map: &ConfigMap,
+        observed: &ConfigMap,
+    ) -> impl Future<Output = Result<ConfigMap, WriteError>> + Send;
+
+    /// Merges a patch into a `ConfigMap` that is still `observed`.
+    ///
+    /// # Errors
+    /// [`WriteError::Conflict`] where the object is no longer `observed`.
+    fn merge(
+        &self,
+        observed: &ConfigMap,
+        patch: serde_json::Value,
+    ) -> impl Future<Output = Result<ConfigMap, WriteError>> + Send;
+
+    /// Deletes a `ConfigMap` that still has this UID.
+    ///
+    /// # Errors
+    /// Where the API server does not answer or refuses; not where it is gone already.
+    fn delete(&self, owner: &Owner, metadata: &ObjectMeta) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Writes a status. Returns the `resourceVersion` of the resource, or nothing where the resource is gone.
+    ///
+    /// # Errors
+    /// Where the API server does not answer or refuses.
+    fn write_status(
+        &self,
+        owner: &Owner,
+        status: &ArtifactConfigStatus,
+    ) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
+
+    /// Publishes an event about the owner. An event that is lost is not tried again.
+    fn publish(&self, owner: &Owner, event: &EventDraft) -> impl Future<Output = ()> + Send;
+}

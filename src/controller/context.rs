@@ -1,0 +1,91 @@
+//! What every reconcile shares.
+
+use jiff::Timestamp;
+use moka::sync::Cache;
+
+use crate::api::ArtifactConfigStatus;
+use crate::decide::plan::Applied;
+use crate::telemetry::Metrics;
+use crate::types::Digest;
+
+/// Resources whose memory is kept. Ten times what the operator is measured for; beyond it the least used resource is
+/// merely read once more.
+const REMEMBERED: u64 = 100_000;
+
+/// The two worlds, the clock, and what is remembered of each resource.
+pub struct Context<R, C> {
+    /// The registries.
+    pub registry: R,
+    /// The API server.
+    pub cluster: C,
+    /// What is remembered.
+    pub memory: Memory,
+    /// Numbers for whoever watches.
+    pub metrics: Metrics,
+    /// The clock.
+    pub now: fn() -> Timestamp,
+}
+
+/// What is remembered of each resource, by UID. All of it can be lost at any time: it saves requests, and decides
+/// nothing that the cluster would not decide the same.
+pub struct Memory {
+    entries: Cache<String, Entry>,
+}
+
+/// What is remembered of one resource.
+#[derive(Clone, Debug, Default)]
+pub struct Entry {
+    /// Transient failures in a row.
+    pub failures: u32,
+    /// What was applied last, and for which question.
+    pub applied: Option<(Question, Applied)>,
+    /// The status that was written last.
+    pub written: Option<Written>,
+}
+
+/// What an applied config answers. While it stays the same and nobody touched the target, nothing needs to be
+/// fetched or compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// `metadata.generation`: every field of `spec`.
+    pub generation: i64,
+    /// Digest of the image.
+    pub image: Digest,
+    /// Digest of the artifact.
+    pub artifact: Digest,
+}
+
+/// A status that was written, and the `resourceVersion` of the resource that it was computed from. Until the watch
+/// delivers another one, the resource at hand is older than its status.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// `resourceVersion` of the resource when the status was computed.
+    pub from: Option<String>,
+    /// The status.
+    pub status: ArtifactConfigStatus,
+}
+
+impl Memory {
+    /// Nothing remembered yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { entries: Cache::new(REMEMBERED) }
+    }
+
+    /// What is remembered of a resource.
+    #[must_use]
+    pub fn of(&self, uid: &str) -> Entry {
+        self.entries.get(uid).unwrap_or_default()
+    }
+
+    /// Remembers.
+    pub fn keep(&self, uid: &str, entry: Entry) {
+        self.entries.insert(uid.to_owned(), entry);
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,184 @@
+//! The watches, and the controller that they trigger.
+
+use std::convert::Infallible;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, Resource as _, ResourceExt as _};
+use tokio::sync::watch;
+
+use crate::api::{ArtifactConfig, MANAGER, annotation, label};
+use crate::cluster::{KubeCluster, TargetStore};
+use crate::oci::Registry;
+use crate::telemetry::Metrics;
+
+use super::context::Context;
+use super::reconcile::{Next, reconcile};
+
+type Guarded = DeserializeGuard<ArtifactConfig>;
+type TargetMeta = PartialObjectMeta<ConfigMap>;
+
+/// Objects per page of a list: a page is held in memory twice while it is read.
+const PAGE: u32 = 100;
+
+/// Longest watch, in seconds. Below the 240 s after which some load balancers drop a silent connection without a
+/// word (kube#1798), so that a dead watch is noticed by its end.
+const WATCH: u32 = 200;
+
+/// How long running reconciles may take to end after the signal; Kubernetes kills after 30 s.
+const GRACE: Duration = Duration::from_secs(25);
+
+/// How the controller runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Reconciles side by side.
+    pub concurrency: u16,
+}
+
+/// The streams of one controller and the stores that they fill.
+pub struct Watches {
+    client: Client,
+    resources: (Store<Guarded>, Writer<Guarded>),
+    targets: (TargetStore, Writer<TargetMeta>),
+}
+
+impl Watches {
+    /// Nothing is watched yet.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client, resources: reflector::store(), targets: reflector::store() }
+    }
+
+    /// What will be known of the targets.
+    #[must_use]
+    pub fn targets(&self) -> TargetStore {
+        self.targets.0.clone()
+    }
+
+    /// Waits until every resource is known.
+    pub fn ready(&self) -> impl Future<Output = bool> + Send + 'static {
+        let (resources, targets) = (self.resources.0.clone(), self.targets.0.clone());
+        async move { resources.wait_until_ready().await.is_ok() && targets.wait_until_ready().await.is_ok() }
+    }
+}
+
+/// Runs until `shutdown` turns true, then lets running reconciles end.
+///
+/// # Errors
+/// Where the controller ends by itself, which it never should.
+pub async fn run<R: Registry>(
+    watches: Watches,
+    context: Arc<Context<R, KubeCluster>>,
+    options: Options,
+    shutdown: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let Watches { client, resources: (store, writer), targets: (_, target_writer) } = watches;
+    let metrics = context.metrics.clone();
+    let config = controller::Config::default().concurrency(options.concurrency);
+    let stop = wait_for(shutdown.clone());
+    let controller = Controller::for_stream(resources(&client, writer, metrics.clone()), store)
+        .watches_stream(targets(&client, target_writer, metrics), |target| owner_of(&target))
+        .with_config(config)
+        .graceful_shutdown_on(stop)
+        .run(reconcile_guarded, |_, error: &Infallible, _| match *error {}, context)
+        .for_each(|result| {
+            if let Err(error) = result {
+                // A resource that went between its event and its turn is no error; the watches count their own.
+                tracing::debug!(error = %error, "not reconciled");
+            }
+            std::future::ready(())
+        });
+    tokio::select! {
+        () = controller => {}
+        () = async { wait_for(shutdown.clone()).await; tokio::time::sleep(GRACE).await } => {
+            tracing::warn!(seconds = GRACE.as_secs(), "reconciles did not end in time; ending without them");
+        }
+    }
+    if *shutdown.borrow() { Ok(()) } else { anyhow::bail!("the controller ended although nobody asked it to") }
+}
+
+async fn wait_for(mut shutdown: watch::Receiver<bool>) {
+    // A dropped sender means that the process is ending as well.
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}
+
+async fn reconcile_guarded<R: Registry>(
+    object: Arc<Guarded>,
+    context: Arc<Context<R, KubeCluster>>,
+) -> Result<Action, Infallible> {
+    Ok(match reconcile(&object, &context).await {
+        Next::After(wait) => Action::requeue(wait),
+        Next::OnChange => Action::await_change(),
+    })
+}
+
+fn watch_config() -> watcher::Config {
+    watcher::Config::default().page_size(PAGE).timeout(WATCH)
+}
+
+/// The resources, whenever something of them changes that a reconcile answers to. Objects that cannot be parsed come
+/// through as well, to be told so in their status.
+fn resources(
+    client: &Client,
+    writer: Writer<Guarded>,
+    metrics: Metrics,
+) -> impl Stream<Item = Result<Guarded, watcher::Error>> + use<> {
+    watcher(Api::<Guarded>::all(client.clone()), watch_config())
+        .modify(|object| object.meta_mut().managed_fields = None)
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(interest, kube::runtime::PredicateConfig::default())
+        .inspect(move |result| noted("artifactconfigs", &metrics, result.as_ref().err()))
+        // After decoding: placed before it, every retry of a failing list would reset it (bitdriftlabs/pulse#52).
+        .default_backoff()
+}
+
+/// What a reconcile answers to: not the status, which it writes itself.
+fn interest(object: &Guarded) -> Option<u64> {
+    let metadata = object.meta();
+    let mut hasher = DefaultHasher::new();
+    metadata.generation.hash(&mut hasher);
+    metadata.deletion_timestamp.is_some().hash(&mut hasher);
+    object.annotations().get(annotation::REQUESTED_AT).hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+/// The targets, by label and as metadata. Errors end here: the controller would stop looking at all its streams while
+/// it waits out the error of one (stackabletech/trino-operator#936).
+fn targets(
+    client: &Client,
+    writer: Writer<TargetMeta>,
+    metrics: Metrics,
+) -> impl Stream<Item = Result<TargetMeta, watcher::Error>> + use<> {
+    let config = watch_config().labels(&format!("{}={MANAGER}", label::MANAGED_BY));
+    watcher(Api::<TargetMeta>::all(client.clone()), config)
+        .modify(|object| {
+            object.metadata.managed_fields = None;
+            object.metadata.annotations = None;
+        })
+        .reflect(writer)
+        .touched_objects()
+        .inspect(move |result| noted("configmaps", &metrics, result.as_ref().err()))
+        .default_backoff()
+        .filter(|result| std::future::ready(result.is_ok()))
+}
+
+fn noted(watched: &'static str, metrics: &Metrics, error: Option<&watcher::Error>) {
+    if let Some(error) = error {
+        metrics.watch_failed(watched);
+        tracing::warn!(watched, error = %error, "watch failed; trying again");
+    }
+}
+
+/// The resource that a target belongs to, by the label that its writer put there.
+fn owner_of(target: &TargetMeta) -> Option<ObjectRef<Guarded>> {
+    let name = target.labels().get(label::NAME)?;
+    Some(ObjectRef::new(name).within(&target.namespace()?))
+}
