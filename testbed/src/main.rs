@@ -13,9 +13,9 @@ use clap::{Parser, Subcommand};
 
 /// A real cluster and a real registry on this machine, without a container engine.
 ///
-/// etcd, kube-apiserver, kube-controller-manager, kubectl and oras are pinned Go modules: the first run builds them (about
-/// 8 minutes on two cores, Go needed), later runs start in seconds. Everything listens on 127.0.0.1, keeps its data in a
-/// temporary directory, and goes away with this program however it ends.
+/// etcd, kube-apiserver, kube-controller-manager, kubectl and oras are pinned Go modules: the first run
+/// builds them (about 8 minutes on two cores, Go needed), later runs start in seconds. Everything listens on
+/// 127.0.0.1, keeps its data in a temporary directory, and goes away with this program however it ends.
 #[derive(Debug, Parser)]
 #[command(name = "testbed", version, after_help = ENVIRONMENT)]
 struct Cli {
@@ -41,8 +41,9 @@ enum Command {
     },
     /// Start a cluster and a registry, and keep them until Ctrl-C
     ///
-    /// Prints what to put into the environment of another terminal to use them with kubectl and oras. With --operator it
-    /// also installs the custom resource and runs the operator, with its own account's rights and no more.
+    /// Prints what to put into the environment of another terminal to use them with kubectl and oras. With
+    /// --operator it also installs the custom resource and runs the operator, with its own account's rights
+    /// and no more.
     Up {
         /// The operator's program, for example target/debug/artifactconfig
         #[arg(long, value_name = "PATH")]
@@ -52,8 +53,9 @@ enum Command {
     },
     /// Tell the operator's story, each step run for real and checked
     ///
-    /// An image is pushed, a config is attached to it, the ConfigMap appears; then the config changes, somebody edits the
-    /// ConfigMap by hand, and the registry goes down. The exit status is 0 only when every step did what it says.
+    /// An image is pushed, a config is attached to it, the ConfigMap appears; then the config changes,
+    /// somebody edits the ConfigMap by hand, and the registry goes down. The exit status is 0 only when every
+    /// step did what it says.
     Demo {
         /// The operator's program, for example target/debug/artifactconfig
         #[arg(long, value_name = "PATH")]

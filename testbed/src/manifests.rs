@@ -15,7 +15,8 @@ pub const OPERATOR_SERVICE_ACCOUNT: &str = "artifactconfig";
 /// The custom resource definition, below the repository's root.
 const CRD: &str = "crds/artifactconfigs.yaml";
 
-/// Not applied: there are no nodes that would run the Deployment, and a kustomization is for `kubectl apply -k`.
+/// Not applied: there are no nodes that would run the Deployment, and a kustomization is for `kubectl apply
+/// -k`.
 const NOT_APPLIED: [&str; 2] = ["deployment.yaml", "kustomization.yaml"];
 
 /// The manifests of one checkout.
@@ -25,7 +26,8 @@ pub struct Manifests {
 }
 
 impl Manifests {
-    /// Those below `root`; without one, those of the checkout that this crate was built from, or of the current directory.
+    /// Those below `root`; without one, those of the checkout that this crate was built from, or of the
+    /// current directory.
     ///
     /// # Errors
     /// When there is no custom resource definition.

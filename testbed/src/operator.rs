@@ -150,8 +150,9 @@ impl OperatorProcess {
         self.process.lock().await.stop(GRACE).await
     }
 
-    /// Starts it again with the same options and port, after [`OperatorProcess::kill`], [`OperatorProcess::terminate`] or
-    /// its own end; kills it where it still runs. The log goes on in the same file.
+    /// Starts it again with the same options and port, after [`OperatorProcess::kill`],
+    /// [`OperatorProcess::terminate`] or its own end; kills it where it still runs. The log goes on in the
+    /// same file.
     ///
     /// # Errors
     /// When it does not become ready.

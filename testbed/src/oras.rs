@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::output::{Output, describe};
+use crate::scratch::Scratch;
 use crate::tools::{Tool, ToolPaths, Tools};
 
 /// Without it oras writes the present second, and pushing the same image twice makes two images.
@@ -23,20 +24,16 @@ static IMAGES: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug)]
 pub struct Oras {
     program: PathBuf,
-    home: TempDir,
+    home: Scratch,
 }
 
 impl Oras {
-    /// A runner without credentials.
+    /// A runner without credentials. To be called within a tokio runtime, as everything here.
     ///
     /// # Errors
     /// When `tools` was not asked for [`Tool::Oras`].
     pub fn new(tools: &ToolPaths) -> Result<Self> {
-        let home = tempfile::Builder::new()
-            .prefix("testbed-oras-")
-            .tempdir()
-            .context("cannot create a temporary directory")?;
-        Ok(Self { program: tools.path(Tool::Oras)?.to_owned(), home })
+        Ok(Self { program: tools.path(Tool::Oras)?.to_owned(), home: Scratch::create("oras")? })
     }
 
     /// The same, building `oras` where needed.
@@ -57,8 +54,8 @@ impl Oras {
         Output::of(command, None).await?.ok(&what)
     }
 
-    /// Pushes a small image that differs from all others, tagged as in `reference` (`host/repository:tag`); returns its
-    /// digest.
+    /// Pushes a small image that differs from all others, tagged as in `reference` (`host/repository:tag`);
+    /// returns its digest.
     ///
     /// # Errors
     /// When the registry does not take it.
@@ -93,8 +90,8 @@ impl Oras {
 
     /// `oras attach --artifact-type … image files…`; returns the artifact's digest.
     ///
-    /// oras dates artifacts by the second. Where tests attach several within one and their order matters, give each its
-    /// `org.opencontainers.image.created`.
+    /// oras dates artifacts by the second. Where tests attach several within one and their order matters,
+    /// give each its `org.opencontainers.image.created`.
     ///
     /// # Errors
     /// When the registry does not take it.

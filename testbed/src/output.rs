@@ -26,7 +26,8 @@ impl Output {
     /// Runs the command with `stdin` as its standard input.
     ///
     /// # Errors
-    /// When it cannot be started or talked to. Failing is the program's answer, not an error: see [`Output::ok`].
+    /// When it cannot be started or talked to. Failing is the program's answer, not an error: see
+    /// [`Output::ok`].
     pub(crate) async fn of(command: Command, stdin: Option<&[u8]>) -> Result<Self> {
         let shown = describe(&command);
         let mut command = tokio::process::Command::from(command);

@@ -9,8 +9,8 @@ const CLASHES: [&str; 2] = ["address already in use", "Address already in use"];
 
 /// A free port on the loopback address.
 ///
-/// Between this call and the program's own bind another process may take it. Ports handed out by the kernel this way
-/// rotate, so that is rare; who starts a program checks [`is_clash`] and tries again.
+/// Between this call and the program's own bind another process may take it. Ports handed out by the kernel
+/// this way rotate, so that is rare; who starts a program checks [`is_clash`] and tries again.
 ///
 /// # Errors
 /// When the machine has no port left.

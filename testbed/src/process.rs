@@ -1,9 +1,10 @@
 //! Child processes that never outlive this one.
 //!
-//! A test that is killed with SIGKILL runs no destructor, and an etcd left behind by each such run soon fills a machine.
-//! The kernel's answer (`PR_SET_PDEATHSIG`) must be set between fork and exec, which is `unsafe` in Rust and forbidden
-//! here. So each program runs below a few lines of POSIX shell (`supervisor.sh`) that read from a pipe held by this
-//! process: the kernel closes the pipe however this process ends, and the shell kills the program.
+//! A test that is killed with SIGKILL runs no destructor, and an etcd left behind by each such run soon fills
+//! a machine. The kernel's answer (`PR_SET_PDEATHSIG`) must be set between fork and exec, which is `unsafe`
+//! in Rust and forbidden here. So each program runs below a few lines of POSIX shell (`supervisor.sh`) that
+//! read from a pipe held by this process: the kernel closes the pipe however this process ends, and the shell
+//! kills the program.
 
 use std::fmt;
 use std::io::{PipeWriter, Write as _};
@@ -39,8 +40,8 @@ impl Process {
     /// Starts the program; standard output and error are appended to the log, standard input is empty.
     ///
     /// # Errors
-    /// When there is no `sh`, or the supervisor does not come up. A program that does not exist is no error here: it
-    /// exits with status 127 and the log says why.
+    /// When there is no `sh`, or the supervisor does not come up. A program that does not exist is no error
+    /// here: it exits with status 127 and the log says why.
     pub async fn spawn(name: &str, program: &Command, log: &Path) -> Result<Self> {
         let (reader, writer) = std::io::pipe().context("cannot create a pipe")?;
         let mut command = tokio::process::Command::new("sh");
@@ -55,7 +56,8 @@ impl Process {
         if let Some(directory) = program.get_current_dir() {
             command.current_dir(directory);
         }
-        // Its own process group: Ctrl-C in a terminal reaches this process only, which then stops things in order.
+        // Its own process group: Ctrl-C in a terminal reaches this process only, which then stops things in
+        // order.
         command.stdin(reader).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         let mut child =
             command.spawn().with_context(|| format!("cannot start {name}: a POSIX `sh` is needed"))?;
@@ -157,7 +159,8 @@ impl Process {
         self.wait_exit().await
     }
 
-    /// Stops it in its tracks (SIGSTOP): it keeps its connections and answers nothing, like a hanging machine.
+    /// Stops it in its tracks (SIGSTOP): it keeps its connections and answers nothing, like a hanging
+    /// machine.
     ///
     /// # Errors
     /// When it has exited.

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-/// Waits for the pipe to close, lets programs that are being killed at the same moment finish their last write, deletes.
+/// Waits for the pipe to close, lets programs that are being killed at the same moment finish their last
+/// write, deletes.
 const SWEEPER: &str = r#"read -r _; sleep 0.3; rm -rf -- "$1"; sleep 1; rm -rf -- "$1""#;
 
 /// A temporary directory: data of etcd, storage of registries, logs.
@@ -25,9 +26,15 @@ impl Scratch {
     ///
     /// # Errors
     /// When that place is not writable, or there is no `sh`.
-    // Async although nothing waits: the sweeper is collected by the runtime.
+    // Nothing waits here; but only within a runtime can the sweeper be started, and this says so.
     #[allow(clippy::unused_async)]
     pub async fn new(name: &str) -> Result<Self> {
+        Self::create(name)
+    }
+
+    /// The same for callers that are not async themselves but run within a runtime, which collects the
+    /// sweeper.
+    pub(crate) fn create(name: &str) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix(&format!("testbed-{name}-"))
             .tempdir()

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Waits for SIGINT, SIGTERM or SIGHUP (the terminal was closed); returns the exit status that shells use for it.
+/// Waits for SIGINT, SIGTERM or SIGHUP (the terminal was closed); returns the exit status that shells use for
+/// it.
 pub(crate) async fn requested() -> ExitCode {
     tokio::select! {
         code = on(SignalKind::interrupt()) => code,

@@ -2,14 +2,16 @@
 #
 # usage: sh supervisor.sh LOG PROGRAM [ARGUMENT…]
 #
-# Standard input is a pipe that only the parent holds. Each line on it is the name of a signal for the program; its end
-# means that the parent is gone, however it died, and takes the program with it. The first line of standard output is the
-# program's process id. The exit status is the program's, 128 plus the signal's number where a signal ended it.
+# Standard input is a pipe that only the parent holds. Each line on it is the name of a signal for the
+# program; its end means that the parent is gone, however it died, and takes the program with it. The first
+# line of standard output is the program's process id. The exit status is the program's, 128 plus the signal's
+# number where a signal ended it.
 log=$1
 shift
 exec 3<&0
 
-# The program gets none of the supervisor's own pipes: a copy of the first would keep it alive after the parent's death.
+# The program gets none of the supervisor's own pipes: a copy of the first would keep it alive after the
+# parent's death.
 "$@" 3<&- </dev/null >>"$log" 2>&1 &
 program=$!
 echo "$program"

@@ -5,12 +5,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use testbed::Manifests;
 
-use crate::world::{World, sample};
+use crate::world::{World, check_operator, sample};
 
 /// Runs until a signal ends the program; returns only on an error.
 pub(crate) async fn run(operator: Option<PathBuf>, root: Option<&Path>) -> Result<()> {
-    let installed =
-        operator.map(|binary| Ok::<_, anyhow::Error>((binary, Manifests::find(root)?))).transpose()?;
+    let installed = match operator {
+        Some(binary) => {
+            check_operator(&binary)?;
+            Some((binary, Manifests::find(root)?))
+        }
+        None => None,
+    };
     eprintln!("starting cluster and registry …");
     let world = World::start(installed.iter().map(|(_, manifests)| manifests.crd()).collect()).await?;
     let operator = match &installed {

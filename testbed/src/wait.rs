@@ -11,8 +11,8 @@ pub(crate) const POLL: Duration = Duration::from_millis(50);
 
 /// Asks `probe` again and again until it answers with a value, or the time is up.
 ///
-/// `probe` returns `Ok(Err(why))` while it is not there yet; the last `why` is in the error when time runs out. A probe
-/// that hangs counts as not there yet.
+/// `probe` returns `Ok(Err(why))` while it is not there yet; the last `why` is in the error when time runs
+/// out. A probe that hangs counts as not there yet.
 ///
 /// # Errors
 /// When the time is up, or at once when `probe` itself fails.

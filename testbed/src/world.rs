@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use testbed::registry::EmbeddedRegistry;
 use testbed::tools::{Tool, ToolPaths, Tools};
 use testbed::{Cluster, ClusterOptions, Manifests, OperatorOptions, OperatorProcess, Oras};
@@ -52,6 +52,12 @@ impl World {
             self.registry.host(),
         ))
     }
+}
+
+/// Better said before the cluster starts than after.
+pub(crate) fn check_operator(binary: &Path) -> Result<()> {
+    ensure!(binary.is_file(), "there is no operator at {}: build it with `cargo build`", binary.display());
+    Ok(())
 }
 
 /// An `ArtifactConfig` for `testimage:v1`, as one would write it.

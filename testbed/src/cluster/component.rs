@@ -33,7 +33,8 @@ impl Component {
         Ok(())
     }
 
-    /// Waits until `probe` succeeds; fails with the end of its log when it exits before, or takes longer than `limit`.
+    /// Waits until `probe` succeeds; fails with the end of its log when it exits before, or takes longer than
+    /// `limit`.
     pub(super) async fn ready<F>(&self, limit: Duration, mut probe: impl FnMut() -> F) -> Result<()>
     where
         F: Future<Output = Result<(), String>>,
@@ -51,18 +52,13 @@ impl Component {
             },
             status = process.wait_exit() => format!("it exited with {}", status?),
         };
-        bail!(
-            "{} did not start: {failure}; the end of its log ({}):\n{}",
-            self.name,
-            self.log.display(),
-            process.log_tail()
-        )
+        bail!("{} did not start: {failure}; the end of its log:\n{}", self.name, process.log_tail())
     }
 
     /// Kills it; nothing where it does not run.
     ///
-    /// Asked politely, the API server waits up to a minute for its clients' watches to end. It keeps no state but etcd's,
-    /// and etcd's is thrown away with it, so there is nothing that a polite end would save.
+    /// Asked politely, the API server waits up to a minute for its clients' watches to end. It keeps no state
+    /// but etcd's, and etcd's is thrown away with it, so there is nothing that a polite end would save.
     pub(super) async fn stop(&self) -> Result<()> {
         if let Some(process) = self.process.lock().await.take() {
             process.kill().await?;

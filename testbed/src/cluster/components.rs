@@ -74,7 +74,8 @@ pub(super) fn api_server(
         .arg(format!("--token-auth-file={}", scratch.join("tokens.csv").display()))
         .arg("--authorization-mode=RBAC")
         .arg("--service-cluster-ip-range=10.0.0.0/24")
-        // Pods are accepted before the controller has made their ServiceAccount; there is no kubelet to mount tokens.
+        // Pods are accepted before the controller has made their ServiceAccount; there is no kubelet to mount
+        // tokens.
         .arg("--disable-admission-plugins=ServiceAccount")
         // There is no Service network in which the API server's own endpoint would be reached.
         .arg("--endpoint-reconciler-type=none")

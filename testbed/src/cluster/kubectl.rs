@@ -10,7 +10,8 @@ use crate::output::Output;
 use crate::tools::Tool;
 
 impl Cluster {
-    /// Runs `kubectl` with these arguments. A status other than 0 is an answer, not an error: see [`Output::ok`].
+    /// Runs `kubectl` with these arguments. A status other than 0 is an answer, not an error: see
+    /// [`Output::ok`].
     ///
     /// # Errors
     /// When it cannot be run at all.
@@ -37,7 +38,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Applies the manifests of a file, and waits until the custom resource definitions among them are served.
+    /// Applies the manifests of a file, and waits until the custom resource definitions among them are
+    /// served.
     ///
     /// # Errors
     /// When the file is not there, or the API server refuses one of them.
@@ -54,7 +56,8 @@ impl Cluster {
 
     fn kubectl_command(&self, args: &[&str]) -> Result<Command> {
         let mut command = self.tools.command(Tool::Kubectl, args)?;
-        // Its cache of what the server offers is kept by server address, which a later cluster may have again.
+        // Its cache of what the server offers is kept by server address, which a later cluster may have
+        // again.
         command.env("HOME", self.scratch.path()).env("KUBECONFIG", &self.kubeconfig);
         command.env("KUBECACHEDIR", self.scratch.join("kube-cache"));
         Ok(command)

@@ -137,7 +137,8 @@ impl Cluster {
         self.api_server.ready(self.options.start_timeout, || readyz(&self.admin)).await
     }
 
-    /// Stops the API server in its tracks (`true`): it accepts connections and answers nothing. `false` lets it go on.
+    /// Stops the API server in its tracks (`true`): it accepts connections and answers nothing. `false` lets
+    /// it go on.
     ///
     /// # Errors
     /// When it does not run.
@@ -160,7 +161,8 @@ impl Cluster {
     pub async fn start_controller_manager(&self) -> Result<()> {
         self.controller_manager.start().await?;
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin(), "default");
-        // They serve no health endpoint here. The first thing they make is every namespace's default ServiceAccount.
+        // They serve no health endpoint here. The first thing they make is every namespace's default
+        // ServiceAccount.
         let probe = || async {
             match accounts.get_opt("default").await {
                 Ok(Some(_)) => Ok(()),

@@ -8,10 +8,11 @@ use std::time::Duration;
 pub struct ClusterOptions {
     /// Custom resource definitions (or anything else) applied before the controllers start.
     ///
-    /// The garbage collector looks for new kinds only every 30 s: whatever is owned by a kind that came later is
-    /// collected that much later. Definitions named here are known to it from the start.
+    /// The garbage collector looks for new kinds only every 30 s: whatever is owned by a kind that came later
+    /// is collected that much later. Definitions named here are known to it from the start.
     pub manifests: Vec<PathBuf>,
-    /// Whether to run kube-controller-manager. Without it nothing is garbage-collected and no namespace goes away.
+    /// Whether to run kube-controller-manager. Without it nothing is garbage-collected and no namespace goes
+    /// away.
     pub controller_manager: bool,
     /// Further flags of kube-apiserver.
     pub api_server_args: Vec<String>,

@@ -11,7 +11,8 @@ use super::narrator::Narrator;
 /// Where the demo's objects are.
 pub(super) const NAMESPACE: &str = "demo";
 
-/// Everything the demo waits for takes well below a second; a loaded machine may need longer, nobody waits longer.
+/// Everything the demo waits for takes well below a second; a loaded machine may need longer, nobody waits
+/// longer.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs kubectl in the demo's namespace and prints command and output; fails when it fails.

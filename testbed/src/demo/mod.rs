@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use testbed::{Manifests, OperatorProcess};
 
-use crate::world::World;
+use crate::world::{World, check_operator};
 use look::NAMESPACE;
 use narrator::Narrator;
 
@@ -23,9 +23,7 @@ struct Stage {
 /// Tells the story. With `keep` it ends only by a signal.
 pub(crate) async fn run(operator: PathBuf, keep: bool, root: Option<&Path>) -> Result<()> {
     let manifests = Manifests::find(root)?;
-    if !operator.is_file() {
-        bail!("there is no operator at {}: build it with `cargo build`", operator.display());
-    }
+    check_operator(&operator)?;
     let mut narrator = Narrator::new(steps::COUNT);
     let world = steps::cluster_and_registry(&mut narrator, &manifests).await?;
     let operator = steps::operator(&mut narrator, &world, &operator, &manifests).await?;

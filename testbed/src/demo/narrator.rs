@@ -11,7 +11,8 @@ pub(super) struct Narrator {
 }
 
 impl Narrator {
-    /// Colours follow <https://no-color.org>: none when `NO_COLOR` is set and not empty, none outside of a terminal.
+    /// Colours follow <https://no-color.org>: none when `NO_COLOR` is set and not empty, none outside of a
+    /// terminal.
     pub(super) fn new(steps: u32) -> Self {
         let set = |name| std::env::var_os(name).is_some_and(|value: std::ffi::OsString| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");

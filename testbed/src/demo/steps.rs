@@ -18,7 +18,8 @@ const V1: &str = "{\n  \"greeting\": \"hello\",\n  \"logLevel\": \"info\"\n}\n";
 const V2: &str = "{\n  \"greeting\": \"hello again\",\n  \"logLevel\": \"debug\"\n}\n";
 const BY_HAND: &str = r#"{"data":{"config.json":"edited by hand"}}"#;
 
-/// oras dates an artifact by the second, and the newest counts: two attached within one second would be a tie.
+/// oras dates an artifact by the second, and the newest counts: two attached within one second would be a
+/// tie.
 const ORAS_CLOCK: Duration = Duration::from_millis(1100);
 
 pub(super) async fn cluster_and_registry(narrator: &mut Narrator, manifests: &Manifests) -> Result<World> {
@@ -92,6 +93,7 @@ async fn apply(stage: &mut Stage, image_digest: &str, digest: &str) -> Result<()
     let yaml = sample(&stage.world.registry.host(), NAMESPACE);
     stage.narrator.command("kubectl apply -f - <<EOF");
     stage.narrator.output(&yaml);
+    stage.narrator.output("EOF");
     cluster.apply(&yaml).await?;
     let took = wait_for(cluster, "configmap", "web", holds("config.json", V1)).await?;
     wait_for(cluster, "artifactconfig", "web", ready("True", None)).await?;

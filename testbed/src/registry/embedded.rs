@@ -96,7 +96,8 @@ impl EmbeddedRegistry {
         self.front.recorder.clear();
     }
 
-    /// From now on this happens to requests. Several faults apply in order of injection; the first that answers ends it.
+    /// From now on this happens to requests. Several faults apply in order of injection; the first that
+    /// answers ends it.
     pub fn inject(&self, fault: Fault) -> FaultId {
         self.front.faults.inject(fault)
     }
@@ -117,13 +118,14 @@ impl EmbeddedRegistry {
         self.front.faults.clear();
     }
 
-    /// Repositories whose name starts with `prefix` want these credentials (Basic); `""` is every repository and `/v2/`.
-    /// Where several prefixes match, the longest counts.
+    /// Repositories whose name starts with `prefix` want these credentials (Basic); `""` is every repository
+    /// and `/v2/`. Where several prefixes match, the longest counts.
     pub fn require_basic(&self, prefix: &str, user: &str, password: &str) {
         self.front.auth.require_basic(prefix, user, password);
     }
 
-    /// Repositories whose name starts with `prefix` want a token, which `/token` issues for these credentials.
+    /// Repositories whose name starts with `prefix` want a token, which `/token` issues for these
+    /// credentials.
     pub fn require_bearer(&self, prefix: &str, user: &str, password: &str) {
         self.front.auth.require_bearer(prefix, user, password);
     }

@@ -1,4 +1,5 @@
-//! Serving HTTP so that stopping means stopped: no connection survives, kept alive or in the middle of an answer.
+//! Serving HTTP so that stopping means stopped: no connection survives, kept alive or in the middle of an
+//! answer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -41,8 +42,8 @@ impl Drop for Server {
     }
 }
 
-/// Binds the address; a port that connections of a stopped server still wait on can be taken again (`SO_REUSEADDR`,
-/// which tokio sets).
+/// Binds the address; a port that connections of a stopped server still wait on can be taken again
+/// (`SO_REUSEADDR`, which tokio sets).
 pub(super) async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }

@@ -74,7 +74,8 @@ fn build(directory: &Path, module: &Module, tools: &[Tool]) -> Result<()> {
     fs::create_dir_all(&source)?;
     fs::write(source.join("go.mod"), module.go_mod)?;
     fs::write(source.join("go.sum"), module.go_sum)?;
-    // Built beside the final place, on the same file system: a rename is atomic, so a program is whole or absent.
+    // Built beside the final place, on the same file system: a rename is atomic, so a program is whole or
+    // absent.
     let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(directory)?;
 
     eprintln!("building {names} {} (first use, about {} on two cores) …", module.version, module.about);

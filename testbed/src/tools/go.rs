@@ -84,7 +84,8 @@ fn program() -> OsString {
 struct Version(u32, u32, u32);
 
 impl Version {
-    /// Reads `go1.26.1`, `1.26`, `go1.27rc1` and what distributions append (`go1.26.1 X:nogreenteagc`, `go1.26.1-x`).
+    /// Reads `go1.26.1`, `1.26`, `go1.27rc1` and what distributions append (`go1.26.1 X:nogreenteagc`,
+    /// `go1.26.1-x`).
     fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let text = text.strip_prefix("go").unwrap_or(text);

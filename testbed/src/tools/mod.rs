@@ -1,8 +1,9 @@
 //! The programs the testbed runs: pinned Go modules, built on first use.
 //!
-//! There is no container engine to pull them from, and a cluster made of whatever happens to be installed would be a
-//! different cluster on each machine. Each program is therefore pinned by a `go.mod` and `go.sum` (one module per
-//! program, because their dependencies disagree), built once, and kept in a cache outside the source tree.
+//! There is no container engine to pull them from, and a cluster made of whatever happens to be installed
+//! would be a different cluster on each machine. Each program is therefore pinned by a `go.mod` and `go.sum`
+//! (one module per program, because their dependencies disagree), built once, and kept in a cache outside the
+//! source tree.
 
 mod build;
 mod go;
@@ -61,7 +62,8 @@ impl Tool {
         Self::Kwok,
     ];
 
-    /// What tests and the demo need; the others take minutes to build and are built when something asks for them.
+    /// What tests and the demo need; the others take minutes to build and are built when something asks for
+    /// them.
     pub const DEFAULT: [Self; 8] = [
         Self::Etcd,
         Self::KubeApiserver,
