@@ -271,3 +271,136 @@ pub fn strays<'a>(desired: &Desired, owned: impl Iterator<Item = &'a ObjectMeta>
         .filter(|metadata| metadata.name.as_ref() != Some(&desired.target.name))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ArtifactConfig;
+    use crate::decide::spec;
+    use serde_json::json;
+
+    fn desired(target: serde_json::Value) -> Desired {
+        let config: ArtifactConfig = serde_json::from_value(json!({
+            "apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig",
+            "metadata": {"name": "web", "namespace": "shop", "uid": "u-1", "generation": 1},
+            "spec": {"image": "r.example/web:v1", "artifactType": "custom/config", "target": target}
+        }))
+        .unwrap();
+        spec::parse(&config).unwrap()
+    }
+
+    fn artifact() -> Artifact {
+        Artifact {
+            digest: Digest::sha256(b"artifact"),
+            media_type: String::new(),
+            artifact_type: "custom/config".to_owned(),
+            subject: None,
+            annotations: BTreeMap::new(),
+            layers: Vec::new(),
+            is_index: false,
+        }
+    }
+
+    fn rendered(desired: &Desired) -> Rendered {
+        let content = Content {
+            data: [("a.json".to_owned(), "{}".to_owned())].into(),
+            binary_data: [("b.bin".to_owned(), vec![0xff])].into(),
+        };
+        assemble(desired, &Digest::sha256(b"image"), &artifact(), content)
+    }
+
+    #[test]
+    fn the_object_says_whose_it_is_and_where_its_content_came_from() {
+        let rendered = rendered(&desired(json!({"labels": {"team": "shop"}})));
+        insta::assert_yaml_snapshot!(rendered.config_map);
+    }
+
+    #[test]
+    fn without_a_cluster_there_is_no_owner_to_name() {
+        let mut desired = desired(json!({}));
+        desired.owner.uid = String::new();
+        let metadata = rendered(&desired).config_map.metadata;
+        assert_eq!(metadata.owner_references, None);
+        assert!(!metadata.labels.unwrap().contains_key(label::OWNER_UID));
+    }
+
+    #[test]
+    fn what_is_as_it_should_be_is_kept_whatever_others_added_to_its_metadata() {
+        let desired = desired(json!({}));
+        let rendered = rendered(&desired);
+        assert_eq!(target(&desired, &rendered, None).unwrap(), TargetStep::Create);
+        let mut observed = rendered.config_map.clone();
+        observed.metadata.labels.as_mut().unwrap().insert("theirs".into(), "x".into());
+        observed.metadata.annotations.as_mut().unwrap().insert("theirs".into(), "x".into());
+        assert_eq!(target(&desired, &rendered, Some(&observed)).unwrap(), TargetStep::Keep);
+        assert_eq!(leftovers(&rendered.config_map, &observed), None);
+    }
+
+    #[rstest::rstest]
+    #[case::value(|map: &mut ConfigMap| { map.data.as_mut().unwrap().insert("a.json".into(), "[]".into()); })]
+    #[case::missing_key(|map: &mut ConfigMap| { map.data = None; })]
+    #[case::extra_key(|map: &mut ConfigMap| { map.data.as_mut().unwrap().insert("x".into(), "y".into()); })]
+    #[case::binary(|map: &mut ConfigMap| { map.binary_data = None; })]
+    #[case::label(|map: &mut ConfigMap| { map.metadata.labels.as_mut().unwrap().remove(label::NAME); })]
+    #[case::annotation(|map: &mut ConfigMap| { map.metadata.annotations = None; })]
+    #[case::owner(|map: &mut ConfigMap| { map.metadata.owner_references = None; })]
+    fn drift_is_seen(#[case] edit: fn(&mut ConfigMap)) {
+        let desired = desired(json!({}));
+        let rendered = rendered(&desired);
+        let mut observed = rendered.config_map.clone();
+        edit(&mut observed);
+        assert_eq!(target(&desired, &rendered, Some(&observed)).unwrap(), TargetStep::Update);
+    }
+
+    #[test]
+    fn keys_that_others_added_are_taken_away() {
+        let rendered = rendered(&desired(json!({})));
+        let mut observed = rendered.config_map.clone();
+        observed.data.as_mut().unwrap().insert("x".into(), "y".into());
+        assert_eq!(leftovers(&rendered.config_map, &observed).unwrap(), json!({"data": {"x": null}, "binaryData": {}}));
+    }
+
+    fn controlled_by(kind: &str, name: &str, uid: &str) -> OwnerReference {
+        OwnerReference { kind: kind.into(), name: name.into(), uid: uid.into(), controller: Some(true), ..OwnerReference::default() }
+    }
+
+    /// Design §2.5: an object that is not ours is never touched, and the message says whose it is.
+    #[rstest::rstest]
+    #[case::hand_made(|metadata: &mut ObjectMeta| { metadata.labels = None; metadata.owner_references = None; }, "was not made by this operator")]
+    #[case::another_resource(|metadata: &mut ObjectMeta| { metadata.owner_references = Some(vec![controlled_by("ArtifactConfig", "api", "u-2")]); }, "belongs to ArtifactConfig 'api'")]
+    #[case::another_kind(|metadata: &mut ObjectMeta| { metadata.owner_references = Some(vec![controlled_by("ExternalSecret", "web", "u-3")]); }, "belongs to ExternalSecret 'web'")]
+    #[case::dead_namesake(|metadata: &mut ObjectMeta| { metadata.owner_references = Some(vec![controlled_by("ArtifactConfig", "web", "u-0")]); }, "garbage collection is pending")]
+    #[case::retained_by_another(|metadata: &mut ObjectMeta| { metadata.owner_references = None; metadata.labels.as_mut().unwrap().insert(label::NAME.into(), "api".into()); }, "belongs to ArtifactConfig 'api'")]
+    fn what_is_not_ours_is_refused(#[case] edit: fn(&mut ObjectMeta), #[case] says: &str) {
+        let desired = desired(json!({}));
+        let rendered = rendered(&desired);
+        let mut observed = rendered.config_map.clone();
+        edit(&mut observed.metadata);
+        let failure = target(&desired, &rendered, Some(&observed)).unwrap_err();
+        assert_eq!(failure.reason, Reason::TargetConflict);
+        assert!(failure.message.contains(says), "{}", failure.message);
+    }
+
+    #[test]
+    fn what_a_namesake_left_behind_is_taken_up_again() {
+        let desired = desired(json!({}));
+        let rendered = rendered(&desired);
+        let mut observed = rendered.config_map.clone();
+        observed.metadata.owner_references = None;
+        observed.metadata.labels.as_mut().unwrap().insert(label::OWNER_UID.into(), "u-0".into());
+        assert_eq!(target(&desired, &rendered, Some(&observed)).unwrap(), TargetStep::Update);
+    }
+
+    #[test]
+    fn retaining_needs_no_owner_reference_and_leaves_earlier_targets() {
+        let retained = desired(json!({"deletionPolicy": "Retain"}));
+        assert_eq!(rendered(&retained).config_map.metadata.owner_references, None);
+        let (old, current) = (desired(json!({"name": "old"})), desired(json!({"name": "new"})));
+        let owned = [rendered(&old).config_map.metadata, rendered(&current).config_map.metadata];
+        let names = |desired: &Desired| -> Vec<Option<String>> {
+            strays(desired, owned.iter()).into_iter().map(|metadata| metadata.name.clone()).collect()
+        };
+        assert_eq!(names(&current), [Some("old".to_owned())]);
+        assert!(names(&desired(json!({"name": "new", "deletionPolicy": "Retain"}))).is_empty());
+    }
+}

@@ -166,3 +166,147 @@ const LISTED: usize = 5;
 fn first_by<'a>(matching: &[&'a Artifact], order: fn(&Artifact, &Artifact) -> Ordering) -> &'a Artifact {
     matching.iter().copied().fold(matching[0], |best, next| if order(next, best) == Ordering::Greater { next } else { best })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::CREATED;
+    use proptest::prelude::*;
+
+    /// An artifact whose digest follows from `seed`, with annotations.
+    fn artifact(seed: &str, annotations: &[(&str, &str)]) -> Artifact {
+        Artifact {
+            digest: Digest::sha256(seed.as_bytes()),
+            media_type: String::new(),
+            artifact_type: "custom/config".to_owned(),
+            subject: None,
+            annotations: annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            layers: Vec::new(),
+            is_index: false,
+        }
+    }
+
+    fn choose(candidates: &[Artifact], policy: SelectionPolicy) -> Result<Selected<'_>, Failure> {
+        let image: ImageRef = "r.example/web:v1".parse().unwrap();
+        let subject = Digest::sha256(b"image");
+        let question = Question { image: &image, subject: &subject, artifact_type: "custom/config" };
+        select(question, candidates, &Selector { policy, ..Selector::default() })
+    }
+
+    fn dated(dates: &[&str]) -> Vec<Artifact> {
+        dates.iter().enumerate().map(|(index, date)| artifact(&index.to_string(), &[(CREATED, date)])).collect()
+    }
+
+    fn versioned(versions: &[&str]) -> Vec<Artifact> {
+        versions.iter().enumerate().map(|(index, version)| artifact(&index.to_string(), &[(VERSION, version)])).collect()
+    }
+
+    #[rstest::rstest]
+    #[case::later(&["2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"], 1)]
+    #[case::time_zones(&["2026-01-01T12:00:00+02:00", "2026-01-01T11:00:00Z"], 1)]
+    #[case::fractions(&["2026-01-01T00:00:00.9Z", "2026-01-01T00:00:00.1Z"], 0)]
+    #[case::garbled_is_oldest(&["1999-01-01T00:00:00Z", "yesterday", ""], 0)]
+    fn newest(#[case] dates: &[&str], #[case] expected: usize) {
+        let candidates = dated(dates);
+        assert_eq!(choose(&candidates, SelectionPolicy::Newest).unwrap().artifact, &candidates[expected]);
+    }
+
+    /// Checklist A14: ORAS writes whole seconds, so two attaches in one second tie.
+    #[test]
+    fn two_attaches_in_one_second_are_decided_by_the_digest_and_reported() {
+        let candidates = dated(&["2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"]);
+        let selected = choose(&candidates, SelectionPolicy::Newest).unwrap();
+        let greatest = candidates.iter().max_by(|left, right| left.digest.cmp(&right.digest)).unwrap();
+        assert_eq!(selected.artifact, greatest);
+        assert!(selected.notes[0].contains("2 artifacts were created in the same second"), "{:?}", selected.notes);
+    }
+
+    #[test]
+    fn artifacts_without_a_date_are_chosen_among_by_digest_and_reported() {
+        let candidates = [artifact("a", &[]), artifact("b", &[(CREATED, "soon")])];
+        let selected = choose(&candidates, SelectionPolicy::Newest).unwrap();
+        assert!(selected.notes[0].contains("no readable creation time"), "{:?}", selected.notes);
+    }
+
+    #[rstest::rstest]
+    #[case::numeric(&["1.9.0", "1.10.0"], 1)]
+    #[case::release_over_candidate(&["2.0.0-rc.1", "2.0.0"], 1)]
+    #[case::candidate_over_older(&["2.0.0-rc.1", "1.9.9"], 0)]
+    #[case::leading_v(&["v1.2.3", "1.2.2"], 0)]
+    #[case::unreadable_left_out(&["latest", "0.0.1"], 1)]
+    fn highest_version(#[case] versions: &[&str], #[case] expected: usize) {
+        let candidates = versioned(versions);
+        assert_eq!(choose(&candidates, SelectionPolicy::HighestVersion).unwrap().artifact, &candidates[expected]);
+    }
+
+    /// `SemVer` 2.0.0, item 10: build metadata takes no part in precedence, so the newer one wins.
+    #[test]
+    fn build_metadata_does_not_decide() {
+        let candidates = [
+            artifact("a", &[(VERSION, "1.0.0+9"), (CREATED, "2026-01-01T00:00:00Z")]),
+            artifact("b", &[(VERSION, "1.0.0+1"), (CREATED, "2026-01-02T00:00:00Z")]),
+        ];
+        let selected = choose(&candidates, SelectionPolicy::HighestVersion).unwrap();
+        assert_eq!(selected.artifact, &candidates[1]);
+        assert!(selected.notes[0].contains("2 artifacts have the highest version"), "{:?}", selected.notes);
+    }
+
+    #[test]
+    fn no_version_at_all_is_no_choice() {
+        let failure = choose(&versioned(&["latest", ""]), SelectionPolicy::HighestVersion).unwrap_err();
+        assert_eq!(failure.reason, Reason::AmbiguousArtifact);
+        assert!(failure.message.contains(VERSION), "{}", failure.message);
+    }
+
+    #[test]
+    fn only_refuses_to_choose_and_names_the_candidates() {
+        let candidates = versioned(&["1.0.0", "2.0.0"]);
+        assert_eq!(choose(&candidates[..1], SelectionPolicy::Only).unwrap().artifact, &candidates[0]);
+        let failure = choose(&candidates, SelectionPolicy::Only).unwrap_err();
+        assert_eq!(failure.reason, Reason::AmbiguousArtifact);
+        for candidate in &candidates {
+            assert!(failure.message.contains(&candidate.digest.to_string()), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn annotations_narrow_and_an_empty_result_says_why() {
+        let candidates = [artifact("a", &[("environment", "production")]), artifact("b", &[("environment", "test")])];
+        let image: ImageRef = "r.example/web:v1".parse().unwrap();
+        let subject = Digest::sha256(b"image");
+        let question = Question { image: &image, subject: &subject, artifact_type: "custom/config" };
+        let selector = |value: &str| Selector {
+            annotations: [("environment".to_owned(), value.to_owned())].into(),
+            policy: SelectionPolicy::Only,
+        };
+        assert_eq!(select(question, &candidates, &selector("test")).unwrap().artifact, &candidates[1]);
+        let failure = select(question, &candidates, &selector("staging")).unwrap_err();
+        assert_eq!(failure.reason, Reason::ArtifactNotFound);
+        assert!(failure.message.contains("environment=staging"), "{}", failure.message);
+        let failure = select(question, &[], &Selector::default()).unwrap_err();
+        assert_eq!(failure.reason, Reason::ArtifactNotFound);
+        assert!(failure.message.contains("oras attach --artifact-type custom/config r.example/web:v1"), "{}", failure.message);
+    }
+
+    proptest! {
+        /// Registries list in any order, so the choice, or the refusal to choose, must not depend on it.
+        #[test]
+        fn the_order_of_descriptors_never_matters(
+            kinds in proptest::collection::vec((0usize..5, 0usize..5), 1..8),
+            seed in any::<u64>(),
+            policy in prop_oneof![Just(SelectionPolicy::Newest), Just(SelectionPolicy::HighestVersion), Just(SelectionPolicy::Only)],
+        ) {
+            const DATES: [&str; 5] = ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", "garbled", ""];
+            const VERSIONS: [&str; 5] = ["1.0.0", "1.0.0+build", "1.1.0-rc.1", "v1.0.0", "garbled"];
+            let mut candidates: Vec<Artifact> = kinds
+                .iter()
+                .enumerate()
+                .map(|(index, (date, version))| artifact(&index.to_string(), &[(CREATED, DATES[*date]), (VERSION, VERSIONS[*version])]))
+                .collect();
+            let forward = candidates.clone();
+            // A shuffle that follows from the seed alone.
+            candidates.sort_by_key(|artifact| Digest::sha256(format!("{seed}{}", artifact.digest).as_bytes()));
+            prop_assert_eq!(choose(&forward, policy), choose(&candidates, policy));
+        }
+    }
+}

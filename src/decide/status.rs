@@ -143,3 +143,131 @@ pub fn truncate(text: &str, most: usize) -> String {
     }
     format!("{}…", &text[..end])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Reason;
+    use crate::decide::event;
+    use crate::decide::spec::Owner;
+    use crate::types::{Digest, Failure};
+
+    fn header(generation: i64) -> Header {
+        let owner = Owner { name: "web".into(), namespace: "shop".into(), uid: "u-1".into() };
+        Header { owner, generation, requested_at: None }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn synced(artifact: &str, changed: bool) -> Outcome {
+        let facts = Facts {
+            target: "web".into(),
+            image: "r.example/web:v1".into(),
+            image_digest: Digest::sha256(b"image"),
+            artifact: Digest::sha256(artifact.as_bytes()),
+            created: Some("2026-01-01T00:00:00Z".into()),
+            annotations: [("a".to_owned(), "b".to_owned())].into(),
+            size: 2,
+            hash: "sha256:0".into(),
+        };
+        Outcome::Synced { applied: Box::new(Applied::confirmed(facts, "1".into(), changed)), notes: Vec::new() }
+    }
+
+    fn failed(reason: Reason) -> Outcome {
+        Outcome::Failed(Failure::new(reason, "it went wrong"))
+    }
+
+    fn types(status: &ArtifactConfigStatus) -> Vec<(&str, &str, &str)> {
+        status.conditions.iter().map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str())).collect()
+    }
+
+    #[test]
+    fn a_synced_status() {
+        insta::assert_yaml_snapshot!(next(None, &header(3), &synced("a", true), at(1_800_000_000)));
+    }
+
+    /// kstatus: Reconciling and Stalled are there only while they are true, and never both.
+    #[rstest::rstest]
+    #[case(failed(Reason::RegistryUnavailable), &[("Ready", "False", "RegistryUnavailable"), ("Reconciling", "True", "RegistryUnavailable")])]
+    #[case(failed(Reason::ArtifactNotFound), &[("Ready", "False", "ArtifactNotFound"), ("Reconciling", "True", "ArtifactNotFound")])]
+    #[case(failed(Reason::InvalidFiles), &[("Ready", "False", "InvalidFiles"), ("Stalled", "True", "InvalidFiles")])]
+    #[case(synced("a", false), &[("Ready", "True", "Synced")])]
+    #[case(Outcome::Suspended, &[("Ready", "Unknown", "Suspended")])]
+    fn conditions(#[case] outcome: Outcome, #[case] expected: &[(&str, &str, &str)]) {
+        assert_eq!(types(&next(None, &header(1), &outcome, at(0))), expected);
+    }
+
+    /// Design §2.4: no change, no write.
+    #[test]
+    fn the_same_outcome_later_is_the_same_status() {
+        for outcome in [synced("a", false), failed(Reason::RegistryUnavailable), failed(Reason::TooLarge), Outcome::Suspended] {
+            let first = next(None, &header(1), &outcome, at(100));
+            assert_eq!(next(Some(&first), &header(1), &outcome, at(900)), first);
+        }
+    }
+
+    #[test]
+    fn the_time_of_a_condition_moves_only_with_its_status() {
+        let first = next(None, &header(1), &synced("a", true), at(100));
+        let second = next(Some(&first), &header(2), &synced("b", true), at(200));
+        assert_eq!(second.conditions[0].last_transition_time, Time(at(100)));
+        let third = next(Some(&second), &header(2), &failed(Reason::ImageNotFound), at(300));
+        assert_eq!(third.conditions[0].last_transition_time, Time(at(300)));
+        let fourth = next(Some(&third), &header(2), &failed(Reason::Forbidden), at(400));
+        assert_eq!(fourth.conditions[0].last_transition_time, Time(at(300)), "False stays False");
+    }
+
+    #[test]
+    fn a_failure_keeps_what_is_applied_and_says_whose_config_is_in_place() {
+        let first = next(None, &header(1), &synced("a", true), at(0));
+        let second = next(Some(&first), &header(1), &failed(Reason::ArtifactNotFound), at(1));
+        assert_eq!((&second.artifact, &second.image, &second.target), (&first.artifact, &first.image, &first.target));
+        let message = &second.conditions[0].message;
+        assert!(message.contains("it went wrong. ConfigMap 'web' keeps config sha256:"), "{message}");
+        assert!(message.contains(&Digest::sha256(b"image").to_string()), "{message}");
+    }
+
+    #[test]
+    fn suspending_leaves_the_verdict_and_does_not_claim_a_request_as_handled() {
+        let first = next(None, &header(1), &synced("a", true), at(0));
+        let mut asked = header(2);
+        asked.requested_at = Some("now".into());
+        let second = next(Some(&first), &asked, &Outcome::Suspended, at(1));
+        assert_eq!(types(&second), [("Ready", "True", "Suspended")]);
+        assert_eq!(second.last_handled_requested_at, None);
+        let third = next(Some(&second), &asked, &synced("a", false), at(2));
+        assert_eq!(third.last_handled_requested_at.as_deref(), Some("now"));
+    }
+
+    #[test]
+    fn events_mark_changes_and_never_repetitions() {
+        let steps = [
+            (synced("a", true), Some("Synced")),
+            (synced("a", false), None),
+            (failed(Reason::RegistryUnavailable), Some("RegistryUnavailable")),
+            (failed(Reason::RegistryUnavailable), None),
+            (failed(Reason::RateLimited), Some("RateLimited")),
+            (synced("a", false), Some("Synced")),
+            (synced("b", true), Some("Synced")),
+            (synced("b", true), Some("Synced")),
+            (Outcome::Suspended, Some("Suspended")),
+            (Outcome::Suspended, None),
+        ];
+        let mut previous = None;
+        for (index, (outcome, expected)) in steps.iter().enumerate() {
+            let status = next(previous.as_ref(), &header(1), outcome, at(0));
+            let event = event::transition(previous.as_ref(), &status, outcome);
+            assert_eq!(event.map(|event| event.reason), *expected, "step {index}");
+            previous = Some(status);
+        }
+    }
+
+    #[test]
+    fn long_messages_are_cut_between_characters() {
+        let cut = truncate(&"ä".repeat(1000), 100);
+        assert!(cut.len() <= 100 && cut.ends_with('…'), "{}", cut.len());
+        assert_eq!(truncate("short", 100), "short");
+    }
+}

@@ -135,3 +135,110 @@ fn inflate(archive: &Archive) -> Result<Vec<u8>, Failure> {
     }
     Ok(tar)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, write::GzEncoder};
+    use proptest::prelude::*;
+    use std::io::Write as _;
+    use tar::{Builder, EntryType, Header};
+
+    /// A tar of raw entries: names are written as they are, which `Builder` itself would refuse to do.
+    fn tar(entries: &[(&str, EntryType, &[u8])]) -> Vec<u8> {
+        let mut builder = Builder::new(Vec::new());
+        for (name, kind, bytes) in entries {
+            let mut header = Header::new_ustar();
+            header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_entry_type(*kind);
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            header.set_cksum();
+            builder.append(&header, *bytes).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn archive(bytes: Vec<u8>) -> Archive {
+        Archive { title: "conf.d".to_owned(), content_digest: None, bytes: bytes.into() }
+    }
+
+    fn failure(entries: &[(&str, EntryType, &[u8])]) -> Failure {
+        unpack(&archive(gzip(&tar(entries))), |_| true).unwrap_err()
+    }
+
+    #[test]
+    fn regular_files_come_out_and_only_the_wanted_ones() {
+        let bytes = tar(&[
+            ("conf.d/", EntryType::Directory, b""),
+            ("conf.d/a.ini", EntryType::Regular, b"a=1"),
+            ("conf.d/deep/b.ini", EntryType::Regular, b"b=2"),
+        ]);
+        for bytes in [gzip(&bytes), bytes.clone()] {
+            let files = unpack(&archive(bytes), |path| path != "conf.d/deep/b.ini").unwrap();
+            assert_eq!(files, [ConfigFile { path: "conf.d/a.ini".into(), bytes: "a=1".into() }]);
+        }
+    }
+
+    #[test]
+    fn the_digest_of_the_unpacked_content_is_checked() {
+        let bytes = tar(&[("conf.d/a", EntryType::Regular, b"a")]);
+        let mut archive = archive(gzip(&bytes));
+        archive.content_digest = Some(Digest::sha256(&bytes));
+        unpack(&archive, |_| true).unwrap();
+        archive.content_digest = Some(Digest::sha256(b"other"));
+        assert_eq!(unpack(&archive, |_| true).unwrap_err().reason, Reason::DigestMismatch);
+    }
+
+    /// Checklist A13: whatever leaves the directory or is no regular file is refused, not skipped.
+    #[rstest::rstest]
+    #[case("conf.d/../../etc/passwd", EntryType::Regular, Reason::InvalidFiles)]
+    #[case("/etc/passwd", EntryType::Regular, Reason::InvalidFiles)]
+    #[case("other/a", EntryType::Regular, Reason::InvalidFiles)]
+    #[case("conf.d-evil/a", EntryType::Regular, Reason::InvalidFiles)]
+    #[case("conf.d/link", EntryType::Symlink, Reason::InvalidContent)]
+    #[case("conf.d/link", EntryType::Link, Reason::InvalidContent)]
+    #[case("conf.d/null", EntryType::Char, Reason::InvalidContent)]
+    #[case("conf.d/pipe", EntryType::Fifo, Reason::InvalidContent)]
+    fn hostile_entries_are_refused(#[case] name: &str, #[case] kind: EntryType, #[case] reason: Reason) {
+        assert_eq!(failure(&[("conf.d/a", EntryType::Regular, b"a"), (name, kind, b"")]).reason, reason);
+    }
+
+    #[test]
+    fn a_bomb_ends_at_the_bound() {
+        let bomb = gzip(&vec![0; usize::try_from(MAX_INFLATED).unwrap() + 1]);
+        assert!((bomb.len() as u64) < MAX_ARCHIVE);
+        assert_eq!(unpack(&archive(bomb), |_| true).unwrap_err().reason, Reason::TooLarge);
+    }
+
+    #[test]
+    fn thousands_of_entries_end_at_the_bound() {
+        let names: Vec<String> = (0..=MAX_ENTRIES).map(|index| format!("conf.d/{index}")).collect();
+        let entries: Vec<(&str, EntryType, &[u8])> =
+            names.iter().map(|name| (name.as_str(), EntryType::Regular, b"".as_slice())).collect();
+        assert_eq!(failure(&entries).reason, Reason::TooLarge);
+    }
+
+    #[test]
+    fn what_is_no_archive_is_refused() {
+        for bytes in [gzip(b"plain text"), gzip(&tar(&[("conf.d/a", EntryType::Regular, &[b'x'; 2000])])[..1000])] {
+            assert_eq!(unpack(&archive(bytes), |_| true).unwrap_err().reason, Reason::InvalidContent);
+        }
+        let mut cut = gzip(&tar(&[("conf.d/a", EntryType::Regular, b"a")]));
+        cut.truncate(cut.len() / 2);
+        assert_eq!(unpack(&archive(cut), |_| true).unwrap_err().reason, Reason::InvalidContent);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..2048), zipped in any::<bool>()) {
+            let _ = unpack(&archive(if zipped { gzip(&bytes) } else { bytes }), |_| true);
+        }
+    }
+}

@@ -65,7 +65,11 @@ impl FromStr for ImageRef {
         if text.contains("://") {
             return Err(refuse("a scheme such as https:// or oci:// does not belong here".to_owned()));
         }
-        let reference = Reference::try_from(text).map_err(|error| refuse(error.to_string()))?;
+        let reference = Reference::try_from(text).map_err(|error| {
+            // The commonest slip deserves better than "invalid format".
+            let lower_case_would_do = Reference::try_from(text.to_lowercase().as_str()).is_ok();
+            refuse(if lower_case_would_do { "repositories are lower case".to_owned() } else { error.to_string() })
+        })?;
         let digest = reference
             .digest()
             .map(str::parse::<Digest>)
@@ -118,7 +122,7 @@ mod tests {
     #[case("", "name")]
     #[case("https://r.example/web:v1", "scheme")]
     #[case("r.example/Web:v1", "lower")]
-    #[case("r.example/web@sha256:abc", "length")]
+    #[case("r.example/web@sha256:abc", "format")]
     #[case("r.example/web:v1 ", "format")]
     #[case(&format!("r.example/web@sha384:{HEX}{}", &HEX[..32]), "sha384")]
     fn says_why_it_refuses(#[case] text: &str, #[case] says: &str) {
