@@ -21,8 +21,9 @@ exec >/dev/null 2>&1
   while read -r signal; do
     kill -s "$signal" "$program"
   done
-  # A stopped program dies from KILL as well.
-  kill -s KILL "$program"
+  # The whole group, of which this shell is the leader: also what the program has started. A stopped program
+  # dies from KILL as well.
+  kill -s KILL -- "-$$" || kill -s KILL "$program"
 } <&3 &
 watcher=$!
 exec 3<&-

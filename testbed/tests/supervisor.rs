@@ -14,13 +14,18 @@ const PLAY_PARENT: &str = "TESTBED_PLAY_PARENT";
 async fn parent() {
     let Some(directory) = std::env::var_os(PLAY_PARENT) else { return };
     let directory = Path::new(&directory);
-    let mut sleeper = Command::new("sleep");
-    sleeper.arg("1000");
+    // With a child of its own, which has to go as well.
+    let mut sleeper = Command::new("sh");
+    sleeper.args(["-c", "sleep 1000 & echo $!; exec sleep 1000"]);
     let running = testbed::Process::spawn("running", &sleeper, &directory.join("running")).await.unwrap();
     let paused = testbed::Process::spawn("paused", &sleeper, &directory.join("paused")).await.unwrap();
     paused.pause().unwrap();
     let scratch = testbed::Scratch::new("killed").await.unwrap();
-    println!("\nready {} {} {}", running.pid(), paused.pid(), scratch.path().display());
+    let child = testbed::eventually("the child", Duration::from_secs(10), || async {
+        Ok(running.log().trim().parse::<u32>().map_err(|why| why.to_string()))
+    });
+    let child = child.await.unwrap();
+    println!("\nready {} {} {child} {}", running.pid(), paused.pid(), scratch.path().display());
     std::future::pending::<()>().await;
 }
 
@@ -37,7 +42,7 @@ fn children_die_with_a_killed_parent() {
     let ready =
         lines.map(Result::unwrap).find_map(|line| line.strip_prefix("ready ").map(str::to_owned)).unwrap();
     let mut words = ready.split(' ');
-    let pids: Vec<u32> = words.by_ref().take(2).map(|pid| pid.parse().unwrap()).collect();
+    let pids: Vec<u32> = words.by_ref().take(3).map(|pid| pid.parse().unwrap()).collect();
     let scratch = words.next().unwrap();
     assert!(pids.iter().all(|pid| alive(*pid)), "{pids:?}");
     assert!(Path::new(scratch).is_dir());
