@@ -73,12 +73,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
     let health = Health::default();
     let serving = serve(health_address, health.clone(), metrics, wait_for(stopping.clone()));
-    let ready = watches.ready();
+    let known = watches.known();
     tokio::spawn(async move {
-        if ready.await {
-            health.set_ready();
-            tracing::info!("ready: all resources are known");
-        }
+        known.await;
+        health.set_ready();
+        tracing::info!("ready: all resources are known");
     });
     // Signals reach every part through one channel; whichever part ends first ends the others.
     let signals = async {

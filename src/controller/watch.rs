@@ -47,13 +47,28 @@ pub struct Watches {
     client: Client,
     resources: (Store<Guarded>, Writer<Guarded>),
     targets: (TargetStore, Writer<TargetMeta>),
+    known: Known,
+}
+
+/// Which watches have delivered everything once. Not by `Store::wait_until_ready`: in kube-runtime 5 it wakes one
+/// waiter only, and the controller is waiting already (`DelayedInit::get` polls one shared receiver).
+#[derive(Clone)]
+struct Known {
+    resources: Arc<watch::Sender<bool>>,
+    targets: Arc<watch::Sender<bool>>,
 }
 
 impl Watches {
     /// Nothing is watched yet.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, resources: reflector::store(), targets: reflector::store() }
+        let known = || Arc::new(watch::Sender::new(false));
+        Self {
+            client,
+            resources: reflector::store(),
+            targets: reflector::store(),
+            known: Known { resources: known(), targets: known() },
+        }
     }
 
     /// What will be known of the targets.
@@ -62,10 +77,13 @@ impl Watches {
         self.targets.0.clone()
     }
 
-    /// Waits until every resource is known.
-    pub fn ready(&self) -> impl Future<Output = bool> + Send + 'static {
-        let (resources, targets) = (self.resources.0.clone(), self.targets.0.clone());
-        async move { resources.wait_until_ready().await.is_ok() && targets.wait_until_ready().await.is_ok() }
+    /// Ends once every resource and every target is known.
+    pub fn known(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (resources, targets) = (self.known.resources.subscribe(), self.known.targets.subscribe());
+        async move {
+            wait_for(resources).await;
+            wait_for(targets).await;
+        }
     }
 }
 
@@ -79,12 +97,12 @@ pub async fn run<R: Registry>(
     options: Options,
     shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let Watches { client, resources: (store, writer), targets: (_, target_writer) } = watches;
+    let Watches { client, resources: (store, writer), targets: (_, target_writer), known } = watches;
     let metrics = context.metrics.clone();
     let config = controller::Config::default().concurrency(options.concurrency);
     let stop = wait_for(shutdown.clone());
-    let controller = Controller::for_stream(resources(&client, writer, metrics.clone()), store)
-        .watches_stream(targets(&client, target_writer, metrics), |target| owner_of(&target))
+    let controller = Controller::for_stream(resources(&client, writer, known.resources.clone(), metrics.clone()), store)
+        .watches_stream(targets(&client, target_writer, known.targets.clone(), metrics), |target| owner_of(&target))
         .with_config(config)
         .graceful_shutdown_on(stop)
         .run(reconcile_guarded, |_, error: &Infallible, _| match *error {}, context)
@@ -104,9 +122,15 @@ pub async fn run<R: Registry>(
     if *shutdown.borrow() { Ok(()) } else { anyhow::bail!("the controller ended although nobody asked it to") }
 }
 
-async fn wait_for(mut shutdown: watch::Receiver<bool>) {
+async fn wait_for(mut flag: watch::Receiver<bool>) {
     // A dropped sender means that the process is ending as well.
-    let _ = shutdown.wait_for(|stop| *stop).await;
+    let _ = flag.wait_for(|set| *set).await;
+}
+
+fn note_known<K>(event: &Result<watcher::Event<K>, watcher::Error>, known: &watch::Sender<bool>) {
+    if matches!(event, Ok(watcher::Event::InitDone)) {
+        known.send_replace(true);
+    }
 }
 
 async fn reconcile_guarded<R: Registry>(
@@ -128,11 +152,13 @@ fn watch_config() -> watcher::Config {
 fn resources(
     client: &Client,
     writer: Writer<Guarded>,
+    known: Arc<watch::Sender<bool>>,
     metrics: Metrics,
 ) -> impl Stream<Item = Result<Guarded, watcher::Error>> + use<> {
     watcher(Api::<Guarded>::all(client.clone()), watch_config())
         .modify(|object| object.meta_mut().managed_fields = None)
         .reflect(writer)
+        .inspect(move |event| note_known(event, &known))
         .applied_objects()
         .predicate_filter(interest, kube::runtime::PredicateConfig::default())
         .inspect(move |result| noted("artifactconfigs", &metrics, result.as_ref().err()))
@@ -155,6 +181,7 @@ fn interest(object: &Guarded) -> Option<u64> {
 fn targets(
     client: &Client,
     writer: Writer<TargetMeta>,
+    known: Arc<watch::Sender<bool>>,
     metrics: Metrics,
 ) -> impl Stream<Item = Result<TargetMeta, watcher::Error>> + use<> {
     let config = watch_config().labels(&format!("{}={MANAGER}", label::MANAGED_BY));
@@ -164,6 +191,7 @@ fn targets(
             object.metadata.annotations = None;
         })
         .reflect(writer)
+        .inspect(move |event| note_known(event, &known))
         .touched_objects()
         .inspect(move |result| noted("configmaps", &metrics, result.as_ref().err()))
         .default_backoff()
