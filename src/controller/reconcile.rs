@@ -19,7 +19,7 @@ use crate::types::Failure;
 use super::context::{Context, Entry, Question, Written};
 
 /// Interval for a resource whose own cannot be read.
-const DEFAULT_INTERVAL: Duration = Duration::from_secs(300);
+const DEFAULT_INTERVAL: Duration = Duration::from_mins(5);
 
 /// When to look again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LOWEST_CEILING: Duration = Duration::from_secs(10);
 
 /// Longest ceiling: a registry that is back should be noticed within this, however long the interval.
-const HIGHEST_CEILING: Duration = Duration::from_secs(15 * 60);
+const HIGHEST_CEILING: Duration = Duration::from_mins(15);
 
 /// Spread around the interval, in percent to either side, as in Flux (`--interval-jitter-percentage`).
 const SPREAD: u64 = 5;

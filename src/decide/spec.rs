@@ -141,8 +141,8 @@ pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
         },
         pull_secrets: registry.pull_secrets.iter().map(|secret| secret.name.clone()).collect(),
         plain_http: registry.plain_http,
-        interval: duration("spec.interval", interval, Duration::from_secs(24 * 3600))?,
-        timeout: duration("spec.timeout", timeout, Duration::from_secs(600))?,
+        interval: duration("spec.interval", interval, Duration::from_hours(24))?,
+        timeout: duration("spec.timeout", timeout, Duration::from_mins(10))?,
         owner,
     })
 }

@@ -26,10 +26,10 @@ use super::transport::{Answer, Call, Transport};
 const REMEMBERED: u64 = 10_000;
 
 /// Life of a token that does not say (token specification: 60 seconds).
-const DEFAULT_LIFE: Duration = Duration::from_secs(60);
+const DEFAULT_LIFE: Duration = Duration::from_mins(1);
 
 /// Longest life that is believed.
-const LONGEST_LIFE: Duration = Duration::from_secs(3600);
+const LONGEST_LIFE: Duration = Duration::from_hours(1);
 
 /// Taken off a token's life for clocks that differ and requests that take time.
 const SKEW: Duration = Duration::from_secs(10);
@@ -210,7 +210,7 @@ async fn fetch_token(
     Ok(Remembered { header, until: Some(Instant::now() + life.saturating_sub(SKEW)) })
 }
 
-/// `GET` with user name and password, or `POST` with an identity token (distribution project, "OAuth2 Token
+/// `GET` with user name and password, or `POST` with an identity token (distribution project, "`OAuth2` Token
 /// Authentication").
 fn token_request(
     transport: &Transport,

@@ -26,7 +26,7 @@ pub(super) const FETCHES: usize = 4;
 
 /// How long a registry that lacks the Referrers API is not asked for it again. It is per repository and credential,
 /// so an upgraded registry is noticed within this.
-const UNSUPPORTED_FOR: Duration = Duration::from_secs(600);
+const UNSUPPORTED_FOR: Duration = Duration::from_mins(10);
 
 /// Layers of one artifact that are looked at: far above what one `ConfigMap` holds.
 const MAX_LAYERS: usize = 4096;

@@ -53,7 +53,7 @@ impl ContentCache {
             .max_capacity(bytes / 2)
             .weigher(|_, artifact: &Option<Arc<Artifact>>| artifact.as_ref().map_or(256, |artifact| weight(artifact)))
             // The absence of a manifest is no immutable fact: it may be pushed again.
-            .time_to_live(std::time::Duration::from_secs(24 * 3600))
+            .time_to_live(std::time::Duration::from_hours(24))
             .build();
         let blobs = Cache::builder()
             .max_capacity(bytes)

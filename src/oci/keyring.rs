@@ -17,7 +17,7 @@ pub struct Credential {
     pub username: String,
     /// Password.
     pub password: SecretString,
-    /// OAuth2 refresh token, an extension over the kubelet that Azure Container Registry needs.
+    /// `OAuth2` refresh token, an extension over the kubelet that Azure Container Registry needs.
     pub identity_token: Option<SecretString>,
 }
 

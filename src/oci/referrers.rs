@@ -40,12 +40,9 @@ impl Session<'_> {
         let key = self.repository.key();
         let known_unsupported = self.client.without_referrers_api.contains_key(&key);
         let listed = if known_unsupported { None } else { self.list_by_api(subject, artifact_type).await? };
-        let index = match listed {
-            Some(index) => index,
-            None => {
-                self.client.without_referrers_api.insert(key, ());
-                self.list_by_tag(subject).await?
-            }
+        let index = if let Some(index) = listed { index } else {
+            self.client.without_referrers_api.insert(key, ());
+            self.list_by_tag(subject).await?
         };
         self.read_candidates(subject, artifact_type, index).await
     }
