@@ -1,0 +1,219 @@
+//! The operator killed with SIGKILL: whatever it was doing, it converges, and nobody ever sees half a config.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt as _;
+use kube::api::DeleteParams;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use serde_json::json;
+
+use crate::random::Random;
+use crate::support::{Bench, Ready as _, cases, eventually, same, text};
+
+cases! {
+    Both [killed_at_random_moments_it_converges]
+    Embedded [
+        killed_while_targets_are_renamed_it_leaves_nothing_behind,
+        what_happened_while_it_was_away_is_made_up_for,
+        a_restart_writes_nothing,
+    ]
+}
+
+/// Resources that change side by side.
+const RESOURCES: usize = 4;
+
+/// Configs that each of them gets, and times that the operator is killed.
+const ROUNDS: u32 = 8;
+
+/// From the start of attaching: the attaching takes about half of it, the operator's work falls into the rest.
+const WINDOW: Duration = Duration::from_millis(1500);
+
+/// Two files that belong together, large enough to be seen half-written if they ever were.
+fn files(round: u32) -> [(String, String); 2] {
+    ["a.txt", "b.txt"].map(|name| (name.to_owned(), format!("round {round}\n").repeat(2000)))
+}
+
+/// Watches every version of every `ConfigMap`, and collects what should not be.
+struct Observer {
+    complaints: Arc<Mutex<Vec<String>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Observer {
+    fn start(bench: &Bench) -> Self {
+        let complaints = Arc::new(Mutex::new(Vec::new()));
+        let collected = Arc::clone(&complaints);
+        let stream =
+            watcher(bench.config_maps(), watcher::Config::default()).default_backoff().applied_objects();
+        let task = tokio::spawn(async move {
+            let mut newest = BTreeMap::new();
+            let seen = stream.try_for_each(|config_map| {
+                if let Err(why) = whole_and_not_older(&config_map, &mut newest) {
+                    collected.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{why:#}"));
+                }
+                std::future::ready(Ok(()))
+            });
+            if let Err(why) = seen.await {
+                collected
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(format!("the watch ended: {why}"));
+            }
+        });
+        Self { complaints, task }
+    }
+
+    fn finish(self) -> Result<()> {
+        self.task.abort();
+        let complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        same("complaints about what was to be seen", &*complaints, &Vec::<String>::new())
+    }
+}
+
+fn whole_and_not_older(config_map: &ConfigMap, newest: &mut BTreeMap<String, u32>) -> Result<()> {
+    let name = config_map.name_any();
+    if name == "kube-root-ca.crt" {
+        return Ok(());
+    }
+    let data = config_map.data.clone().unwrap_or_default();
+    let first = data.get("a.txt").and_then(|text| text.lines().next()).context("a.txt is missing")?;
+    let round: u32 = first.strip_prefix("round ").context("a.txt is something else")?.parse()?;
+    if data != BTreeMap::from(files(round)) {
+        bail!("{name} holds half a config of round {round}");
+    }
+    let before = newest.insert(name.clone(), round).unwrap_or_default();
+    if before > round {
+        bail!("{name} went back from round {before} to {round}");
+    }
+    Ok(())
+}
+
+async fn attach_round(bench: &Bench, images: &[String], round: u32) -> Result<Vec<String>> {
+    let files = files(round);
+    let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    // Collected before they are polled: a closure that borrows per item defeats the proof that this is Send.
+    let attaching: Vec<_> = images.iter().map(|image| bench.attach_at(image, round, &files)).collect();
+    futures::stream::iter(attaching).buffered(2).try_collect().await
+}
+
+/// Configs are attached, and the operator dies at a random moment of each round. In the end everything is what was attached
+/// last, and in between every version of every `ConfigMap` was a whole config, never older than the one before.
+async fn killed_at_random_moments_it_converges(bench: Bench) -> Result<()> {
+    let mut random = Random::new("killed_at_random_moments_it_converges")?;
+    let names: Vec<String> = (0..RESOURCES).map(|number| format!("web-{number}")).collect();
+    let images: Vec<String> = names.iter().map(|name| bench.image(&format!("{name}:v1"))).collect();
+    for image in &images {
+        bench.push(image).await?;
+    }
+    let observer = Observer::start(&bench);
+    for (name, image) in names.iter().zip(&images) {
+        bench.apply(name, json!({"image": image, "interval": "1s"})).await?;
+    }
+    let mut last = Vec::new();
+    for round in 1..=ROUNDS {
+        let moment = random.moment(WINDOW);
+        let kill = async {
+            tokio::time::sleep(moment).await;
+            bench.world.operator.kill().await
+        };
+        let (attached, killed) = tokio::join!(attach_round(&bench, &images, round), kill);
+        killed?;
+        last = attached?;
+        bench.world.operator.restart().await?;
+    }
+    for (name, artifact) in names.iter().zip(&last) {
+        bench
+            .wait(name, "to have the last config", |config| {
+                config.expect_synced()?;
+                same("artifact", config.artifact()?, artifact)
+            })
+            .await?;
+        same("data", bench.data(name).await?, BTreeMap::from(files(ROUNDS)))?;
+    }
+    observer.finish()
+}
+
+/// The target changes its name in each round, and the operator dies before, during or after it moves. In the end there is
+/// the last target and no other.
+async fn killed_while_targets_are_renamed_it_leaves_nothing_behind(bench: Bench) -> Result<()> {
+    let mut random = Random::new("killed_while_targets_are_renamed_it_leaves_nothing_behind")?;
+    let (image, _, _) = bench.image_with("web:v1", &[("config.json", "{}")]).await?;
+    for round in 1..=ROUNDS {
+        let moment = random.moment(Duration::from_millis(200));
+        for number in 0..RESOURCES {
+            let spec = json!({"image": image, "target": {"name": format!("web-{number}-{round}")}});
+            bench.apply(&format!("web-{number}"), spec).await?;
+        }
+        tokio::time::sleep(moment).await;
+        bench.world.operator.kill().await?;
+        bench.world.operator.restart().await?;
+    }
+    for number in 0..RESOURCES {
+        bench.ready(&format!("web-{number}")).await?;
+    }
+    let expected: Vec<String> =
+        (0..RESOURCES).map(|number| format!("ConfigMap/web-{number}-{ROUNDS}")).collect();
+    eventually("the last targets and no others", || async {
+        let snapshot = bench.snapshot().await?;
+        let found: Vec<_> = snapshot.into_keys().filter(|key| key.starts_with("ConfigMap/")).collect();
+        Ok(if found == expected { Ok(()) } else { Err(format!("there are {found:?}")) })
+    })
+    .await
+}
+
+/// Edits, deletions, renames and new configs of the meantime are noticed at the start, whatever the interval.
+async fn what_happened_while_it_was_away_is_made_up_for(bench: Bench) -> Result<()> {
+    let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
+    let names = ["edited", "deleted", "renamed", "released"];
+    for name in names {
+        bench.apply(name, json!({"image": image})).await?;
+        bench.ready(name).await?;
+    }
+    bench.world.operator.kill().await?;
+    bench.edit("edited", &json!({"data": {"config.json": "by hand", "extra": "x"}})).await?;
+    bench.config_maps().delete("deleted", &DeleteParams::default()).await?;
+    bench.apply("renamed", json!({"image": image, "target": {"name": "elsewhere"}})).await?;
+    bench.delete("released").await?;
+    // No operator is needed for this one.
+    bench.wait_gone("released").await?;
+    bench.attach_at(&image, 2, &[("config.json", "second")]).await?;
+    bench.world.operator.restart().await?;
+    for target in ["edited", "deleted", "elsewhere"] {
+        bench.wait_data(target, &text(&[("config.json", "second")])).await?;
+    }
+    bench.wait_gone("renamed").await?;
+    same("what belongs to a deleted resource exists", bench.has_config_map("released").await?, false)
+}
+
+/// A restart looks at everything and finds nothing to do: no write, no event.
+async fn a_restart_writes_nothing(bench: Bench) -> Result<()> {
+    let (image, _, _) = bench.image_with("web:v1", &[("config.json", "{}")]).await?;
+    bench.push(&bench.image("none:v1")).await?;
+    bench.apply("web", json!({"image": image})).await?;
+    bench.apply("none", json!({"image": bench.image("none:v1")})).await?;
+    bench.ready("web").await?;
+    bench.wait_event("web", artifactconfig::api::Reason::Synced).await?;
+    bench.wait_event("none", artifactconfig::api::Reason::ArtifactNotFound).await?;
+    let (before, mark) = (bench.snapshot().await?, bench.world.audit.mark()?);
+    let start = std::time::SystemTime::now();
+    bench.world.operator.kill().await?;
+    bench.world.operator.restart().await?;
+    // Each is resolved once at the start. What followed from it is over when the operator has ended in good order.
+    eventually("both to be looked at", || async {
+        let looked = bench.requests_since(start).iter().filter(|request| request.method == "HEAD").count();
+        Ok(if looked >= 2 { Ok(()) } else { Err(format!("{looked} were")) })
+    })
+    .await?;
+    bench.world.operator.terminate().await?;
+    let after = bench.snapshot().await?;
+    let asked = bench.world.audit.since(mark, &bench.namespace)?;
+    bench.world.operator.restart().await?;
+    same("objects and their versions", after, before)?;
+    let written: Vec<_> = asked.iter().filter(|request| request.is_write()).collect();
+    same("writes", written.len(), 0)
+}

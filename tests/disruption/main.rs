@@ -1,0 +1,20 @@
+//! What happens when parts of the world stop: registries, the API server, the operator itself. One test at a time, because
+//! each of them stops something that the others need.
+
+// Not every binary uses every helper.
+#[allow(dead_code, unused_imports)]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod api_server;
+mod kills;
+mod random;
+mod registry;
+mod signals;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cases = [registry::cases(), kills::cases(), api_server::cases(), signals::cases()];
+    support::main(1, &cases.into_iter().flatten().collect::<Vec<_>>())
+}

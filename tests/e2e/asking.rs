@@ -1,0 +1,91 @@
+//! Asking for a sync, suspending, and resuming.
+
+use anyhow::Result;
+use artifactconfig::api::Reason;
+use serde_json::json;
+
+use crate::support::{Bench, Ready as _, cases, checked, same, text};
+
+cases! {
+    Embedded [
+        a_request_brings_the_sync_forward,
+        a_request_that_was_handled_is_not_handled_again,
+        suspended_nothing_is_asked_and_nothing_written,
+        suspended_from_the_start_nothing_is_applied,
+        suspending_a_failure_leaves_the_verdict,
+    ]
+}
+
+/// With an interval of an hour, the annotation makes the difference at once, and the status echoes it.
+async fn a_request_brings_the_sync_forward(bench: Bench) -> Result<()> {
+    let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
+    bench.apply("web", json!({"image": image})).await?;
+    bench.ready("web").await?;
+    let artifact = bench.attach_at(&image, 2, &[("config.json", "second")]).await?;
+    let config = bench.sync_ready("web").await?;
+    same("artifact", config.artifact()?, &artifact)?;
+    same("data", bench.data("web").await?, text(&[("config.json", "second")]))
+}
+
+/// Other changes of metadata ask for nothing, not even while the annotation stands there.
+async fn a_request_that_was_handled_is_not_handled_again(bench: Bench) -> Result<()> {
+    let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
+    bench.apply("web", json!({"image": image})).await?;
+    bench.sync_ready("web").await?;
+    let (since, mark) = (std::time::SystemTime::now(), bench.world.audit.mark()?);
+    bench.kubectl(&["annotate", "acfg", "web", "note=hello"]).await?;
+    bench.kubectl(&["label", "acfg", "web", "team=shop"]).await?;
+    // A second resource that is synced afterwards shows that the operator is past these changes.
+    bench.apply("later", json!({"image": image})).await?;
+    bench.ready("later").await?;
+    let asked = bench.requests_since(since).iter().filter(|request| request.method == "HEAD").count();
+    same("resolved, by the second resource alone", asked, 1)?;
+    let written = bench.world.audit.since(mark, &bench.namespace)?;
+    let written: Vec<_> =
+        written.iter().filter(|request| request.is_write() && request.name == "web").collect();
+    checked("nothing was written about the first", written.is_empty(), &written)
+}
+
+/// Suspended: no request, no write, no repair, and the data stays; resumed, everything is made up for.
+async fn suspended_nothing_is_asked_and_nothing_written(bench: Bench) -> Result<()> {
+    let (image, _, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
+    bench.apply("web", json!({"image": image})).await?;
+    bench.ready("web").await?;
+    bench.apply("web", json!({"image": image, "suspend": true})).await?;
+    let config =
+        bench.wait("web", "to be suspended", |config| config.expect("True", Reason::Suspended)).await?;
+    same("artifact", config.artifact()?, &first)?;
+
+    let since = std::time::SystemTime::now();
+    let second = bench.attach_at(&image, 2, &[("config.json", "second")]).await?;
+    let edited = bench.edit("web", &json!({"data": {"config.json": "by hand"}})).await?;
+    bench.sync("web").await?.expect("True", Reason::Suspended)?;
+    bench.sync("web").await?.expect("True", Reason::Suspended)?;
+    same("requests to the registry", bench.requests_since(since).len(), 0)?;
+    same("the ConfigMap", bench.config_map("web").await?, edited)?;
+
+    bench.apply("web", json!({"image": image})).await?;
+    same("artifact", bench.ready("web").await?.artifact()?, &second)?;
+    same("data", bench.data("web").await?, text(&[("config.json", "second")]))
+}
+
+/// A resource that was never synced is neither ready nor failed while it is suspended.
+async fn suspended_from_the_start_nothing_is_applied(bench: Bench) -> Result<()> {
+    let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
+    bench.apply("web", json!({"image": image, "suspend": true})).await?;
+    bench.wait("web", "to be suspended", |config| config.expect("Unknown", Reason::Suspended)).await?;
+    same("a ConfigMap exists", bench.has_config_map("web").await?, false)?;
+    bench.apply("web", json!({"image": image})).await?;
+    bench.ready("web").await?;
+    same("data", bench.data("web").await?, text(&[("config.json", "first")]))
+}
+
+/// What was not ready before is not ready for being suspended.
+async fn suspending_a_failure_leaves_the_verdict(bench: Bench) -> Result<()> {
+    let image = bench.image("web:v1");
+    bench.apply("web", json!({"image": image})).await?;
+    bench.failed("web", Reason::ImageNotFound).await?;
+    bench.apply("web", json!({"image": image, "suspend": true})).await?;
+    bench.wait("web", "to be suspended", |config| config.expect("False", Reason::Suspended)).await?;
+    Ok(())
+}

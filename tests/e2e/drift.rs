@@ -1,0 +1,161 @@
+//! What others do to the `ConfigMap`. The interval is an hour in all of these: repairs are the watch's doing.
+
+use anyhow::{Context as _, Result};
+use artifactconfig::api::{Reason, annotation, label};
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+
+use crate::support::{Bench, cases, checked, eventually, same, text};
+
+cases! {
+    Embedded [
+        a_changed_value_is_repaired,
+        keys_that_somebody_added_are_removed,
+        a_deleted_config_map_comes_back,
+        our_metadata_is_restored,
+        labels_and_annotations_of_others_stay,
+        a_repair_is_announced,
+        the_targets_own_metadata_follows_the_spec,
+    ]
+}
+
+const FILES: [(&str, &str); 2] = [("config.json", "{}"), ("app.ini", "[app]\n")];
+
+async fn synced(bench: &Bench) -> Result<String> {
+    let (image, _, _) = bench.image_with("web:v1", &FILES).await?;
+    bench.apply("web", json!({"image": image})).await?;
+    bench.ready("web").await?;
+    Ok(image)
+}
+
+/// `kubectl edit` of a value does not last.
+async fn a_changed_value_is_repaired(bench: Bench) -> Result<()> {
+    synced(&bench).await?;
+    for patch in [
+        json!({"data": {"config.json": "{\"by\": \"hand\"}"}}),
+        json!({"data": {"config.json": null}}),
+        json!({"data": null}),
+        json!({"data": {"config.json": null}, "binaryData": {"config.json": "/w=="}}),
+    ] {
+        bench.edit("web", &patch).await?;
+        let config_map = bench.wait_data("web", &text(&FILES)).await?;
+        same("binaryData", config_map.binary_data.unwrap_or_default().len(), 0)?;
+    }
+    Ok(())
+}
+
+/// An application that reads every key must not find one that nobody attached.
+async fn keys_that_somebody_added_are_removed(bench: Bench) -> Result<()> {
+    synced(&bench).await?;
+    bench.edit("web", &json!({"data": {"extra": "x"}, "binaryData": {"more": "/w=="}})).await?;
+    let seen = |config_map: &k8s_openapi::api::core::v1::ConfigMap| {
+        same("binaryData", config_map.binary_data.clone().unwrap_or_default().len(), 0)?;
+        same("data", config_map.data.clone().unwrap_or_default(), text(&FILES))
+    };
+    bench.wait_config_map("web", "to be rid of the keys", seen).await?;
+    Ok(())
+}
+
+/// Deleted by hand, it is there again.
+async fn a_deleted_config_map_comes_back(bench: Bench) -> Result<()> {
+    synced(&bench).await?;
+    let before = bench.config_map("web").await?.metadata.uid;
+    bench.config_maps().delete("web", &DeleteParams::default()).await?;
+    let config_map = bench.wait_data("web", &text(&FILES)).await?;
+    checked("it is a new object", config_map.metadata.uid != before, &before)
+}
+
+/// The labels by which it is found, the annotations that say what it holds, and its owner are restored.
+async fn our_metadata_is_restored(bench: Bench) -> Result<()> {
+    synced(&bench).await?;
+    let wanted = bench.config_map("web").await?.metadata;
+    let metadata = |part: &str, value: Value| json!({"metadata": {part: value}});
+    for patch in [
+        metadata("labels", json!({label::MANAGED_BY: "helm"})),
+        metadata("labels", json!({label::MANAGED_BY: null})),
+        metadata("labels", json!({label::NAME: null})),
+        metadata("labels", json!({label::NAME: "another"})),
+        metadata("labels", json!({label::OWNER_UID: "0"})),
+        metadata("labels", Value::Null),
+        metadata("annotations", json!({annotation::ARTIFACT_DIGEST: "sha256:0"})),
+        metadata("annotations", Value::Null),
+        metadata("ownerReferences", Value::Null),
+    ] {
+        bench.edit("web", &patch).await?;
+        let what = format!("to be as before {patch}");
+        let seen = |config_map: &k8s_openapi::api::core::v1::ConfigMap| {
+            same("labels", &config_map.metadata.labels, &wanted.labels)?;
+            same("annotations", &config_map.metadata.annotations, &wanted.annotations)?;
+            same("owner", &config_map.metadata.owner_references, &wanted.owner_references)
+        };
+        bench.wait_config_map("web", &what, seen).await?;
+    }
+    Ok(())
+}
+
+/// What others wrote beside ours is theirs: it outlives repairs and new configs, and causes neither.
+async fn labels_and_annotations_of_others_stay(bench: Bench) -> Result<()> {
+    let image = synced(&bench).await?;
+    let theirs =
+        json!({"metadata": {"labels": {"team": "shop"}, "annotations": {"example.com/note": "keep"}}});
+    let edited = bench.edit("web", &theirs).await?;
+    bench.sync_ready("web").await?;
+    same("the ConfigMap", bench.config_map("web").await?, edited)?;
+
+    bench.edit("web", &json!({"data": {"config.json": "by hand"}})).await?;
+    bench.wait_data("web", &text(&FILES)).await?;
+    bench.attach_at(&image, 2, &[("config.json", "second")]).await?;
+    bench.sync_ready("web").await?;
+    let config_map = bench.wait_data("web", &text(&[("config.json", "second")])).await?;
+    let labels = config_map.metadata.labels.context("no labels")?;
+    same("label", labels.get("team").map(String::as_str), Some("shop"))?;
+    let annotations = config_map.metadata.annotations.context("no annotations")?;
+    same("annotation", annotations.get("example.com/note").map(String::as_str), Some("keep"))
+}
+
+/// Whoever wonders where an edit went finds an event.
+async fn a_repair_is_announced(bench: Bench) -> Result<()> {
+    synced(&bench).await?;
+    let before = bench.wait_event("web", Reason::Synced).await?;
+    same("events so far", before.len(), 1)?;
+    bench.edit("web", &json!({"data": {"config.json": "by hand"}})).await?;
+    bench.wait_data("web", &text(&FILES)).await?;
+    let repaired = |events: &[(String, String)]| events.iter().any(|(_, note)| note.starts_with("repaired"));
+    eventually("an event about the repair", || async {
+        let events = bench.events("web").await?;
+        Ok(if repaired(&events) { Ok(()) } else { Err(format!("there are {events:?}")) })
+    })
+    .await
+}
+
+/// Labels and annotations of `spec.target` are set, repaired, changed and, once they leave the spec, removed.
+async fn the_targets_own_metadata_follows_the_spec(bench: Bench) -> Result<()> {
+    let image = synced(&bench).await?;
+    let target = json!({"labels": {"a": "1", "b": "1"}, "annotations": {"example.com/a": "1"}});
+    bench.apply("web", json!({"image": image, "target": target})).await?;
+    bench.ready("web").await?;
+    let label = |config_map: &k8s_openapi::api::core::v1::ConfigMap, key: &str| {
+        config_map.metadata.labels.as_ref().and_then(|labels| labels.get(key)).cloned()
+    };
+    let config_map = bench.config_map("web").await?;
+    same(
+        "labels",
+        (label(&config_map, "a").as_deref(), label(&config_map, "b").as_deref()),
+        (Some("1"), Some("1")),
+    )?;
+
+    bench.edit("web", &json!({"metadata": {"labels": {"a": "by hand"}}})).await?;
+    bench
+        .wait_config_map("web", "label a to be repaired", |seen| {
+            same("a", label(seen, "a").as_deref(), Some("1"))
+        })
+        .await?;
+
+    bench.apply("web", json!({"image": image, "target": {"labels": {"a": "2"}}})).await?;
+    bench.ready("web").await?;
+    let config_map = bench.config_map("web").await?;
+    same("label a", label(&config_map, "a").as_deref(), Some("2"))?;
+    same("label b has left the spec", label(&config_map, "b"), None)?;
+    let annotations = config_map.metadata.annotations.context("no annotations")?;
+    same("the annotation has left the spec", annotations.get("example.com/a"), None)
+}

@@ -1,0 +1,43 @@
+//! End to end: the real `oras`, real registries, a real API server and controller-manager, and the operator as a process
+//! of its own with the rights of `deploy/` and no more. Tests run side by side, each in a namespace of its own.
+
+// Not every binary uses every helper.
+#[allow(dead_code, unused_imports)]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod admission;
+mod asking;
+mod content;
+mod credentials;
+mod drift;
+mod faults;
+mod lifecycle;
+mod ownership;
+mod quiet;
+mod selection;
+mod status;
+mod sync;
+
+use std::process::ExitCode;
+
+/// Tests side by side: they wait more than they compute.
+const THREADS: usize = 6;
+
+fn main() -> ExitCode {
+    let cases = [
+        sync::cases(),
+        content::cases(),
+        selection::cases(),
+        asking::cases(),
+        drift::cases(),
+        ownership::cases(),
+        lifecycle::cases(),
+        credentials::cases(),
+        faults::cases(),
+        status::cases(),
+        admission::cases(),
+        quiet::cases(),
+    ];
+    support::main(THREADS, &cases.into_iter().flatten().collect::<Vec<_>>())
+}

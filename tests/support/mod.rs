@@ -1,0 +1,29 @@
+//! What the suites share: one world for a binary, a bench for each test, and the harness that runs them.
+
+mod audit;
+mod bench;
+mod conditions;
+mod harness;
+mod images;
+mod report;
+mod world;
+
+pub use bench::{Bench, Snapshot, eventually};
+pub use conditions::{Ready, checked, same};
+pub use harness::{Case, On, main};
+pub use images::{CONFIG_TYPE, text};
+
+/// Declares `cases()`: the tests of a module, by the registries they run against.
+macro_rules! cases {
+    ($($on:ident [$($test:ident),* $(,)?])*) => {
+        pub fn cases() -> Vec<$crate::support::Case> {
+            vec![$($($crate::support::Case::new(
+                module_path!(),
+                stringify!($test),
+                $crate::support::On::$on,
+                |bench| Box::pin($test(bench)),
+            )),*),*]
+        }
+    };
+}
+pub(crate) use cases;

@@ -1,0 +1,120 @@
+//! Everything that runs: the cluster, two registries, `oras` and the operator.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use testbed::registry::{EmbeddedRegistry, ProcessRegistry, RegistryKind};
+use testbed::{Cluster, ClusterOptions, Manifests, OperatorOptions, OperatorProcess, Oras, Scratch};
+
+use super::audit::{self, Audit};
+
+/// The registry that a test runs against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// In this process: has the Referrers API, records requests, misbehaves on demand.
+    Embedded,
+    /// The CNCF reference registry: has no Referrers API, so that clients use the referrers tag.
+    Distribution,
+}
+
+impl Kind {
+    /// As it stands in the names of tests.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Distribution => "distribution",
+        }
+    }
+}
+
+/// One of each; tests keep out of each other's way by namespaces and repositories.
+pub struct World {
+    // The order is the order of dropping.
+    /// The operator, as the `ServiceAccount` of `deploy/`.
+    pub operator: OperatorProcess,
+    /// Has the Referrers API.
+    pub embedded: EmbeddedRegistry,
+    /// Has none.
+    pub distribution: ProcessRegistry,
+    /// The real `oras`.
+    pub oras: Oras,
+    /// The cluster.
+    pub cluster: Cluster,
+    /// What the operator asked of the API server.
+    pub audit: Audit,
+}
+
+impl World {
+    /// Starts everything; the tools are built on first use.
+    pub async fn start() -> Result<Self> {
+        let (cluster, distribution, embedded, oras) = tokio::try_join!(
+            start_cluster(),
+            ProcessRegistry::start(RegistryKind::Distribution),
+            EmbeddedRegistry::start(),
+            Oras::locate(),
+        )?;
+        let (cluster, audit, kubeconfig) = cluster;
+        let operator = OperatorProcess::start(OperatorOptions::new(Self::binary(), kubeconfig)).await?;
+        Ok(Self { operator, embedded, distribution, oras, cluster, audit })
+    }
+
+    /// The operator's program.
+    pub fn binary() -> PathBuf {
+        PathBuf::from(env!("CARGO_BIN_EXE_artifactconfig"))
+    }
+
+    /// The registry's `127.0.0.1:port`.
+    pub fn host(&self, kind: Kind) -> String {
+        match kind {
+            Kind::Embedded => self.embedded.host(),
+            Kind::Distribution => self.distribution.host(),
+        }
+    }
+
+    /// Refuses connections to a registry from now on.
+    pub async fn stop_registry(&self, kind: Kind) -> Result<()> {
+        match kind {
+            Kind::Embedded => {
+                self.embedded.stop().await;
+                Ok(())
+            }
+            Kind::Distribution => self.distribution.stop().await,
+        }
+    }
+
+    /// Brings it back with its content; does nothing where it runs.
+    pub async fn restart_registry(&self, kind: Kind) -> Result<()> {
+        match kind {
+            Kind::Embedded => self.embedded.restart().await,
+            Kind::Distribution => self.distribution.restart().await,
+        }
+    }
+
+    /// What must hold of the operator after any number of tests.
+    pub async fn verify(&self) -> Result<()> {
+        ensure!(self.operator.exit_status().await.is_none(), "the operator has ended");
+        let log = self.operator.log();
+        let panics: Vec<_> = log.lines().filter(|line| line.contains("panicked")).collect();
+        ensure!(panics.is_empty(), "the operator panicked:\n{}", panics.join("\n"));
+        let refused = self.audit.refused()?;
+        ensure!(
+            refused.is_empty(),
+            "deploy/ does not grant what the operator asks for:\n{}",
+            refused.join("\n")
+        );
+        Ok(())
+    }
+}
+
+async fn start_cluster() -> Result<(Cluster, Audit, PathBuf)> {
+    let manifests = Manifests::find(None)?;
+    let scratch = Scratch::new("audit").await?;
+    let options = ClusterOptions {
+        manifests: vec![manifests.crd()],
+        api_server_args: audit::api_server_args(&scratch)?,
+        ..ClusterOptions::default()
+    };
+    let cluster = Cluster::start(options).await?;
+    let kubeconfig = cluster.install(&manifests).await.context("cannot install crds/ and deploy/")?;
+    Ok((cluster, Audit::new(scratch), kubeconfig))
+}
