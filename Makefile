@@ -1,0 +1,77 @@
+# Everything that people and CI run. `make` lists the targets.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test check tools fmt crds build deny advisories need-rust need-go
+
+CARGO ?= cargo
+
+# On CI a Cargo.lock that does not fit Cargo.toml is an error; elsewhere cargo brings it up to date.
+LOCKED := $(if $(CI),--locked)
+
+# Programs that are built for tests and checks lie outside of the tree, next to those of the testbed.
+TOOLS_DIR := $(or $(ARTIFACTCONFIG_TOOLS_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/artifactconfig/tools)
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY_ROOT := $(TOOLS_DIR)/cargo-deny-$(CARGO_DENY_VERSION)
+CARGO_DENY := $(CARGO_DENY_ROOT)/bin/cargo-deny
+
+# Both packages, and --examples although there are none: so cargo builds for `make demo` with the features that the
+# tests need, and `make test` does not compile the dependencies a second time.
+BUILD := $(CARGO) build --workspace --bins --examples $(LOCKED)
+
+# Asked only where it is used; a directory may be set in the environment or in a config of cargo's.
+BIN = $(shell $(CARGO) metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "The first run compiles the programs of the testbed (see testbed/README.md), which takes about 10 minutes"
+	@echo "on two cores. They are kept in $(TOOLS_DIR)."
+
+demo: need-go build ## Tell the operator's story on a real cluster, each step checked; KEEP=1 leaves it up
+	@set -x; "$(BIN)/testbed" demo --operator "$(BIN)/artifactconfig" $(if $(KEEP),--keep)
+
+test: need-go check tools ## Everything: checks, unit tests, and end to end on a real cluster and real registries
+	$(CARGO) test --workspace --no-fail-fast $(LOCKED)
+
+check: need-rust deny ## Format, lints, licences and sources of dependencies, documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets $(LOCKED) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --lib --examples $(LOCKED)
+
+tools: need-go build ## Build the programs of the testbed that are missing
+	@set -x; "$(BIN)/testbed" tools
+
+fmt: need-rust ## Format the code
+	$(CARGO) fmt --all
+
+crds: build ## Write crds/ from the code
+	"$(BIN)/artifactconfig" crd > crds/artifactconfigs.yaml.new
+	mv crds/artifactconfigs.yaml.new crds/artifactconfigs.yaml
+
+build: need-rust ## Compile the operator and the testbed
+	$(BUILD)
+
+deny: need-rust $(CARGO_DENY) ## Check licences, sources and duplicates of the dependencies
+	$(CARGO_DENY) --workspace check bans licenses sources
+
+# Apart from `check`: the database of advisories comes from the network, and changes without a commit of ours.
+advisories: need-rust $(CARGO_DENY) ## Check the dependencies for known vulnerabilities (network)
+	$(CARGO_DENY) --workspace check advisories
+
+$(CARGO_DENY): | need-rust
+	@echo "Building cargo-deny $(CARGO_DENY_VERSION) into $(TOOLS_DIR): once, some minutes"
+	$(CARGO) install --quiet --locked --root $(CARGO_DENY_ROOT) --version $(CARGO_DENY_VERSION) cargo-deny
+
+need-rust:
+	@command -v $(CARGO) > /dev/null || { \
+		echo "error: cargo is not installed: get Rust with rustup from https://rustup.rs" >&2; exit 1; }
+	@$(CARGO) fmt --version > /dev/null && $(CARGO) clippy --version > /dev/null || { \
+		echo "error: the Rust toolchain of rust-toolchain.toml is not complete: run 'rustup toolchain install'" >&2; exit 1; }
+	@command -v cc > /dev/null || { \
+		echo "error: there is no C compiler: install gcc or clang (Debian: apt install build-essential)" >&2; exit 1; }
+
+need-go:
+	@command -v go > /dev/null || [ -n "$$KUBEBUILDER_ASSETS" ] || { \
+		echo "error: go is not installed: the programs of the testbed are built with it; get it from https://go.dev/dl/" >&2; exit 1; }
