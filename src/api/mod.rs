@@ -6,8 +6,8 @@ mod status;
 
 pub use reason::{Class, Reason};
 pub use spec::{
-    ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, FileMapping, PullSecret, RegistrySpec,
-    Selection, SelectionPolicy, TargetSpec,
+    ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, FileMapping, RegistrySpec,
+    SecretRef, Selection, SelectionPolicy, TargetSpec,
 };
 pub use status::{AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, condition};
 

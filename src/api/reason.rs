@@ -15,9 +15,11 @@ pub enum Reason {
     ArtifactNotFound,
     /// Several artifacts match and the policy does not choose among them.
     AmbiguousArtifact,
-    /// A referenced Secret is missing.
+    /// The operator is told not to ask that registry.
+    RegistryNotAllowed,
+    /// A referenced Secret or `ServiceAccount` is missing.
     CredentialsNotFound,
-    /// A referenced Secret cannot be read as registry credentials.
+    /// A referenced Secret cannot be read as what it is referenced for.
     InvalidCredentials,
     /// The registry wants credentials, or does not accept the ones given.
     AuthenticationFailed,
@@ -39,6 +41,8 @@ pub enum Reason {
     TooLarge,
     /// The target exists and belongs to someone else.
     TargetConflict,
+    /// The namespace is being deleted, and nothing new can be made in it.
+    NamespaceTerminating,
     /// The API server did not take what was written.
     ApplyFailed,
     /// The operator itself failed; a bug.
@@ -61,13 +65,14 @@ pub enum Class {
 
 impl Reason {
     /// Every reason, for documentation and metrics.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Synced,
         Self::Suspended,
         Self::InvalidSpec,
         Self::ImageNotFound,
         Self::ArtifactNotFound,
         Self::AmbiguousArtifact,
+        Self::RegistryNotAllowed,
         Self::CredentialsNotFound,
         Self::InvalidCredentials,
         Self::AuthenticationFailed,
@@ -80,6 +85,7 @@ impl Reason {
         Self::InvalidFiles,
         Self::TooLarge,
         Self::TargetConflict,
+        Self::NamespaceTerminating,
         Self::ApplyFailed,
         Self::InternalError,
     ];
@@ -94,6 +100,7 @@ impl Reason {
             Self::ImageNotFound => "ImageNotFound",
             Self::ArtifactNotFound => "ArtifactNotFound",
             Self::AmbiguousArtifact => "AmbiguousArtifact",
+            Self::RegistryNotAllowed => "RegistryNotAllowed",
             Self::CredentialsNotFound => "CredentialsNotFound",
             Self::InvalidCredentials => "InvalidCredentials",
             Self::AuthenticationFailed => "AuthenticationFailed",
@@ -106,6 +113,7 @@ impl Reason {
             Self::InvalidFiles => "InvalidFiles",
             Self::TooLarge => "TooLarge",
             Self::TargetConflict => "TargetConflict",
+            Self::NamespaceTerminating => "NamespaceTerminating",
             Self::ApplyFailed => "ApplyFailed",
             Self::InternalError => "InternalError",
         }
@@ -118,6 +126,7 @@ impl Reason {
             Self::Synced | Self::Suspended => Class::Done,
             Self::InvalidSpec
             | Self::AmbiguousArtifact
+            | Self::RegistryNotAllowed
             | Self::InvalidCredentials
             | Self::InvalidContent
             | Self::UnsupportedArtifact
@@ -129,7 +138,8 @@ impl Reason {
             | Self::CredentialsNotFound
             | Self::AuthenticationFailed
             | Self::Forbidden
-            | Self::RateLimited => Class::Waiting,
+            | Self::RateLimited
+            | Self::NamespaceTerminating => Class::Waiting,
             Self::RegistryUnavailable | Self::DigestMismatch | Self::ApplyFailed | Self::InternalError => {
                 Class::Transient
             }

@@ -50,6 +50,18 @@ pub struct ArtifactConfigSpec {
     #[serde(default)]
     pub selection: Selection,
 
+    /// Where the image is an index of several platforms and nothing is attached to the index itself: look at the
+    /// manifest of this platform, as `linux/arm64`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 100), regex(pattern = r"^[-._a-zA-Z0-9]+/[-._a-zA-Z0-9]+(/[-._a-zA-Z0-9]+)?$"))]
+    pub platform: Option<String>,
+
+    /// Repository that holds what is attached, where it is not the image's own: most tools that mirror images leave
+    /// what is attached behind. Without tag and digest, as `mirror.example.com/web`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub referrers_repository: Option<String>,
+
     /// Which files of the artifact to take, and under which key. Default: every file under its own name, with `/`
     /// turned into `.` because a `ConfigMap` key cannot hold it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -191,7 +203,17 @@ pub struct RegistrySpec {
     /// it for the image pull secrets of a Pod.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
-    pub pull_secrets: Vec<PullSecret>,
+    pub pull_secrets: Vec<SecretRef>,
+
+    /// A `ServiceAccount` in the same namespace whose `imagePullSecrets` are used as well, after `pullSecrets`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account_name: Option<String>,
+
+    /// A Secret in the same namespace with `ca.crt` (PEM, trusted in addition to the system's), or `tls.crt` and
+    /// `tls.key` (PEM, shown to registries that ask for a client certificate), or all three.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert_secret_ref: Option<SecretRef>,
 
     /// Speak plain HTTP to the registry. Credentials are then sent in clear.
     #[serde(default)]
@@ -200,7 +222,7 @@ pub struct RegistrySpec {
 
 /// Reference to a Secret in the same namespace.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct PullSecret {
+pub struct SecretRef {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,

@@ -1,6 +1,7 @@
 //! `artifactconfig controller`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::cluster::KubeCluster;
 use crate::controller::{self, Context, Memory, Options, Watches};
-use crate::oci::{Limits, OciRegistry};
+use crate::oci::{Guard, OciRegistry, Plugins, Rate, Settings};
 use crate::telemetry::{Health, LogFormat, Metrics, init_logs, serve};
 
 /// Run the operator.
@@ -31,8 +32,34 @@ pub struct Args {
     concurrency: u16,
 
     /// Bytes of verified content kept in memory, so that a digest is fetched once.
-    #[arg(long, env = "ARTIFACTCONFIG_CONTENT_CACHE_BYTES", default_value_t = Limits::default().content_cache, value_name = "BYTES")]
+    #[arg(long, env = "ARTIFACTCONFIG_CONTENT_CACHE_BYTES", default_value_t = Settings::default().content_cache, value_name = "BYTES")]
     content_cache_bytes: u64,
+
+    /// Registries that may be asked, as registry.example.com, *.example.com or registry.example.com/team; may be given
+    /// several times. Default: all.
+    #[arg(long, env = "ARTIFACTCONFIG_ALLOW_REGISTRY", value_delimiter = ',', value_name = "PATTERN")]
+    allow_registry: Vec<String>,
+
+    /// Also talk to link-local addresses, where cloud metadata services answer.
+    #[arg(long, env = "ARTIFACTCONFIG_ALLOW_LINK_LOCAL")]
+    allow_link_local: bool,
+
+    /// Requests to one registry host side by side.
+    #[arg(long, env = "ARTIFACTCONFIG_REGISTRY_CONCURRENCY", default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    registry_concurrency: u16,
+
+    /// Requests to one registry host a second. Default: as many as the registry takes.
+    #[arg(long, env = "ARTIFACTCONFIG_REGISTRY_RATE", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    registry_rate: Option<u32>,
+
+    /// Configuration of the kubelet's credential provider plugins (CredentialProviderConfig), for ECR, Artifact Registry
+    /// and ACR.
+    #[arg(long, env = "ARTIFACTCONFIG_IMAGE_CREDENTIAL_PROVIDER_CONFIG", value_name = "FILE", requires = "image_credential_provider_bin_dir")]
+    image_credential_provider_config: Option<PathBuf>,
+
+    /// Directory with the programs of the credential provider plugins.
+    #[arg(long, env = "ARTIFACTCONFIG_IMAGE_CREDENTIAL_PROVIDER_BIN_DIR", value_name = "DIR", requires = "image_credential_provider_config")]
+    image_credential_provider_bin_dir: Option<PathBuf>,
 
     /// Form of the log lines.
     #[arg(long, env = "ARTIFACTCONFIG_LOG_FORMAT", value_enum, default_value_t)]
@@ -46,22 +73,34 @@ pub struct Args {
 /// Longest wait for a connection to the API server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+impl Args {
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let plugins = match (&self.image_credential_provider_config, &self.image_credential_provider_bin_dir) {
+            (Some(config), Some(bin_dir)) => Plugins::load(config, bin_dir)?,
+            _ => Plugins::default(),
+        };
+        Ok(Settings {
+            content_cache: self.content_cache_bytes,
+            guard: Guard { allow: self.allow_registry.clone(), link_local: self.allow_link_local },
+            rate: Rate { concurrency: self.registry_concurrency.into(), per_second: self.registry_rate },
+            plugins,
+        })
+    }
+}
+
 /// Runs until a signal comes.
 ///
 /// # Errors
 /// Where a part cannot be started, or ends by itself.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let Args { health_address, concurrency, content_cache_bytes, log_format, log_level } = args;
-    init_logs(log_format, &log_level)?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), concurrency, "starting");
+    init_logs(args.log_format, &args.log_level)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), concurrency = args.concurrency, "starting");
+    let settings = args.settings()?;
     let client = client().await?;
     let metrics = Metrics::new();
     let observed = metrics.clone();
-    let registry = OciRegistry::new(
-        Limits { content_cache: content_cache_bytes },
-        Arc::new(move |record| observed.requested(&record)),
-    )
-    .context("the client for registries cannot be built; are the CA certificates of the system installed?")?;
+    let registry = OciRegistry::new(settings, Arc::new(move |record| observed.requested(&record)))
+        .context("the client for registries cannot be built; are the CA certificates of the system installed?")?;
     let watches = Watches::new(client.clone());
     let context = Arc::new(Context {
         registry,
@@ -72,7 +111,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     });
     let (stop, stopping) = watch::channel(false);
     let health = Health::default();
-    let serving = serve(health_address, health.clone(), metrics, wait_for(stopping.clone()));
+    let serving = serve(args.health_address, health.clone(), metrics, wait_for(stopping.clone()));
     let known = watches.known();
     tokio::spawn(async move {
         known.await;
@@ -85,7 +124,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         tracing::info!(signal = name, "ending");
         Ok(stop.send_replace(true)).map(|_| ())
     };
-    tokio::try_join!(serving, controller::run(watches, context, Options { concurrency }, stopping), signals)?;
+    tokio::try_join!(serving, controller::run(watches, context, Options { concurrency: args.concurrency }, stopping), signals)?;
     tracing::info!("ended");
     Ok(())
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::oci::{Limits, Listing, OciRegistry, Registry as _, Subject};
-use crate::types::{Artifact, ImageRef, VERSION};
+use crate::oci::{Freshness, Listing, OciRegistry, Query, Registry as _, Settings, Subject};
+use crate::types::{Artifact, ImageRef, Platform, VERSION};
 
 use super::docker::RegistryArgs;
 use super::output::{Format, print};
@@ -21,6 +21,10 @@ pub struct Args {
     /// Only artifacts of this type.
     #[arg(long, value_name = "TYPE")]
     artifact_type: Option<String>,
+
+    /// Where the image is an index that has nothing attached: look at the manifest of this platform.
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
 
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t)]
@@ -76,11 +80,18 @@ struct File {
 /// # Errors
 /// Where the registry does not say.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let registry = OciRegistry::new(Limits::default(), Arc::new(|_| {}))?;
-    let access = args.registry.access(&args.image, false)?;
+    let registry = OciRegistry::new(Settings::default(), Arc::new(|_| {}))?;
+    let repository = args.image.repository();
+    let access = args.registry.access(&[&repository], false)?;
     let said = |failure: crate::types::Failure| anyhow::anyhow!("{}: {}", failure.reason, failure.message);
-    let subject = registry.resolve(&access, &args.image).await.map_err(said)?;
-    let listing = registry.referrers(&access, &subject, args.artifact_type.as_deref()).await.map_err(said)?;
+    let subject = registry.resolve(&access, &args.image, Freshness::Now).await.map_err(said)?;
+    let query = Query {
+        repository: &repository,
+        artifact_type: args.artifact_type.as_deref(),
+        platform: args.platform.as_ref(),
+        freshness: Freshness::Now,
+    };
+    let listing = registry.referrers(&access, &subject, query).await.map_err(said)?;
     let discovered = discovered(&subject, listing);
     match args.output {
         Output::Table => {

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use serde::Deserialize;
 
 use crate::oci::{Access, Credential, Keyring};
-use crate::types::ImageRef;
+use crate::types::RepositoryRef;
 
 /// How the subcommands reach registries.
 #[derive(clap::Args, Debug)]
@@ -43,26 +43,27 @@ struct Helped {
 }
 
 impl RegistryArgs {
-    /// Access to the registry of an image with the user's credentials; `plain_http` as the resource asks for it.
+    /// Access to repositories with the user's credentials; `plain_http` as the resource asks for it.
     ///
     /// # Errors
     /// Where a file that was named does not exist, or one that exists cannot be used.
-    pub fn access(&self, image: &ImageRef, plain_http: bool) -> anyhow::Result<Access> {
+    pub fn access(&self, repositories: &[&RepositoryRef], plain_http: bool) -> anyhow::Result<Access> {
         let mut keyring = Keyring::default();
         if let Some(path) = self.file() {
-            let add = || -> anyhow::Result<()> {
+            let mut add = || -> anyhow::Result<()> {
                 let bytes = std::fs::read(&path)?;
                 keyring.add_docker_config_json(&bytes)?;
                 let helpers: Helpers = serde_json::from_slice(&bytes)?;
-                if let Some(credential) = helpers.credential(image.registry()) {
-                    keyring.insert(image.registry(), credential);
+                for host in repositories.iter().map(|repository| repository.host()) {
+                    if let Some(credential) = helpers.credential(host) {
+                        keyring.insert(host, credential);
+                    }
                 }
                 Ok(())
             };
-            let mut add = add;
             add().with_context(|| format!("the Docker credentials file {} cannot be used", path.display()))?;
         }
-        Ok(Access::new(keyring, plain_http || self.plain_http))
+        Ok(Access::new(keyring).with_plain_http(plain_http || self.plain_http))
     }
 
     /// The file that was named, or the default one where it exists.

@@ -9,7 +9,7 @@ use serde::Deserialize as _;
 
 use crate::api::{ArtifactConfig, GROUP};
 use crate::decide::{plan, render, select, spec};
-use crate::oci::{Limits, OciRegistry, Registry as _};
+use crate::oci::{Freshness, OciRegistry, Query, Registry as _, Settings};
 use crate::types::Failure;
 
 use super::docker::RegistryArgs;
@@ -38,7 +38,7 @@ pub struct Args {
 /// Where a resource cannot be read, or has no `ConfigMap` now.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let configs = read(&args.filename)?;
-    let registry = OciRegistry::new(Limits::default(), Arc::new(|_| {}))?;
+    let registry = OciRegistry::new(Settings::default(), Arc::new(|_| {}))?;
     for (index, config) in configs.iter().enumerate() {
         let name = config.metadata.name.as_deref().unwrap_or_default();
         let rendered = one(&registry, config, &args.registry)
@@ -54,21 +54,28 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 async fn one(registry: &OciRegistry, config: &ArtifactConfig, args: &RegistryArgs) -> anyhow::Result<plan::Rendered> {
     let said = |failure: Failure| anyhow::anyhow!("{}: {}", failure.reason, failure.message);
     let desired = spec::parse(config).map_err(said)?;
-    let access = args.access(&desired.image, desired.plain_http)?;
+    let access = args.access(&[&desired.image.repository(), &desired.referrers], desired.plain_http)?;
     let pipeline = async {
-        let subject = registry.resolve(&access, &desired.image).await?;
-        let listing = registry.referrers(&access, &subject, Some(&desired.artifact_type)).await?;
+        let subject = registry.resolve(&access, &desired.image, Freshness::Now).await?;
+        let query = Query {
+            repository: &desired.referrers,
+            artifact_type: Some(&desired.artifact_type),
+            platform: desired.platform.as_ref(),
+            freshness: Freshness::Now,
+        };
+        let listing = registry.referrers(&access, &subject, query).await?;
         let question = select::Question {
             image: &desired.image,
             subject: &subject.digest,
             artifact_type: &desired.artifact_type,
         };
-        let selected = select::select(question, &listing.artifacts, &desired.selector)?;
+        let selected = select::select(question, &listing.artifacts, &desired.selector)
+            .map_err(|failure| failure.with_notes(&listing.notes))?;
         for note in selected.notes.iter().chain(&listing.notes) {
             eprintln!("note: {note}");
         }
-        let files = registry.pull(&access, &subject, selected.artifact, &desired.files).await?;
-        let content = render::render(&files, &desired.files)?;
+        let pulled = registry.pull(&access, &desired.referrers, selected.artifact, &desired.files).await?;
+        let content = render::render(&pulled.files, &pulled.others, &desired.files)?;
         Ok(plan::assemble(&desired, &subject.digest, selected.artifact, content))
     };
     tokio::time::timeout(desired.timeout, pipeline)

@@ -46,7 +46,12 @@ async fn write(
     let step = plan::target(desired, rendered, observed.as_ref()).map_err(WriteError::Failure)?;
     let written = match (step, observed) {
         (TargetStep::Keep, Some(observed)) => return Ok((observed, false)),
-        (TargetStep::Update, Some(observed)) => cluster.update(&rendered.config_map, &observed).await?,
+        (TargetStep::Update, Some(mut observed)) => {
+            if let Some(patch) = plan::misplaced(&rendered.config_map, &observed) {
+                observed = cluster.merge(&observed, patch).await?;
+            }
+            cluster.update(&rendered.config_map, &observed).await?
+        }
         (_, _) => cluster.create(&rendered.config_map).await?,
     };
     match plan::leftovers(&rendered.config_map, &written) {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::PartialObjectMeta;
+use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
@@ -63,6 +63,7 @@ async fn limited<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T,
 enum Problem {
     NotFound,
     Conflict,
+    Terminating,
     Other(String),
 }
 
@@ -71,6 +72,7 @@ impl Problem {
         match error {
             kube::Error::Api(status) if status.is_not_found() => Self::NotFound,
             kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() => Self::Conflict,
+            kube::Error::Api(status) if is_terminating(status) => Self::Terminating,
             kube::Error::Api(status) => {
                 Self::Other(format!("the API server refused: {}", truncate(&status.message, MAX_MESSAGE)))
             }
@@ -91,6 +93,9 @@ impl Problem {
         let why = match self {
             Self::NotFound => "it does not exist".to_owned(),
             Self::Conflict => "it changed in between".to_owned(),
+            Self::Terminating => {
+                return Failure::new(Reason::NamespaceTerminating, format!("{what}: its namespace is being deleted"));
+            }
             Self::Other(why) => why,
         };
         Failure::new(Reason::ApplyFailed, format!("{what}: {why}"))
@@ -100,15 +105,37 @@ impl Problem {
         match self {
             // An object that is gone is no longer the one that was looked at.
             Self::Conflict | Self::NotFound => WriteError::Conflict,
-            Self::Other(_) => WriteError::Failure(self.into_failure(&format!("ConfigMap '{name}' was not written"))),
+            Self::Terminating | Self::Other(_) => WriteError::Failure(self.into_failure(&format!("ConfigMap '{name}' was not written"))),
         }
     }
+}
+
+/// The cause that the API server names (`NamespaceTerminatingCause` in kubernetes `api/core/v1`).
+fn is_terminating(status: &kube::core::Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 impl Cluster for KubeCluster {
     async fn secret(&self, owner: &Owner, name: &str) -> Result<Option<Secret>, Failure> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &owner.namespace);
         limited(api.get_opt(name)).await.map_err(|problem| problem.into_failure(&format!("Secret '{name}' was not read")))
+    }
+
+    async fn service_account(&self, owner: &Owner, name: &str) -> Result<Option<ServiceAccount>, Failure> {
+        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &owner.namespace);
+        limited(api.get_opt(name))
+            .await
+            .map_err(|problem| problem.into_failure(&format!("ServiceAccount '{name}' was not read")))
+    }
+
+    async fn status(&self, owner: &Owner) -> Result<Option<ArtifactConfigStatus>, Failure> {
+        let resource = ApiResource::erase::<ArtifactConfig>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &owner.namespace, &resource);
+        let object =
+            limited(api.get_opt(&owner.name)).await.map_err(|problem| problem.into_failure("the status was not read"))?;
+        // A status that cannot be read either is as good as none.
+        Ok(object.and_then(|mut object| serde_json::from_value(object.data["status"].take()).ok()))
     }
 
     async fn target(&self, owner: &Owner, name: &str) -> Result<Option<ConfigMap>, Failure> {

@@ -8,7 +8,7 @@ mod read;
 
 use std::future::Future;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use self::apply::apply;
@@ -36,6 +36,22 @@ pub trait Cluster: Send + Sync + 'static {
     /// # Errors
     /// Where the API server does not answer or refuses.
     fn secret(&self, owner: &Owner, name: &str) -> impl Future<Output = Result<Option<Secret>, Failure>> + Send;
+
+    /// A `ServiceAccount`, or nothing where there is none of that name.
+    ///
+    /// # Errors
+    /// Where the API server does not answer or refuses.
+    fn service_account(
+        &self,
+        owner: &Owner,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<ServiceAccount>, Failure>> + Send;
+
+    /// The status of the owner as it is now, for a resource whose `spec` cannot be read.
+    ///
+    /// # Errors
+    /// Where the API server does not answer or refuses.
+    fn status(&self, owner: &Owner) -> impl Future<Output = Result<Option<ArtifactConfigStatus>, Failure>> + Send;
 
     /// The `ConfigMap` of that name, whoever it belongs to, as it is now.
     ///

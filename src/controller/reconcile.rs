@@ -4,16 +4,17 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
+use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 
-use crate::api::{ArtifactConfig, ArtifactConfigStatus, Class, Reason};
+use crate::api::{ArtifactConfig, ArtifactConfigStatus, Class, Reason, annotation};
 use crate::cluster::{self, Cluster};
 use crate::decide::outcome::Outcome;
 use crate::decide::plan::{self, Applied};
 use crate::decide::spec::{self, Desired, Header};
 use crate::decide::{event, render, schedule, select, status};
-use crate::oci::{Registry, Subject};
+use crate::oci::{Freshness, Query, Registry, Subject};
 use crate::types::Failure;
 
 use super::context::{Context, Entry, Question, Written};
@@ -46,6 +47,12 @@ pub async fn reconcile<R: Registry, C: Cluster>(
     let started = Instant::now();
     let header = spec::header(metadata);
     let mut entry = context.memory.of(&header.owner.uid);
+    // What cannot be parsed has a status all the same, and it must not be lost to a write.
+    let read = match &object.0 {
+        Err(_) => context.cluster.status(&header.owner).await.unwrap_or_default(),
+        Ok(_) => None,
+    };
+    let previous = previous.or(read.as_ref());
     // A panic is a bug in one resource's path and must not take the other resources along.
     let outcome = AssertUnwindSafe(outcome(object, context, &mut entry)).catch_unwind().await.unwrap_or_else(|_| {
         Outcome::Failed(Failure::new(Reason::InternalError, "the operator panicked; its log has the place; please report it"))
@@ -96,13 +103,21 @@ async fn sync<R: Registry, C: Cluster>(
     let access = cluster::access(cluster, &desired).await?;
     // resolve, discover (io): what the image is now, and what is attached to it
     let (subject, listing) = in_time(&desired, async {
-        let subject = registry.resolve(&access, &desired.image).await?;
-        let listing = registry.referrers(&access, &subject, Some(&desired.artifact_type)).await?;
+        let freshness = freshness(config);
+        let subject = registry.resolve(&access, &desired.image, freshness).await?;
+        let query = Query {
+            repository: &desired.referrers,
+            artifact_type: Some(&desired.artifact_type),
+            platform: desired.platform.as_ref(),
+            freshness,
+        };
+        let listing = registry.referrers(&access, &subject, query).await?;
         Ok((subject, listing))
     })
     .await?;
     // select (pure): which of it
-    let selected = select::select(question(&desired, &subject), &listing.artifacts, &desired.selector)?;
+    let selected = select::select(question(&desired, &subject), &listing.artifacts, &desired.selector)
+        .map_err(|failure| failure.with_notes(&listing.notes))?;
     let notes = [selected.notes.clone(), listing.notes.clone()].concat();
     let question = Question {
         generation: desired.generation,
@@ -113,10 +128,11 @@ async fn sync<R: Registry, C: Cluster>(
         return Ok((applied, notes));
     }
     // pull, verify (io): its files
-    let files = in_time(&desired, registry.pull(&access, &subject, selected.artifact, &desired.files)).await?;
+    let pulled =
+        in_time(&desired, registry.pull(&access, &desired.referrers, selected.artifact, &desired.files)).await?;
     // render (pure): the ConfigMap
-    let content = render::render(&files, &desired.files)?;
-    let rendered = plan::assemble(&desired, &subject.digest, selected.artifact, content);
+    let data = render::render(&pulled.files, &pulled.others, &desired.files)?;
+    let rendered = plan::assemble(&desired, &subject.digest, selected.artifact, data);
     // plan, apply (pure, io): what is there against what should be
     entry.applied = None;
     let applied = cluster::apply(cluster, &desired, rendered).await?;
@@ -126,6 +142,13 @@ async fn sync<R: Registry, C: Cluster>(
 
 fn question<'a>(desired: &'a Desired, subject: &'a Subject) -> select::Question<'a> {
     select::Question { image: &desired.image, subject: &subject.digest, artifact_type: &desired.artifact_type }
+}
+
+/// Whoever asks for a sync by annotation has usually just attached something.
+fn freshness(config: &ArtifactConfig) -> Freshness {
+    let handled = config.status.as_ref().and_then(|status| status.last_handled_requested_at.as_ref());
+    let requested = config.annotations().get(annotation::REQUESTED_AT);
+    if requested.is_some() && requested != handled { Freshness::Now } else { Freshness::Recent }
 }
 
 /// What was applied before, where it answers the same question and the watch has seen no other version of the target
@@ -148,7 +171,7 @@ async fn in_time<T>(desired: &Desired, talk: impl Future<Output = Result<T, Fail
             Reason::RegistryUnavailable,
             format!(
                 "registry {} did not answer within spec.timeout ({} s)",
-                desired.image.registry(),
+                desired.referrers.host(),
                 desired.timeout.as_secs()
             ),
         ))

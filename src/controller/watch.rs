@@ -205,8 +205,13 @@ fn noted(watched: &'static str, metrics: &Metrics, error: Option<&watcher::Error
     }
 }
 
-/// The resource that a target belongs to, by the label that its writer put there.
+/// The resource that a target belongs to: its controller, or where it has none the one that its label names. The label
+/// alone would not do, because it may be what somebody changed.
 fn owner_of(target: &TargetMeta) -> Option<ObjectRef<Guarded>> {
-    let name = target.labels().get(label::NAME)?;
+    let controller = target.owner_references().iter().find(|reference| reference.controller == Some(true));
+    let name = controller
+        .filter(|controller| controller.kind == "ArtifactConfig")
+        .map(|controller| &controller.name)
+        .or_else(|| target.labels().get(label::NAME))?;
     Some(ObjectRef::new(name).within(&target.namespace()?))
 }

@@ -1,6 +1,6 @@
 //! Which outcomes are worth a Kubernetes event: changes, never repetitions.
 
-use crate::api::{ArtifactConfigStatus, condition};
+use crate::api::{ArtifactConfigStatus, Reason, condition};
 
 use super::outcome::Outcome;
 use super::status::truncate;
@@ -29,6 +29,10 @@ pub fn transition(
     next: &ArtifactConfigStatus,
     outcome: &Outcome,
 ) -> Option<EventDraft> {
+    if outcome.reason() == Reason::NamespaceTerminating {
+        // Nobody will read it, and the namespace takes no new objects.
+        return None;
+    }
     let ready = |status: &ArtifactConfigStatus| {
         status
             .conditions

@@ -6,7 +6,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-use crate::api::{DeletionPolicy, GROUP, MANAGER, Reason, annotation, label};
+use crate::api::{DeletionPolicy, FIELD_MANAGER, GROUP, MANAGER, Reason, annotation, label};
 use crate::types::{Artifact, Digest};
 
 use crate::types::Failure;
@@ -232,8 +232,23 @@ fn differs(desired: &ConfigMap, observed: &ConfigMap) -> bool {
     !contains(&have.labels, &want.labels)
         || !contains(&have.annotations, &want.annotations)
         || controller(have) != controller(want)
+        || abandoned(have, want)
         || !same_entries(observed.data.as_ref(), desired.data.as_ref())
         || !same_entries(observed.binary_data.as_ref(), desired.binary_data.as_ref())
+}
+
+/// Whether a label or annotation stands there only because an earlier version of the resource asked for it. The API
+/// server keeps the record of that: what our field manager owns and the object no longer names.
+fn abandoned(have: &ObjectMeta, want: &ObjectMeta) -> bool {
+    let ours = have.managed_fields.iter().flatten().filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER));
+    ours.filter_map(|entry| entry.fields_v1.as_ref()?.0.get("f:metadata")).any(|fields| {
+        [("f:labels", &want.labels), ("f:annotations", &want.annotations)].into_iter().any(|(member, wanted)| {
+            let owned = fields.get(member).and_then(serde_json::Value::as_object);
+            owned.into_iter().flatten().filter_map(|(key, _)| key.strip_prefix("f:")).any(|key| {
+                !wanted.as_ref().is_some_and(|wanted| wanted.contains_key(key))
+            })
+        })
+    })
 }
 
 /// An absent map and an empty one hold the same.
@@ -241,23 +256,43 @@ fn same_entries<V: PartialEq>(left: Option<&BTreeMap<String, V>>, right: Option<
     left.into_iter().flatten().eq(right.into_iter().flatten())
 }
 
+/// Keys that stand in the other of the two maps: an apply that adds a key to one is refused while it stands in both, and
+/// who moved it owns it there.
+#[must_use]
+pub fn misplaced(desired: &ConfigMap, observed: &ConfigMap) -> Option<serde_json::Value> {
+    fn both<V, W>(have: Option<&BTreeMap<String, V>>, want: Option<&BTreeMap<String, W>>) -> Nulls {
+        let wanted = |key: &&String| want.is_some_and(|want| want.contains_key(*key));
+        nulls(have.into_iter().flatten().map(|(key, _)| key).filter(wanted))
+    }
+    removal(
+        both(observed.data.as_ref(), desired.binary_data.as_ref()),
+        both(observed.binary_data.as_ref(), desired.data.as_ref()),
+    )
+}
+
+type Nulls = serde_json::Map<String, serde_json::Value>;
+
+fn nulls<'a>(keys: impl Iterator<Item = &'a String>) -> Nulls {
+    keys.map(|key| (key.clone(), serde_json::Value::Null)).collect()
+}
+
+/// A merge patch that removes keys, where there are any.
+fn removal(data: Nulls, binary_data: Nulls) -> Option<serde_json::Value> {
+    (!data.is_empty() || !binary_data.is_empty())
+        .then(|| serde_json::json!({"data": data, "binaryData": binary_data}))
+}
+
 /// Keys that others added to the content: server-side apply leaves them, because it never owned them.
 #[must_use]
 pub fn leftovers(desired: &ConfigMap, observed: &ConfigMap) -> Option<serde_json::Value> {
-    fn extra<V>(
-        have: Option<&BTreeMap<String, V>>,
-        want: Option<&BTreeMap<String, V>>,
-    ) -> serde_json::Map<String, serde_json::Value> {
-        have.into_iter()
-            .flatten()
-            .filter(|(key, _)| !want.is_some_and(|want| want.contains_key(*key)))
-            .map(|(key, _)| (key.clone(), serde_json::Value::Null))
-            .collect()
+    fn extra<V>(have: Option<&BTreeMap<String, V>>, want: Option<&BTreeMap<String, V>>) -> Nulls {
+        let unwanted = |key: &&String| !want.is_some_and(|want| want.contains_key(*key));
+        nulls(have.into_iter().flatten().map(|(key, _)| key).filter(unwanted))
     }
-    let data = extra(observed.data.as_ref(), desired.data.as_ref());
-    let binary_data = extra(observed.binary_data.as_ref(), desired.binary_data.as_ref());
-    (!data.is_empty() || !binary_data.is_empty())
-        .then(|| serde_json::json!({"data": data, "binaryData": binary_data}))
+    removal(
+        extra(observed.data.as_ref(), desired.data.as_ref()),
+        extra(observed.binary_data.as_ref(), desired.binary_data.as_ref()),
+    )
 }
 
 /// Objects that an earlier `spec.target.name` left behind: ours by UID, and not the target.
@@ -297,7 +332,7 @@ mod tests {
             subject: None,
             annotations: BTreeMap::new(),
             layers: Vec::new(),
-            is_index: false,
+            children: Vec::new(),
         }
     }
 
@@ -352,12 +387,44 @@ mod tests {
         assert_eq!(target(&desired, &rendered, Some(&observed)).unwrap(), TargetStep::Update);
     }
 
+    /// A label that the resource no longer asks for is the operator's to take away; one that somebody else owns is not.
+    #[rstest::rstest]
+    #[case(FIELD_MANAGER, TargetStep::Update)]
+    #[case("kubectl-edit", TargetStep::Keep)]
+    fn a_label_that_is_no_longer_asked_for_is_drift(#[case] manager: &str, #[case] expected: TargetStep) {
+        use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+        let desired = desired(json!({}));
+        let rendered = rendered(&desired);
+        let mut observed = rendered.config_map.clone();
+        observed.metadata.labels.as_mut().unwrap().insert("team".into(), "shop".into());
+        observed.metadata.managed_fields = Some(vec![ManagedFieldsEntry {
+            manager: Some(manager.to_owned()),
+            fields_v1: Some(FieldsV1(json!({"f:metadata": {"f:labels": {".": {}, "f:team": {}}}}))),
+            ..ManagedFieldsEntry::default()
+        }]);
+        assert_eq!(target(&desired, &rendered, Some(&observed)).unwrap(), expected);
+    }
+
     #[test]
     fn keys_that_others_added_are_taken_away() {
         let rendered = rendered(&desired(json!({})));
         let mut observed = rendered.config_map.clone();
         observed.data.as_mut().unwrap().insert("x".into(), "y".into());
         assert_eq!(leftovers(&rendered.config_map, &observed).unwrap(), json!({"data": {"x": null}, "binaryData": {}}));
+    }
+
+    /// The API server refuses a key in both maps, so one that somebody moved has to go before it can come back.
+    #[test]
+    fn a_key_that_was_moved_to_the_other_map_goes_first() {
+        let rendered = rendered(&desired(json!({})));
+        let mut observed = rendered.config_map.clone();
+        assert_eq!(misplaced(&rendered.config_map, &observed), None);
+        observed.data = None;
+        observed.binary_data.as_mut().unwrap().insert("a.json".into(), ByteString(vec![0xff]));
+        assert_eq!(
+            misplaced(&rendered.config_map, &observed).unwrap(),
+            json!({"data": {}, "binaryData": {"a.json": null}})
+        );
     }
 
     fn controlled_by(kind: &str, name: &str, uid: &str) -> OwnerReference {

@@ -55,13 +55,14 @@ impl Content {
     }
 }
 
-/// Turns files into content.
+/// Turns files into content. `others` are the paths of files that are not wanted, for the message when a rule matches
+/// none.
 ///
 /// # Errors
 /// `InvalidFiles` as [`FileRules::keys`] finds it; `TooLarge` with the sizes; `UnsupportedArtifact` where there is no
 /// file at all.
-pub fn render(files: &[ConfigFile], rules: &FileRules) -> Result<Content, Failure> {
-    if files.is_empty() {
+pub fn render(files: &[ConfigFile], others: &[String], rules: &FileRules) -> Result<Content, Failure> {
+    if files.is_empty() && others.is_empty() {
         return Err(Failure::new(
             Reason::UnsupportedArtifact,
             "the artifact holds no files; attach at least one with 'oras attach … FILE'",
@@ -76,7 +77,7 @@ pub fn render(files: &[ConfigFile], rules: &FileRules) -> Result<Content, Failur
             ));
         }
     }
-    let paths: Vec<&str> = by_path.keys().copied().collect();
+    let paths: Vec<&str> = by_path.keys().copied().chain(others.iter().map(String::as_str)).collect();
     let keys = rules.keys(&paths)?;
     check_size(keys.values().filter_map(|path| by_path.get(path)).map(|file| (file.path.as_str(), file.bytes.len() as u64)))?;
     let mut content = Content::default();
@@ -135,7 +136,7 @@ mod tests {
     #[test]
     fn text_becomes_data_and_other_bytes_binary_data() {
         let files = [file("a.json", b"{}"), file("b.bin", &[0xff, 0x00]), file("c.txt", b"a\0b"), file("d", "\u{e4}".as_bytes())];
-        let content = render(&files, &FileRules::default()).unwrap();
+        let content = render(&files, &[], &FileRules::default()).unwrap();
         assert_eq!(content.data.keys().collect::<Vec<_>>(), ["a.json", "d"]);
         assert_eq!(content.binary_data["b.bin"], [0xff, 0x00]);
         assert_eq!(content.binary_data["c.txt"], b"a\0b");
@@ -144,7 +145,7 @@ mod tests {
 
     #[test]
     fn hash_follows_content_alone() {
-        let hash = |files: &[ConfigFile]| render(files, &FileRules::default()).unwrap().hash();
+        let hash = |files: &[ConfigFile]| render(files, &[], &FileRules::default()).unwrap().hash();
         let (a, b) = (file("a", b"1"), file("b", b"2"));
         assert_eq!(hash(&[a.clone(), b.clone()]), hash(&[b.clone(), a.clone()]));
         assert_ne!(hash(&[a.clone()]), hash(&[a.clone(), b]));
@@ -155,17 +156,25 @@ mod tests {
     #[test]
     fn exactly_one_mebibyte_fits_and_one_byte_more_is_reported_with_sizes() {
         let full = vec![b'x'; 1024 * 1024];
-        render(&[file("full", &full)], &FileRules::default()).unwrap();
-        let failure = render(&[file("full", &full), file("more", b"y")], &FileRules::default()).unwrap_err();
+        render(&[file("full", &full)], &[], &FileRules::default()).unwrap();
+        let failure = render(&[file("full", &full), file("more", b"y")], &[], &FileRules::default()).unwrap_err();
         assert_eq!(failure.reason, Reason::TooLarge);
         assert!(failure.message.contains("1048577 bytes") && failure.message.contains("'full' 1048576"), "{}", failure.message);
         check_size([("a", u64::MAX), ("b", 1)].into_iter()).unwrap_err();
     }
 
     #[test]
-    fn two_files_of_one_name_and_no_file_at_all_are_refused() {
-        let failure = render(&[file("a", b"1"), file("a", b"2")], &FileRules::default()).unwrap_err();
+    fn a_rule_that_matches_nothing_is_told_what_there_is() {
+        let rules = FileRules::parse(&[crate::api::FileMapping { path: "app.yaml".into(), key: None }]).unwrap();
+        let failure = render(&[], &["config.json".to_owned()], &rules).unwrap_err();
         assert_eq!(failure.reason, Reason::InvalidFiles);
-        assert_eq!(render(&[], &FileRules::default()).unwrap_err().reason, Reason::UnsupportedArtifact);
+        assert!(failure.message.contains("'config.json'"), "{}", failure.message);
+    }
+
+    #[test]
+    fn two_files_of_one_name_and_no_file_at_all_are_refused() {
+        let failure = render(&[file("a", b"1"), file("a", b"2")], &[], &FileRules::default()).unwrap_err();
+        assert_eq!(failure.reason, Reason::InvalidFiles);
+        assert_eq!(render(&[], &[], &FileRules::default()).unwrap_err().reason, Reason::UnsupportedArtifact);
     }
 }

@@ -182,7 +182,7 @@ mod tests {
             subject: None,
             annotations: annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             layers: Vec::new(),
-            is_index: false,
+            children: Vec::new(),
         }
     }
 

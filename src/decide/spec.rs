@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use crate::api::{ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, SelectionPolicy, annotation};
-use crate::types::ImageRef;
+use crate::types::{ImageRef, Platform, RepositoryRef};
 
 use super::files::FileRules;
 use crate::types::Failure;
@@ -31,6 +31,10 @@ pub struct Desired {
     pub generation: i64,
     /// The image.
     pub image: ImageRef,
+    /// Where what is attached to it lies: its own repository, or a mirror's.
+    pub referrers: RepositoryRef,
+    /// Where to look when the image is an index that has nothing attached.
+    pub platform: Option<Platform>,
     /// Artifact type, compared exactly.
     pub artifact_type: String,
     /// How to choose among several.
@@ -41,6 +45,10 @@ pub struct Desired {
     pub target: Target,
     /// Names of pull secrets.
     pub pull_secrets: Vec<String>,
+    /// `ServiceAccount` whose pull secrets count as well.
+    pub service_account: Option<String>,
+    /// Secret with certificates.
+    pub cert_secret: Option<String>,
     /// Speak plain HTTP.
     pub plain_http: bool,
     /// How often the registry is asked.
@@ -116,6 +124,8 @@ pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
         image,
         artifact_type,
         selection,
+        platform,
+        referrers_repository,
         files,
         target,
         registry,
@@ -126,9 +136,17 @@ pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
     if artifact_type.trim().is_empty() {
         return Err(invalid("spec.artifactType", "it is empty; give the type that 'oras attach --artifact-type' was given"));
     }
+    let image: ImageRef = image.parse().map_err(|error| invalid("spec.image", error))?;
+    let referrers = match referrers_repository {
+        Some(repository) => repository.parse().map_err(|error| invalid("spec.referrersRepository", error))?,
+        None => image.repository(),
+    };
+    let platform = platform.as_deref().map(str::parse).transpose().map_err(|error| invalid("spec.platform", error))?;
     Ok(Desired {
         generation,
-        image: image.parse().map_err(|error| invalid("spec.image", error))?,
+        image,
+        referrers,
+        platform,
         artifact_type: artifact_type.clone(),
         selector: Selector { annotations: selection.match_annotations.clone(), policy: selection.policy },
         files: FileRules::parse(files).map_err(|error| invalid("spec.files", error))?,
@@ -140,6 +158,8 @@ pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
             deletion_policy: target.deletion_policy,
         },
         pull_secrets: registry.pull_secrets.iter().map(|secret| secret.name.clone()).collect(),
+        service_account: registry.service_account_name.clone(),
+        cert_secret: registry.cert_secret_ref.as_ref().map(|secret| secret.name.clone()),
         plain_http: registry.plain_http,
         interval: duration("spec.interval", interval, Duration::from_hours(24))?,
         timeout: duration("spec.timeout", timeout, Duration::from_mins(10))?,
@@ -196,6 +216,8 @@ mod tests {
     #[case(json!({"image": "r.example/web", "artifactType": "a/b", "interval": "10ms"}), "spec.interval")]
     #[case(json!({"image": "r.example/web", "artifactType": "a/b", "interval": "-5m"}), "spec.interval")]
     #[case(json!({"image": "r.example/web", "artifactType": "a/b", "timeout": "2h"}), "spec.timeout")]
+    #[case(json!({"image": "r.example/web", "artifactType": "a/b", "platform": "linux"}), "spec.platform")]
+    #[case(json!({"image": "r.example/web", "artifactType": "a/b", "referrersRepository": "m.example/web:v1"}), "spec.referrersRepository")]
     #[case(json!({"image": "r.example/web", "artifactType": "a/b", "files": [{"path": "[", "key": null}]}), "spec.files[0].path")]
     fn names_the_field_it_cannot_use(#[case] spec: serde_json::Value, #[case] field: &str) {
         let failure = parse(&config(spec)).unwrap_err();

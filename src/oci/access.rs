@@ -4,34 +4,49 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::types::ImageRef;
+use crate::types::RepositoryRef;
 
 use super::keyring::{Credential, Keyring};
+use super::tls::Tls;
 
 /// What one resource may use to reach registries: its own credentials and nobody else's.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     keyring: Arc<Keyring>,
     plain_http: bool,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Access {
-    /// Access with these credentials.
+    /// Access with these credentials, over HTTPS.
     #[must_use]
-    pub fn new(keyring: Keyring, plain_http: bool) -> Self {
-        Self { keyring: Arc::new(keyring), plain_http }
+    pub fn new(keyring: Keyring) -> Self {
+        Self { keyring: Arc::new(keyring), plain_http: false, tls: None }
     }
 
-    /// The repository of an image, as it is reached with this access.
+    /// Speaks plain HTTP, where asked to.
     #[must_use]
-    pub fn repository(&self, image: &ImageRef) -> Repository {
-        let credentials = self.keyring.lookup(&image.name());
+    pub fn with_plain_http(self, plain_http: bool) -> Self {
+        Self { plain_http, ..self }
+    }
+
+    /// Trusts and shows these certificates.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls: tls.map(Arc::new), ..self }
+    }
+
+    /// A repository as it is reached with this access, and with credentials that come from elsewhere (`more`).
+    pub(super) fn repository(&self, repository: &RepositoryRef, more: Vec<Credential>) -> Repository {
+        let mut credentials = self.keyring.lookup(&repository.to_string());
+        credentials.extend(more);
         Repository {
             plain_http: self.plain_http,
-            host: image.registry().to_owned(),
-            name: image.repository().to_owned(),
-            identity: Identity::of(&credentials),
+            host: repository.host().to_owned(),
+            path: repository.path().to_owned(),
+            identity: Identity::of(&credentials, self.tls.as_deref()),
             credentials,
+            tls: self.tls.clone(),
         }
     }
 }
@@ -39,11 +54,14 @@ impl Access {
 /// Tells sets of credentials apart without holding them. Everything that is remembered about a repository is
 /// remembered per identity, so that nobody profits from an answer that others earned.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Identity([u8; 32]);
+pub(super) struct Identity([u8; 32]);
 
 impl Identity {
-    fn of(credentials: &[Credential]) -> Self {
+    fn of(credentials: &[Credential], tls: Option<&Tls>) -> Self {
         let mut hasher = Sha256::new();
+        if let Some(tls) = tls {
+            hasher.update(tls.key().bytes());
+        }
         for part in credentials.iter().flat_map(Credential::parts) {
             hasher.update((part.len() as u64).to_be_bytes());
             hasher.update(part);
@@ -54,12 +72,13 @@ impl Identity {
 
 /// A repository of a registry, and the rights to it.
 #[derive(Clone)]
-pub struct Repository {
+pub(super) struct Repository {
     pub(super) plain_http: bool,
     pub(super) host: String,
-    pub(super) name: String,
+    pub(super) path: String,
     pub(super) identity: Identity,
     pub(super) credentials: Vec<Credential>,
+    pub(super) tls: Option<Arc<Tls>>,
 }
 
 /// What remembered things are filed under: repository and identity.
@@ -67,7 +86,7 @@ pub struct Repository {
 pub(super) struct RepositoryKey {
     plain_http: bool,
     host: String,
-    name: String,
+    path: String,
     identity: Identity,
 }
 
@@ -76,7 +95,7 @@ impl Repository {
         RepositoryKey {
             plain_http: self.plain_http,
             host: self.host.clone(),
-            name: self.name.clone(),
+            path: self.path.clone(),
             identity: self.identity.clone(),
         }
     }
@@ -89,6 +108,6 @@ impl Repository {
 /// Registry and repository, for messages.
 impl std::fmt::Display for Repository {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.host, self.name)
+        write!(f, "{}/{}", self.host, self.path)
     }
 }

@@ -12,6 +12,8 @@ use crate::api::Reason;
 use crate::decide::render::check_size;
 use crate::types::{ConfigFile, Descriptor, Digest, Failure, normalize_path};
 
+use super::Pulled;
+
 /// Marks a layer that is a packed directory; the media type does not (a plain file has `…layer.v1.tar` as well).
 const UNPACK: &str = "io.deis.oras.content.unpack";
 
@@ -51,12 +53,12 @@ impl Archive {
     }
 }
 
-/// The regular files of a packed directory that are wanted.
+/// The regular files of a packed directory.
 ///
 /// # Errors
 /// `InvalidContent` for what is no archive, does not match its digest, or holds links and special files;
 /// `InvalidFiles` for names that leave the directory; `TooLarge` beyond the bounds of this module.
-pub(super) fn unpack(archive: &Archive, wants: impl Fn(&str) -> bool) -> Result<Vec<ConfigFile>, Failure> {
+pub(super) fn unpack(archive: &Archive, wants: impl Fn(&str) -> bool) -> Result<Pulled, Failure> {
     let invalid = |why: String| Failure::new(Reason::InvalidContent, format!("directory '{}': {why}", archive.title));
     let tar = inflate(archive)?;
     if let Some(expected) = &archive.content_digest {
@@ -65,7 +67,7 @@ pub(super) fn unpack(archive: &Archive, wants: impl Fn(&str) -> bool) -> Result<
         })?;
     }
     let prefix = directory_prefix(&archive.title)?;
-    let mut files = Vec::new();
+    let (mut files, mut others) = (Vec::new(), Vec::new());
     let mut reader = tar::Archive::new(tar.as_slice());
     let entries = reader.entries().map_err(|error| invalid(format!("it is no tar archive: {error}")))?;
     for (index, entry) in entries.enumerate() {
@@ -101,10 +103,12 @@ pub(super) fn unpack(archive: &Archive, wants: impl Fn(&str) -> bool) -> Result<
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes).map_err(|error| invalid(format!("the archive is damaged: {error}")))?;
             files.push(ConfigFile { path, bytes: bytes.into() });
+        } else {
+            others.push(path);
         }
     }
     check_size(files.iter().map(|file| (file.path.as_str(), file.bytes.len() as u64)))?;
-    Ok(files)
+    Ok(Pulled { files, others })
 }
 
 /// What every entry's path must begin with: ORAS packs `conf.d` as `conf.d/…`, and `.` as it is.
@@ -181,8 +185,9 @@ mod tests {
             ("conf.d/deep/b.ini", EntryType::Regular, b"b=2"),
         ]);
         for bytes in [gzip(&bytes), bytes.clone()] {
-            let files = unpack(&archive(bytes), |path| path != "conf.d/deep/b.ini").unwrap();
-            assert_eq!(files, [ConfigFile { path: "conf.d/a.ini".into(), bytes: "a=1".into() }]);
+            let pulled = unpack(&archive(bytes), |path| path != "conf.d/deep/b.ini").unwrap();
+            assert_eq!(pulled.files, [ConfigFile { path: "conf.d/a.ini".into(), bytes: "a=1".into() }]);
+            assert_eq!(pulled.others, ["conf.d/deep/b.ini"]);
         }
     }
 

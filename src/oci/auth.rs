@@ -25,6 +25,9 @@ use super::transport::{Answer, Call, Transport};
 /// Repositories whose authorization is remembered; beyond it the least used are asked for again.
 const REMEMBERED: u64 = 10_000;
 
+/// How long a repository that nobody asks for is remembered.
+const IDLE: Duration = Duration::from_hours(24);
+
 /// Life of a token that does not say (token specification: 60 seconds).
 const DEFAULT_LIFE: Duration = Duration::from_mins(1);
 
@@ -37,10 +40,19 @@ const SKEW: Duration = Duration::from_secs(10);
 /// A token answer is a few kilobytes; Azure's tokens are the longest known.
 const MAX_TOKEN_BODY: usize = 256 * 1024;
 
+/// What answered a challenge.
 #[derive(Clone)]
-struct Remembered {
+struct Grant {
     header: HeaderValue,
     until: Option<Instant>,
+}
+
+/// What worked for a repository: the grant, and how to earn the next one without being refused first.
+#[derive(Clone)]
+struct Remembered {
+    grant: Grant,
+    challenge: Challenge,
+    credential: Option<Credential>,
 }
 
 /// Answers challenges and remembers what worked.
@@ -50,7 +62,7 @@ pub(super) struct Authorizer {
 
 impl Authorizer {
     pub(super) fn new() -> Self {
-        Self { remembered: Cache::builder().max_capacity(REMEMBERED).time_to_live(LONGEST_LIFE).build() }
+        Self { remembered: Cache::builder().max_capacity(REMEMBERED).time_to_idle(IDLE).build() }
     }
 
     /// Sends a request with whatever it takes: what worked before, else nothing, else each credential in turn.
@@ -64,8 +76,8 @@ impl Authorizer {
         call: &Call,
     ) -> Result<Answer, Failure> {
         let key = repository.key();
-        if let Some(header) = self.recall(&key) {
-            let answer = transport.send(repository, call, Some(&header)).await?;
+        if let Some(remembered) = self.recall(transport, repository, &key).await {
+            let answer = transport.send(repository, call, Some(&remembered)).await?;
             // An expired token is a 401, with ECR a 403 (kcl-lang/kpm#698).
             if !matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
                 return Ok(answer);
@@ -82,8 +94,8 @@ impl Authorizer {
         let anonymous = repository.credentials.is_empty().then_some(None);
         for credential in credentials.chain(anonymous) {
             for challenge in &challenges {
-                let remembered = match answer_challenge(transport, repository, challenge, credential).await {
-                    Ok(Some(remembered)) => remembered,
+                let grant = match answer_challenge(transport, repository, challenge, credential).await {
+                    Ok(Some(grant)) => grant,
                     Ok(None) => continue,
                     Err(failure) if failure.reason == Reason::AuthenticationFailed => {
                         refusal = Refusal::Token(failure);
@@ -91,12 +103,13 @@ impl Authorizer {
                     }
                     Err(failure) => return Err(failure),
                 };
-                let answer = transport.send(repository, call, Some(&remembered.header)).await?;
+                let answer = transport.send(repository, call, Some(&grant.header)).await?;
                 match answer.status {
                     StatusCode::UNAUTHORIZED => refusal = Refusal::Unauthorized(answer),
                     StatusCode::FORBIDDEN => refusal = Refusal::Forbidden(answer),
                     _ => {
-                        self.remembered.insert(key, remembered);
+                        let (challenge, credential) = (challenge.clone(), credential.cloned());
+                        self.remembered.insert(key, Remembered { grant, challenge, credential });
                         return Ok(answer);
                     }
                 }
@@ -109,9 +122,22 @@ impl Authorizer {
         }
     }
 
-    fn recall(&self, key: &RepositoryKey) -> Option<HeaderValue> {
+    /// The grant that worked before; where it has run out, a new one from the same challenge.
+    async fn recall(
+        &self,
+        transport: &Transport,
+        repository: &Repository,
+        key: &RepositoryKey,
+    ) -> Option<HeaderValue> {
         let remembered = self.remembered.get(key)?;
-        remembered.until.is_none_or(|until| until > Instant::now()).then_some(remembered.header)
+        if remembered.grant.until.is_none_or(|until| until > Instant::now()) {
+            return Some(remembered.grant.header);
+        }
+        let Remembered { challenge, credential, .. } = remembered;
+        // Whatever goes wrong here goes wrong again, and is reported, when the registry is asked for its challenge.
+        let grant = answer_challenge(transport, repository, &challenge, credential.as_ref()).await.ok()??;
+        self.remembered.insert(key.clone(), Remembered { grant: grant.clone(), challenge, credential });
+        Some(grant.header)
     }
 }
 
@@ -127,13 +153,13 @@ async fn answer_challenge(
     repository: &Repository,
     challenge: &Challenge,
     credential: Option<&Credential>,
-) -> Result<Option<Remembered>, Failure> {
+) -> Result<Option<Grant>, Failure> {
     match challenge {
         Challenge::Basic => {
-            Ok(credential.and_then(basic).map(|header| Remembered { header, until: None }))
+            Ok(credential.and_then(basic).map(|header| Grant { header, until: None }))
         }
         Challenge::Bearer { realm, service, scope } => {
-            let scope = scope.clone().unwrap_or_else(|| format!("repository:{}:pull", repository.name));
+            let scope = scope.clone().unwrap_or_else(|| format!("repository:{}:pull", repository.path));
             fetch_token(transport, repository, realm, service.as_deref(), &scope, credential).await.map(Some)
         }
     }
@@ -168,7 +194,7 @@ async fn fetch_token(
     service: Option<&str>,
     scope: &str,
     credential: Option<&Credential>,
-) -> Result<Remembered, Failure> {
+) -> Result<Grant, Failure> {
     let endpoint = realm.host_str().unwrap_or_default().to_owned();
     let registry: Url = format!("{}://{}/", repository.scheme(), repository.host)
         .parse()
@@ -179,11 +205,12 @@ async fn fetch_token(
             format!("{repository}: the registry names a token endpoint that is refused: {why}"),
         )
     })?;
-    let request = token_request(transport, realm, service, scope, credential);
+    let http = transport.client_for(repository, realm)?;
+    let request = token_request(&http, realm, service, scope, credential);
     let unavailable = |why: String| {
         Failure::new(Reason::RegistryUnavailable, format!("{repository}: the token endpoint {endpoint} {why}"))
     };
-    let response = transport.token(request).await.map_err(|error| unavailable(format!("cannot be reached: {error}")))?;
+    let response = transport.token(&endpoint, request).await?;
     match response.status() {
         StatusCode::OK => {}
         status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) => {
@@ -207,13 +234,13 @@ async fn fetch_token(
         .filter(|_| !token.is_empty())
         .ok_or_else(|| unavailable("answered without a usable token".to_owned()))?;
     let life = answer.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs).min(LONGEST_LIFE);
-    Ok(Remembered { header, until: Some(Instant::now() + life.saturating_sub(SKEW)) })
+    Ok(Grant { header, until: Some(Instant::now() + life.saturating_sub(SKEW)) })
 }
 
 /// `GET` with user name and password, or `POST` with an identity token (distribution project, "`OAuth2` Token
 /// Authentication").
 fn token_request(
-    transport: &Transport,
+    http: &reqwest::Client,
     realm: &Url,
     service: Option<&str>,
     scope: &str,
@@ -228,14 +255,14 @@ fn token_request(
             ("refresh_token", token.expose_secret()),
         ]);
         let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
-        return transport
+        return http
             .post(realm.clone())
             .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form);
     }
     let mut url = realm.clone();
     url.query_pairs_mut().extend_pairs(parameters);
-    let request = transport.get(url);
+    let request = http.get(url);
     match credential.and_then(basic) {
         Some(header) => request.header(AUTHORIZATION, header),
         None => request,

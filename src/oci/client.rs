@@ -1,49 +1,74 @@
 //! [`OciRegistry`]: the port answered from real registries.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use anyhow::anyhow;
 use http::header::HeaderName;
 use http::{Method, StatusCode};
+use moka::future::Cache as SharedCache;
 use moka::sync::Cache;
 use reqwest::Url;
+use tokio::sync::Semaphore;
 
 use crate::api::Reason;
 use crate::decide::files::FileRules;
-use crate::decide::render::{MAX_CONFIG_MAP, check_size};
-use crate::types::{Artifact, ConfigFile, Descriptor, Digest, Failure, ImageRef, normalize_path};
+use crate::types::{Artifact, Digest, Failure, ImageRef, Index, RepositoryRef};
 
 use super::access::{Access, Repository, RepositoryKey};
-use super::archive::{self, Archive};
 use super::auth::Authorizer;
 use super::content::{ContentCache, MAX_MANIFEST, accept_manifests};
+use super::guard::Guard;
+use super::plugins::Plugins;
+use super::throttle::Rate;
 use super::transport::{Answer, Call, Observer, Transport};
-use super::{Listing, Registry, Subject};
+use super::{Freshness, Listing, Pulled, Query, Registry, Subject};
 
 /// Blobs or manifests of one artifact that are fetched side by side: a config has few files, and a registry counts
 /// connections.
 pub(super) const FETCHES: usize = 4;
 
+/// Directories that are unpacked side by side in the whole process: each may take 16 MiB while it is.
+const UNPACKS: usize = 2;
+
 /// How long a registry that lacks the Referrers API is not asked for it again. It is per repository and credential,
 /// so an upgraded registry is noticed within this.
 const UNSUPPORTED_FOR: Duration = Duration::from_mins(10);
 
-/// Layers of one artifact that are looked at: far above what one `ConfigMap` holds.
-const MAX_LAYERS: usize = 4096;
+/// How long a registry that lacks the list of ORAS artifact manifests, as all do by now, is not asked for it again.
+const LEGACY_UNSUPPORTED_FOR: Duration = Duration::from_hours(24);
+
+/// How old an answer that may change can be and still serve another resource. Shorter than the shortest interval, so
+/// that no resource is ever served its own last answer.
+const RECENT: Duration = Duration::from_millis(900);
+
+/// Repositories of which something is remembered.
+const REPOSITORIES: u64 = 10_000;
 
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
-/// Bounds of the client.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
+/// Bounds and permissions of the client.
+#[derive(Clone, Debug)]
+pub struct Settings {
     /// Bytes of verified blobs that are kept in memory; manifests get half as much on top.
     pub content_cache: u64,
+    /// Which registries may be asked.
+    pub guard: Guard,
+    /// How much one registry is asked.
+    pub rate: Rate,
+    /// Programs that know credentials.
+    pub plugins: Plugins,
 }
 
-impl Default for Limits {
-    /// 16 MiB: the content of some thousand typical configs.
+impl Default for Settings {
+    /// 16 MiB of content, which is that of some thousand typical configs; every registry; no plugins.
     fn default() -> Self {
-        Self { content_cache: 16 * 1024 * 1024 }
+        Self {
+            content_cache: 16 * 1024 * 1024,
+            guard: Guard::default(),
+            rate: Rate::default(),
+            plugins: Plugins::default(),
+        }
     }
 }
 
@@ -51,8 +76,14 @@ impl Default for Limits {
 pub struct OciRegistry {
     transport: Transport,
     authorizer: Authorizer,
+    guard: Guard,
+    plugins: Plugins,
     pub(super) cache: ContentCache,
+    pub(super) unpacking: Semaphore,
     pub(super) without_referrers_api: Cache<RepositoryKey, ()>,
+    pub(super) without_legacy_list: Cache<RepositoryKey, ()>,
+    pub(super) digests: SharedCache<(RepositoryKey, String), Digest>,
+    pub(super) lists: SharedCache<(RepositoryKey, Digest, Option<String>), Arc<Index>>,
 }
 
 impl OciRegistry {
@@ -60,17 +91,27 @@ impl OciRegistry {
     ///
     /// # Errors
     /// Where the system's certificates cannot be loaded.
-    pub fn new(limits: Limits, observer: Observer) -> anyhow::Result<Self> {
+    pub fn new(settings: Settings, observer: Observer) -> anyhow::Result<Self> {
+        let Settings { content_cache, guard, rate, plugins } = settings;
+        let remember = |time| Cache::builder().max_capacity(REPOSITORIES).time_to_live(time).build();
         Ok(Self {
-            transport: Transport::new(observer)?,
+            transport: Transport::new(guard.clone(), rate, observer).map_err(|why| anyhow!(why))?,
             authorizer: Authorizer::new(),
-            cache: ContentCache::new(limits.content_cache),
-            without_referrers_api: Cache::builder().max_capacity(10_000).time_to_live(UNSUPPORTED_FOR).build(),
+            guard,
+            plugins,
+            cache: ContentCache::new(content_cache),
+            unpacking: Semaphore::new(UNPACKS),
+            without_referrers_api: remember(UNSUPPORTED_FOR),
+            without_legacy_list: remember(LEGACY_UNSUPPORTED_FOR),
+            digests: SharedCache::builder().max_capacity(REPOSITORIES).time_to_live(RECENT).build(),
+            lists: SharedCache::builder().max_capacity(REPOSITORIES).time_to_live(RECENT).build(),
         })
     }
 
-    fn session(&self, access: &Access, image: &ImageRef) -> Session<'_> {
-        Session { client: self, repository: access.repository(image) }
+    async fn session(&self, access: &Access, repository: &RepositoryRef) -> Result<Session<'_>, Failure> {
+        self.guard.check(repository)?;
+        let more = self.plugins.credentials(repository).await;
+        Ok(Session { client: self, repository: access.repository(repository, more) })
     }
 }
 
@@ -89,36 +130,42 @@ impl Session<'_> {
         accept: Option<String>,
     ) -> Result<Call, Failure> {
         let repository = &self.repository;
-        let url = format!("{}://{}/v2/{}/{path}", repository.scheme(), repository.host, repository.name);
+        let url = format!("{}://{}/v2/{}/{path}", repository.scheme(), repository.host, repository.path);
         let url: Url = url.parse().map_err(|error| {
-            Failure::new(Reason::InvalidSpec, format!("spec.image: '{}' is not a registry host: {error}", repository.host))
+            Failure::new(Reason::InvalidSpec, format!("'{}' is not a registry host: {error}", repository.host))
         })?;
-        Ok(Call { operation, method, url, accept })
+        Ok(Call { operation, method, url, accept, take_foreign_answer: false })
     }
 
     pub(super) async fn send(&self, call: &Call) -> Result<Answer, Failure> {
         self.client.authorizer.send(&self.client.transport, &self.repository, call).await
     }
 
-    /// The digest of a tag: `HEAD`, and `GET` where the registry does not say it in a header (old ones need not).
-    async fn resolve(&self, image: &ImageRef, reference: &str) -> Result<Digest, Failure> {
+    /// The digest of a tag or digest, asked at most once at a time.
+    async fn resolve(&self, image: &ImageRef, reference: &str, freshness: Freshness) -> Result<Digest, Failure> {
+        let key = (self.repository.key(), reference.to_owned());
+        shared(&self.client.digests, key, freshness, self.ask_digest(image, reference)).await
+    }
+
+    /// `HEAD`, and `GET` where the registry does not say the digest in a header (old ones need not).
+    async fn ask_digest(&self, image: &ImageRef, reference: &str) -> Result<Digest, Failure> {
         let path = format!("manifests/{reference}");
         let call = self.call("resolve", Method::HEAD, &path, Some(accept_manifests()))?;
         let answer = self.send(&call).await?;
         match answer.status {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Err(self.image_not_found(image)),
-            StatusCode::METHOD_NOT_ALLOWED => return self.resolve_by_content(image, &path).await,
+            StatusCode::METHOD_NOT_ALLOWED => return self.digest_of_content(image, &path).await,
             _ => return Err(answer.into_failure(&self.repository, &call).await),
         }
         let header = answer.headers.get(DOCKER_CONTENT_DIGEST).and_then(|value| value.to_str().ok());
         match header.and_then(|digest| digest.parse().ok()) {
             Some(digest) => Ok(digest),
-            None => self.resolve_by_content(image, &path).await,
+            None => self.digest_of_content(image, &path).await,
         }
     }
 
-    async fn resolve_by_content(&self, image: &ImageRef, path: &str) -> Result<Digest, Failure> {
+    async fn digest_of_content(&self, image: &ImageRef, path: &str) -> Result<Digest, Failure> {
         match self.get("resolve", path, Some(accept_manifests()), MAX_MANIFEST).await? {
             Some((bytes, _)) => Ok(Digest::sha256(&bytes)),
             None => Err(self.image_not_found(image)),
@@ -131,120 +178,67 @@ impl Session<'_> {
             format!("the registry {} does not have the image {image}; push it, or correct spec.image", self.repository.host),
         )
     }
-
-    async fn pull(&self, artifact: &Artifact, rules: &FileRules) -> Result<Vec<ConfigFile>, Failure> {
-        let layers = self.wanted_layers(artifact, rules)?;
-        // Collected before they are polled: a closure that borrows per item defeats the proof that this is Send.
-        let downloads: Vec<_> = layers.into_iter().map(|layer| self.files_of(layer, rules)).collect();
-        let files: Vec<Vec<ConfigFile>> =
-            futures::stream::iter(downloads).buffered(FETCHES).try_collect().await?;
-        Ok(files.into_iter().flatten().collect())
-    }
-
-    async fn files_of(&self, layer: Layer<'_>, rules: &FileRules) -> Result<Vec<ConfigFile>, Failure> {
-        let bytes = self.blob(layer.descriptor).await?;
-        match layer.form {
-            Form::File { path } => Ok(vec![ConfigFile { path, bytes }]),
-            Form::Directory => {
-                let archive = Archive::of(layer.descriptor, bytes)?;
-                let rules = rules.clone();
-                // Inflating and hashing is work for the processor, not for the threads that wait on sockets.
-                tokio::task::spawn_blocking(move || archive::unpack(&archive, |path| rules.wants(path)))
-                    .await
-                    .unwrap_or_else(|error| {
-                        Err(Failure::new(Reason::InternalError, format!("unpacking did not finish: {error}")))
-                    })
-            }
-        }
-    }
-
-    /// The layers to fetch, with everything refused that can be told from the manifest alone.
-    fn wanted_layers<'l>(&self, artifact: &'l Artifact, rules: &FileRules) -> Result<Vec<Layer<'l>>, Failure> {
-        let place = format!("{}@{}", self.repository, artifact.digest);
-        let unsupported = |why: String| Failure::new(Reason::UnsupportedArtifact, format!("{place}: {why}"));
-        if artifact.is_index {
-            return Err(unsupported("the artifact is an index, which holds no files itself; attach the files directly".to_owned()));
-        }
-        if artifact.layers.len() > MAX_LAYERS {
-            return Err(unsupported(format!("the artifact has {} layers; at most {MAX_LAYERS} are read", artifact.layers.len())));
-        }
-        let mut wanted = Vec::new();
-        let mut untitled = 0;
-        for descriptor in &artifact.layers {
-            let Some(title) = descriptor.title() else {
-                untitled += 1;
-                continue;
-            };
-            if archive::is_directory(descriptor) {
-                if descriptor.size > archive::MAX_ARCHIVE {
-                    return Err(Failure::new(
-                        Reason::TooLarge,
-                        format!("{place}: the directory '{title}' has {} bytes packed; at most {} are read", descriptor.size, archive::MAX_ARCHIVE),
-                    ));
-                }
-                wanted.push(Layer { descriptor, form: Form::Directory });
-                continue;
-            }
-            let path = normalize_path(title)
-                .map_err(|error| Failure::new(Reason::InvalidFiles, format!("{place}: {error}")))?;
-            if rules.wants(&path) {
-                wanted.push(Layer { descriptor, form: Form::File { path } });
-            }
-        }
-        if untitled > 0 && untitled == artifact.layers.len() {
-            return Err(unsupported(format!(
-                "none of its {untitled} layers has the annotation {} with a file name; attach the files with 'oras attach'",
-                crate::types::TITLE
-            )));
-        }
-        check_size(wanted.iter().filter_map(Layer::declared_size))?;
-        Ok(wanted)
-    }
 }
 
-/// A layer to fetch, and what it holds.
-struct Layer<'a> {
-    descriptor: &'a Descriptor,
-    form: Form,
-}
-
-enum Form {
-    File { path: String },
-    Directory,
-}
-
-impl Layer<'_> {
-    fn declared_size(&self) -> Option<(&str, u64)> {
-        match &self.form {
-            Form::File { path } => Some((path, self.descriptor.size)),
-            Form::Directory => None,
+/// An answer that may change: the recent one of somebody with the same rights, or the one that is being fetched for
+/// them, or a new one.
+pub(super) async fn shared<K, V>(
+    answers: &SharedCache<K, V>,
+    key: K,
+    freshness: Freshness,
+    ask: impl Future<Output = Result<V, Failure>>,
+) -> Result<V, Failure>
+where
+    K: std::hash::Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    match freshness {
+        Freshness::Recent => answers.try_get_with(key, ask).await.map_err(|failure| Failure::clone(&failure)),
+        // Not even one that is under way: it may have been answered before what this one wants to see was there.
+        Freshness::Now => {
+            let answer = ask.await?;
+            answers.insert(key, answer.clone()).await;
+            Ok(answer)
         }
     }
 }
-
-// A single file can be as large as a ConfigMap, and a directory at least as large.
-const _: () = assert!(archive::MAX_ARCHIVE >= MAX_CONFIG_MAP);
 
 impl Registry for OciRegistry {
-    async fn resolve(&self, access: &Access, image: &ImageRef) -> Result<Subject, Failure> {
+    async fn resolve(&self, access: &Access, image: &ImageRef, freshness: Freshness) -> Result<Subject, Failure> {
         let digest = match (image.digest(), image.tag()) {
-            (Some(digest), _) => digest.clone(),
-            (None, tag) => self.session(access, image).resolve(image, tag.unwrap_or("latest")).await?,
+            (Some(digest), _) => {
+                self.guard.check(&image.repository())?;
+                digest.clone()
+            }
+            (None, tag) => {
+                let session = self.session(access, &image.repository()).await?;
+                session.resolve(image, tag.unwrap_or("latest"), freshness).await?
+            }
         };
         Ok(Subject { image: image.clone(), digest })
     }
 
-    async fn referrers(
-        &self,
-        access: &Access,
-        subject: &Subject,
-        artifact_type: Option<&str>,
-    ) -> Result<Listing, Failure> {
-        let session = self.session(access, &subject.image);
-        let listing = session.list(&subject.digest, artifact_type).await?;
-        if listing.artifacts.is_empty() && subject.image.digest().is_some() {
+    async fn referrers(&self, access: &Access, subject: &Subject, query: Query<'_>) -> Result<Listing, Failure> {
+        let session = self.session(access, query.repository).await?;
+        let mut listing = session.list(&subject.digest, query.artifact_type, query.freshness).await?;
+        if !listing.artifacts.is_empty() {
+            return Ok(listing);
+        }
+        let image = self.session(access, &subject.image.repository()).await?;
+        if subject.image.digest().is_some() {
             // Nobody has asked yet whether a pinned image exists at all, and "nothing attached" would mislead.
-            session.resolve(&subject.image, &subject.digest.to_string()).await?;
+            image.resolve(&subject.image, &subject.digest.to_string(), query.freshness).await?;
+        }
+        if let Some(platform) = query.platform {
+            match image.platform_manifest(&subject.digest, platform).await? {
+                Some(manifest) => {
+                    let mut below = session.list(&manifest, query.artifact_type, query.freshness).await?;
+                    below.notes.insert(0, format!("looked at the {platform} manifest {manifest}"));
+                    listing.notes.append(&mut below.notes);
+                    listing.artifacts = below.artifacts;
+                }
+                None => listing.notes.push(format!("the image has no {platform} manifest")),
+            }
         }
         Ok(listing)
     }
@@ -252,10 +246,10 @@ impl Registry for OciRegistry {
     async fn pull(
         &self,
         access: &Access,
-        subject: &Subject,
+        repository: &RepositoryRef,
         artifact: &Artifact,
         rules: &FileRules,
-    ) -> Result<Vec<ConfigFile>, Failure> {
-        self.session(access, &subject.image).pull(artifact, rules).await
+    ) -> Result<Pulled, Failure> {
+        self.session(access, repository).await?.pull(artifact, rules).await
     }
 }

@@ -9,7 +9,7 @@ use http::StatusCode;
 use moka::future::Cache;
 
 use crate::api::Reason;
-use crate::types::{Artifact, Descriptor, Digest, Failure, media_type, parse_artifact};
+use crate::types::{Artifact, Descriptor, Digest, Failure, Platform, media_type, parse_artifact};
 
 use super::access::{Repository, RepositoryKey};
 use super::client::Session;
@@ -73,7 +73,8 @@ fn weight(artifact: &Artifact) -> u32 {
         .iter()
         .map(|layer| 256 + annotations(&layer.annotations) + layer.data.as_ref().map_or(0, String::len))
         .sum();
-    u32::try_from(512 + annotations(&artifact.annotations) + layers).unwrap_or(u32::MAX)
+    let children = artifact.children.len() * 256;
+    u32::try_from(children + 512 + annotations(&artifact.annotations) + layers).unwrap_or(u32::MAX)
 }
 
 impl Session<'_> {
@@ -102,6 +103,17 @@ impl Session<'_> {
             Failure::new(Reason::InvalidContent, format!("{}@{digest}: the manifest is refused: {why}", self.repository))
         })?;
         Ok(Some(Arc::new(artifact)))
+    }
+
+    /// The manifest of a platform in an index of images, or nothing where there is none, or no index.
+    pub(super) async fn platform_manifest(
+        &self,
+        index: &Digest,
+        platform: &Platform,
+    ) -> Result<Option<Digest>, Failure> {
+        let Some(index) = self.manifest(index).await? else { return Ok(None) };
+        let serves = |child: &&Descriptor| child.platform.as_ref().is_some_and(|entry| platform.is_served_by(entry));
+        Ok(index.children.iter().find(serves).map(|child| child.digest.clone()))
     }
 
     /// A layer: from its descriptor where the content stands there, else from the registry. Never from `urls`.

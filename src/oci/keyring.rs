@@ -164,7 +164,7 @@ fn key(registry: &str) -> String {
 }
 
 /// Ports equal, as many labels in the host, each a glob, and the path a prefix.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let split = |text: &'_ str| -> (Vec<String>, Option<String>, String) {
         let (authority, path) = text.find('/').map_or((text, ""), |slash| text.split_at(slash));
         let (host, port) = authority.rsplit_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));

@@ -1,8 +1,8 @@
 //! The registry: what is attached to an image, and its verified bytes.
 //!
 //! [`Registry`] is the port that the reconcile works against; [`OciRegistry`] answers it from real registries.
-//! From the outside in: [`client`] answers the port, [`referrers`] lists, [`content`] fetches by digest and verifies,
-//! [`archive`] unpacks, [`transport`] sends requests and [`auth`] earns the right to.
+//! From the outside in: `client` answers the port, `referrers` lists, `pull` collects files, `content` fetches by digest
+//! and verifies, `archive` unpacks, `auth` earns the right to ask and `transport` asks.
 //!
 //! Every answer is one of three: found, none, or a [`Failure`], which is "unknown" and decides nothing.
 
@@ -12,19 +12,28 @@ mod auth;
 mod challenge;
 mod client;
 mod content;
+mod guard;
 mod keyring;
+mod plugins;
+mod pull;
 mod referrers;
+mod throttle;
+mod tls;
 mod transport;
 
 use std::future::Future;
 
-pub use access::{Access, Repository};
-pub use client::{Limits, OciRegistry};
+pub use access::Access;
+pub use client::{OciRegistry, Settings};
+pub use guard::Guard;
 pub use keyring::{Credential, Keyring, KeyringError};
+pub use plugins::Plugins;
+pub use throttle::Rate;
+pub use tls::Tls;
 pub use transport::{Observer, RequestRecord};
 
 use crate::decide::files::FileRules;
-use crate::types::{Artifact, ConfigFile, Digest, Failure, ImageRef};
+use crate::types::{Artifact, ConfigFile, Digest, Failure, ImageRef, Platform, RepositoryRef};
 
 /// An image, and the digest that its reference stands for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +42,29 @@ pub struct Subject {
     pub image: ImageRef,
     /// What it resolved to.
     pub digest: Digest,
+}
+
+/// What to list.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// Where what is attached lies: the image's own repository, or a mirror's.
+    pub repository: &'a RepositoryRef,
+    /// Only artifacts of this type.
+    pub artifact_type: Option<&'a str>,
+    /// Where the subject is an index that has nothing attached, the manifest to look at instead.
+    pub platform: Option<&'a Platform>,
+    /// How old an answer may be.
+    pub freshness: Freshness,
+}
+
+/// How old an answer to a question that can change its answer may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Freshness {
+    /// A second: many resources with one question ask it once.
+    #[default]
+    Recent,
+    /// Asked anew: somebody who has just attached something wants to see it.
+    Now,
 }
 
 /// Everything of a type that is attached: complete, or it would be a [`Failure`].
@@ -44,16 +76,30 @@ pub struct Listing {
     pub notes: Vec<String>,
 }
 
+/// The files of an artifact.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pulled {
+    /// Wanted files, every byte verified.
+    pub files: Vec<ConfigFile>,
+    /// Paths of the files that were not wanted.
+    pub others: Vec<String>,
+}
+
 /// What the reconcile needs of a registry.
 pub trait Registry: Send + Sync + 'static {
     /// The digest that a reference stands for now. A pinned reference is its own answer and costs no request.
     ///
     /// # Errors
     /// `ImageNotFound` only where the registry says so; any other failure means that it is not known.
-    fn resolve(&self, access: &Access, image: &ImageRef) -> impl Future<Output = Result<Subject, Failure>> + Send;
+    fn resolve(
+        &self,
+        access: &Access,
+        image: &ImageRef,
+        freshness: Freshness,
+    ) -> impl Future<Output = Result<Subject, Failure>> + Send;
 
-    /// Everything of `artifact_type` (or of any type) that is attached to the subject. An empty listing is the
-    /// registry's word that there is nothing.
+    /// Everything that is attached to the subject and that the query asks for. An empty listing is the registry's word
+    /// that there is nothing.
     ///
     /// # Errors
     /// Whenever the listing is not known to be complete.
@@ -61,18 +107,18 @@ pub trait Registry: Send + Sync + 'static {
         &self,
         access: &Access,
         subject: &Subject,
-        artifact_type: Option<&str>,
+        query: Query<'_>,
     ) -> impl Future<Output = Result<Listing, Failure>> + Send;
 
-    /// The files of an artifact that the rules want, every byte verified.
+    /// The files of an artifact that the rules want.
     ///
     /// # Errors
     /// Whenever a wanted file is not to be had whole.
     fn pull(
         &self,
         access: &Access,
-        subject: &Subject,
+        repository: &RepositoryRef,
         artifact: &Artifact,
         rules: &FileRules,
-    ) -> impl Future<Output = Result<Vec<ConfigFile>, Failure>> + Send;
+    ) -> impl Future<Output = Result<Pulled, Failure>> + Send;
 }

@@ -4,7 +4,7 @@
 //! `Client::pull_referrers` of `oci-client` 0.18 is not used: it reads one page, trusts the filter, and takes 403 and
 //! 429 on the tag for "nothing is attached".
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -13,12 +13,12 @@ use http::{HeaderMap, Method, StatusCode};
 use reqwest::Url;
 
 use crate::api::Reason;
-use crate::types::{Artifact, Descriptor, Digest, Failure, Index, ManifestError, media_type, parse_index};
+use crate::types::{Artifact, Descriptor, Digest, Failure, Index, ManifestError, media_type, parse_index, parse_legacy_list};
 
-use super::Listing;
-use super::client::{FETCHES, Session};
+use super::client::{FETCHES, Session, shared};
 use super::content::MAX_MANIFEST;
-use super::transport::Answer;
+use super::transport::{Answer, Call};
+use super::{Freshness, Listing};
 
 /// Pages of one listing. At 4 MiB a page that is far more than can be attached with a straight face.
 const MAX_PAGES: usize = 100;
@@ -36,15 +36,33 @@ enum Page {
 
 impl Session<'_> {
     /// Everything of a type (or of any) that is attached to `subject`, complete and verified.
-    pub(super) async fn list(&self, subject: &Digest, artifact_type: Option<&str>) -> Result<Listing, Failure> {
-        let key = self.repository.key();
-        let known_unsupported = self.client.without_referrers_api.contains_key(&key);
-        let listed = if known_unsupported { None } else { self.list_by_api(subject, artifact_type).await? };
-        let index = if let Some(index) = listed { index } else {
-            self.client.without_referrers_api.insert(key, ());
-            self.list_by_tag(subject).await?
-        };
-        self.read_candidates(subject, artifact_type, index).await
+    pub(super) async fn list(
+        &self,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        freshness: Freshness,
+    ) -> Result<Listing, Failure> {
+        let key = (self.repository.key(), subject.clone(), artifact_type.map(str::to_owned));
+        let index = shared(&self.client.lists, key, freshness, self.ask_list(subject, artifact_type)).await?;
+        let listing = self.read_candidates(subject, artifact_type, &index).await?;
+        if !listing.artifacts.is_empty() {
+            return Ok(listing);
+        }
+        match self.list_by_legacy_api(subject, artifact_type).await? {
+            Some(index) => self.read_candidates(subject, artifact_type, &index).await,
+            None => Ok(listing),
+        }
+    }
+
+    async fn ask_list(&self, subject: &Digest, artifact_type: Option<&str>) -> Result<Arc<Index>, Failure> {
+        let (key, unsupported) = (self.repository.key(), &self.client.without_referrers_api);
+        if !unsupported.contains_key(&key) {
+            if let Some(index) = self.list_by_api(subject, artifact_type).await? {
+                return Ok(Arc::new(index));
+            }
+            unsupported.insert(key, ());
+        }
+        self.list_by_tag(subject).await.map(Arc::new)
     }
 
     /// The Referrers API, or nothing where it is not supported.
@@ -55,6 +73,7 @@ impl Session<'_> {
             &format!("referrers/{subject}"),
             Some(media_type::OCI_INDEX.to_owned()),
         )?;
+        call.take_foreign_answer = true;
         if let Some(artifact_type) = artifact_type {
             call.url.query_pairs_mut().append_pair("artifactType", artifact_type);
         }
@@ -84,13 +103,8 @@ impl Session<'_> {
         }
     }
 
-    async fn page(&self, call: &super::transport::Call) -> Result<Page, Failure> {
-        let answer = match self.send(call).await {
-            Ok(answer) => answer,
-            // GHCR redirects to another host, which answers 429 on some days (artifacthub#4785). The transport has
-            // no list to give, and the registry itself did not refuse; but neither did it answer.
-            Err(failure) => return Err(failure),
-        };
+    async fn page(&self, call: &Call) -> Result<Page, Failure> {
+        let answer = self.send(call).await?;
         let is_index = answer.content_type().is_some_and(|header| header.starts_with(media_type::OCI_INDEX));
         match answer.status {
             StatusCode::OK if is_index => {
@@ -110,6 +124,37 @@ impl Session<'_> {
             _ if answer.moved => Ok(Page::Unsupported),
             _ => Err(answer.into_failure(&self.repository, call).await),
         }
+    }
+
+    /// The list of ORAS artifact manifests (`oras` 0.14 and 0.15), or nothing where it is not supported.
+    async fn list_by_legacy_api(
+        &self,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Option<Index>, Failure> {
+        let (key, unsupported) = (self.repository.key(), &self.client.without_legacy_list);
+        if unsupported.contains_key(&key) {
+            return Ok(None);
+        }
+        let mut call = self.call("referrers", Method::GET, "_oras/artifacts/referrers", None)?;
+        call.take_foreign_answer = true;
+        call.url.query_pairs_mut().append_pair("digest", &subject.to_string());
+        if let Some(artifact_type) = artifact_type {
+            call.url.query_pairs_mut().append_pair("artifactType", artifact_type);
+        }
+        let answer = self.send(&call).await?;
+        // Nothing but a list counts: the standard ways have answered already, and few registries know this one.
+        let index = match answer.status {
+            StatusCode::OK if !answer.moved => {
+                let bytes = answer.bytes(&self.repository, "list of referrers", MAX_MANIFEST).await?;
+                parse_legacy_list(&bytes).ok()
+            }
+            _ => None,
+        };
+        if index.is_none() {
+            unsupported.insert(key, ());
+        }
+        Ok(index)
     }
 
     /// The list that pushers keep under a tag. A missing tag is the word of the registry that there is nothing.
@@ -137,16 +182,15 @@ impl Session<'_> {
         &self,
         subject: &Digest,
         artifact_type: Option<&str>,
-        index: Index,
+        index: &Index,
     ) -> Result<Listing, Failure> {
-        let mut candidates: BTreeMap<Digest, Descriptor> = BTreeMap::new();
+        let mut candidates: BTreeSet<Digest> = BTreeSet::new();
         let mut unreadable = index.unreadable;
-        for descriptor in index.manifests {
-            let readable = is_manifest(&descriptor.media_type);
-            if !readable {
+        for descriptor in &index.manifests {
+            if !is_manifest(&descriptor.media_type) {
                 unreadable += 1;
-            } else if descriptor.digest != *subject && may_be_of_type(&descriptor, artifact_type) {
-                candidates.insert(descriptor.digest.clone(), descriptor);
+            } else if descriptor.digest != *subject && may_be_of_type(descriptor, artifact_type) {
+                candidates.insert(descriptor.digest.clone());
             }
         }
         if candidates.len() > MAX_CANDIDATES {
@@ -159,13 +203,13 @@ impl Session<'_> {
                 ),
             ));
         }
-        let manifests: Vec<(Digest, Option<Arc<Artifact>>)> = futures::stream::iter(candidates.into_keys())
-            .map(|digest| async move { Ok::<_, Failure>((digest.clone(), self.manifest(&digest).await?)) })
+        let manifests: Vec<Option<Arc<Artifact>>> = futures::stream::iter(candidates)
+            .map(|digest| async move { self.manifest(&digest).await })
             .buffered(FETCHES)
             .try_collect()
             .await?;
         let mut kept = Kept { unreadable, ..Kept::default() };
-        for (_, manifest) in manifests {
+        for manifest in manifests {
             kept.add(manifest.as_deref(), subject, artifact_type);
         }
         Ok(kept.into_listing())

@@ -10,12 +10,17 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use moka::sync::Cache;
 use reqwest::Url;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::Reason;
 use crate::types::Failure;
 
 use super::access::Repository;
+use super::guard::{Guard, GuardedResolver};
+use super::throttle::{Rate, Throttle};
+use super::tls::{Tls, TlsKey};
 
 /// Requests for one answer, the first included. More belongs to the next reconcile, which waits longer.
 const ATTEMPTS: u32 = 3;
@@ -63,10 +68,12 @@ pub(super) struct Call {
     pub method: Method,
     pub url: Url,
     pub accept: Option<String>,
+    /// Return whatever another origin answers to a redirect, instead of trying again. GHCR sends questions about
+    /// referrers to a web site that answers 429 on some days (artifacthub#4785), which says nothing about the registry.
+    pub take_foreign_answer: bool,
 }
 
 /// The head of an answer; the body is read with a bound, or not at all.
-#[derive(Debug)]
 pub(super) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -75,25 +82,47 @@ pub(super) struct Answer {
     /// Whether a redirect led to another scheme, host or port.
     pub moved: bool,
     body: reqwest::Response,
+    /// The turn at the host, held until the body is read.
+    _turn: OwnedSemaphorePermit,
 }
 
 /// Sends requests.
 pub(super) struct Transport {
-    http: reqwest::Client,
+    /// One pool of connections for each set of certificates: a connection is a right where a client certificate opened
+    /// it. Credentials go with each request and share the pool.
+    pools: Cache<Option<TlsKey>, reqwest::Client>,
+    throttle: Throttle,
+    guard: Arc<Guard>,
     observer: Observer,
 }
 
+/// Sets of certificates whose connections are kept.
+const POOLS: u64 = 100;
+
+/// A pool that nobody used for this long is closed.
+const POOL_IDLE: Duration = Duration::from_secs(600);
+
 impl Transport {
-    pub(super) fn new(observer: Observer) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            // Followed here instead, where Authorization can be kept from other origins and the end be known.
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .user_agent(concat!("artifactconfig/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { http, observer })
+    pub(super) fn new(guard: Guard, rate: Rate, observer: Observer) -> Result<Self, String> {
+        let guard = Arc::new(guard);
+        let pools = Cache::builder().max_capacity(POOLS).time_to_idle(POOL_IDLE).build();
+        pools.insert(None, client(None, &guard)?);
+        Ok(Self { pools, throttle: Throttle::new(rate), guard, observer })
+    }
+
+    /// The client for a URL that a request to `repository` leads to: with its client certificate at its own origin, and
+    /// with its trust alone everywhere else.
+    pub(super) fn client_for(&self, repository: &Repository, url: &Url) -> Result<reqwest::Client, Failure> {
+        self.guard.check_url(url)?;
+        let own: Option<Url> = format!("{}://{}/", repository.scheme(), repository.host).parse().ok();
+        let tls = repository.tls.as_deref().map(|tls| match own {
+            Some(own) if own.origin() == url.origin() => tls.clone(),
+            _ => tls.without_identity(),
+        });
+        let key = tls.as_ref().map(Tls::key);
+        self.pools
+            .try_get_with(key, || client(tls.as_ref(), &self.guard))
+            .map_err(|why| Failure::new(Reason::InvalidCredentials, format!("{repository}: the certificates cannot be used: {why}")))
     }
 
     /// Sends a request until it is answered, at most [`ATTEMPTS`] times. Every answer with another status than "try
@@ -109,6 +138,7 @@ impl Transport {
         loop {
             let result = self.follow(repository, call, authorization).await;
             let (failure, told) = match result {
+                Ok(answer) if answer.moved && call.take_foreign_answer => return Ok(answer),
                 Ok(answer) if is_transient(answer.status) => {
                     let told = retry_after(&answer.headers, SystemTime::now());
                     (refused(repository, call, answer, told).await, told)
@@ -138,7 +168,9 @@ impl Transport {
         let mut url = call.url.clone();
         let mut moved = false;
         for _ in 0..=REDIRECTS {
-            let mut request = self.http.request(call.method.clone(), url.clone());
+            let http = self.client_for(repository, &url)?;
+            let turn = self.throttle.turn(url.host_str().unwrap_or_default()).await?;
+            let mut request = http.request(call.method.clone(), url.clone());
             if let Some(accept) = &call.accept {
                 request = request.header(ACCEPT, accept);
             }
@@ -148,7 +180,7 @@ impl Transport {
             let body = self.observe(call.operation, request).await.map_err(|error| unreachable(repository, &error))?;
             let Some(next) = redirect(&body) else {
                 let (status, headers) = (body.status(), body.headers().clone());
-                return Ok(Answer { status, headers, url, moved, body });
+                return Ok(Answer { status, headers, url, moved, body, _turn: turn });
             };
             if url.scheme() == "https" && next.scheme() != "https" {
                 return Err(Failure::new(
@@ -166,16 +198,15 @@ impl Transport {
     }
 
     /// A request to a token endpoint: retried by the reconcile, never redirected with what it carries.
-    pub(super) async fn token(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, reqwest::Error> {
-        self.observe("token", request).await
-    }
-
-    pub(super) fn get(&self, url: Url) -> reqwest::RequestBuilder {
-        self.http.get(url)
-    }
-
-    pub(super) fn post(&self, url: Url) -> reqwest::RequestBuilder {
-        self.http.post(url)
+    pub(super) async fn token(
+        &self,
+        host: &str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, Failure> {
+        let _turn = self.throttle.turn(host).await?;
+        self.observe("token", request).await.map_err(|error| {
+            Failure::new(Reason::RegistryUnavailable, format!("token endpoint {host} cannot be reached: {}", innermost(&error)))
+        })
     }
 
     async fn observe(
@@ -225,6 +256,22 @@ impl Answer {
     }
 }
 
+fn client(tls: Option<&Tls>, guard: &Arc<Guard>) -> Result<reqwest::Client, String> {
+    let builder = reqwest::Client::builder()
+        // Followed here instead, where Authorization can be kept from other origins and the end be known.
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .dns_resolver(Arc::new(GuardedResolver(guard.clone())))
+        .user_agent(concat!("artifactconfig/", env!("CARGO_PKG_VERSION")));
+    let builder = match tls {
+        Some(tls) => tls.apply(builder)?,
+        None => builder,
+    };
+    builder.build().map_err(|error| innermost(&error))
+}
+
 fn redirect(response: &reqwest::Response) -> Option<Url> {
     matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308)
         .then(|| response.headers().get(LOCATION)?.to_str().ok())
@@ -254,16 +301,20 @@ fn jittered(wait: Duration) -> Duration {
     wait / 2 + wait.mul_f64(f64::from(u32::try_from(random).unwrap_or_default()) / 1000.0)
 }
 
-fn unreachable(repository: &Repository, error: &reqwest::Error) -> Failure {
+/// The innermost cause is the one that tells a person something: refused, unknown host, bad certificate.
+fn innermost(error: &reqwest::Error) -> String {
     let mut message = error.to_string();
     let mut source = std::error::Error::source(error);
-    // The innermost cause is the one that tells a person something: refused, unknown host, bad certificate.
     while let Some(cause) = source {
         message = cause.to_string();
         source = cause.source();
     }
+    message
+}
+
+fn unreachable(repository: &Repository, error: &reqwest::Error) -> Failure {
     let what = if error.is_timeout() { "did not answer in time" } else { "cannot be reached" };
-    Failure::new(Reason::RegistryUnavailable, format!("registry {} {what}: {message}", repository.host))
+    Failure::new(Reason::RegistryUnavailable, format!("registry {} {what}: {}", repository.host, innermost(error)))
 }
 
 /// What a refusal means, and what to do about it. Statuses that a caller knows how to take never come here.

@@ -22,4 +22,14 @@ impl Failure {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), retry_after: None }
     }
+
+    /// The same with remarks that may explain it.
+    #[must_use]
+    pub fn with_notes(mut self, notes: &[String]) -> Self {
+        for note in notes {
+            self.message.push_str("; note: ");
+            self.message.push_str(note);
+        }
+        self
+    }
 }

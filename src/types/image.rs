@@ -23,16 +23,14 @@ pub struct ImageError {
 }
 
 impl ImageRef {
-    /// Host, and port where one is given, under which the registry's API answers.
+    /// The repository that it lies in.
     #[must_use]
-    pub fn registry(&self) -> &str {
-        self.reference.resolve_registry()
-    }
-
-    /// Repository without the registry.
-    #[must_use]
-    pub fn repository(&self) -> &str {
-        self.reference.repository()
+    pub fn repository(&self) -> RepositoryRef {
+        RepositoryRef {
+            registry: self.reference.registry().to_owned(),
+            host: self.reference.resolve_registry().to_owned(),
+            path: self.reference.repository().to_owned(),
+        }
     }
 
     /// Tag, where one is given or defaulted.
@@ -46,11 +44,46 @@ impl ImageRef {
     pub const fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
+}
 
-    /// Registry and repository as a person would write them, without tag and digest.
+/// A repository of a registry. Shows as a person would write it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RepositoryRef {
+    registry: String,
+    host: String,
+    path: String,
+}
+
+impl RepositoryRef {
+    /// Host, and port where one is given, under which the registry's API answers.
     #[must_use]
-    pub fn name(&self) -> String {
-        format!("{}/{}", self.reference.registry(), self.reference.repository())
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Path within the registry.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+impl fmt::Display for RepositoryRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.registry, self.path)
+    }
+}
+
+impl FromStr for RepositoryRef {
+    type Err = ImageError;
+
+    fn from_str(text: &str) -> Result<Self, ImageError> {
+        let refuse = |why: &str| ImageError { image: text.chars().take(160).collect(), why: why.to_owned() };
+        let last = text.rsplit('/').next().unwrap_or_default();
+        if last.contains([':', '@']) {
+            return Err(refuse("a repository has no tag and no digest"));
+        }
+        Ok(text.parse::<ImageRef>()?.repository())
     }
 }
 
@@ -105,7 +138,8 @@ mod tests {
     #[case("registry.example.com/shop/web", "registry.example.com", "shop/web", Some("latest"))]
     fn reads_tags(#[case] text: &str, #[case] registry: &str, #[case] repository: &str, #[case] tag: Option<&str>) {
         let image: ImageRef = text.parse().unwrap();
-        assert_eq!((image.registry(), image.repository(), image.tag()), (registry, repository, tag));
+        let found = image.repository();
+        assert_eq!((found.host(), found.path(), image.tag()), (registry, repository, tag));
         assert_eq!(image.digest(), None);
     }
 
@@ -115,6 +149,16 @@ mod tests {
             let image: ImageRef = text.parse().unwrap();
             assert_eq!(image.digest().unwrap().hex(), HEX);
             assert_eq!(image.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_repository_is_a_reference_without_tag_and_digest() {
+        let repository: RepositoryRef = "mirror.example.com:5000/shop/web".parse().unwrap();
+        assert_eq!((repository.host(), repository.path()), ("mirror.example.com:5000", "shop/web"));
+        assert_eq!("nginx".parse::<RepositoryRef>().unwrap().to_string(), "docker.io/library/nginx");
+        for text in ["mirror.example.com/web:v1", &format!("mirror.example.com/web@sha256:{HEX}"), ""] {
+            assert!(text.parse::<RepositoryRef>().is_err(), "{text}");
         }
     }
 

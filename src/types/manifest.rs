@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{CREATED, Digest, TITLE};
+use super::{CREATED, Digest, Platform, TITLE};
 
 /// Media types of manifests and of what they hold.
 pub mod media_type {
@@ -47,6 +47,9 @@ pub struct Descriptor {
     /// The content itself, base64; to be verified like any other.
     #[serde(default)]
     pub data: Option<String>,
+    /// Platform, in an index of images.
+    #[serde(default)]
+    pub platform: Option<Platform>,
 }
 
 impl Descriptor {
@@ -100,8 +103,9 @@ pub struct Artifact {
     pub annotations: BTreeMap<String, String>,
     /// Layers, without empty ones.
     pub layers: Vec<Descriptor>,
-    /// The manifest is an index whose children would hold the layers.
-    pub is_index: bool,
+    /// Manifests, where this one is an index. What describes an image instead of being one (`unknown/unknown`) is left
+    /// out.
+    pub children: Vec<Descriptor>,
 }
 
 impl Artifact {
@@ -155,13 +159,12 @@ pub fn parse_artifact(
 ) -> Result<Artifact, ManifestError> {
     let document = parse(bytes)?;
     let media_type = effective_media_type(&document, content_type)?;
-    let is_index = matches!(media_type.as_str(), media_type::OCI_INDEX | media_type::DOCKER_LIST);
     let (layers, config) = match media_type.as_str() {
         media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST => {
             (document.layers.unwrap_or_default(), document.config)
         }
         media_type::OCI_ARTIFACT | media_type::ORAS_ARTIFACT => (document.blobs.unwrap_or_default(), None),
-        _ if is_index => (Vec::new(), None),
+        media_type::OCI_INDEX | media_type::DOCKER_LIST => (Vec::new(), None),
         _ => return Err(ManifestError::Kind(media_type, "a manifest or an index")),
     };
     // The artifact type of an image manifest without one is its config's media type (distribution-spec,
@@ -178,7 +181,10 @@ pub fn parse_artifact(
         subject: document.subject.map(|subject| subject.digest),
         annotations: document.annotations,
         layers: layers.into_iter().filter(|layer| layer.media_type != media_type::EMPTY).collect(),
-        is_index,
+        children: readable(document.manifests.unwrap_or_default())
+            .into_iter()
+            .filter(|child| !child.platform.as_ref().is_some_and(|platform| platform.os == "unknown"))
+            .collect(),
     })
 }
 
@@ -194,9 +200,31 @@ pub fn parse_index(bytes: &[u8], content_type: Option<&str>) -> Result<Index, Ma
     }
     let listed = document.manifests.unwrap_or_default();
     let count = listed.len();
-    let manifests: Vec<Descriptor> =
-        listed.into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).collect();
+    let manifests = readable(listed);
     Ok(Index { unreadable: count - manifests.len(), manifests })
+}
+
+/// Reads the list of ORAS artifact manifests (`_oras/artifacts/referrers`, before OCI 1.1).
+///
+/// # Errors
+/// [`ManifestError`] where the document is no such list.
+pub fn parse_legacy_list(bytes: &[u8]) -> Result<Index, ManifestError> {
+    #[derive(Deserialize)]
+    struct List {
+        // "references" in old drafts.
+        #[serde(alias = "references")]
+        referrers: Option<Vec<serde_json::Value>>,
+    }
+    let list: List = serde_json::from_slice(bytes).map_err(|error| ManifestError::Json(error.to_string()))?;
+    let listed = list.referrers.unwrap_or_default();
+    let count = listed.len();
+    let manifests = readable(listed);
+    Ok(Index { unreadable: count - manifests.len(), manifests })
+}
+
+/// The descriptors that can be read; one with a digest of an unknown algorithm must not hide the others.
+fn readable(entries: Vec<serde_json::Value>) -> Vec<Descriptor> {
+    entries.into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).collect()
 }
 
 fn parse(bytes: &[u8]) -> Result<Document, ManifestError> {

@@ -1,0 +1,144 @@
+//! Artifact → files: which layers to fetch, what they hold, and how much of it is allowed.
+
+use futures::StreamExt as _;
+
+use crate::api::Reason;
+use crate::decide::files::FileRules;
+use crate::decide::render::{MAX_CONFIG_MAP, check_size};
+use crate::types::{Artifact, ConfigFile, Descriptor, Failure, TITLE, normalize_path};
+
+use super::Pulled;
+use super::archive::{self, Archive, MAX_ARCHIVE};
+use super::client::{FETCHES, Session};
+
+/// Layers of one artifact that are looked at: far above what one `ConfigMap` holds.
+const MAX_LAYERS: usize = 4096;
+
+/// Manifests of an index that is attached as an artifact.
+const MAX_CHILDREN: usize = 64;
+
+// A single file can be as large as a ConfigMap, and a directory at least as large.
+const _: () = assert!(MAX_ARCHIVE >= MAX_CONFIG_MAP);
+
+/// A layer to fetch, and what it holds.
+struct Layer {
+    descriptor: Descriptor,
+    form: Form,
+}
+
+enum Form {
+    File { path: String },
+    Directory,
+}
+
+/// What the manifest alone tells.
+#[derive(Default)]
+struct Layers {
+    wanted: Vec<Layer>,
+    others: Vec<String>,
+}
+
+impl Session<'_> {
+    /// The files of an artifact that the rules want.
+    pub(super) async fn pull(&self, artifact: &Artifact, rules: &FileRules) -> Result<Pulled, Failure> {
+        let place = format!("{}@{}", self.repository, artifact.digest);
+        let descriptors = self.layers_of(artifact, &place).await?;
+        let layers = sort(descriptors, rules, &place)?;
+        let mut pulled = Pulled { files: Vec::new(), others: layers.others };
+        // Collected before they are polled: a closure that borrows per item defeats the proof that this is Send.
+        let downloads: Vec<_> = layers.wanted.into_iter().map(|layer| self.files_of(layer, rules)).collect();
+        let mut downloads = futures::stream::iter(downloads).buffered(FETCHES);
+        while let Some(part) = downloads.next().await {
+            let Pulled { files, others } = part?;
+            pulled.files.extend(files);
+            pulled.others.extend(others);
+            // As they come, so that many small archives cannot add up to more than is ever used.
+            check_size(pulled.files.iter().map(|file| (file.path.as_str(), file.bytes.len() as u64)))?;
+        }
+        Ok(pulled)
+    }
+
+    /// The layers, those of the children where the artifact is an index.
+    async fn layers_of(&self, artifact: &Artifact, place: &str) -> Result<Vec<Descriptor>, Failure> {
+        if artifact.children.len() > MAX_CHILDREN {
+            return Err(unsupported(place, &format!("the index lists {} manifests; at most {MAX_CHILDREN} are read", artifact.children.len())));
+        }
+        let mut layers = artifact.layers.clone();
+        for child in &artifact.children {
+            let manifest = self.manifest(&child.digest).await?.ok_or_else(|| {
+                Failure::new(
+                    Reason::InvalidContent,
+                    format!("{place}: the registry lost the manifest {} of this index (404); attach the config again", child.digest),
+                )
+            })?;
+            layers.extend(manifest.layers.iter().cloned());
+        }
+        Ok(layers)
+    }
+
+    async fn files_of(&self, layer: Layer, rules: &FileRules) -> Result<Pulled, Failure> {
+        let bytes = self.blob(&layer.descriptor).await?;
+        match layer.form {
+            Form::File { path } => Ok(Pulled { files: vec![ConfigFile { path, bytes }], others: Vec::new() }),
+            Form::Directory => {
+                let archive = Archive::of(&layer.descriptor, bytes)?;
+                let rules = rules.clone();
+                let _turn = self.client.unpacking.acquire().await;
+                // Inflating and hashing is work for the processor, not for the threads that wait on sockets.
+                tokio::task::spawn_blocking(move || archive::unpack(&archive, |path| rules.wants(path)))
+                    .await
+                    .unwrap_or_else(|error| {
+                        Err(Failure::new(Reason::InternalError, format!("unpacking did not finish: {error}")))
+                    })
+            }
+        }
+    }
+}
+
+/// Refuses everything that can be told from the manifest alone, and sorts out what is not wanted.
+fn sort(descriptors: Vec<Descriptor>, rules: &FileRules, place: &str) -> Result<Layers, Failure> {
+    if descriptors.len() > MAX_LAYERS {
+        return Err(unsupported(place, &format!("it has {} layers; at most {MAX_LAYERS} are read", descriptors.len())));
+    }
+    let mut layers = Layers::default();
+    let (count, mut untitled, mut packed) = (descriptors.len(), 0, 0_u64);
+    for descriptor in descriptors {
+        let Some(title) = descriptor.title() else {
+            untitled += 1;
+            continue;
+        };
+        if archive::is_directory(&descriptor) {
+            packed = packed.saturating_add(descriptor.size);
+            layers.wanted.push(Layer { descriptor, form: Form::Directory });
+            continue;
+        }
+        let path = normalize_path(title)
+            .map_err(|error| Failure::new(Reason::InvalidFiles, format!("{place}: {error}")))?;
+        if rules.wants(&path) {
+            layers.wanted.push(Layer { descriptor, form: Form::File { path } });
+        } else {
+            layers.others.push(path);
+        }
+    }
+    if untitled > 0 && untitled == count {
+        return Err(unsupported(
+            place,
+            &format!("none of its {untitled} layers has the annotation {TITLE} with a file name; attach the files with 'oras attach'"),
+        ));
+    }
+    if packed > MAX_ARCHIVE {
+        return Err(Failure::new(
+            Reason::TooLarge,
+            format!("{place}: its directories have {packed} bytes packed; at most {MAX_ARCHIVE} are read"),
+        ));
+    }
+    check_size(layers.wanted.iter().filter_map(|layer| match &layer.form {
+        Form::File { path } => Some((path.as_str(), layer.descriptor.size)),
+        Form::Directory => None,
+    }))?;
+    Ok(layers)
+}
+
+fn unsupported(place: &str, why: &str) -> Failure {
+    Failure::new(Reason::UnsupportedArtifact, format!("{place}: {why}"))
+}

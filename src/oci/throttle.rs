@@ -1,0 +1,101 @@
+//! How much one registry is asked at once, and how fast.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::api::Reason;
+use crate::types::Failure;
+
+/// Hosts whose state is kept; an idle one is forgotten after [`IDLE`].
+const HOSTS: u64 = 1000;
+
+/// A host that nobody asked for this long starts afresh.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// Bounds for each registry host.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// Requests side by side.
+    pub concurrency: usize,
+    /// Requests a second; `None` leaves it to the registry to say so.
+    pub per_second: Option<u32>,
+}
+
+impl Default for Rate {
+    /// Sixteen side by side, like the reconciles, so that one slow registry cannot use up more connections than that.
+    fn default() -> Self {
+        Self { concurrency: 16, per_second: None }
+    }
+}
+
+/// Turns at a host.
+pub(super) struct Throttle {
+    rate: Rate,
+    hosts: Cache<String, Arc<Host>>,
+}
+
+struct Host {
+    turns: Arc<Semaphore>,
+    next: Mutex<Instant>,
+}
+
+impl Throttle {
+    pub(super) fn new(rate: Rate) -> Self {
+        Self { rate, hosts: Cache::builder().max_capacity(HOSTS).time_to_idle(IDLE).build() }
+    }
+
+    /// Waits for a turn. The turn lasts as long as what is returned.
+    pub(super) async fn turn(&self, host: &str) -> Result<OwnedSemaphorePermit, Failure> {
+        let state = self.hosts.get_with_by_ref(host, || {
+            Arc::new(Host {
+                turns: Arc::new(Semaphore::new(self.rate.concurrency.max(1))),
+                next: Mutex::new(Instant::now()),
+            })
+        });
+        let closed = |_| Failure::new(Reason::InternalError, "the throttle of a registry was closed");
+        let permit = state.turns.clone().acquire_owned().await.map_err(closed)?;
+        if let Some(per_second) = self.rate.per_second {
+            let start = reserve(&mut *state.next.lock().await, Instant::now(), per_second);
+            tokio::time::sleep_until(start).await;
+        }
+        Ok(permit)
+    }
+}
+
+/// The start of the next turn; the one after it comes an even share of a second later.
+fn reserve(next: &mut Instant, now: Instant, per_second: u32) -> Instant {
+    let start = (*next).max(now);
+    *next = start + Duration::from_secs(1) / per_second.max(1);
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt as _;
+
+    #[test]
+    fn requests_are_spaced_as_told_and_idle_time_is_not_saved_up() {
+        let now = Instant::now();
+        let mut next = now;
+        let starts: Vec<u128> = (0..11).map(|_| reserve(&mut next, now, 10).duration_since(now).as_millis()).collect();
+        assert_eq!(starts, (0..11).map(|turn| turn * 100).collect::<Vec<_>>());
+        let later = now + Duration::from_mins(1);
+        assert_eq!(reserve(&mut next, later, 10), later);
+        assert_eq!(reserve(&mut next, later, 10), later + Duration::from_millis(100));
+    }
+
+    #[tokio::test]
+    async fn no_more_side_by_side_than_told_at_each_host() {
+        let throttle = Throttle::new(Rate { concurrency: 2, per_second: None });
+        let held = [throttle.turn("r.example").await.unwrap(), throttle.turn("r.example").await.unwrap()];
+        assert!(throttle.turn("r.example").now_or_never().is_none(), "a third has to wait");
+        assert!(throttle.turn("other.example").now_or_never().is_some());
+        drop(held);
+        assert!(throttle.turn("r.example").now_or_never().is_some());
+    }
+}

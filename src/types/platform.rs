@@ -1,0 +1,89 @@
+//! Platforms of images (image-spec, image-index.md, "platform").
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+/// `os/architecture`, and a variant where there is one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+pub struct Platform {
+    /// Operating system, in Go's words: `linux`, `windows`.
+    #[serde(default)]
+    pub os: String,
+    /// Architecture, in Go's words: `amd64`, `arm64`.
+    #[serde(default)]
+    pub architecture: String,
+    /// Variant of the architecture: `v8`.
+    #[serde(default)]
+    pub variant: Option<String>,
+}
+
+/// Why a string is no platform.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a platform; expected os/architecture or os/architecture/variant, for example linux/arm64")]
+pub struct PlatformError(String);
+
+impl Platform {
+    /// Whether an entry of an index serves this platform. A variant that was not asked for does not matter.
+    #[must_use]
+    pub fn is_served_by(&self, entry: &Self) -> bool {
+        self.os == entry.os
+            && self.architecture == entry.architecture
+            && (self.variant.is_none() || self.variant == entry.variant)
+    }
+}
+
+impl FromStr for Platform {
+    type Err = PlatformError;
+
+    fn from_str(text: &str) -> Result<Self, PlatformError> {
+        let word = |part: &str| {
+            let fine = !part.is_empty()
+                && part.len() <= 32
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+            fine.then(|| part.to_owned())
+        };
+        let parts: Option<Vec<String>> = text.split('/').map(word).collect();
+        match parts.as_deref() {
+            Some([os, architecture]) => {
+                Ok(Self { os: os.clone(), architecture: architecture.clone(), variant: None })
+            }
+            Some([os, architecture, variant]) => {
+                Ok(Self { os: os.clone(), architecture: architecture.clone(), variant: Some(variant.clone()) })
+            }
+            _ => Err(PlatformError(text.chars().take(100).collect())),
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_and_matches() {
+        let wanted: Platform = "linux/arm64".parse().unwrap();
+        let narrow: Platform = "linux/arm64/v8".parse().unwrap();
+        assert!(wanted.is_served_by(&narrow) && narrow.is_served_by(&narrow) && !narrow.is_served_by(&wanted));
+        assert!(!wanted.is_served_by(&"linux/amd64".parse().unwrap()));
+        assert_eq!(narrow.to_string(), "linux/arm64/v8");
+    }
+
+    #[rstest::rstest]
+    #[case("")]
+    #[case("linux")]
+    #[case("linux/")]
+    #[case("linux/arm64/v8/x")]
+    #[case("linux/arm 64")]
+    fn refuses(#[case] text: &str) {
+        assert!(text.parse::<Platform>().is_err());
+    }
+}
