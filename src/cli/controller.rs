@@ -52,7 +52,7 @@ pub struct Args {
     #[arg(long, env = "ARTIFACTCONFIG_REGISTRY_RATE", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     registry_rate: Option<u32>,
 
-    /// Configuration of the kubelet's credential provider plugins (CredentialProviderConfig), for ECR, Artifact Registry
+    /// Configuration of the kubelet's credential provider plugins (`CredentialProviderConfig`), for ECR, Artifact Registry
     /// and ACR.
     #[arg(long, env = "ARTIFACTCONFIG_IMAGE_CREDENTIAL_PROVIDER_CONFIG", value_name = "FILE", requires = "image_credential_provider_bin_dir")]
     image_credential_provider_config: Option<PathBuf>,

@@ -41,7 +41,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let registry = OciRegistry::new(Settings::default(), Arc::new(|_| {}))?;
     for (index, config) in configs.iter().enumerate() {
         let name = config.metadata.name.as_deref().unwrap_or_default();
-        let rendered = one(&registry, config, &args.registry)
+        let rendered = Box::pin(one(&registry, config, &args.registry))
             .await
             .with_context(|| format!("ArtifactConfig '{name}'"))?;
         let separator = if index > 0 && args.output == Format::Yaml { "---\n" } else { "" };
@@ -55,7 +55,7 @@ async fn one(registry: &OciRegistry, config: &ArtifactConfig, args: &RegistryArg
     let said = |failure: Failure| anyhow::anyhow!("{}: {}", failure.reason, failure.message);
     let desired = spec::parse(config).map_err(said)?;
     let access = args.access(&[&desired.image.repository(), &desired.referrers], desired.plain_http)?;
-    let pipeline = async {
+    let pipeline = Box::pin(async {
         let subject = registry.resolve(&access, &desired.image, Freshness::Now).await?;
         let query = Query {
             repository: &desired.referrers,
@@ -77,7 +77,7 @@ async fn one(registry: &OciRegistry, config: &ArtifactConfig, args: &RegistryArg
         let pulled = registry.pull(&access, &desired.referrers, selected.artifact, &desired.files).await?;
         let content = render::render(&pulled.files, &pulled.others, &desired.files)?;
         Ok(plan::assemble(&desired, &subject.digest, selected.artifact, content))
-    };
+    });
     tokio::time::timeout(desired.timeout, pipeline)
         .await
         .with_context(|| format!("no result within spec.timeout ({} s)", desired.timeout.as_secs()))?

@@ -1,6 +1,7 @@
 //! References of the resource → what they refer to.
 
 use k8s_openapi::api::core::v1::Secret;
+use zeroize::Zeroize as _;
 
 use crate::api::Reason;
 use crate::decide::spec::Desired;
@@ -18,7 +19,7 @@ pub async fn access(cluster: &impl Cluster, desired: &Desired) -> Result<Access,
     let mut keyring = Keyring::default();
     for name in &desired.pull_secrets {
         let secret = existing(cluster, desired, "spec.registry.pullSecrets", name).await?;
-        add(&mut keyring, &secret).map_err(|why| unusable("spec.registry.pullSecrets", name, &why))?;
+        add(&mut keyring, &secret.0).map_err(|why| unusable("spec.registry.pullSecrets", name, &why))?;
     }
     if let Some(account) = &desired.service_account {
         add_service_account(cluster, desired, account, &mut keyring).await?;
@@ -26,15 +27,26 @@ pub async fn access(cluster: &impl Cluster, desired: &Desired) -> Result<Access,
     let tls = match &desired.cert_secret {
         Some(name) => {
             let secret = existing(cluster, desired, "spec.registry.certSecretRef", name).await?;
-            Some(tls(&secret).map_err(|why| unusable("spec.registry.certSecretRef", name, &why))?)
+            Some(tls(&secret.0).map_err(|why| unusable("spec.registry.certSecretRef", name, &why))?)
         }
         None => None,
     };
     Ok(Access::new(keyring).with_plain_http(desired.plain_http).with_tls(tls))
 }
 
-async fn existing(cluster: &impl Cluster, desired: &Desired, field: &str, name: &str) -> Result<Secret, Failure> {
-    cluster.secret(&desired.owner, name).await?.ok_or_else(|| {
+/// A Secret that is overwritten when it is no longer needed.
+struct Read(Secret);
+
+impl Drop for Read {
+    fn drop(&mut self) {
+        for bytes in self.0.data.iter_mut().flat_map(|data| data.values_mut()) {
+            bytes.0.zeroize();
+        }
+    }
+}
+
+async fn existing(cluster: &impl Cluster, desired: &Desired, field: &str, name: &str) -> Result<Read, Failure> {
+    cluster.secret(&desired.owner, name).await?.map(Read).ok_or_else(|| {
         Failure::new(
             Reason::CredentialsNotFound,
             format!("{field}: there is no Secret '{name}' in namespace '{}'; create it, or correct the field", desired.owner.namespace),
@@ -64,9 +76,9 @@ async fn add_service_account(
         )
     })?;
     for reference in found.image_pull_secrets.unwrap_or_default() {
-        if let Some(secret) = cluster.secret(&desired.owner, &reference.name).await? {
+        if let Some(secret) = cluster.secret(&desired.owner, &reference.name).await?.map(Read) {
             // Passed over where it cannot be used, for the same reason.
-            let _ = add(keyring, &secret);
+            let _ = add(keyring, &secret.0);
         }
     }
     Ok(())

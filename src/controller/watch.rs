@@ -167,6 +167,7 @@ fn resources(
 }
 
 /// What a reconcile answers to: not the status, which it writes itself.
+#[expect(clippy::unnecessary_wraps, reason = "the signature is that of a predicate of kube")]
 fn interest(object: &Guarded) -> Option<u64> {
     let metadata = object.meta();
     let mut hasher = DefaultHasher::new();

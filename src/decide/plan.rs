@@ -265,8 +265,8 @@ pub fn misplaced(desired: &ConfigMap, observed: &ConfigMap) -> Option<serde_json
         nulls(have.into_iter().flatten().map(|(key, _)| key).filter(wanted))
     }
     removal(
-        both(observed.data.as_ref(), desired.binary_data.as_ref()),
-        both(observed.binary_data.as_ref(), desired.data.as_ref()),
+        &both(observed.data.as_ref(), desired.binary_data.as_ref()),
+        &both(observed.binary_data.as_ref(), desired.data.as_ref()),
     )
 }
 
@@ -277,7 +277,7 @@ fn nulls<'a>(keys: impl Iterator<Item = &'a String>) -> Nulls {
 }
 
 /// A merge patch that removes keys, where there are any.
-fn removal(data: Nulls, binary_data: Nulls) -> Option<serde_json::Value> {
+fn removal(data: &Nulls, binary_data: &Nulls) -> Option<serde_json::Value> {
     (!data.is_empty() || !binary_data.is_empty())
         .then(|| serde_json::json!({"data": data, "binaryData": binary_data}))
 }
@@ -290,8 +290,8 @@ pub fn leftovers(desired: &ConfigMap, observed: &ConfigMap) -> Option<serde_json
         nulls(have.into_iter().flatten().map(|(key, _)| key).filter(unwanted))
     }
     removal(
-        extra(observed.data.as_ref(), desired.data.as_ref()),
-        extra(observed.binary_data.as_ref(), desired.binary_data.as_ref()),
+        &extra(observed.data.as_ref(), desired.data.as_ref()),
+        &extra(observed.binary_data.as_ref(), desired.binary_data.as_ref()),
     )
 }
 

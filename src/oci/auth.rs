@@ -11,8 +11,9 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, StatusCode};
 use moka::sync::Cache;
 use reqwest::Url;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use crate::api::Reason;
 use crate::types::Failure;
@@ -43,8 +44,15 @@ const MAX_TOKEN_BODY: usize = 256 * 1024;
 /// What answered a challenge.
 #[derive(Clone)]
 struct Grant {
-    header: HeaderValue,
+    authorization: SecretString,
     until: Option<Instant>,
+}
+
+/// A header that no `Debug` shows, or nothing where the text cannot be one.
+fn sensitive(authorization: &SecretString) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(authorization.expose_secret()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// What worked for a repository: the grant, and how to earn the next one without being refused first.
@@ -103,7 +111,7 @@ impl Authorizer {
                     }
                     Err(failure) => return Err(failure),
                 };
-                let answer = transport.send(repository, call, Some(&grant.header)).await?;
+                let answer = transport.send(repository, call, sensitive(&grant.authorization).as_ref()).await?;
                 match answer.status {
                     StatusCode::UNAUTHORIZED => refusal = Refusal::Unauthorized(answer),
                     StatusCode::FORBIDDEN => refusal = Refusal::Forbidden(answer),
@@ -131,13 +139,14 @@ impl Authorizer {
     ) -> Option<HeaderValue> {
         let remembered = self.remembered.get(key)?;
         if remembered.grant.until.is_none_or(|until| until > Instant::now()) {
-            return Some(remembered.grant.header);
+            return sensitive(&remembered.grant.authorization);
         }
         let Remembered { challenge, credential, .. } = remembered;
         // Whatever goes wrong here goes wrong again, and is reported, when the registry is asked for its challenge.
         let grant = answer_challenge(transport, repository, &challenge, credential.as_ref()).await.ok()??;
-        self.remembered.insert(key.clone(), Remembered { grant: grant.clone(), challenge, credential });
-        Some(grant.header)
+        let header = sensitive(&grant.authorization);
+        self.remembered.insert(key.clone(), Remembered { grant, challenge, credential });
+        header
     }
 }
 
@@ -156,7 +165,7 @@ async fn answer_challenge(
 ) -> Result<Option<Grant>, Failure> {
     match challenge {
         Challenge::Basic => {
-            Ok(credential.and_then(basic).map(|header| Grant { header, until: None }))
+            Ok(credential.map(|credential| Grant { authorization: basic(credential), until: None }))
         }
         Challenge::Bearer { realm, service, scope } => {
             let scope = scope.clone().unwrap_or_else(|| format!("repository:{}:pull", repository.path));
@@ -165,24 +174,18 @@ async fn answer_challenge(
     }
 }
 
-fn basic(credential: &Credential) -> Option<HeaderValue> {
-    let pair = format!("{}:{}", credential.username, credential.password.expose_secret());
-    sensitive(&format!("Basic {}", STANDARD.encode(pair)))
-}
-
-/// A header value that no `Debug` shows.
-fn sensitive(text: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(text).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+fn basic(credential: &Credential) -> SecretString {
+    let pair = Zeroizing::new(format!("{}:{}", credential.username, credential.password.expose_secret()));
+    let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+    format!("Basic {}", *encoded).into()
 }
 
 #[derive(Deserialize)]
 struct TokenAnswer {
     #[serde(default)]
-    token: String,
+    token: SecretString,
     #[serde(default)]
-    access_token: String,
+    access_token: SecretString,
     #[serde(default)]
     expires_in: Option<u64>,
 }
@@ -229,12 +232,14 @@ async fn fetch_token(
     let body = bounded(response).await.map_err(unavailable)?;
     let answer: TokenAnswer =
         serde_json::from_slice(&body).map_err(|_| unavailable("answered with something that is no token".to_owned()))?;
-    let token = if answer.token.is_empty() { answer.access_token } else { answer.token };
-    let header = sensitive(&format!("Bearer {token}"))
-        .filter(|_| !token.is_empty())
+    let token = [&answer.token, &answer.access_token]
+        .map(ExposeSecret::expose_secret)
+        .into_iter()
+        .find(|token| !token.is_empty() && HeaderValue::from_str(token).is_ok())
         .ok_or_else(|| unavailable("answered without a usable token".to_owned()))?;
+    let authorization = format!("Bearer {token}").into();
     let life = answer.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs).min(LONGEST_LIFE);
-    Ok(Grant { header, until: Some(Instant::now() + life.saturating_sub(SKEW)) })
+    Ok(Grant { authorization, until: Some(Instant::now() + life.saturating_sub(SKEW)) })
 }
 
 /// `GET` with user name and password, or `POST` with an identity token (distribution project, "`OAuth2` Token
@@ -263,14 +268,14 @@ fn token_request(
     let mut url = realm.clone();
     url.query_pairs_mut().extend_pairs(parameters);
     let request = http.get(url);
-    match credential.and_then(basic) {
+    match credential.and_then(|credential| sensitive(&basic(credential))) {
         Some(header) => request.header(AUTHORIZATION, header),
         None => request,
     }
 }
 
-async fn bounded(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
+async fn bounded(mut response: reqwest::Response) -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut body = Zeroizing::new(Vec::new());
     while let Some(chunk) = response.chunk().await.map_err(|error| error.without_url().to_string())? {
         body.extend_from_slice(&chunk);
         if body.len() > MAX_TOKEN_BODY {

@@ -9,6 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use glob::Pattern;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 /// A user name and password, or an identity token to trade for access tokens. Shows neither in `Debug`.
 #[derive(Clone, Debug)]
@@ -60,11 +61,11 @@ struct Entry {
     #[serde(default)]
     username: String,
     #[serde(default)]
-    password: String,
+    password: SecretString,
     #[serde(default)]
-    auth: String,
+    auth: SecretString,
     #[serde(default, rename = "identitytoken")]
-    identity_token: String,
+    identity_token: SecretString,
 }
 
 /// Entry that serves Docker Hub when nothing else matches.
@@ -137,21 +138,18 @@ impl Entry {
     /// `auth` wins over user name and password when it is not empty.
     fn credential(self, registry: &str) -> Result<Option<Credential>, KeyringError> {
         let Self { mut username, mut password, auth, identity_token } = self;
-        if !auth.is_empty() {
+        if !auth.expose_secret().is_empty() {
             let refuse = || KeyringError::Auth(registry.to_owned());
-            let decoded = BASE64.decode(auth.trim()).map_err(|_| refuse())?;
-            let decoded = String::from_utf8(decoded).map_err(|_| refuse())?;
+            let decoded = Zeroizing::new(BASE64.decode(auth.expose_secret().trim()).map_err(|_| refuse())?);
+            let decoded = std::str::from_utf8(&decoded).map_err(|_| refuse())?;
             let (user, pass) = decoded.split_once(':').ok_or_else(refuse)?;
-            (username, password) = (user.to_owned(), pass.trim_end_matches('\0').to_owned());
+            (username, password) = (user.to_owned(), pass.trim_end_matches('\0').into());
         }
-        if username.is_empty() && password.is_empty() && identity_token.is_empty() {
+        let has_token = !identity_token.expose_secret().is_empty();
+        if username.is_empty() && password.expose_secret().is_empty() && !has_token {
             return Ok(None);
         }
-        Ok(Some(Credential {
-            username,
-            password: password.into(),
-            identity_token: (!identity_token.is_empty()).then(|| identity_token.into()),
-        }))
+        Ok(Some(Credential { username, password, identity_token: has_token.then_some(identity_token) }))
     }
 }
 

@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use moka::sync::Cache;
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::sync::Mutex;
+use zeroize::Zeroizing;
 
 use crate::types::RepositoryRef;
 
@@ -102,7 +104,7 @@ struct Response {
 #[derive(Deserialize)]
 struct Auth {
     username: String,
-    password: String,
+    password: SecretString,
 }
 
 impl Plugins {
@@ -192,7 +194,7 @@ impl Plugin {
         let life = response.cache_duration.as_deref().map(duration).transpose().context("cacheDuration")?;
         let mut keyring = Keyring::default();
         for (pattern, Auth { username, password }) in response.auth {
-            keyring.insert(&pattern, Credential { username, password: password.into(), identity_token: None });
+            keyring.insert(&pattern, Credential { username, password, identity_token: None });
         }
         let keyring = Arc::new(keyring);
         let until = Instant::now() + life.unwrap_or(self.default_duration);
@@ -208,7 +210,7 @@ impl Plugin {
             .map(|answered| answered.keyring)
     }
 
-    async fn run(&self, image: &str) -> anyhow::Result<Vec<u8>> {
+    async fn run(&self, image: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
         let request = serde_json::to_vec(&Request { api_version: API_VERSION, kind: "CredentialProviderRequest", image })?;
         let mut child = Command::new(&self.program)
             .args(&self.provider.args)
@@ -223,7 +225,7 @@ impl Plugin {
             // A plugin that does not read its request will say what it thinks of it by its status.
             let _ = stdin.write_all(&request).await;
         }
-        let mut output = Vec::new();
+        let mut output = Zeroizing::new(Vec::new());
         if let Some(stdout) = child.stdout.take() {
             stdout.take(MAX_OUTPUT).read_to_end(&mut output).await?;
         }

@@ -14,7 +14,7 @@ use crate::types::Failure;
 const HOSTS: u64 = 1000;
 
 /// A host that nobody asked for this long starts afresh.
-const IDLE: Duration = Duration::from_secs(600);
+const IDLE: Duration = Duration::from_mins(10);
 
 /// Bounds for each registry host.
 #[derive(Clone, Copy, Debug)]

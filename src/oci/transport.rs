@@ -100,7 +100,7 @@ pub(super) struct Transport {
 const POOLS: u64 = 100;
 
 /// A pool that nobody used for this long is closed.
-const POOL_IDLE: Duration = Duration::from_secs(600);
+const POOL_IDLE: Duration = Duration::from_mins(10);
 
 impl Transport {
     pub(super) fn new(guard: Guard, rate: Rate, observer: Observer) -> Result<Self, String> {

@@ -183,7 +183,7 @@ pub fn parse_artifact(
         layers: layers.into_iter().filter(|layer| layer.media_type != media_type::EMPTY).collect(),
         children: readable(document.manifests.unwrap_or_default())
             .into_iter()
-            .filter(|child| !child.platform.as_ref().is_some_and(|platform| platform.os == "unknown"))
+            .filter(|child| child.platform.as_ref().is_none_or(|platform| platform.os != "unknown"))
             .collect(),
     })
 }

@@ -39,13 +39,17 @@ enum Scheme {
 
 /// An image with config, which from now on only those with the password may read.
 async fn private(bench: &Bench, scheme: Scheme, password: &str) -> Result<String> {
-    let (image, _, _) = bench.image_with("web:v1", &FILES).await?;
-    guard(bench, scheme, password);
+    let repository = match scheme {
+        Scheme::Basic => "basic",
+        Scheme::Bearer => "bearer",
+    };
+    let (image, _, _) = bench.image_with(&format!("{repository}/web:v1"), &FILES).await?;
+    guard(bench, repository, scheme, password);
     Ok(image)
 }
 
-fn guard(bench: &Bench, scheme: Scheme, password: &str) {
-    let prefix = format!("{}/", bench.namespace);
+fn guard(bench: &Bench, repository: &str, scheme: Scheme, password: &str) {
+    let prefix = format!("{}/{repository}/", bench.namespace);
     match scheme {
         Scheme::Basic => bench.world.embedded.require_basic(&prefix, USER, password),
         Scheme::Bearer => bench.world.embedded.require_bearer(&prefix, USER, password),
@@ -157,7 +161,7 @@ async fn a_rotated_password_counts_at_once(bench: Bench) -> Result<()> {
     put_secret(&bench, &bench.world.embedded.host(), PASSWORD).await?;
     bench.apply("web", with_secret(&image)).await?;
     bench.ready("web").await?;
-    guard(&bench, Scheme::Basic, "the next password");
+    guard(&bench, "basic", Scheme::Basic, "the next password");
     bench.sync_failed("web", Reason::AuthenticationFailed).await?;
     put_secret(&bench, &bench.world.embedded.host(), "the next password").await?;
     bench.sync_ready("web").await?;
@@ -195,11 +199,11 @@ async fn what_one_namespace_may_see_another_may_not(bench: Bench) -> Result<()> 
 
 /// Losing access is a failure like any other: the last good config stays.
 async fn the_data_stays_when_access_is_lost(bench: Bench) -> Result<()> {
-    let (image, _, artifact) = bench.image_with("web:v1", &FILES).await?;
+    let (image, _, artifact) = bench.image_with("bearer/web:v1", &FILES).await?;
     bench.apply("web", json!({"image": image})).await?;
     bench.ready("web").await?;
     let before = bench.config_map("web").await?;
-    guard(&bench, Scheme::Bearer, PASSWORD);
+    guard(&bench, "bearer", Scheme::Bearer, PASSWORD);
     let config = bench.sync_failed("web", Reason::AuthenticationFailed).await?;
     same("artifact", config.artifact()?, &artifact)?;
     same("the ConfigMap", bench.config_map("web").await?, before)

@@ -144,7 +144,7 @@ async fn the_targets_own_metadata_follows_the_spec(bench: Bench) -> Result<()> {
         (Some("1"), Some("1")),
     )?;
 
-    bench.edit("web", &json!({"metadata": {"labels": {"a": "by hand"}}})).await?;
+    bench.edit("web", &json!({"metadata": {"labels": {"a": "by-hand"}}})).await?;
     bench
         .wait_config_map("web", "label a to be repaired", |seen| {
             same("a", label(seen, "a").as_deref(), Some("1"))

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use artifactconfig::api::{Reason, annotation};
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
-use testbed::registry::RecordedRequest;
+use testbed::registry::{Fault, RecordedRequest};
 
 use crate::support::{Bench, Snapshot, cases, checked, eventually, same};
 
@@ -117,10 +117,15 @@ async fn without_the_referrers_api_it_costs_no_more(bench: Bench) -> Result<()> 
     // For oras as well, which then keeps the list under the tag.
     let prefix = format!("/v2/{}/", bench.namespace);
     bench.world.embedded.inject(
-        testbed::registry::Fault::when(move |request| {
+        Fault::when(move |request| {
             request.uri.path().starts_with(&prefix) && request.uri.path().contains("/referrers/")
         })
         .status(404),
+    );
+    bench.world.embedded.inject(
+        Fault::on(&format!("/v2/{}/web/manifests/", bench.namespace)).method("PUT").headers(|headers| {
+            headers.remove("oci-subject");
+        }),
     );
     let (image, digest, _) = bench.image_with("web:v1", &FILES).await?;
     bench.apply("web", json!({"image": image, "interval": "1s"})).await?;

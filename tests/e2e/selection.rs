@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use artifactconfig::api::Reason;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Bench, CONFIG_TYPE, Ready as _, cases, checked, same, text};
 
@@ -101,14 +101,21 @@ async fn a_tie_within_a_second_is_decided_and_said(bench: Bench) -> Result<()> {
     checked("the tie is said", config.message()?.contains("same second"), config.message()?)
 }
 
-/// A date that cannot be read never beats one that can.
+/// A date that cannot be read, or is missing, never beats one that can be read.
 async fn what_has_no_date_is_older_than_what_has(bench: Bench) -> Result<()> {
     let (image, _, dated) = bench.image_with("web:v1", &[("config.json", "dated")]).await?;
-    for garbled in ["yesterday", "9999", ""] {
-        bench.attach_with(&image, CONFIG_TYPE, &[("config.json", garbled)], &[(CREATED, garbled)]).await?;
+    let mut all = Vec::new();
+    for (number, garbled) in [Some("yesterday"), Some("9999"), Some(""), None].into_iter().enumerate() {
+        all.push(attach_garbled(&bench, &image, &format!("number {number}"), garbled).await?);
     }
     bench.apply("web", json!({"image": image})).await?;
-    same("artifact", bench.ready("web").await?.artifact()?, &dated)
+    let config = bench.ready("web").await?;
+    same("artifact", config.artifact()?, &dated)?;
+
+    delete(&bench, &dated).await?;
+    let config = bench.sync_ready("web").await?;
+    same("among those without a date", Some(config.artifact()?), all.iter().map(String::as_str).max())?;
+    checked("it is said", config.message()?.contains("no readable creation time"), config.message()?)
 }
 
 /// Versions are compared as versions, and dates do not matter.
@@ -191,4 +198,24 @@ async fn delete(bench: &Bench, artifact: &str) -> Result<()> {
     let delete = ["manifest", "delete", "--plain-http", "--force", &reference];
     bench.world.oras.run(&delete, &std::env::temp_dir()).await?;
     Ok(())
+}
+
+/// Attaches what oras refuses to: it always writes a date, and only one that can be read. Returns the digest.
+async fn attach_garbled(bench: &Bench, image: &str, content: &str, created: Option<&str>) -> Result<String> {
+    let artifact = bench.attach_at(image, 0, &[("config.json", content)]).await?;
+    let directory = tempfile::tempdir()?;
+    let reference = bench.image(&format!("web@{artifact}"));
+    let fetch = ["manifest", "fetch", "--plain-http", &reference];
+    let fetched = bench.world.oras.run(&fetch, directory.path()).await?.stdout;
+    let mut manifest: Value = serde_json::from_str(&fetched)?;
+    match created {
+        Some(created) => manifest["annotations"][CREATED] = json!(created),
+        None => manifest["annotations"] = json!({}),
+    }
+    std::fs::write(directory.path().join("manifest.json"), manifest.to_string())?;
+    let pushed = bench.image(&format!("web:{}", content.replace(' ', "-")));
+    let push = ["manifest", "push", "--plain-http", &pushed, "manifest.json"];
+    bench.world.oras.run(&push, directory.path()).await?;
+    delete(bench, &artifact).await?;
+    bench.world.oras.resolve(&pushed).await
 }

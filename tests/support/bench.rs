@@ -125,11 +125,17 @@ impl Bench {
         self.wait(name, &format!("to fail with {reason}"), |config| config.expect_failed(reason)).await
     }
 
-    /// Asks for a sync and waits until the operator has made one that began after this call.
-    pub async fn sync(&self, name: &str) -> Result<ArtifactConfig> {
+    /// Asks for a sync; returns what the status will echo.
+    pub async fn request(&self, name: &str) -> Result<String> {
         let token = REQUESTS.fetch_add(1, Ordering::Relaxed).to_string();
         let patch = json!({"metadata": {"annotations": {annotation::REQUESTED_AT: token}}});
         self.configs().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(token)
+    }
+
+    /// Asks for a sync and waits until the operator has made one that began after this call.
+    pub async fn sync(&self, name: &str) -> Result<ArtifactConfig> {
+        let token = self.request(name).await?;
         self.wait(name, "to handle requestedAt", |config| {
             super::same(
                 "lastHandledRequestedAt",
