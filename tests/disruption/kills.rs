@@ -104,7 +104,7 @@ async fn attach_round(bench: &Bench, images: &[String], round: u32) -> Result<Ve
 /// Configs are attached, and the operator dies at a random moment of each round. In the end everything is what was attached
 /// last, and in between every version of every `ConfigMap` was a whole config, never older than the one before.
 async fn killed_at_random_moments_it_converges(bench: Bench) -> Result<()> {
-    let mut random = Random::new("killed_at_random_moments_it_converges")?;
+    let mut random = Random::new(bench.kind.name());
     let names: Vec<String> = (0..RESOURCES).map(|number| format!("web-{number}")).collect();
     let images: Vec<String> = names.iter().map(|name| bench.image(&format!("{name}:v1"))).collect();
     for image in &images {
@@ -141,7 +141,7 @@ async fn killed_at_random_moments_it_converges(bench: Bench) -> Result<()> {
 /// The target changes its name in each round, and the operator dies before, during or after it moves. In the end there is
 /// the last target and no other.
 async fn killed_while_targets_are_renamed_it_leaves_nothing_behind(bench: Bench) -> Result<()> {
-    let mut random = Random::new("killed_while_targets_are_renamed_it_leaves_nothing_behind")?;
+    let mut random = Random::new("renames");
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "{}")]).await?;
     for round in 1..=ROUNDS {
         let moment = random.moment(Duration::from_millis(200));
