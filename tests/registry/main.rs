@@ -10,4 +10,7 @@ mod world;
 
 mod checklist;
 mod content;
+mod legacy;
+mod platforms;
 mod referrers;
+mod selection;
