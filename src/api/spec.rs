@@ -72,6 +72,19 @@ pub struct ArtifactConfigSpec {
     #[serde(default)]
     pub target: TargetSpec,
 
+    /// Digest of an artifact to stay on until this field is removed again. One that was applied before is restored from
+    /// its revision and needs no registry; any other must be attached to the image. What would come next is in
+    /// `status.latest` meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 135), regex(pattern = r"^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$"))]
+    pub rollback_to: Option<String>,
+
+    /// How many configs are kept besides the one that is applied, as immutable `ConfigMaps` to go back to. `0` keeps none,
+    /// and going back then needs the registry. One that a workload still names is kept in any case.
+    #[serde(default = "default_history_limit")]
+    #[schemars(range(min = 0, max = 100))]
+    pub revision_history_limit: i32,
+
     /// How to reach the registry.
     #[serde(default)]
     pub registry: RegistrySpec,
@@ -93,6 +106,10 @@ pub struct ArtifactConfigSpec {
     /// Pause: nothing is asked, nothing is written, and what was applied stays, until this is false again.
     #[serde(default)]
     pub suspend: bool,
+}
+
+const fn default_history_limit() -> i32 {
+    10
 }
 
 fn default_interval() -> String {

@@ -76,7 +76,8 @@ async fn one(registry: &OciRegistry, config: &ArtifactConfig, args: &RegistryArg
         }
         let pulled = registry.pull(&access, &desired.referrers, selected.artifact, &desired.files).await?;
         let content = render::render(&pulled.files, &pulled.others, &desired.files)?;
-        Ok(plan::assemble(&desired, &subject.digest, selected.artifact, content))
+        let origin = plan::Origin::of(desired.image.to_string(), subject.digest, selected.artifact);
+        Ok(plan::assemble(&desired, origin, content))
     });
     tokio::time::timeout(desired.timeout, pipeline)
         .await

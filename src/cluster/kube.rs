@@ -1,12 +1,13 @@
 //! [`KubeCluster`]: the port answered from a real API server.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt as _};
@@ -20,13 +21,16 @@ use crate::decide::spec::Owner;
 use crate::decide::status::truncate;
 use crate::types::Failure;
 
-use super::{Cluster, WriteError};
+use super::{Cluster, WriteError, usage};
 
 /// What the watch reports of the `ConfigMaps` that carry our label: metadata only, never content.
 pub type TargetStore = Store<PartialObjectMeta<ConfigMap>>;
 
 /// Longest wait for an answer of the API server. Requests other than watches have no limit of their own in kube 5.
 const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Most revisions that are read at once. The history holds at most 101, and workloads keep few beyond it.
+const MAX_REVISIONS: u32 = 150;
 
 /// Longest part of the API server's message that is repeated.
 const MAX_MESSAGE: usize = 400;
@@ -52,7 +56,7 @@ impl KubeCluster {
 }
 
 /// Runs a request, but not for ever.
-async fn limited<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
+pub(super) async fn limited<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
     match tokio::time::timeout(TIMEOUT, request).await {
         Ok(result) => result.map_err(|error| Problem::of(&error)),
         Err(_) => Err(Problem::Other(format!("the API server did not answer within {} s", TIMEOUT.as_secs()))),
@@ -60,7 +64,7 @@ async fn limited<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T,
 }
 
 /// What the API server's refusal means to us.
-enum Problem {
+pub(super) enum Problem {
     NotFound,
     Conflict,
     Terminating,
@@ -157,6 +161,21 @@ impl Cluster for KubeCluster {
                 && object.labels().get(label::OWNER_UID) == Some(&owner.uid)
         };
         self.targets.state_filter(is_owned).iter().map(|object| object.metadata.clone()).collect()
+    }
+
+    async fn revisions(&self, owner: &Owner) -> Result<Vec<ConfigMap>, Failure> {
+        let selector = format!("{},{}={}", label::REVISION, label::OWNER_UID, owner.uid);
+        let parameters = ListParams::default().labels(&selector).limit(MAX_REVISIONS);
+        limited(self.config_maps(&owner.namespace).list(&parameters))
+            .await
+            .map(|list| list.items)
+            .map_err(|problem| problem.into_failure("the revisions were not read"))
+    }
+
+    async fn config_maps_in_use(&self, owner: &Owner) -> Result<BTreeSet<String>, Failure> {
+        usage::config_maps_in_use(&self.client, &owner.namespace)
+            .await
+            .map_err(|problem| problem.into_failure("revisions were not collected, because it is not known which are in use"))
     }
 
     /// By `POST` and not by apply: an apply would take over what somebody else created in the meantime.

@@ -5,13 +5,15 @@
 mod apply;
 mod kube;
 mod read;
+mod usage;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-pub use self::apply::apply;
+pub use self::apply::{apply, collect};
 pub use self::kube::{KubeCluster, TargetStore};
 pub use self::read::access;
 
@@ -64,6 +66,19 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// `ConfigMaps` that carry the owner's UID, as the watch last reported them. Costs no request.
     fn owned(&self, owner: &Owner) -> Vec<ObjectMeta>;
+
+    /// The owner's revisions, with their content.
+    ///
+    /// # Errors
+    /// Where the API server does not answer or refuses.
+    fn revisions(&self, owner: &Owner) -> impl Future<Output = Result<Vec<ConfigMap>, Failure>> + Send;
+
+    /// Names of all `ConfigMaps` that a workload in the namespace uses: Pods, and every kind that makes or remembers
+    /// some.
+    ///
+    /// # Errors
+    /// Where any of these kinds cannot be listed whole: "in use" must never be guessed.
+    fn config_maps_in_use(&self, owner: &Owner) -> impl Future<Output = Result<BTreeSet<String>, Failure>> + Send;
 
     /// Creates a `ConfigMap`.
     ///

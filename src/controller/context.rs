@@ -41,6 +41,17 @@ pub struct Entry {
     pub applied: Option<(Question, Applied)>,
     /// The status that was written last.
     pub written: Option<Written>,
+    /// When revisions were last collected.
+    pub collected: Option<Collected>,
+}
+
+/// A look at the revisions that went through.
+#[derive(Clone, Copy, Debug)]
+pub struct Collected {
+    /// Newest number in the history then; a higher one means that there may be more to collect.
+    pub newest: Option<i64>,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// What an applied config answers. While it stays the same and nobody touched the target, nothing needs to be

@@ -1,6 +1,8 @@
 //! The reconcile, and what triggers it.
 
+mod back;
 mod context;
+mod pipeline;
 mod reconcile;
 mod watch;
 

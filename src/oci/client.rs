@@ -243,6 +243,16 @@ impl Registry for OciRegistry {
         Ok(listing)
     }
 
+    async fn artifact(
+        &self,
+        access: &Access,
+        repository: &RepositoryRef,
+        digest: &Digest,
+    ) -> Result<Option<Artifact>, Failure> {
+        let found = self.session(access, repository).await?.manifest(digest).await?;
+        Ok(found.map(|artifact| (*artifact).clone()))
+    }
+
     async fn pull(
         &self,
         access: &Access,
