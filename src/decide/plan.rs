@@ -71,7 +71,7 @@ pub struct Facts {
     pub artifact: Digest,
     /// `org.opencontainers.image.created` of the artifact.
     pub created: Option<String>,
-    /// Annotations of the artifact, at most [`MAX_ANNOTATIONS`] bytes of them.
+    /// Annotations of the artifact, at most 4 KiB of them.
     pub annotations: BTreeMap<String, String>,
     /// Bytes of content.
     pub size: u64,

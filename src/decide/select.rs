@@ -91,13 +91,12 @@ fn by_age(left: &Artifact, right: &Artifact) -> Ordering {
 fn newest<'a>(matching: &[&'a Artifact]) -> Selected<'a> {
     let artifact = first_by(matching, by_age);
     // ORAS writes whole seconds, so two attaches in one second cannot be told apart by time.
-    let second = |artifact: &Artifact| created(artifact).map(Timestamp::as_second);
-    let tied = matching.iter().filter(|other| second(other) == second(artifact)).count();
+    let tied = matching.iter().filter(|other| created(other) == created(artifact)).count();
     let mut notes = Vec::new();
     if tied > 1 {
-        notes.push(match artifact.created() {
-            Some(created) if second(artifact).is_some() => {
-                format!("{tied} artifacts were created in the same second ({created}); the digest decided")
+        notes.push(match (created(artifact), artifact.created()) {
+            (Some(_), Some(text)) => {
+                format!("{tied} artifacts were created in the same second ({text}); the digest decided")
             }
             _ => format!("{tied} artifacts have no readable creation time; the digest decided"),
         });

@@ -75,8 +75,8 @@ impl Authorizer {
 
     /// Sends a request with whatever it takes: what worked before, else nothing, else each credential in turn.
     ///
-    /// 401 never comes back from here; it is an `AuthenticationFailed`. 403 is returned only where no credential is
-    /// left to try.
+    /// A 401 of the registry itself never comes back from here; it is an `AuthenticationFailed`. 403 is returned only
+    /// where no credential is left to try.
     pub(super) async fn send(
         &self,
         transport: &Transport,
@@ -87,13 +87,15 @@ impl Authorizer {
         if let Some(remembered) = self.recall(transport, repository, &key).await {
             let answer = transport.send(repository, call, Some(&remembered)).await?;
             // An expired token is a 401, with ECR a 403 (kcl-lang/kpm#698).
-            if !matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            if answer.moved || !matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
                 return Ok(answer);
             }
             self.remembered.invalidate(&key);
         }
         let answer = transport.send(repository, call, None).await?;
-        if answer.status != StatusCode::UNAUTHORIZED {
+        // The challenge of another host than the registry's own is not answered: it could name any token endpoint, and
+        // would be sent credentials that are not for it.
+        if answer.status != StatusCode::UNAUTHORIZED || answer.moved {
             return Ok(answer);
         }
         let challenges = challenge::parse(&answer.headers);

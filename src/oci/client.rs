@@ -1,7 +1,7 @@
 //! [`OciRegistry`]: the port answered from real registries.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use http::header::HeaderName;
@@ -82,8 +82,8 @@ pub struct OciRegistry {
     pub(super) unpacking: Semaphore,
     pub(super) without_referrers_api: Cache<RepositoryKey, ()>,
     pub(super) without_legacy_list: Cache<RepositoryKey, ()>,
-    pub(super) digests: SharedCache<(RepositoryKey, String), Digest>,
-    pub(super) lists: SharedCache<(RepositoryKey, Digest, Option<String>), Arc<Index>>,
+    digests: Answers<(RepositoryKey, String), Digest>,
+    pub(super) lists: Answers<(RepositoryKey, Digest, Option<String>), Arc<Index>>,
 }
 
 impl OciRegistry {
@@ -144,7 +144,7 @@ impl Session<'_> {
     /// The digest of a tag or digest, asked at most once at a time.
     async fn resolve(&self, image: &ImageRef, reference: &str, freshness: Freshness) -> Result<Digest, Failure> {
         let key = (self.repository.key(), reference.to_owned());
-        shared(&self.client.digests, key, freshness, self.ask_digest(image, reference)).await
+        shared(&self.client.digests, key, freshness, || self.ask_digest(image, reference)).await
     }
 
     /// `HEAD`, and `GET` where the registry does not say the digest in a header (old ones need not).
@@ -180,25 +180,36 @@ impl Session<'_> {
     }
 }
 
+/// Answers that may change, each with the time at which it was asked for.
+pub(super) type Answers<K, V> = SharedCache<K, (Instant, V)>;
+
 /// An answer that may change: the recent one of somebody with the same rights, or the one that is being fetched for
 /// them, or a new one.
-pub(super) async fn shared<K, V>(
-    answers: &SharedCache<K, V>,
+///
+/// Where it has to be new, an answer counts that was asked for after this question: many who ask anew at the same time
+/// still share, except for the one question that is under way when they come.
+pub(super) async fn shared<K, V, A>(
+    answers: &Answers<K, V>,
     key: K,
     freshness: Freshness,
-    ask: impl Future<Output = Result<V, Failure>>,
+    ask: impl Fn() -> A,
 ) -> Result<V, Failure>
 where
-    K: std::hash::Hash + Eq + Send + Sync + 'static,
+    K: std::hash::Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
+    A: Future<Output = Result<V, Failure>>,
 {
-    match freshness {
-        Freshness::Recent => answers.try_get_with(key, ask).await.map_err(|failure| Failure::clone(&failure)),
-        // Not even one that is under way: it may have been answered before what this one wants to see was there.
-        Freshness::Now => {
-            let answer = ask.await?;
-            answers.insert(key, answer.clone()).await;
-            Ok(answer)
+    let asked = Instant::now();
+    loop {
+        if freshness == Freshness::Now && answers.get(&key).await.is_some_and(|(begun, _)| begun < asked) {
+            answers.invalidate(&key).await;
+        }
+        let fetch = async { Ok((Instant::now(), ask().await?)) };
+        let (begun, answer) =
+            answers.try_get_with(key.clone(), fetch).await.map_err(|failure: Arc<Failure>| Failure::clone(&failure))?;
+        // Ends at the second turn at the latest: whatever is fetched from now on is begun after `asked`.
+        if freshness == Freshness::Recent || begun >= asked {
+            return Ok(answer);
         }
     }
 }

@@ -43,7 +43,7 @@ impl Session<'_> {
         freshness: Freshness,
     ) -> Result<Listing, Failure> {
         let key = (self.repository.key(), subject.clone(), artifact_type.map(str::to_owned));
-        let index = shared(&self.client.lists, key, freshness, self.ask_list(subject, artifact_type)).await?;
+        let index = shared(&self.client.lists, key, freshness, || self.ask_list(subject, artifact_type)).await?;
         let listing = self.read_candidates(subject, artifact_type, &index).await?;
         if !listing.artifacts.is_empty() {
             return Ok(listing);

@@ -13,7 +13,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::json;
 
 use crate::random::Random;
-use crate::support::{Bench, Ready as _, cases, eventually, same, text};
+use crate::support::{Bench, Ready as _, cases, checked, eventually, same, text};
 
 cases! {
     Both [killed_at_random_moments_it_converges]
@@ -21,6 +21,7 @@ cases! {
         killed_while_targets_are_renamed_it_leaves_nothing_behind,
         what_happened_while_it_was_away_is_made_up_for,
         a_restart_writes_nothing,
+        two_at_once_do_not_fight,
     ]
 }
 
@@ -104,7 +105,7 @@ async fn attach_round(bench: &Bench, images: &[String], round: u32) -> Result<Ve
 /// Configs are attached, and the operator dies at a random moment of each round. In the end everything is what was attached
 /// last, and in between every version of every `ConfigMap` was a whole config, never older than the one before.
 async fn killed_at_random_moments_it_converges(bench: Bench) -> Result<()> {
-    let mut random = Random::new("killed_at_random_moments_it_converges")?;
+    let mut random = Random::new(bench.kind.name());
     let names: Vec<String> = (0..RESOURCES).map(|number| format!("web-{number}")).collect();
     let images: Vec<String> = names.iter().map(|name| bench.image(&format!("{name}:v1"))).collect();
     for image in &images {
@@ -141,7 +142,7 @@ async fn killed_at_random_moments_it_converges(bench: Bench) -> Result<()> {
 /// The target changes its name in each round, and the operator dies before, during or after it moves. In the end there is
 /// the last target and no other.
 async fn killed_while_targets_are_renamed_it_leaves_nothing_behind(bench: Bench) -> Result<()> {
-    let mut random = Random::new("killed_while_targets_are_renamed_it_leaves_nothing_behind")?;
+    let mut random = Random::new("renames");
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "{}")]).await?;
     for round in 1..=ROUNDS {
         let moment = random.moment(Duration::from_millis(200));
@@ -216,4 +217,44 @@ async fn a_restart_writes_nothing(bench: Bench) -> Result<()> {
     same("objects and their versions", after, before)?;
     let written: Vec<_> = asked.iter().filter(|request| request.is_write()).collect();
     same("writes", written.len(), 0)
+}
+
+/// For a moment of each rolling update there are two operators. They come to the same conclusions, and to rest.
+async fn two_at_once_do_not_fight(bench: Bench) -> Result<()> {
+    let observer = Observer::start(&bench);
+    let image = bench.image("web-0:v1");
+    bench.push(&image).await?;
+    bench.apply("web-0", json!({"image": image, "interval": "1s"})).await?;
+    let second = bench.world.second_operator().await?;
+    let mut last = Vec::new();
+    for round in 1..=3 {
+        last = attach_round(&bench, std::slice::from_ref(&image), round).await?;
+        bench
+            .wait("web-0", "to have the config of the round", |config| {
+                config.expect_synced()?;
+                same("artifact", Some(config.artifact()?), last.first().map(String::as_str))
+            })
+            .await?;
+    }
+    let start = std::time::SystemTime::now();
+    let resolves = |count: usize, since| {
+        let bench = bench.clone();
+        eventually(format!("{count} looks"), move || {
+            let seen = bench.requests_since(since).iter().filter(|request| request.method == "HEAD").count();
+            std::future::ready(Ok(if seen >= count { Ok(()) } else { Err(format!("there were {seen}")) }))
+        })
+    };
+    // Each looks once a second: by now both have seen the last config, and whatever they wrote.
+    resolves(6, start).await?;
+    let (before, mark, start) =
+        (bench.snapshot().await?, bench.world.audit.mark()?, std::time::SystemTime::now());
+    resolves(6, start).await?;
+    let after = bench.snapshot().await?;
+    let asked = bench.world.audit.since(mark, &bench.namespace)?;
+    second.terminate().await?;
+    same("objects and their versions", after, before)?;
+    let written: Vec<_> = asked.iter().filter(|request| request.is_write()).collect();
+    checked("nothing was written", written.is_empty(), &written)?;
+    same("artifact", Some(bench.get("web-0").await?.artifact()?), last.first().map(String::as_str))?;
+    observer.finish()
 }

@@ -15,6 +15,7 @@ mod signals;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    random::announce();
     let cases = [registry::cases(), kills::cases(), api_server::cases(), signals::cases()];
     support::main(1, &cases.into_iter().flatten().collect::<Vec<_>>())
 }

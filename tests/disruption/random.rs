@@ -1,23 +1,30 @@
 //! Random moments that can be had again: `DISRUPTION_SEED=… cargo test --test disruption`.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+const VARIABLE: &str = "DISRUPTION_SEED";
 
-const SEED: &str = "DISRUPTION_SEED";
+static SEED: OnceLock<u64> = OnceLock::new();
+
+/// Takes the seed from the environment, else from the clock, and prints it.
+pub fn announce() {
+    let given = std::env::var(VARIABLE).ok().and_then(|seed| seed.parse().ok());
+    let seed =
+        SEED.get_or_init(|| given.unwrap_or_else(|| jiff::Timestamp::now().as_millisecond().unsigned_abs()));
+    println!("{VARIABLE}={seed}");
+}
 
 /// `SplitMix64`: enough for choosing moments, and the same everywhere.
 pub struct Random(u64);
 
 impl Random {
-    /// Seeded from the environment, else from the clock; says with what.
-    pub fn new(test: &str) -> Result<Self> {
-        let seed = match std::env::var(SEED) {
-            Ok(seed) => seed.parse().with_context(|| format!("{SEED}={seed} is no number"))?,
-            Err(_) => u64::from(jiff::Timestamp::now().subsec_nanosecond().unsigned_abs()),
-        };
-        println!("{test}: {SEED}={seed}");
-        Ok(Self(seed))
+    /// Each test has its own moments, whichever others run.
+    pub fn new(test: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (SEED.get(), test).hash(&mut hasher);
+        Self(hasher.finish())
     }
 
     fn next(&mut self) -> u64 {

@@ -11,6 +11,7 @@ cases! {
         down_and_back,
         down_from_the_start,
     ]
+    Distribution [hanging_and_back]
     Embedded [
         other_registries_go_on,
     ]
@@ -53,6 +54,20 @@ async fn down_from_the_start(bench: Bench) -> Result<()> {
     bench.world.restart_registry(bench.kind).await?;
     bench.ready("web").await?;
     same("data", bench.data("web").await?, text(&[("config.json", "{}")]))
+}
+
+/// A registry that accepts connections and answers nothing costs `spec.timeout`, and is found again when it goes on.
+async fn hanging_and_back(bench: Bench) -> Result<()> {
+    let (image, _, _) = bench.image_with("web:v1", &[("config.json", "{}")]).await?;
+    bench.apply("web", json!({"image": image, "timeout": "1s"})).await?;
+    bench.ready("web").await?;
+    let before = bench.config_map("web").await?;
+    bench.world.distribution.pause(true).await?;
+    let failed = bench.sync_failed("web", Reason::RegistryUnavailable).await;
+    bench.world.distribution.pause(false).await?;
+    failed?;
+    bench.ready("web").await?;
+    same("the ConfigMap", bench.config_map("web").await?, before)
 }
 
 /// One registry's trouble is not another's: with more resources waiting for a dead registry than the operator has slots,

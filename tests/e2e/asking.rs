@@ -54,7 +54,8 @@ async fn suspended_nothing_is_asked_and_nothing_written(bench: Bench) -> Result<
     bench.apply("web", json!({"image": image})).await?;
     bench.ready("web").await?;
     bench.apply("web", json!({"image": image, "suspend": true})).await?;
-    let config = bench.wait("web", "to be suspended", |config| config.expect("True", Reason::Suspended)).await?;
+    let config =
+        bench.wait("web", "to be suspended", |config| config.expect("True", Reason::Suspended)).await?;
     same("artifact", config.artifact()?, &first)?;
 
     let since = SystemTime::now();

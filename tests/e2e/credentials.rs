@@ -8,10 +8,12 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, Patch, PatchParams};
 use serde_json::{Value, json};
+use testbed::registry::{ProcessRegistry, RegistryKind, RegistryOptions};
 
-use crate::support::{Bench, Ready as _, cases, checked, same, text};
+use crate::support::{Bench, CONFIG_TYPE, Ready as _, cases, checked, same, text};
 
 cases! {
+    Distribution [a_private_registry_without_the_referrers_api]
     Embedded [
         a_pull_secret_opens_a_registry_with_passwords,
         a_pull_secret_opens_a_registry_with_tokens,
@@ -95,6 +97,26 @@ async fn a_pull_secret_opens_a_registry_with_passwords(bench: Bench) -> Result<(
 /// Bearer tokens from a token server, as of Docker Hub, GHCR or Harbor.
 async fn a_pull_secret_opens_a_registry_with_tokens(bench: Bench) -> Result<()> {
     opens(bench, Scheme::Bearer).await
+}
+
+/// The same with a real registry and the referrers tag, in a registry of its own.
+async fn a_private_registry_without_the_referrers_api(bench: Bench) -> Result<()> {
+    let mut options = RegistryOptions::new(RegistryKind::Distribution);
+    options.basic_auth = Some((USER.to_owned(), PASSWORD.to_owned()));
+    let registry = ProcessRegistry::start(options).await?;
+    let image = format!("{}/{}/web:v1", registry.host(), bench.namespace);
+    let oras = testbed::Oras::locate().await?;
+    oras.login(&registry.host(), USER, PASSWORD).await?;
+    oras.push_image(&image).await?;
+    oras.attach(&image, CONFIG_TYPE, &[("config.json", b"private")], &[]).await?;
+
+    bench.apply("web", json!({"image": image})).await?;
+    bench.failed("web", Reason::AuthenticationFailed).await?;
+    put_secret(&bench, &registry.host(), PASSWORD).await?;
+    bench.apply("web", with_secret(&image)).await?;
+    bench.ready("web").await?;
+    same("data", bench.data("web").await?, text(&FILES))?;
+    shows_nowhere(&bench).await
 }
 
 /// The message names Secret and namespace, and the Secret counts when it comes.

@@ -5,7 +5,7 @@ use artifactconfig::api::{Reason, annotation, label};
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use crate::support::{Bench, cases, checked, eventually, same, text};
+use crate::support::{Bench, Ready as _, cases, checked, eventually, same, text};
 
 cases! {
     Embedded [
@@ -15,6 +15,7 @@ cases! {
         our_metadata_is_restored,
         labels_and_annotations_of_others_stay,
         a_repair_is_announced,
+        a_config_map_that_somebody_froze_is_said,
         the_targets_own_metadata_follows_the_spec,
     ]
 }
@@ -126,6 +127,20 @@ async fn a_repair_is_announced(bench: Bench) -> Result<()> {
         Ok(if repaired(&events) { Ok(()) } else { Err(format!("there are {events:?}")) })
     })
     .await
+}
+
+/// `immutable: true` by another hand: what can still be done is to say so, and to go on once the object is deleted.
+async fn a_config_map_that_somebody_froze_is_said(bench: Bench) -> Result<()> {
+    let image = synced(&bench).await?;
+    bench.edit("web", &json!({"immutable": true})).await?;
+    bench.sync_ready("web").await?;
+    bench.attach_at(&image, 2, &[("config.json", "second")]).await?;
+    let config = bench.sync_failed("web", Reason::ApplyFailed).await?;
+    checked("the message says why", config.message()?.contains("immutable"), config.message()?)?;
+    same("data", bench.data("web").await?, text(&FILES))?;
+    bench.config_maps().delete("web", &DeleteParams::default()).await?;
+    bench.ready("web").await?;
+    same("data", bench.data("web").await?, text(&[("config.json", "second")]))
 }
 
 /// Labels and annotations of `spec.target` are set, repaired, changed and, once they leave the spec, removed.

@@ -59,7 +59,7 @@ async fn a_retained_config_map_is_taken_up_again(bench: Bench) -> Result<()> {
     bench.delete("web").await?;
     bench.attach_at(&image, 2, &[("config.json", "second")]).await?;
     let config = bench.apply("web", json!({"image": image})).await?;
-    bench.ready("web").await?;
+    bench.sync_ready("web").await?;
     let config_map = bench.config_map("web").await?;
     same("it is the same object", &config_map.metadata.uid, &uid)?;
     same("data", config_map.data.unwrap_or_default(), text(&[("config.json", "second")]))?;

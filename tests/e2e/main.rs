@@ -8,9 +8,11 @@ mod support;
 
 mod admission;
 mod asking;
+mod cli;
 mod content;
 mod credentials;
 mod drift;
+mod elsewhere;
 mod faults;
 mod lifecycle;
 mod ownership;
@@ -34,10 +36,12 @@ fn main() -> ExitCode {
         ownership::cases(),
         lifecycle::cases(),
         credentials::cases(),
+        elsewhere::cases(),
         faults::cases(),
         status::cases(),
         admission::cases(),
         quiet::cases(),
+        cli::cases(),
     ];
     support::main(THREADS, &cases.into_iter().flatten().collect::<Vec<_>>())
 }

@@ -1,6 +1,7 @@
 //! What the operator asked of the API server, by the API server's own audit log: the only witness of a write that
 //! changes nothing, and of a request that RBAC refused.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -75,14 +76,15 @@ impl Audit {
         Ok(self.read(mark)?.into_iter().filter(|request| request.namespace == namespace).collect())
     }
 
-    /// The operator's requests that RBAC refused.
+    /// What RBAC refused to the operator and never granted: an API server that has just started refuses everything until
+    /// it knows its roles.
     pub fn refused(&self) -> Result<Vec<String>> {
-        let refused = self.read(0)?.into_iter().filter(|request| request.refused);
-        let mut said: Vec<_> =
-            refused.map(|request| format!("{} {}", request.verb, request.resource)).collect();
-        said.sort();
-        said.dedup();
-        Ok(said)
+        let (refused, granted): (Vec<_>, Vec<_>) =
+            self.read(0)?.into_iter().partition(|request| request.refused);
+        let kinds = |requests: Vec<ApiRequest>| -> BTreeSet<String> {
+            requests.into_iter().map(|request| format!("{} {}", request.verb, request.resource)).collect()
+        };
+        Ok(kinds(refused).difference(&kinds(granted)).cloned().collect())
     }
 
     fn read(&self, mark: usize) -> Result<Vec<ApiRequest>> {

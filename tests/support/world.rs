@@ -1,6 +1,6 @@
 //! Everything that runs: the cluster, two registries, `oras` and the operator.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use testbed::registry::{EmbeddedRegistry, ProcessRegistry, RegistryKind};
@@ -42,6 +42,8 @@ pub struct World {
     pub cluster: Cluster,
     /// What the operator asked of the API server.
     pub audit: Audit,
+    /// Who the operator is.
+    pub kubeconfig: PathBuf,
 }
 
 impl World {
@@ -54,8 +56,13 @@ impl World {
             Oras::locate(),
         )?;
         let (cluster, audit, kubeconfig) = cluster;
-        let operator = OperatorProcess::start(OperatorOptions::new(Self::binary(), kubeconfig)).await?;
-        Ok(Self { operator, embedded, distribution, oras, cluster, audit })
+        let operator = start_operator(&kubeconfig).await?;
+        Ok(Self { operator, embedded, distribution, oras, cluster, audit, kubeconfig })
+    }
+
+    /// Starts another operator beside the one that runs.
+    pub async fn second_operator(&self) -> Result<OperatorProcess> {
+        start_operator(&self.kubeconfig).await
     }
 
     /// The operator's program.
@@ -104,6 +111,10 @@ impl World {
         );
         Ok(())
     }
+}
+
+async fn start_operator(kubeconfig: &Path) -> Result<OperatorProcess> {
+    OperatorProcess::start(OperatorOptions::new(World::binary(), kubeconfig)).await
 }
 
 async fn start_cluster() -> Result<(Cluster, Audit, PathBuf)> {

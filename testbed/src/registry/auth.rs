@@ -36,8 +36,14 @@ enum Scheme {
 struct Rule {
     prefix: String,
     scheme: Scheme,
-    user: String,
-    password: String,
+    credentials: Credentials,
+}
+
+/// What a client shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Credentials {
+    Password { user: String, password: String },
+    IdentityToken(String),
 }
 
 #[derive(Debug)]
@@ -63,22 +69,21 @@ impl Auth {
     }
 
     pub(super) fn require_basic(&self, prefix: &str, user: &str, password: &str) {
-        self.require(prefix, Scheme::Basic, user, password);
+        self.require(prefix, Scheme::Basic, Credentials::password(user, password));
     }
 
     pub(super) fn require_bearer(&self, prefix: &str, user: &str, password: &str) {
-        self.require(prefix, Scheme::Bearer, user, password);
+        self.require(prefix, Scheme::Bearer, Credentials::password(user, password));
     }
 
-    fn require(&self, prefix: &str, scheme: Scheme, user: &str, password: &str) {
+    pub(super) fn require_identity_token(&self, prefix: &str, token: &str) {
+        self.require(prefix, Scheme::Bearer, Credentials::IdentityToken(token.to_owned()));
+    }
+
+    fn require(&self, prefix: &str, scheme: Scheme, credentials: Credentials) {
         let mut state = self.lock();
         state.rules.retain(|rule| rule.prefix != prefix);
-        state.rules.push(Rule {
-            prefix: prefix.to_owned(),
-            scheme,
-            user: user.to_owned(),
-            password: password.to_owned(),
-        });
+        state.rules.push(Rule { prefix: prefix.to_owned(), scheme, credentials });
     }
 
     pub(super) fn clear(&self) {
@@ -109,8 +114,13 @@ impl Auth {
         };
         let asked = pairs(&text);
         let field = |name: &str| asked.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-        // GET carries the credentials in a header, POST (OAuth 2, password grant) in the form.
-        let credentials = basic(request).or_else(|| Some((field("username")?, field("password")?)));
+        // GET carries the credentials in a header, POST (OAuth 2, password or refresh grant) in the form.
+        let credentials = basic(request).or_else(|| {
+            if field("grant_type").as_deref() == Some("refresh_token") {
+                return field("refresh_token").map(Credentials::IdentityToken);
+            }
+            Some(Credentials::Password { user: field("username")?, password: field("password")? })
+        });
         let mut state = self.lock();
         let known: Vec<Rule> = state
             .rules
@@ -151,7 +161,7 @@ impl Auth {
     /// `Err` is the challenge for a request that may not pass.
     // The large error is the answer itself, made once per refused request.
     #[allow(clippy::result_large_err)]
-    pub(super) fn check(&self, request: &Parts, host: &str) -> Result<(), Response<Body>> {
+    pub(super) fn check(&self, request: &Parts, scheme: &str, host: &str) -> Result<(), Response<Body>> {
         let name = repository(request.uri.path()).unwrap_or_default();
         let state = self.lock();
         let Some(rule) = rule_for(&state.rules, name) else { return Ok(()) };
@@ -176,7 +186,7 @@ impl Auth {
         };
         let scope = if name.is_empty() { String::new() } else { format!(",scope=\"{needed}\"") };
         let bearer =
-            format!("Bearer realm=\"http://{host}{TOKEN_PATH}\",service=\"{SERVICE}\"{scope}{error}");
+            format!("Bearer realm=\"{scheme}://{host}{TOKEN_PATH}\",service=\"{SERVICE}\"{scope}{error}");
         Err(challenge(&bearer, "authentication required"))
     }
 
@@ -186,8 +196,14 @@ impl Auth {
 }
 
 impl Rule {
-    fn accepts(&self, credentials: Option<&(String, String)>) -> bool {
-        credentials.is_some_and(|(user, password)| *user == self.user && *password == self.password)
+    fn accepts(&self, credentials: Option<&Credentials>) -> bool {
+        credentials == Some(&self.credentials)
+    }
+}
+
+impl Credentials {
+    fn password(user: &str, password: &str) -> Self {
+        Self::Password { user: user.to_owned(), password: password.to_owned() }
     }
 }
 
@@ -201,10 +217,10 @@ fn authorization<'a>(request: &'a Parts, scheme: &str) -> Option<&'a str> {
     found.eq_ignore_ascii_case(scheme).then(|| value.trim())
 }
 
-fn basic(request: &Parts) -> Option<(String, String)> {
+fn basic(request: &Parts) -> Option<Credentials> {
     let decoded = STANDARD.decode(authorization(request, "basic")?).ok()?;
     let text = String::from_utf8(decoded).ok()?;
-    text.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()))
+    text.split_once(':').map(|(user, password)| Credentials::password(user, password))
 }
 
 fn bearer(request: &Parts) -> Option<&str> {

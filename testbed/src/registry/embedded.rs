@@ -9,6 +9,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use ferro_blob_store::InMemoryBlobStore;
 use ferro_oci_server::{AppState, InMemoryRegistryMeta, router};
+use rustls::ServerConfig;
 use tokio::sync::Mutex;
 
 use super::auth::Auth;
@@ -24,35 +25,50 @@ const REBIND: Duration = Duration::from_secs(5);
 
 /// ferro-oci-server on a free port of the loopback address: referrers API, everything in memory.
 ///
-/// It has no paging, no TLS and no deletion of tags; a manifest pushed twice is listed twice as a referrer.
+/// It has no paging and no deletion of tags; a manifest pushed twice is listed twice as a referrer.
 #[derive(Debug)]
 pub struct EmbeddedRegistry {
     address: SocketAddr,
     front: Arc<Front>,
     router: Router,
+    tls: Option<Arc<ServerConfig>>,
     server: Mutex<Option<Server>>,
 }
 
 impl EmbeddedRegistry {
-    /// Starts an empty registry.
+    /// Starts an empty registry that speaks HTTP.
     ///
     /// # Errors
     /// When there is no free port.
     pub async fn start() -> Result<Self> {
+        Self::start_with(None).await
+    }
+
+    /// Starts an empty registry that speaks HTTPS with these certificates, and asks for those of clients where the
+    /// configuration does.
+    ///
+    /// # Errors
+    /// When there is no free port.
+    pub async fn start_with_tls(tls: ServerConfig) -> Result<Self> {
+        Self::start_with(Some(Arc::new(tls))).await
+    }
+
+    async fn start_with(tls: Option<Arc<ServerConfig>>) -> Result<Self> {
         crate::install_crypto_provider();
         let listener =
             bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.context("no free port on 127.0.0.1")?;
         let address = listener.local_addr().context("the registry's port has no address")?;
         let front = Arc::new(Front {
             host: address.to_string(),
+            scheme: if tls.is_some() { "https" } else { "http" },
             recorder: Recorder::default(),
             faults: Faults::default(),
             auth: Auth::new(),
         });
         let state = AppState::new(Arc::new(InMemoryBlobStore::new()), Arc::new(InMemoryRegistryMeta::new()));
         let router = router(state).layer(from_fn_with_state(Arc::clone(&front), pass));
-        let server = Mutex::new(Some(Server::new(listener, router.clone())));
-        Ok(Self { address, front, router, server })
+        let server = Mutex::new(Some(Server::new(listener, router.clone(), tls.clone())));
+        Ok(Self { address, front, router, tls, server })
     }
 
     /// `127.0.0.1:port`, also while it is stopped.
@@ -80,7 +96,7 @@ impl EmbeddedRegistry {
                 Ok(bind(self.address).await.map_err(|why| why.to_string()))
             })
             .await?;
-            *server = Some(Server::new(listener, self.router.clone()));
+            *server = Some(Server::new(listener, self.router.clone(), self.tls.clone()));
         }
         Ok(())
     }
@@ -128,6 +144,11 @@ impl EmbeddedRegistry {
     /// credentials.
     pub fn require_bearer(&self, prefix: &str, user: &str, password: &str) {
         self.front.auth.require_bearer(prefix, user, password);
+    }
+
+    /// The same for an identity token, which `/token` trades for such a token (`grant_type=refresh_token`).
+    pub fn require_identity_token(&self, prefix: &str, token: &str) {
+        self.front.auth.require_identity_token(prefix, token);
     }
 
     /// Tokens issued from now on live this long (5 minutes otherwise). Clients are told whole seconds.

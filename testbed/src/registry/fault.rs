@@ -70,6 +70,8 @@ pub enum Action {
     RewriteHeaders(HeaderRewrite),
     /// The connection breaks after so many bytes of the body, although `Content-Length` promised all of them.
     TruncateBody(usize),
+    /// `Content-Length` promises so many bytes, whatever the body has; the connection breaks after what there is.
+    DeclareLength(u64),
     /// The body never ends (and has no `Content-Length`).
     EndlessBody,
     /// The answer sends the client elsewhere.
@@ -179,6 +181,12 @@ impl Fault {
     #[must_use]
     pub fn truncate(self, keep: usize) -> Self {
         self.does(Action::TruncateBody(keep))
+    }
+
+    /// Promises so many bytes.
+    #[must_use]
+    pub fn declares(self, length: u64) -> Self {
+        self.does(Action::DeclareLength(length))
     }
 
     /// Sends bytes without end.

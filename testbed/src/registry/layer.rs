@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::response::Parts as ResponseParts;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::middleware::Next;
-use futures::{StreamExt as _, stream};
+use futures::{Stream, StreamExt as _, stream};
 
 use super::auth::Auth;
 use super::fault::Action;
@@ -33,6 +33,7 @@ pub(super) const DISCONNECT: HeaderName = HeaderName::from_static("x-testbed-dis
 #[derive(Debug)]
 pub(super) struct Front {
     pub(super) host: String,
+    pub(super) scheme: &'static str,
     pub(super) recorder: Recorder,
     pub(super) faults: Faults,
     pub(super) auth: Auth,
@@ -74,7 +75,7 @@ pub(super) async fn pass(State(front): State<Arc<Front>>, request: Request, next
         let form = to_bytes(body, LARGEST_BODY).await.unwrap_or_default();
         front.auth.token(&parts, &form)
     } else {
-        match front.auth.check(&parts, &front.host) {
+        match front.auth.check(&parts, front.scheme, &front.host) {
             Ok(()) => next.run(Request::from_parts(parts, body)).await,
             Err(challenge) => challenge,
         }
@@ -102,13 +103,12 @@ async fn change(answer: Response<Body>, action: Action) -> Response<Body> {
         Action::TruncateBody(keep) => {
             let bytes = to_bytes(body, LARGEST_BODY).await.unwrap_or_default();
             set_length(&mut parts, bytes.len());
-            let kept = bytes.slice(..keep.min(bytes.len()));
-            // The pause lets the server send what there is before the error makes it break the connection.
-            let broken = async {
-                tokio::time::sleep(BEFORE_BREAKING).await;
-                Err(io::Error::other("a fault truncates the body"))
-            };
-            Body::from_stream(stream::iter([Ok(kept)]).chain(stream::once(broken)))
+            Body::from_stream(broken_off(bytes.slice(..keep.min(bytes.len()))))
+        }
+        Action::DeclareLength(length) => {
+            let bytes = to_bytes(body, LARGEST_BODY).await.unwrap_or_default();
+            parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            Body::from_stream(broken_off(bytes))
         }
         Action::EndlessBody => {
             parts.headers.remove(header::CONTENT_LENGTH);
@@ -121,6 +121,16 @@ async fn change(answer: Response<Body>, action: Action) -> Response<Body> {
         | Action::Disconnect => body,
     };
     Response::from_parts(parts, body)
+}
+
+/// These bytes, and then the connection breaks.
+fn broken_off(bytes: Bytes) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    // The pause lets the server send what there is before the error makes it break the connection.
+    let broken = async {
+        tokio::time::sleep(BEFORE_BREAKING).await;
+        Err(io::Error::other("a fault breaks the connection off"))
+    };
+    stream::iter([Ok(bytes)]).chain(stream::once(broken))
 }
 
 fn set_length(parts: &mut ResponseParts, length: usize) {

@@ -7,6 +7,8 @@ use std::time::SystemTime;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
+use super::server::ClientCertificate;
+
 /// The oldest go first beyond this; about 100 MB, more than any test looks at.
 const MOST: usize = 100_000;
 
@@ -23,6 +25,8 @@ pub struct RecordedRequest {
     pub status: Option<u16>,
     /// The whole `Authorization` header.
     pub authorization: Option<String>,
+    /// Whether the client showed a certificate.
+    pub client_certificate: bool,
     /// All headers.
     pub headers: HeaderMap,
     /// When it arrived.
@@ -58,6 +62,7 @@ impl Recorder {
             query: request.uri.query().map(str::to_owned),
             status: None,
             authorization: authorization.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+            client_certificate: request.extensions.get::<ClientCertificate>().is_some(),
             headers: request.headers.clone(),
             at: SystemTime::now(),
         };
