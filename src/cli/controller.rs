@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cluster::KubeCluster;
-use crate::controller::{self, Context, Memory, Options, Watches};
+use crate::controller::{self, Context, Memory, Options, Stop, Watches};
 use crate::oci::{Guard, OciRegistry, Plugins, Rate, Settings};
 use crate::telemetry::{Health, LogFormat, Metrics, init_logs, serve};
 
@@ -102,16 +102,18 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let registry = OciRegistry::new(settings, Arc::new(move |record| observed.requested(&record)))
         .context("the client for registries cannot be built; are the CA certificates of the system installed?")?;
     let watches = Watches::new(client.clone());
+    let (stop, stopping) = watch::channel(false);
+    let ending = Stop::new(stopping);
     let context = Arc::new(Context {
         registry,
         cluster: KubeCluster::new(client, watches.targets(), instance()),
         memory: Memory::new(),
         metrics: metrics.clone(),
         now: Timestamp::now,
+        stop: ending.clone(),
     });
-    let (stop, stopping) = watch::channel(false);
     let health = Health::default();
-    let serving = serve(args.health_address, health.clone(), metrics, wait_for(stopping.clone()));
+    let serving = serve(args.health_address, health.clone(), metrics, async move { ending.wait().await });
     let known = watches.known();
     tokio::spawn(async move {
         known.await;
@@ -124,7 +126,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         tracing::info!(signal = name, "ending");
         Ok(stop.send_replace(true)).map(|_| ())
     };
-    tokio::try_join!(serving, controller::run(watches, context, Options { concurrency: args.concurrency }, stopping), signals)?;
+    tokio::try_join!(serving, controller::run(watches, context, Options { concurrency: args.concurrency }), signals)?;
     tracing::info!("ended");
     Ok(())
 }
@@ -149,9 +151,4 @@ async fn signalled() -> anyhow::Result<&'static str> {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     })
-}
-
-async fn wait_for(mut stopping: watch::Receiver<bool>) {
-    // A dropped sender means that the process is ending as well.
-    let _ = stopping.wait_for(|stop| *stop).await;
 }

@@ -6,6 +6,6 @@ mod pipeline;
 mod reconcile;
 mod watch;
 
-pub use context::{Context, Memory};
+pub use context::{Context, Memory, Stop};
 pub use reconcile::{Next, reconcile};
 pub use watch::{Options, Watches, run};

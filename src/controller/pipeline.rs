@@ -2,7 +2,7 @@
 
 use kube::ResourceExt as _;
 
-use crate::api::{ArtifactConfig, ArtifactConfigStatus, HistoryEntry, annotation};
+use crate::api::{ArtifactConfig, ArtifactConfigStatus, HistoryEntry, Reason, annotation};
 use crate::cluster::{self, Cluster};
 use crate::decide::outcome::{Outcome, Seen};
 use crate::decide::plan::{self, Applied, Origin};
@@ -138,15 +138,19 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         Ok(applied)
     }
 
-    /// Talks to the registry, but not for longer than `spec.timeout`.
+    /// Talks to the registry, but not for longer than `spec.timeout`, and not when the operator is to end: nothing is
+    /// lost by asking again after its start.
     pub(super) async fn in_time<T>(&self, talk: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let Desired { timeout, referrers, .. } = &self.desired;
-        tokio::time::timeout(*timeout, talk).await.unwrap_or_else(|_| {
-            Err(Failure::new(
-                crate::api::Reason::RegistryUnavailable,
-                format!("registry {} did not answer within spec.timeout ({} s)", referrers.host(), timeout.as_secs()),
-            ))
-        })
+        tokio::select! {
+            result = tokio::time::timeout(*timeout, talk) => result.unwrap_or_else(|_| {
+                Err(Failure::new(
+                    Reason::RegistryUnavailable,
+                    format!("registry {} did not answer within spec.timeout ({} s)", referrers.host(), timeout.as_secs()),
+                ))
+            }),
+            () = self.context.stop.wait() => Err(Failure::new(Reason::InternalError, "the operator is ending")),
+        }
     }
 }
 
@@ -163,15 +167,16 @@ async fn history(
     Ok(revision::rebuild(&cluster.revisions(&desired.owner).await?, desired.history_limit))
 }
 
-/// Whoever asks for a sync by annotation has usually just attached something.
+/// Whoever asks for a sync by annotation, or has just written the resource, has usually just attached something.
 fn freshness(config: &ArtifactConfig, previous: Option<&ArtifactConfigStatus>) -> Freshness {
     let handled = previous.and_then(|status| status.last_handled_requested_at.as_ref());
     let requested = config.annotations().get(annotation::REQUESTED_AT);
-    if requested.is_some() && requested != handled { Freshness::Now } else { Freshness::Recent }
+    let is_requested = requested.is_some() && requested != handled;
+    let is_new = previous.and_then(|status| status.observed_generation) != config.metadata.generation;
+    if is_requested || is_new { Freshness::Now } else { Freshness::Recent }
 }
 
 /// Failures of writing the target: to write it again at once would fail the same.
 fn is_of_the_target(failure: &Failure) -> bool {
-    use crate::api::Reason::{ApplyFailed, NamespaceTerminating, TargetConflict};
-    matches!(failure.reason, ApplyFailed | NamespaceTerminating | TargetConflict)
+    matches!(failure.reason, Reason::ApplyFailed | Reason::NamespaceTerminating | Reason::TargetConflict)
 }

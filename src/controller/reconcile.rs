@@ -71,6 +71,10 @@ pub async fn reconcile<R: Registry, C: Cluster>(
     let outcome = outcome.catch_unwind().await.unwrap_or_else(|_| {
         Outcome::Failed(Failure::new(Reason::InternalError, "the operator panicked; its log has the place; please report it"))
     });
+    if matches!(outcome, Outcome::Failed(_)) && context.stop.has_come() {
+        // Broken off in the middle of a question: no news of the resource.
+        return Next::OnChange;
+    }
     let next = status::next(previous, &header, &outcome, &seen, limit, (context.now)());
     let settled = settle(metadata, previous, next, &header, &outcome, context, &mut entry).await;
     entry.failures = match (&settled, outcome.class()) {

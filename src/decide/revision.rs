@@ -242,3 +242,140 @@ pub fn config_maps_named_in(value: &serde_json::Value, names: &mut BTreeSet<Stri
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ArtifactConfig;
+    use crate::decide::plan::{self, Origin};
+    use crate::decide::spec;
+    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn rendered(artifact: &str, value: &str) -> Rendered {
+        let config: ArtifactConfig = serde_json::from_value(json!({
+            "apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig",
+            "metadata": {"name": "web", "namespace": "shop", "uid": "u-1", "generation": 1},
+            "spec": {"image": "r.example/web:v1", "artifactType": "custom/config"}
+        }))
+        .unwrap();
+        let origin = Origin {
+            image: "r.example/web:v1".into(),
+            image_digest: Digest::sha256(b"image"),
+            artifact: Digest::sha256(artifact.as_bytes()),
+            created: None,
+            annotations: BTreeMap::new(),
+        };
+        let content = Content { data: [("a".to_owned(), value.to_owned())].into(), ..Content::default() };
+        plan::assemble(&spec::parse(&config).unwrap(), origin, content)
+    }
+
+    /// Applies one after the other, as the operator does it with its status written each time.
+    fn applied(steps: &[(&str, bool)], limit: usize) -> Vec<HistoryEntry> {
+        steps.iter().enumerate().fold(Vec::new(), |history, (index, (artifact, back))| {
+            let facts = rendered(artifact, artifact).facts;
+            let stamp = stamp(&history, &[], &facts, None, at(i64::try_from(index).unwrap()));
+            record(&history, &facts, stamp, *back, limit)
+        })
+    }
+
+    fn outline(history: &[HistoryEntry]) -> Vec<(i64, HistoryOutcome)> {
+        history.iter().map(|entry| (entry.revision, entry.outcome)).collect()
+    }
+
+    #[test]
+    fn the_name_follows_from_artifact_and_content() {
+        let (a, b) = (Digest::sha256(b"a"), Digest::sha256(b"b"));
+        let name_of = |digest, hash| name("web", digest, hash);
+        assert_eq!(name_of(&a, "sha256:1"), name_of(&a, "sha256:1"));
+        assert_ne!(name_of(&a, "sha256:1"), name_of(&b, "sha256:1"), "equal bytes of two artifacts are two revisions");
+        assert_ne!(name_of(&a, "sha256:1"), name_of(&a, "sha256:2"), "another files mapping is another revision");
+        assert_eq!(name_of(&a, "sha256:1").len(), "web-".len() + NAME_HASH);
+    }
+
+    #[test]
+    fn a_revision_is_immutable_and_says_what_it_is() {
+        let revision = assemble(&rendered("a", "1"), Stamp { number: 7, applied_at: at(100) });
+        assert_eq!(revision.immutable, Some(true));
+        assert!(is_revision(&revision.metadata));
+        assert_eq!(read_stamp(&revision.metadata), Some(Stamp { number: 7, applied_at: at(100) }));
+        let history = rebuild(&[revision.clone()], 10);
+        assert_eq!(history[0].config_map, revision.metadata.name);
+        assert!(verified_content(&revision, history[0].hash.as_ref().unwrap()).is_some());
+    }
+
+    /// A revision that somebody deleted and made anew with other content must not be gone back to.
+    #[test]
+    fn content_that_is_not_what_was_recorded_is_no_revision() {
+        let rendered = rendered("a", "1");
+        let mut revision = assemble(&rendered, Stamp { number: 1, applied_at: at(0) });
+        revision.data = Some([("a".to_owned(), "forged".to_owned())].into());
+        assert_eq!(verified_content(&revision, &rendered.facts.hash), None);
+    }
+
+    #[test]
+    fn going_forward_supersedes_and_going_back_gives_up() {
+        let history = applied(&[("a", false), ("b", false), ("a", true)], 10);
+        assert_eq!(
+            outline(&history),
+            [(3, HistoryOutcome::Applied), (2, HistoryOutcome::RolledBack), (1, HistoryOutcome::Superseded)]
+        );
+        assert_eq!(history[0].config_map, history[2].config_map, "the same revision under a new number");
+    }
+
+    #[test]
+    fn the_same_config_again_is_no_new_entry() {
+        assert_eq!(applied(&[("a", false), ("a", false), ("a", true)], 10).len(), 1);
+    }
+
+    #[test]
+    fn the_limit_counts_what_is_not_applied_and_numbers_go_on() {
+        let history = applied(&[("a", false), ("b", false), ("c", false), ("d", false)], 2);
+        assert_eq!(history.iter().map(|entry| entry.revision).collect::<Vec<_>>(), [4, 3, 2]);
+        assert_eq!(outline(&applied(&[("a", false), ("b", false)], 0)), [(2, HistoryOutcome::Applied)]);
+    }
+
+    /// Design §2.8: killed between revision and status, the operator takes up the number that it left on the revision.
+    #[test]
+    fn a_killed_operator_goes_on_with_the_number_it_left() {
+        let history = applied(&[("a", false)], 10);
+        let next = rendered("b", "b");
+        let left = assemble(&next, Stamp { number: 2, applied_at: at(50) });
+        let owned = [left.metadata.clone()];
+        let again = stamp(&history, &owned, &next.facts, Some(&left), at(900));
+        assert_eq!(again, Stamp { number: 2, applied_at: at(50) });
+        // Another config in the meantime gets a number of its own.
+        let other = stamp(&history, &owned, &rendered("c", "c").facts, None, at(900));
+        assert_eq!(other.number, 3);
+    }
+
+    #[test]
+    fn surplus_is_what_the_history_does_not_name() {
+        let revisions: Vec<ConfigMap> =
+            ["a", "b"].iter().map(|artifact| assemble(&rendered(artifact, artifact), Stamp { number: 1, applied_at: at(0) })).collect();
+        let mut owned: Vec<ObjectMeta> = revisions.iter().map(|revision| revision.metadata.clone()).collect();
+        owned.push(rendered("a", "a").config_map.metadata);
+        let surplus = surplus(&applied(&[("b", false)], 10), &owned);
+        assert_eq!(surplus.len(), 1, "neither what is recorded nor the target");
+        assert_eq!(surplus[0].name, revisions[0].metadata.name);
+    }
+
+    #[test]
+    fn every_way_to_use_a_config_map_is_seen() {
+        let template = json!({"spec": {"template": {"spec": {
+            "volumes": [
+                {"name": "a", "configMap": {"name": "volume"}},
+                {"name": "b", "projected": {"sources": [{"configMap": {"name": "projected"}}, {"secret": {"name": "no"}}]}},
+            ],
+            "initContainers": [{"envFrom": [{"configMapRef": {"name": "env-from"}}]}],
+            "containers": [{"env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "env", "key": "k"}}}]}],
+        }}}});
+        let mut names = BTreeSet::new();
+        config_maps_named_in(&json!({"data": template}), &mut names);
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["env", "env-from", "projected", "volume"]);
+    }
+}
