@@ -6,11 +6,12 @@ mod status;
 
 pub use reason::{Class, Reason};
 pub use spec::{
-    ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, FileMapping, RegistrySpec,
-    SecretRef, Selection, SelectionPolicy, TargetSpec,
+    ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, FileMapping, RegistrySpec, SecretRef,
+    Selection, SelectionPolicy, TargetSpec,
 };
 pub use status::{
-    AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, HistoryEntry, HistoryOutcome, condition,
+    AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, HistoryEntry, HistoryOutcome,
+    condition,
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

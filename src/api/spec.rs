@@ -53,7 +53,10 @@ pub struct ArtifactConfigSpec {
     /// Where the image is an index of several platforms and nothing is attached to the index itself: look at the
     /// manifest of this platform, as `linux/arm64`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 3, max = 100), regex(pattern = r"^[-._a-zA-Z0-9]+/[-._a-zA-Z0-9]+(/[-._a-zA-Z0-9]+)?$"))]
+    #[schemars(
+        length(min = 3, max = 100),
+        regex(pattern = r"^[-._a-zA-Z0-9]+/[-._a-zA-Z0-9]+(/[-._a-zA-Z0-9]+)?$")
+    )]
     pub platform: Option<String>,
 
     /// Repository that holds what is attached, where it is not the image's own: most tools that mirror images leave
@@ -169,7 +172,10 @@ pub struct FileMapping {
 pub struct TargetSpec {
     /// Name of the `ConfigMap`. Default: the name of this resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 242), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"))]
+    #[schemars(
+        length(min = 1, max = 242),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub name: Option<String>,
 
     /// Labels to set on the `ConfigMap`. Keys of `artifactconfig.dev/` and `app.kubernetes.io/managed-by` are the operator's.

@@ -49,7 +49,9 @@ pub async fn apply(
 fn keeps_changing(name: &str) -> Failure {
     Failure::new(
         Reason::ApplyFailed,
-        format!("ConfigMap '{name}' changed each time it was to be written; somebody else keeps writing to it"),
+        format!(
+            "ConfigMap '{name}' changed each time it was to be written; somebody else keeps writing to it"
+        ),
     )
 }
 
@@ -96,8 +98,8 @@ pub async fn collect(
     owner: &Owner,
     history: &[HistoryEntry],
 ) -> Result<BTreeSet<String>, Failure> {
-    let owned = cluster.owned(owner);
-    let surplus = revision::surplus(history, &owned);
+    let objects = cluster.owned(owner);
+    let surplus = revision::surplus(history, &objects);
     if surplus.is_empty() {
         return Ok(BTreeSet::new());
     }
@@ -119,8 +121,7 @@ async fn write(
     desired: &Desired,
     rendered: &Rendered,
 ) -> Result<(ConfigMap, bool), WriteError> {
-    let observed =
-        cluster.target(&desired.owner, &desired.target.name).await.map_err(WriteError::Failure)?;
+    let observed = cluster.target(&desired.owner, &desired.target.name).await.map_err(WriteError::Failure)?;
     let step = plan::target(desired, rendered, observed.as_ref()).map_err(WriteError::Failure)?;
     let written = match (step, observed) {
         (TargetStep::Keep, Some(observed)) => return Ok((observed, false)),

@@ -59,7 +59,9 @@ impl KubeCluster {
 pub(super) async fn limited<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
     match tokio::time::timeout(TIMEOUT, request).await {
         Ok(result) => result.map_err(|error| Problem::of(&error)),
-        Err(_) => Err(Problem::Other(format!("the API server did not answer within {} s", TIMEOUT.as_secs()))),
+        Err(_) => {
+            Err(Problem::Other(format!("the API server did not answer within {} s", TIMEOUT.as_secs())))
+        }
     }
 }
 
@@ -98,7 +100,10 @@ impl Problem {
             Self::NotFound => "it does not exist".to_owned(),
             Self::Conflict => "it changed in between".to_owned(),
             Self::Terminating => {
-                return Failure::new(Reason::NamespaceTerminating, format!("{what}: its namespace is being deleted"));
+                return Failure::new(
+                    Reason::NamespaceTerminating,
+                    format!("{what}: its namespace is being deleted"),
+                );
             }
             Self::Other(why) => why,
         };
@@ -109,7 +114,9 @@ impl Problem {
         match self {
             // An object that is gone is no longer the one that was looked at.
             Self::Conflict | Self::NotFound => WriteError::Conflict,
-            Self::Terminating | Self::Other(_) => WriteError::Failure(self.into_failure(&format!("ConfigMap '{name}' was not written"))),
+            Self::Terminating | Self::Other(_) => {
+                WriteError::Failure(self.into_failure(&format!("ConfigMap '{name}' was not written")))
+            }
         }
     }
 }
@@ -123,7 +130,9 @@ fn is_terminating(status: &kube::core::Status) -> bool {
 impl Cluster for KubeCluster {
     async fn secret(&self, owner: &Owner, name: &str) -> Result<Option<Secret>, Failure> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &owner.namespace);
-        limited(api.get_opt(name)).await.map_err(|problem| problem.into_failure(&format!("Secret '{name}' was not read")))
+        limited(api.get_opt(name))
+            .await
+            .map_err(|problem| problem.into_failure(&format!("Secret '{name}' was not read")))
     }
 
     async fn service_account(&self, owner: &Owner, name: &str) -> Result<Option<ServiceAccount>, Failure> {
@@ -136,8 +145,9 @@ impl Cluster for KubeCluster {
     async fn status(&self, owner: &Owner) -> Result<Option<ArtifactConfigStatus>, Failure> {
         let resource = ApiResource::erase::<ArtifactConfig>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &owner.namespace, &resource);
-        let object =
-            limited(api.get_opt(&owner.name)).await.map_err(|problem| problem.into_failure("the status was not read"))?;
+        let object = limited(api.get_opt(&owner.name))
+            .await
+            .map_err(|problem| problem.into_failure("the status was not read"))?;
         // A status that cannot be read either is as good as none.
         Ok(object.and_then(|mut object| serde_json::from_value(object.data["status"].take()).ok()))
     }
@@ -173,22 +183,25 @@ impl Cluster for KubeCluster {
     }
 
     async fn config_maps_in_use(&self, owner: &Owner) -> Result<BTreeSet<String>, Failure> {
-        usage::config_maps_in_use(&self.client, &owner.namespace)
-            .await
-            .map_err(|problem| problem.into_failure("revisions were not collected, because it is not known which are in use"))
+        usage::config_maps_in_use(&self.client, &owner.namespace).await.map_err(|problem| {
+            problem.into_failure("revisions were not collected, because it is not known which are in use")
+        })
     }
 
     /// By `POST` and not by apply: an apply would take over what somebody else created in the meantime.
     async fn create(&self, config_map: &ConfigMap) -> Result<ConfigMap, WriteError> {
         let (name, namespace) = (config_map.name_any(), config_map.namespace().unwrap_or_default());
-        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        limited(self.config_maps(&namespace).create(&parameters, config_map))
-            .await
-            .map_err(|problem| match problem {
+        let parameters =
+            PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        limited(self.config_maps(&namespace).create(&parameters, config_map)).await.map_err(|problem| {
+            match problem {
                 // The namespace is gone; that is nothing to look at again at once.
-                Problem::NotFound => WriteError::Failure(problem.into_failure(&format!("ConfigMap '{name}' was not created"))),
+                Problem::NotFound => {
+                    WriteError::Failure(problem.into_failure(&format!("ConfigMap '{name}' was not created")))
+                }
                 other => other.into_write_error(&name),
-            })
+            }
+        })
     }
 
     async fn update(&self, config_map: &ConfigMap, observed: &ConfigMap) -> Result<ConfigMap, WriteError> {
@@ -208,10 +221,15 @@ impl Cluster for KubeCluster {
         .map_err(|problem| problem.into_write_error(&name))
     }
 
-    async fn merge(&self, observed: &ConfigMap, mut patch: serde_json::Value) -> Result<ConfigMap, WriteError> {
+    async fn merge(
+        &self,
+        observed: &ConfigMap,
+        mut patch: serde_json::Value,
+    ) -> Result<ConfigMap, WriteError> {
         let (name, namespace) = (observed.name_any(), observed.namespace().unwrap_or_default());
         patch["metadata"]["resourceVersion"] = json!(observed.resource_version());
-        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let parameters =
+            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         limited(self.config_maps(&namespace).patch(&name, &parameters, &Patch::Merge(&patch)))
             .await
             .map_err(|problem| problem.into_write_error(&name))
@@ -225,13 +243,20 @@ impl Cluster for KubeCluster {
         };
         match limited(self.config_maps(&owner.namespace).delete(&name, &parameters)).await {
             Ok(_) | Err(Problem::NotFound | Problem::Conflict) => Ok(()),
-            Err(problem) => Err(problem.into_failure(&format!("ConfigMap '{name}', an earlier target, was not deleted"))),
+            Err(problem) => {
+                Err(problem.into_failure(&format!("ConfigMap '{name}', an earlier target, was not deleted")))
+            }
         }
     }
 
-    async fn write_status(&self, owner: &Owner, status: &ArtifactConfigStatus) -> Result<Option<String>, Failure> {
+    async fn write_status(
+        &self,
+        owner: &Owner,
+        status: &ArtifactConfigStatus,
+    ) -> Result<Option<String>, Failure> {
         // Read back as metadata: a resource whose spec cannot be parsed has a status all the same.
-        let api: Api<PartialObjectMeta<ArtifactConfig>> = Api::namespaced(self.client.clone(), &owner.namespace);
+        let api: Api<PartialObjectMeta<ArtifactConfig>> =
+            Api::namespaced(self.client.clone(), &owner.namespace);
         let patch = json!({
             "apiVersion": format!("{GROUP}/v1alpha1"),
             "kind": "ArtifactConfig",
@@ -275,9 +300,18 @@ impl Cluster for KubeCluster {
             ..Event::default()
         };
         let api: Api<Event> = Api::namespaced(self.client.clone(), &owner.namespace);
-        if let Err(problem) = limited(api.create(&PostParams::default(), &event)).await {
-            let failure = problem.into_failure("event");
-            tracing::warn!(namespace = owner.namespace, name = owner.name, error = failure.message, "event not published");
+        match limited(api.create(&PostParams::default(), &event)).await {
+            // Nobody is left to read it.
+            Ok(_) | Err(Problem::Terminating | Problem::NotFound) => {}
+            Err(problem) => {
+                let failure = problem.into_failure("event");
+                tracing::warn!(
+                    namespace = owner.namespace,
+                    name = owner.name,
+                    error = failure.message,
+                    "event not published"
+                );
+            }
         }
     }
 }

@@ -27,7 +27,10 @@ const KINDS: [(&str, &str, &str); 8] = [
 const PAGE: u32 = 100;
 
 /// Reads every object of these kinds in a namespace, a page at a time.
-pub(super) async fn config_maps_in_use(client: &Client, namespace: &str) -> Result<BTreeSet<String>, Problem> {
+pub(super) async fn config_maps_in_use(
+    client: &Client,
+    namespace: &str,
+) -> Result<BTreeSet<String>, Problem> {
     let mut names = BTreeSet::new();
     for (group, kind, plural) in KINDS {
         let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", kind), plural);

@@ -14,7 +14,12 @@ use super::pipeline::Work;
 
 impl<R: Registry, C: Cluster> Work<'_, R, C> {
     /// Back to an artifact: out of its revision, else out of the registry.
-    pub(super) async fn back(&self, digest: &Digest, entry: &mut Entry, seen: &mut Seen) -> Result<Outcome, Failure> {
+    pub(super) async fn back(
+        &self,
+        digest: &Digest,
+        entry: &mut Entry,
+        seen: &mut Seen,
+    ) -> Result<Outcome, Failure> {
         let mut notes = Vec::new();
         let applied = match self.restored(digest, entry).await? {
             Some(applied) => applied,
@@ -34,7 +39,10 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
     async fn latest(&self) -> Result<Option<(Digest, Digest)>, Failure> {
         let access = cluster::access(&self.context.cluster, &self.desired).await?;
         let (subject, listing) = self.discover(&access).await?;
-        Ok(self.select(&subject, &listing).ok().map(|selected| (selected.artifact.digest.clone(), subject.digest)))
+        Ok(self
+            .select(&subject, &listing)
+            .ok()
+            .map(|selected| (selected.artifact.digest.clone(), subject.digest)))
     }
 
     /// From the revision that keeps it.
@@ -72,7 +80,9 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         let Self { context, desired, .. } = self;
         let access = cluster::access(&context.cluster, desired).await?;
         let found = self.in_time(context.registry.artifact(&access, &desired.referrers, digest)).await?;
-        let Some(artifact) = found else { return Err(self.not_found(digest, "the registry does not have it")) };
+        let Some(artifact) = found else {
+            return Err(self.not_found(digest, "the registry does not have it"));
+        };
         if artifact.artifact_type != desired.artifact_type {
             return Err(self.not_found(digest, &format!("its type is '{}'", artifact.artifact_type)));
         }
@@ -92,11 +102,19 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
     }
 
     fn not_found(&self, digest: &Digest, why: &str) -> Failure {
-        let mut known: Vec<&str> =
-            self.history.iter().filter(|recorded| recorded.config_map.is_some()).map(|recorded| recorded.artifact.as_str()).collect();
+        let mut known: Vec<&str> = self
+            .history
+            .iter()
+            .filter(|recorded| recorded.config_map.is_some())
+            .map(|recorded| recorded.artifact.as_str())
+            .collect();
         known.dedup();
         known.truncate(LISTED);
-        let known = if known.is_empty() { "there is no revision yet".to_owned() } else { format!("revisions are kept of {}", known.join(", ")) };
+        let known = if known.is_empty() {
+            "there is no revision yet".to_owned()
+        } else {
+            format!("revisions are kept of {}", known.join(", "))
+        };
         Failure::new(
             Reason::RevisionNotFound,
             format!("spec.rollbackTo: no revision keeps {digest}, and {why}; {known}"),
@@ -151,14 +169,21 @@ pub(super) async fn hold<R: Registry, C: Cluster>(
         return;
     }
     let held = async {
-        let Some((origin, content)) = read_revision(&work.context.cluster, work, current).await? else { return Ok(None) };
+        let Some((origin, content)) = read_revision(&work.context.cluster, work, current).await? else {
+            return Ok(None);
+        };
         let question = work.question(&origin.image_digest, &origin.artifact);
         work.apply(question, origin, content, entry).await.map(Some)
     };
     let owner = &work.desired.owner;
     match held.await {
         Ok(Some(applied)) if applied.changed() => {
-            tracing::info!(namespace = owner.namespace, name = owner.name, revision = applied.stamp().number, "target repaired from its revision");
+            tracing::info!(
+                namespace = owner.namespace,
+                name = owner.name,
+                revision = applied.stamp().number,
+                "target repaired from its revision"
+            );
         }
         Ok(_) => {}
         Err(failure) => {

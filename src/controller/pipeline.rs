@@ -89,7 +89,11 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         .await
     }
 
-    pub(super) fn select<'l>(&self, subject: &Subject, listing: &'l Listing) -> Result<Selected<'l>, Failure> {
+    pub(super) fn select<'l>(
+        &self,
+        subject: &Subject,
+        listing: &'l Listing,
+    ) -> Result<Selected<'l>, Failure> {
         let desired = &self.desired;
         let question = select::Question {
             image: &desired.image,
@@ -140,7 +144,10 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
 
     /// Talks to the registry, but not for longer than `spec.timeout`, and not when the operator is to end: nothing is
     /// lost by asking again after its start.
-    pub(super) async fn in_time<T>(&self, talk: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    pub(super) async fn in_time<T>(
+        &self,
+        talk: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         let Desired { timeout, referrers, .. } = &self.desired;
         tokio::select! {
             result = tokio::time::timeout(*timeout, talk) => result.unwrap_or_else(|_| {

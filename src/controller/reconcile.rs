@@ -53,7 +53,9 @@ pub async fn reconcile<R: Registry, C: Cluster>(
     let started = Instant::now();
     let header = spec::header(metadata);
     let (interval, limit) = match &object.0 {
-        Ok(config) => spec::parse(config).map_or(UNREADABLE, |desired| (desired.interval, desired.history_limit)),
+        Ok(config) => {
+            spec::parse(config).map_or(UNREADABLE, |desired| (desired.interval, desired.history_limit))
+        }
         Err(_) => UNREADABLE,
     };
     let mut entry = context.memory.of(&header.owner.uid);
@@ -69,7 +71,10 @@ pub async fn reconcile<R: Registry, C: Cluster>(
     // A panic is a bug in one resource's path and must not take the other resources along.
     let outcome = AssertUnwindSafe(outcome(object, previous, context, &mut entry, &mut seen));
     let outcome = outcome.catch_unwind().await.unwrap_or_else(|_| {
-        Outcome::Failed(Failure::new(Reason::InternalError, "the operator panicked; its log has the place; please report it"))
+        Outcome::Failed(Failure::new(
+            Reason::InternalError,
+            "the operator panicked; its log has the place; please report it",
+        ))
     });
     if matches!(outcome, Outcome::Failed(_)) && context.stop.has_come() {
         // Broken off in the middle of a question: no news of the resource.
@@ -81,7 +86,9 @@ pub async fn reconcile<R: Registry, C: Cluster>(
         (Ok(()), Class::Done | Class::Terminal | Class::Waiting) => 0,
         (Err(_), _) | (Ok(()), Class::Transient) => entry.failures.saturating_add(1),
     };
-    let half_done = matches!(&outcome, Outcome::Synced { back: true, .. }) && seen.latest.is_none() && entry.failures == 0;
+    let half_done = matches!(&outcome, Outcome::Synced { back: true, .. })
+        && seen.latest.is_none()
+        && entry.failures == 0;
     let ended = settled.err().map_or(outcome, Outcome::Failed);
     context.metrics.reconciled(&ended, started.elapsed());
     let wait = match &ended {
@@ -105,7 +112,10 @@ async fn outcome<R: Registry, C: Cluster>(
         Err(invalid) => {
             return Outcome::Failed(Failure::new(
                 Reason::InvalidSpec,
-                format!("the resource cannot be read: {}; install the definition that belongs to this operator", invalid.error),
+                format!(
+                    "the resource cannot be read: {}; install the definition that belongs to this operator",
+                    invalid.error
+                ),
             ));
         }
     };
@@ -157,7 +167,12 @@ async fn collect<R: Registry, C: Cluster>(
         Ok(_) => entry.collected = Some(Collected { newest, at: now }),
         Err(failure) => {
             let owner = &header.owner;
-            tracing::warn!(namespace = owner.namespace, name = owner.name, message = failure.message, "revisions not collected");
+            tracing::warn!(
+                namespace = owner.namespace,
+                name = owner.name,
+                message = failure.message,
+                "revisions not collected"
+            );
         }
     }
 }
@@ -167,7 +182,14 @@ fn log(header: &Header, outcome: &Outcome, transition: bool) {
     let reason = outcome.reason().as_str();
     match outcome {
         Outcome::Failed(failure) if transition => {
-            tracing::warn!(namespace = owner.namespace, name = owner.name, generation, reason, message = failure.message, "not synced");
+            tracing::warn!(
+                namespace = owner.namespace,
+                name = owner.name,
+                generation,
+                reason,
+                message = failure.message,
+                "not synced"
+            );
         }
         Outcome::Synced { applied, .. } if transition => {
             let facts = applied.facts();

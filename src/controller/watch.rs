@@ -102,18 +102,21 @@ pub async fn run<R: Registry>(
     let config = controller::Config::default().concurrency(options.concurrency);
     let stop = context.stop.clone();
     let stopping = stop.clone();
-    let controller = Controller::for_stream(resources(&client, writer, known.resources.clone(), metrics.clone()), store)
-        .watches_stream(targets(&client, target_writer, known.targets.clone(), metrics), |target| owner_of(&target))
-        .with_config(config)
-        .graceful_shutdown_on(async move { stopping.wait().await })
-        .run(reconcile_guarded, |_, error: &Infallible, _| match *error {}, context)
-        .for_each(|result| {
-            if let Err(error) = result {
-                // A resource that went between its event and its turn is no error; the watches count their own.
-                tracing::debug!(error = %error, "not reconciled");
-            }
-            std::future::ready(())
-        });
+    let controller =
+        Controller::for_stream(resources(&client, writer, known.resources.clone(), metrics.clone()), store)
+            .watches_stream(targets(&client, target_writer, known.targets.clone(), metrics), |target| {
+                owner_of(&target)
+            })
+            .with_config(config)
+            .graceful_shutdown_on(async move { stopping.wait().await })
+            .run(reconcile_guarded, |_, error: &Infallible, _| match *error {}, context)
+            .for_each(|result| {
+                if let Err(error) = result {
+                    // A resource that went between its event and its turn is no error; the watches count their own.
+                    tracing::debug!(error = %error, "not reconciled");
+                }
+                std::future::ready(())
+            });
     tokio::select! {
         () = controller => {}
         () = async { stop.wait().await; tokio::time::sleep(GRACE).await } => {

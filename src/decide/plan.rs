@@ -9,11 +9,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use crate::api::{DeletionPolicy, FIELD_MANAGER, GROUP, MANAGER, Reason, annotation, label};
 use crate::types::{Artifact, Digest};
 
-use crate::types::Failure;
 use super::render::Content;
 use super::revision::{self, Stamp};
 use super::spec::{Desired, Owner};
 use super::status::truncate;
+use crate::types::Failure;
 
 /// Where content comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,7 +247,11 @@ pub enum RevisionStep {
 ///
 /// # Errors
 /// `TargetConflict` where the object belongs to someone else.
-pub fn revision(desired: &Desired, wanted: &ConfigMap, observed: Option<&ConfigMap>) -> Result<RevisionStep, Failure> {
+pub fn revision(
+    desired: &Desired,
+    wanted: &ConfigMap,
+    observed: Option<&ConfigMap>,
+) -> Result<RevisionStep, Failure> {
     let Some(observed) = observed else { return Ok(RevisionStep::Create) };
     refuse_foreign(desired, &observed.metadata)?;
     let same_content = same_entries(observed.data.as_ref(), wanted.data.as_ref())
@@ -276,7 +280,11 @@ pub enum TargetStep {
 ///
 /// # Errors
 /// `TargetConflict` where the object belongs to someone else.
-pub fn target(desired: &Desired, rendered: &Rendered, observed: Option<&ConfigMap>) -> Result<TargetStep, Failure> {
+pub fn target(
+    desired: &Desired,
+    rendered: &Rendered,
+    observed: Option<&ConfigMap>,
+) -> Result<TargetStep, Failure> {
     let Some(observed) = observed else { return Ok(TargetStep::Create) };
     refuse_foreign(desired, &observed.metadata)?;
     Ok(if differs(&rendered.config_map, observed) { TargetStep::Update } else { TargetStep::Keep })
@@ -301,8 +309,10 @@ fn refuse_foreign(desired: &Desired, metadata: &ObjectMeta) -> Result<(), Failur
 /// (deletion policy `Retain`, or a deletion that orphaned it): names are unique in a namespace, so nobody else can
 /// claim it.
 fn foreign_owner(owner: &Owner, metadata: &ObjectMeta) -> Option<String> {
-    let labelled = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
-    let controller = metadata.owner_references.iter().flatten().find(|reference| reference.controller == Some(true));
+    let labelled =
+        |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+    let controller =
+        metadata.owner_references.iter().flatten().find(|reference| reference.controller == Some(true));
     if let Some(controller) = controller {
         if controller.uid == owner.uid {
             return None;
@@ -328,7 +338,12 @@ fn differs(desired: &ConfigMap, observed: &ConfigMap) -> bool {
     };
     let (have, want) = (&observed.metadata, &desired.metadata);
     let controller = |metadata: &ObjectMeta| {
-        metadata.owner_references.iter().flatten().find(|reference| reference.controller == Some(true)).cloned()
+        metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .find(|reference| reference.controller == Some(true))
+            .cloned()
     };
     !contains(&have.labels, &want.labels)
         || !contains(&have.annotations, &want.annotations)
@@ -341,19 +356,27 @@ fn differs(desired: &ConfigMap, observed: &ConfigMap) -> bool {
 /// Whether a label or annotation stands there only because an earlier version of the resource asked for it. The API
 /// server keeps the record of that: what our field manager owns and the object no longer names.
 fn abandoned(have: &ObjectMeta, want: &ObjectMeta) -> bool {
-    let ours = have.managed_fields.iter().flatten().filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER));
+    let ours =
+        have.managed_fields.iter().flatten().filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER));
     ours.filter_map(|entry| entry.fields_v1.as_ref()?.0.get("f:metadata")).any(|fields| {
-        [("f:labels", &want.labels), ("f:annotations", &want.annotations)].into_iter().any(|(member, wanted)| {
-            let owned = fields.get(member).and_then(serde_json::Value::as_object);
-            owned.into_iter().flatten().filter_map(|(key, _)| key.strip_prefix("f:")).any(|key| {
-                !wanted.as_ref().is_some_and(|wanted| wanted.contains_key(key))
-            })
-        })
+        [("f:labels", &want.labels), ("f:annotations", &want.annotations)].into_iter().any(
+            |(member, wanted)| {
+                let owned = fields.get(member).and_then(serde_json::Value::as_object);
+                owned
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|(key, _)| key.strip_prefix("f:"))
+                    .any(|key| !wanted.as_ref().is_some_and(|wanted| wanted.contains_key(key)))
+            },
+        )
     })
 }
 
 /// An absent map and an empty one hold the same.
-fn same_entries<V: PartialEq>(left: Option<&BTreeMap<String, V>>, right: Option<&BTreeMap<String, V>>) -> bool {
+fn same_entries<V: PartialEq>(
+    left: Option<&BTreeMap<String, V>>,
+    right: Option<&BTreeMap<String, V>>,
+) -> bool {
     left.into_iter().flatten().eq(right.into_iter().flatten())
 }
 
@@ -513,7 +536,10 @@ mod tests {
         let rendered = rendered(&desired(json!({})));
         let mut observed = rendered.config_map.clone();
         observed.data.as_mut().unwrap().insert("x".into(), "y".into());
-        assert_eq!(leftovers(&rendered.config_map, &observed).unwrap(), json!({"data": {"x": null}, "binaryData": {}}));
+        assert_eq!(
+            leftovers(&rendered.config_map, &observed).unwrap(),
+            json!({"data": {"x": null}, "binaryData": {}})
+        );
     }
 
     /// The API server refuses a key in both maps, so one that somebody moved has to go before it can come back.
@@ -531,7 +557,13 @@ mod tests {
     }
 
     fn controlled_by(kind: &str, name: &str, uid: &str) -> OwnerReference {
-        OwnerReference { kind: kind.into(), name: name.into(), uid: uid.into(), controller: Some(true), ..OwnerReference::default() }
+        OwnerReference {
+            kind: kind.into(),
+            name: name.into(),
+            uid: uid.into(),
+            controller: Some(true),
+            ..OwnerReference::default()
+        }
     }
 
     /// Design §2.5: an object that is not ours is never touched, and the message says whose it is.

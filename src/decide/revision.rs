@@ -25,7 +25,8 @@ const NAME_HASH: usize = 10;
 #[must_use]
 pub fn name(target: &str, artifact: &Digest, hash: &str) -> String {
     let digest = Sha256::digest(format!("{artifact}\n{hash}"));
-    let hex: String = digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]).map(hex_digit).take(NAME_HASH).collect();
+    let hex: String =
+        digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]).map(hex_digit).take(NAME_HASH).collect();
     format!("{target}-{hex}")
 }
 
@@ -98,7 +99,8 @@ pub fn is_revision(metadata: &ObjectMeta) -> bool {
 pub fn assemble(rendered: &Rendered, stamp: Stamp) -> ConfigMap {
     let mut revision = rendered.config_map.clone();
     revision.immutable = Some(true);
-    revision.metadata.name = Some(name(&rendered.facts.target, &rendered.facts.artifact, &rendered.facts.hash));
+    revision.metadata.name =
+        Some(name(&rendered.facts.target, &rendered.facts.artifact, &rendered.facts.hash));
     let labels = revision.metadata.labels.get_or_insert_default();
     labels.insert(label::REVISION.to_owned(), stamp.number.to_string());
     let annotations = revision.metadata.annotations.get_or_insert_default();
@@ -112,7 +114,13 @@ pub fn assemble(rendered: &Rendered, stamp: Stamp) -> ConfigMap {
 pub fn verified_content(revision: &ConfigMap, hash: &str) -> Option<Content> {
     let content = Content {
         data: revision.data.clone().unwrap_or_default(),
-        binary_data: revision.binary_data.clone().unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect(),
+        binary_data: revision
+            .binary_data
+            .clone()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(key, value)| (key, value.0))
+            .collect(),
     };
     (content.hash() == hash).then_some(content)
 }
@@ -120,7 +128,13 @@ pub fn verified_content(revision: &ConfigMap, hash: &str) -> Option<Content> {
 /// The history after applying: a new entry first, and the one before it marked by how it ended. The same entry again
 /// changes nothing.
 #[must_use]
-pub fn record(history: &[HistoryEntry], facts: &Facts, stamp: Stamp, back: bool, limit: usize) -> Vec<HistoryEntry> {
+pub fn record(
+    history: &[HistoryEntry],
+    facts: &Facts,
+    stamp: Stamp,
+    back: bool,
+    limit: usize,
+) -> Vec<HistoryEntry> {
     let mut next: Vec<HistoryEntry> = history.to_vec();
     if current(&next).is_none_or(|entry| !is_entry_of(entry, facts)) {
         for entry in next.iter_mut().filter(|entry| entry.outcome == HistoryOutcome::Applied) {
@@ -152,7 +166,8 @@ pub fn record_failure(
     limit: usize,
 ) -> Vec<HistoryEntry> {
     let artifact = artifact.to_string();
-    let known = history.iter().any(|entry| entry.outcome == HistoryOutcome::Failed && entry.artifact == artifact);
+    let known =
+        history.iter().any(|entry| entry.outcome == HistoryOutcome::Failed && entry.artifact == artifact);
     if known {
         return history.to_vec();
     }
@@ -238,7 +253,13 @@ pub fn config_maps_named_in(value: &serde_json::Value, names: &mut BTreeSet<Stri
                 config_maps_named_in(value, names);
             }
         }
-        serde_json::Value::Array(values) => values.iter().for_each(|value| config_maps_named_in(value, names)),
+        serde_json::Value::Array(values) => {
+            {
+            for value in values {
+                config_maps_named_in(value, names);
+            }
+        }
+        }
         _ => {}
     }
 }
@@ -292,8 +313,16 @@ mod tests {
         let (a, b) = (Digest::sha256(b"a"), Digest::sha256(b"b"));
         let name_of = |digest, hash| name("web", digest, hash);
         assert_eq!(name_of(&a, "sha256:1"), name_of(&a, "sha256:1"));
-        assert_ne!(name_of(&a, "sha256:1"), name_of(&b, "sha256:1"), "equal bytes of two artifacts are two revisions");
-        assert_ne!(name_of(&a, "sha256:1"), name_of(&a, "sha256:2"), "another files mapping is another revision");
+        assert_ne!(
+            name_of(&a, "sha256:1"),
+            name_of(&b, "sha256:1"),
+            "equal bytes of two artifacts are two revisions"
+        );
+        assert_ne!(
+            name_of(&a, "sha256:1"),
+            name_of(&a, "sha256:2"),
+            "another files mapping is another revision"
+        );
         assert_eq!(name_of(&a, "sha256:1").len(), "web-".len() + NAME_HASH);
     }
 
@@ -355,8 +384,10 @@ mod tests {
 
     #[test]
     fn surplus_is_what_the_history_does_not_name() {
-        let revisions: Vec<ConfigMap> =
-            ["a", "b"].iter().map(|artifact| assemble(&rendered(artifact, artifact), Stamp { number: 1, applied_at: at(0) })).collect();
+        let revisions: Vec<ConfigMap> = ["a", "b"]
+            .iter()
+            .map(|artifact| assemble(&rendered(artifact, artifact), Stamp { number: 1, applied_at: at(0) }))
+            .collect();
         let mut owned: Vec<ObjectMeta> = revisions.iter().map(|revision| revision.metadata.clone()).collect();
         owned.push(rendered("a", "a").config_map.metadata);
         let surplus = surplus(&applied(&[("b", false)], 10), &owned);

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use crate::api::{ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, SelectionPolicy, annotation};
+use crate::api::{
+    ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, SelectionPolicy, annotation,
+};
 use crate::types::{Digest, ImageRef, Platform, RepositoryRef};
 
 use super::files::FileRules;
-use crate::types::Failure;
 use crate::api::Reason;
+use crate::types::Failure;
 
 /// The resource that a reconcile works for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,16 +142,23 @@ pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
         suspend: _,
     } = &config.spec;
     if artifact_type.trim().is_empty() {
-        return Err(invalid("spec.artifactType", "it is empty; give the type that 'oras attach --artifact-type' was given"));
+        return Err(invalid(
+            "spec.artifactType",
+            "it is empty; give the type that 'oras attach --artifact-type' was given",
+        ));
     }
     let image: ImageRef = image.parse().map_err(|error| invalid("spec.image", error))?;
     let referrers = match referrers_repository {
         Some(repository) => repository.parse().map_err(|error| invalid("spec.referrersRepository", error))?,
         None => image.repository(),
     };
-    let platform = platform.as_deref().map(str::parse).transpose().map_err(|error| invalid("spec.platform", error))?;
-    let rollback_to =
-        rollback_to.as_deref().map(str::parse).transpose().map_err(|error| invalid("spec.rollbackTo", error))?;
+    let platform =
+        platform.as_deref().map(str::parse).transpose().map_err(|error| invalid("spec.platform", error))?;
+    let rollback_to = rollback_to
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|error| invalid("spec.rollbackTo", error))?;
     let history_limit = usize::try_from(*revision_history_limit)
         .map_err(|_| invalid("spec.revisionHistoryLimit", "it is negative; expected 0 to 100"))?;
     Ok(Desired {
@@ -216,7 +225,8 @@ mod tests {
 
     #[test]
     fn defaults() {
-        let desired = parse(&config(json!({"image": "r.example/web:v1", "artifactType": "custom/config"}))).unwrap();
+        let desired =
+            parse(&config(json!({"image": "r.example/web:v1", "artifactType": "custom/config"}))).unwrap();
         assert_eq!(desired.target.name, "web");
         assert_eq!(desired.interval, Duration::from_secs(300));
         assert_eq!(desired.timeout, Duration::from_secs(60));

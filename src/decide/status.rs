@@ -36,7 +36,8 @@ pub fn next(
     match outcome {
         Outcome::Synced { applied, back, .. } => {
             record(&mut status, applied);
-            status.history = revision::record(&status.history, applied.facts(), applied.stamp(), *back, limit);
+            status.history =
+                revision::record(&status.history, applied.facts(), applied.stamp(), *back, limit);
         }
         Outcome::Failed(failure) if condemns_artifact(failure.reason) => {
             if let Some((artifact, image)) = &seen.latest {
@@ -87,7 +88,10 @@ fn record(status: &mut ArtifactConfigStatus, applied: &Applied) {
         applied.facts();
     status.image = Some(AppliedImage { reference: image.clone(), digest: image_digest.to_string() });
     // A revision does not keep the manifest's annotations; where the artifact is the same, they still hold.
-    let same = status.artifact.take().filter(|before| annotations.is_empty() && before.digest == artifact.to_string());
+    let same = status
+        .artifact
+        .take()
+        .filter(|before| annotations.is_empty() && before.digest == artifact.to_string());
     status.artifact = Some(AppliedArtifact {
         digest: artifact.to_string(),
         short_digest: artifact.short(),
@@ -121,7 +125,10 @@ fn transition(previous: &[Condition], r#type: &str, value: &str, now: Timestamp)
         .iter()
         .find(|condition| condition.type_ == r#type && condition.status == value)
         // The API keeps whole seconds; anything finer would differ from what is read back.
-        .map_or_else(|| Time(Timestamp::from_second(now.as_second()).unwrap_or(now)), |condition| condition.last_transition_time.clone())
+        .map_or_else(
+            || Time(Timestamp::from_second(now.as_second()).unwrap_or(now)),
+            |condition| condition.last_transition_time.clone(),
+        )
 }
 
 fn message(status: &ArtifactConfigStatus, outcome: &Outcome) -> String {
@@ -155,7 +162,10 @@ fn message(status: &ArtifactConfigStatus, outcome: &Outcome) -> String {
         }
         Outcome::Suspended => match (&status.artifact, &status.target) {
             (Some(artifact), Some(target)) => {
-                format!("suspended; ConfigMap '{}' keeps config {} until spec.suspend is false", target.name, artifact.short_digest)
+                format!(
+                    "suspended; ConfigMap '{}' keeps config {} until spec.suspend is false",
+                    target.name, artifact.short_digest
+                )
             }
             _ => "suspended; nothing is applied until spec.suspend is false".to_owned(),
         },
@@ -168,7 +178,8 @@ fn message(status: &ArtifactConfigStatus, outcome: &Outcome) -> String {
 
 /// Whose config is still in place, which is what the reader of a failure needs to know next.
 fn in_place(status: &ArtifactConfigStatus) -> Option<String> {
-    let (image, artifact, target) = (status.image.as_ref()?, status.artifact.as_ref()?, status.target.as_ref()?);
+    let (image, artifact, target) =
+        (status.image.as_ref()?, status.artifact.as_ref()?, status.target.as_ref()?);
     Some(format!(
         "ConfigMap '{}' keeps config {} of {} ({})",
         target.name, artifact.short_digest, image.reference, image.digest
@@ -192,8 +203,8 @@ pub fn truncate(text: &str, most: usize) -> String {
 mod tests {
     use super::*;
     use crate::api::HistoryOutcome;
-    use crate::decide::revision::Stamp;
     use crate::decide::event;
+    use crate::decide::revision::Stamp;
     use crate::decide::spec::Owner;
     use crate::types::{Digest, Failure};
 
@@ -260,7 +271,12 @@ mod tests {
     /// Design §2.4: no change, no write.
     #[test]
     fn the_same_outcome_later_is_the_same_status() {
-        for outcome in [synced("a", false), failed(Reason::RegistryUnavailable), failed(Reason::TooLarge), Outcome::Suspended] {
+        for outcome in [
+            synced("a", false),
+            failed(Reason::RegistryUnavailable),
+            failed(Reason::TooLarge),
+            Outcome::Suspended,
+        ] {
             let first = next(None, &header(1), &outcome, at(100));
             assert_eq!(next(Some(&first), &header(1), &outcome, at(900)), first);
         }
@@ -281,7 +297,10 @@ mod tests {
     fn a_failure_keeps_what_is_applied_and_says_whose_config_is_in_place() {
         let first = next(None, &header(1), &synced("a", true), at(0));
         let second = next(Some(&first), &header(1), &failed(Reason::ArtifactNotFound), at(1));
-        assert_eq!((&second.artifact, &second.image, &second.target), (&first.artifact, &first.image, &first.target));
+        assert_eq!(
+            (&second.artifact, &second.image, &second.target),
+            (&first.artifact, &first.image, &first.target)
+        );
         let message = &second.conditions[0].message;
         assert!(message.contains("it went wrong. ConfigMap 'web' keeps config sha256:"), "{message}");
         assert!(message.contains(&Digest::sha256(b"image").to_string()), "{message}");
@@ -307,7 +326,11 @@ mod tests {
         let status = super::next(None, &header(1), &back, &seen, 10, at(0));
         assert_eq!(types(&status), [("Ready", "True", "RolledBack"), ("RolledBack", "True", "RolledBack")]);
         assert_eq!(status.latest, Some(Digest::sha256(b"b").to_string()));
-        assert!(status.conditions[1].message.contains(&Digest::sha256(b"b").to_string()), "{:?}", status.conditions);
+        assert!(
+            status.conditions[1].message.contains(&Digest::sha256(b"b").to_string()),
+            "{:?}",
+            status.conditions
+        );
         let forward = super::next(Some(&status), &header(2), &synced("b", true), &seen, 10, at(1));
         assert_eq!(forward.latest, None, "what is applied is not also what would come next");
         assert_eq!(types(&forward), [("Ready", "True", "Synced")]);
