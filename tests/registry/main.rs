@@ -9,3 +9,5 @@ mod push;
 mod world;
 
 mod checklist;
+mod content;
+mod referrers;
