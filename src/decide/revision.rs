@@ -254,11 +254,9 @@ pub fn config_maps_named_in(value: &serde_json::Value, names: &mut BTreeSet<Stri
             }
         }
         serde_json::Value::Array(values) => {
-            {
             for value in values {
                 config_maps_named_in(value, names);
             }
-        }
         }
         _ => {}
     }
