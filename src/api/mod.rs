@@ -6,10 +6,13 @@ mod status;
 
 pub use reason::{Class, Reason};
 pub use spec::{
-    ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, FileMapping, RegistrySpec,
-    SecretRef, Selection, SelectionPolicy, TargetSpec,
+    ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, FileMapping, RegistrySpec, SecretRef,
+    Selection, SelectionPolicy, TargetSpec,
 };
-pub use status::{AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, condition};
+pub use status::{
+    AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, HistoryEntry, HistoryOutcome,
+    condition,
+};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
@@ -35,6 +38,8 @@ pub mod label {
     pub const NAME: &str = "artifactconfig.dev/name";
     /// UID of the `ArtifactConfig` that writes the object: tells a namesake that was created later apart.
     pub const OWNER_UID: &str = "artifactconfig.dev/owner-uid";
+    /// On revisions only: number of the last application of this revision.
+    pub const REVISION: &str = "artifactconfig.dev/revision";
 }
 
 /// Annotations that the operator sets or reads.
@@ -49,6 +54,12 @@ pub mod annotation {
     pub const IMAGE_DIGEST: &str = "artifactconfig.dev/image-digest";
     /// On a `ConfigMap`: hash over `data` and `binaryData`; equal content, equal hash.
     pub const CONTENT_HASH: &str = "artifactconfig.dev/content-hash";
+    /// On a `ConfigMap`: when the artifact was made, by its own word.
+    pub const ARTIFACT_CREATED: &str = "artifactconfig.dev/artifact-created";
+    /// On a target: number of the application that it holds.
+    pub const REVISION: &str = "artifactconfig.dev/revision";
+    /// On a revision: when it was last applied.
+    pub const APPLIED_AT: &str = "artifactconfig.dev/applied-at";
 }
 
 /// The definition as it is installed: what the types say, and what a derive cannot say.

@@ -5,6 +5,8 @@
 pub enum Reason {
     /// The selected config is in the target.
     Synced,
+    /// The config that `spec.rollbackTo` names is in the target.
+    RolledBack,
     /// `spec.suspend` is set.
     Suspended,
     /// A field of `spec` cannot be used.
@@ -13,6 +15,8 @@ pub enum Reason {
     ImageNotFound,
     /// The registry says that nothing of this type is attached.
     ArtifactNotFound,
+    /// `spec.rollbackTo` names a config that is neither a revision nor attached to the image.
+    RevisionNotFound,
     /// Several artifacts match and the policy does not choose among them.
     AmbiguousArtifact,
     /// The operator is told not to ask that registry.
@@ -65,12 +69,14 @@ pub enum Class {
 
 impl Reason {
     /// Every reason, for documentation and metrics.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Synced,
+        Self::RolledBack,
         Self::Suspended,
         Self::InvalidSpec,
         Self::ImageNotFound,
         Self::ArtifactNotFound,
+        Self::RevisionNotFound,
         Self::AmbiguousArtifact,
         Self::RegistryNotAllowed,
         Self::CredentialsNotFound,
@@ -95,10 +101,12 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Synced => "Synced",
+            Self::RolledBack => "RolledBack",
             Self::Suspended => "Suspended",
             Self::InvalidSpec => "InvalidSpec",
             Self::ImageNotFound => "ImageNotFound",
             Self::ArtifactNotFound => "ArtifactNotFound",
+            Self::RevisionNotFound => "RevisionNotFound",
             Self::AmbiguousArtifact => "AmbiguousArtifact",
             Self::RegistryNotAllowed => "RegistryNotAllowed",
             Self::CredentialsNotFound => "CredentialsNotFound",
@@ -123,8 +131,9 @@ impl Reason {
     #[must_use]
     pub const fn class(self) -> Class {
         match self {
-            Self::Synced | Self::Suspended => Class::Done,
+            Self::Synced | Self::RolledBack | Self::Suspended => Class::Done,
             Self::InvalidSpec
+            | Self::RevisionNotFound
             | Self::AmbiguousArtifact
             | Self::RegistryNotAllowed
             | Self::InvalidCredentials

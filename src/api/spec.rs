@@ -53,7 +53,10 @@ pub struct ArtifactConfigSpec {
     /// Where the image is an index of several platforms and nothing is attached to the index itself: look at the
     /// manifest of this platform, as `linux/arm64`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 3, max = 100), regex(pattern = r"^[-._a-zA-Z0-9]+/[-._a-zA-Z0-9]+(/[-._a-zA-Z0-9]+)?$"))]
+    #[schemars(
+        length(min = 3, max = 100),
+        regex(pattern = r"^[-._a-zA-Z0-9]+/[-._a-zA-Z0-9]+(/[-._a-zA-Z0-9]+)?$")
+    )]
     pub platform: Option<String>,
 
     /// Repository that holds what is attached, where it is not the image's own: most tools that mirror images leave
@@ -71,6 +74,19 @@ pub struct ArtifactConfigSpec {
     /// The `ConfigMap` to write.
     #[serde(default)]
     pub target: TargetSpec,
+
+    /// Digest of an artifact to stay on until this field is removed again. One that was applied before is restored from
+    /// its revision and needs no registry; any other must be attached to the image. What would come next is in
+    /// `status.latest` meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 135), regex(pattern = r"^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$"))]
+    pub rollback_to: Option<String>,
+
+    /// How many configs are kept besides the one that is applied, as immutable `ConfigMaps` to go back to. `0` keeps none,
+    /// and going back then needs the registry. One that a workload still names is kept in any case.
+    #[serde(default = "default_history_limit")]
+    #[schemars(range(min = 0, max = 100))]
+    pub revision_history_limit: i32,
 
     /// How to reach the registry.
     #[serde(default)]
@@ -93,6 +109,10 @@ pub struct ArtifactConfigSpec {
     /// Pause: nothing is asked, nothing is written, and what was applied stays, until this is false again.
     #[serde(default)]
     pub suspend: bool,
+}
+
+const fn default_history_limit() -> i32 {
+    10
 }
 
 fn default_interval() -> String {
@@ -152,7 +172,10 @@ pub struct FileMapping {
 pub struct TargetSpec {
     /// Name of the `ConfigMap`. Default: the name of this resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 242), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"))]
+    #[schemars(
+        length(min = 1, max = 242),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub name: Option<String>,
 
     /// Labels to set on the `ConfigMap`. Keys of `artifactconfig.dev/` and `app.kubernetes.io/managed-by` are the operator's.

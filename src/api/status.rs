@@ -32,6 +32,15 @@ pub struct ArtifactConfigStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<AppliedTarget>,
 
+    /// Digest of the newest artifact that discovery selected, where it is not the one that is applied: because of
+    /// `spec.rollbackTo`, or because it could not be applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest: Option<String>,
+
+    /// What was applied, newest first: which config, for which image, since when, and how it ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<HistoryEntry>,
+
     /// Value of the annotation `artifactconfig.dev/requestedAt` that was last acted upon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_requested_at: Option<String>,
@@ -76,6 +85,44 @@ pub struct AppliedTarget {
     pub hash: String,
 }
 
+/// One application of a config.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    /// Counts up with each application; never used again.
+    pub revision: i64,
+    /// Digest of the artifact.
+    pub artifact: String,
+    /// Digest of the image that it was applied for.
+    pub image: String,
+    /// The image as the resource named it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_reference: Option<String>,
+    /// The immutable `ConfigMap` that keeps it; none where `spec.revisionHistoryLimit` is 0 or the artifact failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<String>,
+    /// Hash over its content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+    /// When it was applied (or found unusable), RFC 3339.
+    pub applied_at: String,
+    /// How it went.
+    pub outcome: HistoryOutcome,
+}
+
+/// How an application went.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryOutcome {
+    /// It is what is applied now.
+    Applied,
+    /// A later one took its place.
+    Superseded,
+    /// It was given up for an earlier one.
+    RolledBack,
+    /// The artifact could not be applied; what was applied before stayed.
+    Failed,
+}
+
 /// Condition types.
 pub mod condition {
     /// True when the newest selected config is in the target.
@@ -84,4 +131,6 @@ pub mod condition {
     pub const RECONCILING: &str = "Reconciling";
     /// Present and True when nothing will change until somebody acts (kstatus: failed).
     pub const STALLED: &str = "Stalled";
+    /// Present and True while `spec.rollbackTo` holds an earlier config; says what would come next.
+    pub const ROLLED_BACK: &str = "RolledBack";
 }

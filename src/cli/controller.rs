@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cluster::KubeCluster;
-use crate::controller::{self, Context, Memory, Options, Watches};
+use crate::controller::{self, Context, Memory, Options, Stop, Watches};
 use crate::oci::{Guard, OciRegistry, Plugins, Rate, Settings};
 use crate::telemetry::{Health, LogFormat, Metrics, init_logs, serve};
 
@@ -23,7 +23,12 @@ use crate::telemetry::{Health, LogFormat, Metrics, init_logs, serve};
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Where to serve /livez, /readyz and /metrics.
-    #[arg(long, env = "ARTIFACTCONFIG_HEALTH_ADDRESS", default_value = "0.0.0.0:8080", value_name = "IP:PORT")]
+    #[arg(
+        long,
+        env = "ARTIFACTCONFIG_HEALTH_ADDRESS",
+        default_value = "0.0.0.0:8080",
+        value_name = "IP:PORT"
+    )]
     health_address: SocketAddr,
 
     /// Reconciles side by side. Each waits for a registry most of its time, so this bounds connections rather than
@@ -54,11 +59,21 @@ pub struct Args {
 
     /// Configuration of the kubelet's credential provider plugins (`CredentialProviderConfig`), for ECR, Artifact Registry
     /// and ACR.
-    #[arg(long, env = "ARTIFACTCONFIG_IMAGE_CREDENTIAL_PROVIDER_CONFIG", value_name = "FILE", requires = "image_credential_provider_bin_dir")]
+    #[arg(
+        long,
+        env = "ARTIFACTCONFIG_IMAGE_CREDENTIAL_PROVIDER_CONFIG",
+        value_name = "FILE",
+        requires = "image_credential_provider_bin_dir"
+    )]
     image_credential_provider_config: Option<PathBuf>,
 
     /// Directory with the programs of the credential provider plugins.
-    #[arg(long, env = "ARTIFACTCONFIG_IMAGE_CREDENTIAL_PROVIDER_BIN_DIR", value_name = "DIR", requires = "image_credential_provider_config")]
+    #[arg(
+        long,
+        env = "ARTIFACTCONFIG_IMAGE_CREDENTIAL_PROVIDER_BIN_DIR",
+        value_name = "DIR",
+        requires = "image_credential_provider_config"
+    )]
     image_credential_provider_bin_dir: Option<PathBuf>,
 
     /// Form of the log lines.
@@ -75,7 +90,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Args {
     fn settings(&self) -> anyhow::Result<Settings> {
-        let plugins = match (&self.image_credential_provider_config, &self.image_credential_provider_bin_dir) {
+        let plugins = match (&self.image_credential_provider_config, &self.image_credential_provider_bin_dir)
+        {
             (Some(config), Some(bin_dir)) => Plugins::load(config, bin_dir)?,
             _ => Plugins::default(),
         };
@@ -99,19 +115,22 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let client = client().await?;
     let metrics = Metrics::new();
     let observed = metrics.clone();
-    let registry = OciRegistry::new(settings, Arc::new(move |record| observed.requested(&record)))
-        .context("the client for registries cannot be built; are the CA certificates of the system installed?")?;
+    let registry = OciRegistry::new(settings, Arc::new(move |record| observed.requested(&record))).context(
+        "the client for registries cannot be built; are the CA certificates of the system installed?",
+    )?;
     let watches = Watches::new(client.clone());
+    let (stop, stopping) = watch::channel(false);
+    let ending = Stop::new(stopping);
     let context = Arc::new(Context {
         registry,
         cluster: KubeCluster::new(client, watches.targets(), instance()),
         memory: Memory::new(),
         metrics: metrics.clone(),
         now: Timestamp::now,
+        stop: ending.clone(),
     });
-    let (stop, stopping) = watch::channel(false);
     let health = Health::default();
-    let serving = serve(args.health_address, health.clone(), metrics, wait_for(stopping.clone()));
+    let serving = serve(args.health_address, health.clone(), metrics, async move { ending.wait().await });
     let known = watches.known();
     tokio::spawn(async move {
         known.await;
@@ -124,13 +143,19 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         tracing::info!(signal = name, "ending");
         Ok(stop.send_replace(true)).map(|_| ())
     };
-    tokio::try_join!(serving, controller::run(watches, context, Options { concurrency: args.concurrency }, stopping), signals)?;
+    tokio::try_join!(
+        serving,
+        controller::run(watches, context, Options { concurrency: args.concurrency }),
+        signals
+    )?;
     tracing::info!("ended");
     Ok(())
 }
 
 async fn client() -> anyhow::Result<Client> {
-    let mut config = Config::infer().await.context("no cluster: neither a Pod's service account nor a kubeconfig was found")?;
+    let mut config = Config::infer()
+        .await
+        .context("no cluster: neither a Pod's service account nor a kubeconfig was found")?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     // A refused request is tried again by its reconcile, which knows what else has changed; the client's own 15 tries
     // would hold a slot for minutes.
@@ -140,7 +165,10 @@ async fn client() -> anyhow::Result<Client> {
 
 /// This process's name in events: the Pod's, which Kubernetes sets as host name.
 fn instance() -> String {
-    std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "artifactconfig".to_owned())
+    std::env::var("HOSTNAME")
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "artifactconfig".to_owned())
 }
 
 async fn signalled() -> anyhow::Result<&'static str> {
@@ -149,9 +177,4 @@ async fn signalled() -> anyhow::Result<&'static str> {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     })
-}
-
-async fn wait_for(mut stopping: watch::Receiver<bool>) {
-    // A dropped sender means that the process is ending as well.
-    let _ = stopping.wait_for(|stop| *stop).await;
 }

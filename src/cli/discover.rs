@@ -145,11 +145,17 @@ fn table(discovered: &Discovered) -> String {
             referrer.artifact_type.clone(),
             or_none(referrer.created.as_ref()),
             or_none(referrer.annotations.get(VERSION)),
-            referrer.files.iter().map(|file| format!("{} ({})", file.name, file.size)).collect::<Vec<_>>().join(", "),
+            referrer
+                .files
+                .iter()
+                .map(|file| format!("{} ({})", file.name, file.size))
+                .collect::<Vec<_>>()
+                .join(", "),
         ]
     }));
-    let widths: Vec<usize> =
-        (0..rows[0].len()).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..rows[0].len())
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
     for row in &rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {

@@ -61,7 +61,8 @@ impl RegistryArgs {
                 }
                 Ok(())
             };
-            add().with_context(|| format!("the Docker credentials file {} cannot be used", path.display()))?;
+            add()
+                .with_context(|| format!("the Docker credentials file {} cannot be used", path.display()))?;
         }
         Ok(Access::new(keyring).with_plain_http(plain_http || self.plain_http))
     }
@@ -83,7 +84,8 @@ impl Helpers {
     fn credential(&self, registry: &str) -> Option<Credential> {
         // Docker keeps its own registry under this name.
         let server = if registry == "index.docker.io" { "https://index.docker.io/v1/" } else { registry };
-        let helper = self.cred_helpers.get(registry).or(self.creds_store.as_ref()).filter(|helper| is_name(helper))?;
+        let helper =
+            self.cred_helpers.get(registry).or(self.creds_store.as_ref()).filter(|helper| is_name(helper))?;
         let mut child = Command::new(format!("docker-credential-{helper}"))
             .arg("get")
             .stdin(Stdio::piped())

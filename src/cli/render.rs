@@ -51,7 +51,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// The pipeline of the controller, up to where it would write.
-async fn one(registry: &OciRegistry, config: &ArtifactConfig, args: &RegistryArgs) -> anyhow::Result<plan::Rendered> {
+async fn one(
+    registry: &OciRegistry,
+    config: &ArtifactConfig,
+    args: &RegistryArgs,
+) -> anyhow::Result<plan::Rendered> {
     let said = |failure: Failure| anyhow::anyhow!("{}: {}", failure.reason, failure.message);
     let desired = spec::parse(config).map_err(said)?;
     let access = args.access(&[&desired.image.repository(), &desired.referrers], desired.plain_http)?;
@@ -76,7 +80,8 @@ async fn one(registry: &OciRegistry, config: &ArtifactConfig, args: &RegistryArg
         }
         let pulled = registry.pull(&access, &desired.referrers, selected.artifact, &desired.files).await?;
         let content = render::render(&pulled.files, &pulled.others, &desired.files)?;
-        Ok(plan::assemble(&desired, &subject.digest, selected.artifact, content))
+        let origin = plan::Origin::of(desired.image.to_string(), subject.digest, selected.artifact);
+        Ok(plan::assemble(&desired, origin, content))
     });
     tokio::time::timeout(desired.timeout, pipeline)
         .await
@@ -99,9 +104,13 @@ fn read(path: &Path) -> anyhow::Result<Vec<ArtifactConfig>> {
         .map(|document| {
             let name = document["metadata"]["name"].as_str().unwrap_or("(without a name)").to_owned();
             if !document["apiVersion"].as_str().unwrap_or_default().starts_with(&format!("{GROUP}/")) {
-                bail!("ArtifactConfig '{name}': apiVersion is {}, expected {GROUP}/v1alpha1", document["apiVersion"]);
+                bail!(
+                    "ArtifactConfig '{name}': apiVersion is {}, expected {GROUP}/v1alpha1",
+                    document["apiVersion"]
+                );
             }
-            ArtifactConfig::deserialize(document).with_context(|| format!("ArtifactConfig '{name}' in {}", path.display()))
+            ArtifactConfig::deserialize(document)
+                .with_context(|| format!("ArtifactConfig '{name}' in {}", path.display()))
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     if configs.is_empty() {

@@ -1,10 +1,14 @@
 //! [`Rendered`] → [`Applied`]: what was decided, done.
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use crate::api::Reason;
-use crate::decide::plan::{self, Applied, Rendered, TargetStep};
-use crate::decide::spec::Desired;
+use crate::api::{HistoryEntry, Reason};
+use crate::decide::plan::{self, Applied, Rendered, RevisionStep, TargetStep};
+use crate::decide::revision::{self, Stamp};
+use crate::decide::spec::{Desired, Owner};
 use crate::types::Failure;
 
 use super::{Cluster, WriteError};
@@ -12,14 +16,23 @@ use super::{Cluster, WriteError};
 /// How often an object that changes under one's hands is looked at again before the next reconcile gets it.
 const ATTEMPTS: usize = 3;
 
-/// Brings the target to what was rendered, then takes away what an earlier target name left.
+/// Keeps what was rendered as a revision, brings the target to it, then takes away what an earlier target name left: in
+/// this order, so that whatever is in the target can be gone back to, wherever the operator is killed.
 ///
 /// Every write is bound to the object that was looked at, so that one which somebody else made or took over in between
 /// is judged anew instead of overwritten.
 ///
 /// # Errors
 /// `TargetConflict` where the target belongs to someone else, `ApplyFailed` where the API server did not take it.
-pub async fn apply(cluster: &impl Cluster, desired: &Desired, rendered: Rendered) -> Result<Applied, Failure> {
+pub async fn apply(
+    cluster: &impl Cluster,
+    desired: &Desired,
+    history: &[HistoryEntry],
+    rendered: Rendered,
+    now: Timestamp,
+) -> Result<Applied, Failure> {
+    let stamp = keep_revision(cluster, desired, history, &rendered, now).await?;
+    let rendered = rendered.stamped(stamp);
     for _ in 0..ATTEMPTS {
         let (object, changed) = match write(cluster, desired, &rendered).await {
             Ok(written) => written,
@@ -28,12 +41,79 @@ pub async fn apply(cluster: &impl Cluster, desired: &Desired, rendered: Rendered
         };
         remove_strays(cluster, desired).await?;
         let version = object.metadata.resource_version.unwrap_or_default();
-        return Ok(Applied::confirmed(rendered.facts, version, changed));
+        return Ok(Applied::confirmed(rendered.facts, stamp, version, changed));
     }
-    Err(Failure::new(
+    Err(keeps_changing(&desired.target.name))
+}
+
+fn keeps_changing(name: &str) -> Failure {
+    Failure::new(
         Reason::ApplyFailed,
-        format!("ConfigMap '{}' changed each time it was to be written; somebody else keeps writing to it", desired.target.name),
-    ))
+        format!(
+            "ConfigMap '{name}' changed each time it was to be written; somebody else keeps writing to it"
+        ),
+    )
+}
+
+async fn keep_revision(
+    cluster: &impl Cluster,
+    desired: &Desired,
+    history: &[HistoryEntry],
+    rendered: &Rendered,
+    now: Timestamp,
+) -> Result<Stamp, Failure> {
+    let owned = cluster.owned(&desired.owner);
+    let Some(name) = &rendered.facts.revision else {
+        return Ok(revision::stamp(history, &owned, &rendered.facts, None, now));
+    };
+    for _ in 0..ATTEMPTS {
+        let existing = cluster.target(&desired.owner, name).await?;
+        let stamp = revision::stamp(history, &owned, &rendered.facts, existing.as_ref(), now);
+        let wanted = revision::assemble(rendered, stamp);
+        let step = plan::revision(desired, &wanted, existing.as_ref())?;
+        let written = match (step, existing) {
+            (RevisionStep::Keep, _) => return Ok(stamp),
+            (RevisionStep::Relabel, Some(existing)) => cluster.update(&wanted, &existing).await.map(|_| ()),
+            (RevisionStep::Replace, Some(existing)) => {
+                cluster.delete(&desired.owner, &existing.metadata).await?;
+                Err(WriteError::Conflict)
+            }
+            (_, _) => cluster.create(&wanted).await.map(|_| ()),
+        };
+        match written {
+            Ok(()) => return Ok(stamp),
+            Err(WriteError::Conflict) => {}
+            Err(WriteError::Failure(failure)) => return Err(failure),
+        }
+    }
+    Err(keeps_changing(name))
+}
+
+/// Deletes revisions that neither the history nor a workload needs. Returns the names of those that a workload keeps.
+///
+/// # Errors
+/// Where the API server does not answer or refuses; then nothing is deleted that was not known to be unused.
+pub async fn collect(
+    cluster: &impl Cluster,
+    owner: &Owner,
+    history: &[HistoryEntry],
+) -> Result<BTreeSet<String>, Failure> {
+    let objects = cluster.owned(owner);
+    let surplus = revision::surplus(history, &objects);
+    if surplus.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let named = cluster.config_maps_in_use(owner).await?;
+    let mut kept = BTreeSet::new();
+    for metadata in surplus {
+        match metadata.name.as_ref().filter(|name| named.contains(*name)) {
+            Some(name) => {
+                kept.insert(name.clone());
+            }
+            None => cluster.delete(owner, metadata).await?,
+        }
+    }
+    Ok(kept)
 }
 
 async fn write(
@@ -41,8 +121,7 @@ async fn write(
     desired: &Desired,
     rendered: &Rendered,
 ) -> Result<(ConfigMap, bool), WriteError> {
-    let observed =
-        cluster.target(&desired.owner, &desired.target.name).await.map_err(WriteError::Failure)?;
+    let observed = cluster.target(&desired.owner, &desired.target.name).await.map_err(WriteError::Failure)?;
     let step = plan::target(desired, rendered, observed.as_ref()).map_err(WriteError::Failure)?;
     let written = match (step, observed) {
         (TargetStep::Keep, Some(observed)) => return Ok((observed, false)),

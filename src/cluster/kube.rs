@@ -1,12 +1,13 @@
 //! [`KubeCluster`]: the port answered from a real API server.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt as _};
@@ -20,13 +21,16 @@ use crate::decide::spec::Owner;
 use crate::decide::status::truncate;
 use crate::types::Failure;
 
-use super::{Cluster, WriteError};
+use super::{Cluster, WriteError, usage};
 
 /// What the watch reports of the `ConfigMaps` that carry our label: metadata only, never content.
 pub type TargetStore = Store<PartialObjectMeta<ConfigMap>>;
 
 /// Longest wait for an answer of the API server. Requests other than watches have no limit of their own in kube 5.
 const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Most revisions that are read at once. The history holds at most 101, and workloads keep few beyond it.
+const MAX_REVISIONS: u32 = 150;
 
 /// Longest part of the API server's message that is repeated.
 const MAX_MESSAGE: usize = 400;
@@ -52,15 +56,17 @@ impl KubeCluster {
 }
 
 /// Runs a request, but not for ever.
-async fn limited<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
+pub(super) async fn limited<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
     match tokio::time::timeout(TIMEOUT, request).await {
         Ok(result) => result.map_err(|error| Problem::of(&error)),
-        Err(_) => Err(Problem::Other(format!("the API server did not answer within {} s", TIMEOUT.as_secs()))),
+        Err(_) => {
+            Err(Problem::Other(format!("the API server did not answer within {} s", TIMEOUT.as_secs())))
+        }
     }
 }
 
 /// What the API server's refusal means to us.
-enum Problem {
+pub(super) enum Problem {
     NotFound,
     Conflict,
     Terminating,
@@ -94,7 +100,10 @@ impl Problem {
             Self::NotFound => "it does not exist".to_owned(),
             Self::Conflict => "it changed in between".to_owned(),
             Self::Terminating => {
-                return Failure::new(Reason::NamespaceTerminating, format!("{what}: its namespace is being deleted"));
+                return Failure::new(
+                    Reason::NamespaceTerminating,
+                    format!("{what}: its namespace is being deleted"),
+                );
             }
             Self::Other(why) => why,
         };
@@ -105,7 +114,9 @@ impl Problem {
         match self {
             // An object that is gone is no longer the one that was looked at.
             Self::Conflict | Self::NotFound => WriteError::Conflict,
-            Self::Terminating | Self::Other(_) => WriteError::Failure(self.into_failure(&format!("ConfigMap '{name}' was not written"))),
+            Self::Terminating | Self::Other(_) => {
+                WriteError::Failure(self.into_failure(&format!("ConfigMap '{name}' was not written")))
+            }
         }
     }
 }
@@ -119,7 +130,9 @@ fn is_terminating(status: &kube::core::Status) -> bool {
 impl Cluster for KubeCluster {
     async fn secret(&self, owner: &Owner, name: &str) -> Result<Option<Secret>, Failure> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &owner.namespace);
-        limited(api.get_opt(name)).await.map_err(|problem| problem.into_failure(&format!("Secret '{name}' was not read")))
+        limited(api.get_opt(name))
+            .await
+            .map_err(|problem| problem.into_failure(&format!("Secret '{name}' was not read")))
     }
 
     async fn service_account(&self, owner: &Owner, name: &str) -> Result<Option<ServiceAccount>, Failure> {
@@ -132,8 +145,9 @@ impl Cluster for KubeCluster {
     async fn status(&self, owner: &Owner) -> Result<Option<ArtifactConfigStatus>, Failure> {
         let resource = ApiResource::erase::<ArtifactConfig>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &owner.namespace, &resource);
-        let object =
-            limited(api.get_opt(&owner.name)).await.map_err(|problem| problem.into_failure("the status was not read"))?;
+        let object = limited(api.get_opt(&owner.name))
+            .await
+            .map_err(|problem| problem.into_failure("the status was not read"))?;
         // A status that cannot be read either is as good as none.
         Ok(object.and_then(|mut object| serde_json::from_value(object.data["status"].take()).ok()))
     }
@@ -159,17 +173,35 @@ impl Cluster for KubeCluster {
         self.targets.state_filter(is_owned).iter().map(|object| object.metadata.clone()).collect()
     }
 
+    async fn revisions(&self, owner: &Owner) -> Result<Vec<ConfigMap>, Failure> {
+        let selector = format!("{},{}={}", label::REVISION, label::OWNER_UID, owner.uid);
+        let parameters = ListParams::default().labels(&selector).limit(MAX_REVISIONS);
+        limited(self.config_maps(&owner.namespace).list(&parameters))
+            .await
+            .map(|list| list.items)
+            .map_err(|problem| problem.into_failure("the revisions were not read"))
+    }
+
+    async fn config_maps_in_use(&self, owner: &Owner) -> Result<BTreeSet<String>, Failure> {
+        usage::config_maps_in_use(&self.client, &owner.namespace).await.map_err(|problem| {
+            problem.into_failure("revisions were not collected, because it is not known which are in use")
+        })
+    }
+
     /// By `POST` and not by apply: an apply would take over what somebody else created in the meantime.
     async fn create(&self, config_map: &ConfigMap) -> Result<ConfigMap, WriteError> {
         let (name, namespace) = (config_map.name_any(), config_map.namespace().unwrap_or_default());
-        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        limited(self.config_maps(&namespace).create(&parameters, config_map))
-            .await
-            .map_err(|problem| match problem {
+        let parameters =
+            PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        limited(self.config_maps(&namespace).create(&parameters, config_map)).await.map_err(|problem| {
+            match problem {
                 // The namespace is gone; that is nothing to look at again at once.
-                Problem::NotFound => WriteError::Failure(problem.into_failure(&format!("ConfigMap '{name}' was not created"))),
+                Problem::NotFound => {
+                    WriteError::Failure(problem.into_failure(&format!("ConfigMap '{name}' was not created")))
+                }
                 other => other.into_write_error(&name),
-            })
+            }
+        })
     }
 
     async fn update(&self, config_map: &ConfigMap, observed: &ConfigMap) -> Result<ConfigMap, WriteError> {
@@ -189,10 +221,15 @@ impl Cluster for KubeCluster {
         .map_err(|problem| problem.into_write_error(&name))
     }
 
-    async fn merge(&self, observed: &ConfigMap, mut patch: serde_json::Value) -> Result<ConfigMap, WriteError> {
+    async fn merge(
+        &self,
+        observed: &ConfigMap,
+        mut patch: serde_json::Value,
+    ) -> Result<ConfigMap, WriteError> {
         let (name, namespace) = (observed.name_any(), observed.namespace().unwrap_or_default());
         patch["metadata"]["resourceVersion"] = json!(observed.resource_version());
-        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let parameters =
+            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         limited(self.config_maps(&namespace).patch(&name, &parameters, &Patch::Merge(&patch)))
             .await
             .map_err(|problem| problem.into_write_error(&name))
@@ -206,13 +243,20 @@ impl Cluster for KubeCluster {
         };
         match limited(self.config_maps(&owner.namespace).delete(&name, &parameters)).await {
             Ok(_) | Err(Problem::NotFound | Problem::Conflict) => Ok(()),
-            Err(problem) => Err(problem.into_failure(&format!("ConfigMap '{name}', an earlier target, was not deleted"))),
+            Err(problem) => {
+                Err(problem.into_failure(&format!("ConfigMap '{name}', an earlier target, was not deleted")))
+            }
         }
     }
 
-    async fn write_status(&self, owner: &Owner, status: &ArtifactConfigStatus) -> Result<Option<String>, Failure> {
+    async fn write_status(
+        &self,
+        owner: &Owner,
+        status: &ArtifactConfigStatus,
+    ) -> Result<Option<String>, Failure> {
         // Read back as metadata: a resource whose spec cannot be parsed has a status all the same.
-        let api: Api<PartialObjectMeta<ArtifactConfig>> = Api::namespaced(self.client.clone(), &owner.namespace);
+        let api: Api<PartialObjectMeta<ArtifactConfig>> =
+            Api::namespaced(self.client.clone(), &owner.namespace);
         let patch = json!({
             "apiVersion": format!("{GROUP}/v1alpha1"),
             "kind": "ArtifactConfig",
@@ -256,9 +300,18 @@ impl Cluster for KubeCluster {
             ..Event::default()
         };
         let api: Api<Event> = Api::namespaced(self.client.clone(), &owner.namespace);
-        if let Err(problem) = limited(api.create(&PostParams::default(), &event)).await {
-            let failure = problem.into_failure("event");
-            tracing::warn!(namespace = owner.namespace, name = owner.name, error = failure.message, "event not published");
+        match limited(api.create(&PostParams::default(), &event)).await {
+            // Nobody is left to read it.
+            Ok(_) | Err(Problem::Terminating | Problem::NotFound) => {}
+            Err(problem) => {
+                let failure = problem.into_failure("event");
+                tracing::warn!(
+                    namespace = owner.namespace,
+                    name = owner.name,
+                    error = failure.message,
+                    "event not published"
+                );
+            }
         }
     }
 }

@@ -5,13 +5,15 @@
 mod apply;
 mod kube;
 mod read;
+mod usage;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-pub use self::apply::apply;
+pub use self::apply::{apply, collect};
 pub use self::kube::{KubeCluster, TargetStore};
 pub use self::read::access;
 
@@ -35,7 +37,11 @@ pub trait Cluster: Send + Sync + 'static {
     ///
     /// # Errors
     /// Where the API server does not answer or refuses.
-    fn secret(&self, owner: &Owner, name: &str) -> impl Future<Output = Result<Option<Secret>, Failure>> + Send;
+    fn secret(
+        &self,
+        owner: &Owner,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<Secret>, Failure>> + Send;
 
     /// A `ServiceAccount`, or nothing where there is none of that name.
     ///
@@ -51,19 +57,42 @@ pub trait Cluster: Send + Sync + 'static {
     ///
     /// # Errors
     /// Where the API server does not answer or refuses.
-    fn status(&self, owner: &Owner) -> impl Future<Output = Result<Option<ArtifactConfigStatus>, Failure>> + Send;
+    fn status(
+        &self,
+        owner: &Owner,
+    ) -> impl Future<Output = Result<Option<ArtifactConfigStatus>, Failure>> + Send;
 
     /// The `ConfigMap` of that name, whoever it belongs to, as it is now.
     ///
     /// # Errors
     /// Where the API server does not answer or refuses.
-    fn target(&self, owner: &Owner, name: &str) -> impl Future<Output = Result<Option<ConfigMap>, Failure>> + Send;
+    fn target(
+        &self,
+        owner: &Owner,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<ConfigMap>, Failure>> + Send;
 
     /// `resourceVersion` of a `ConfigMap` of ours as the watch last reported it. Costs no request.
     fn target_version(&self, owner: &Owner, name: &str) -> Option<String>;
 
     /// `ConfigMaps` that carry the owner's UID, as the watch last reported them. Costs no request.
     fn owned(&self, owner: &Owner) -> Vec<ObjectMeta>;
+
+    /// The owner's revisions, with their content.
+    ///
+    /// # Errors
+    /// Where the API server does not answer or refuses.
+    fn revisions(&self, owner: &Owner) -> impl Future<Output = Result<Vec<ConfigMap>, Failure>> + Send;
+
+    /// Names of all `ConfigMaps` that a workload in the namespace uses: Pods, and every kind that makes or remembers
+    /// some.
+    ///
+    /// # Errors
+    /// Where any of these kinds cannot be listed whole: "in use" must never be guessed.
+    fn config_maps_in_use(
+        &self,
+        owner: &Owner,
+    ) -> impl Future<Output = Result<BTreeSet<String>, Failure>> + Send;
 
     /// Creates a `ConfigMap`.
     ///
@@ -95,7 +124,11 @@ pub trait Cluster: Send + Sync + 'static {
     ///
     /// # Errors
     /// Where the API server does not answer or refuses; not where it is gone already.
-    fn delete(&self, owner: &Owner, metadata: &ObjectMeta) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn delete(
+        &self,
+        owner: &Owner,
+        metadata: &ObjectMeta,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Writes a status. Returns the `resourceVersion` of the resource, or nothing where the resource is gone.
     ///

@@ -45,11 +45,19 @@ impl Drop for Read {
     }
 }
 
-async fn existing(cluster: &impl Cluster, desired: &Desired, field: &str, name: &str) -> Result<Read, Failure> {
+async fn existing(
+    cluster: &impl Cluster,
+    desired: &Desired,
+    field: &str,
+    name: &str,
+) -> Result<Read, Failure> {
     cluster.secret(&desired.owner, name).await?.map(Read).ok_or_else(|| {
         Failure::new(
             Reason::CredentialsNotFound,
-            format!("{field}: there is no Secret '{name}' in namespace '{}'; create it, or correct the field", desired.owner.namespace),
+            format!(
+                "{field}: there is no Secret '{name}' in namespace '{}'; create it, or correct the field",
+                desired.owner.namespace
+            ),
         )
     })
 }

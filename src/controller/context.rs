@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use moka::sync::Cache;
+use tokio::sync::watch;
 
 use crate::api::ArtifactConfigStatus;
 use crate::decide::plan::Applied;
@@ -24,6 +25,32 @@ pub struct Context<R, C> {
     pub metrics: Metrics,
     /// The clock.
     pub now: fn() -> Timestamp,
+    /// The end of the operator.
+    pub stop: Stop,
+}
+
+/// The end of the operator, as everything that waits hears of it.
+#[derive(Clone, Debug)]
+pub struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// Comes when the channel turns true, or is dropped.
+    #[must_use]
+    pub const fn new(channel: watch::Receiver<bool>) -> Self {
+        Self(channel)
+    }
+
+    /// Whether it has come.
+    #[must_use]
+    pub fn has_come(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Ends when it comes.
+    pub async fn wait(&self) {
+        // A dropped sender means that the process is ending as well.
+        let _ = self.0.clone().wait_for(|stop| *stop).await;
+    }
 }
 
 /// What is remembered of each resource, by UID. All of it can be lost at any time: it saves requests, and decides
@@ -41,6 +68,17 @@ pub struct Entry {
     pub applied: Option<(Question, Applied)>,
     /// The status that was written last.
     pub written: Option<Written>,
+    /// When revisions were last collected.
+    pub collected: Option<Collected>,
+}
+
+/// A look at the revisions that went through.
+#[derive(Clone, Copy, Debug)]
+pub struct Collected {
+    /// Newest number in the history then; a higher one means that there may be more to collect.
+    pub newest: Option<i64>,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// What an applied config answers. While it stays the same and nobody touched the target, nothing needs to be

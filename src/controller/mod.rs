@@ -1,9 +1,11 @@
 //! The reconcile, and what triggers it.
 
+mod back;
 mod context;
+mod pipeline;
 mod reconcile;
 mod watch;
 
-pub use context::{Context, Memory};
+pub use context::{Context, Memory, Stop};
 pub use reconcile::{Next, reconcile};
 pub use watch::{Options, Watches, run};

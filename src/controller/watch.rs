@@ -32,8 +32,9 @@ const PAGE: u32 = 100;
 /// word (kube#1798), so that a dead watch is noticed by its end.
 const WATCH: u32 = 200;
 
-/// How long running reconciles may take to end after the signal; Kubernetes kills after 30 s.
-const GRACE: Duration = Duration::from_secs(25);
+/// How long running reconciles may take to end after the signal: what they write is written in a moment, and what they
+/// ask of registries is broken off. Kubernetes kills after 30 s.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// How the controller runs.
 #[derive(Clone, Debug)]
@@ -87,7 +88,7 @@ impl Watches {
     }
 }
 
-/// Runs until `shutdown` turns true, then lets running reconciles end.
+/// Runs until the context's `stop` comes, then lets running reconciles end.
 ///
 /// # Errors
 /// Where the controller ends by itself, which it never should.
@@ -95,31 +96,34 @@ pub async fn run<R: Registry>(
     watches: Watches,
     context: Arc<Context<R, KubeCluster>>,
     options: Options,
-    shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let Watches { client, resources: (store, writer), targets: (_, target_writer), known } = watches;
     let metrics = context.metrics.clone();
     let config = controller::Config::default().concurrency(options.concurrency);
-    let stop = wait_for(shutdown.clone());
-    let controller = Controller::for_stream(resources(&client, writer, known.resources.clone(), metrics.clone()), store)
-        .watches_stream(targets(&client, target_writer, known.targets.clone(), metrics), |target| owner_of(&target))
-        .with_config(config)
-        .graceful_shutdown_on(stop)
-        .run(reconcile_guarded, |_, error: &Infallible, _| match *error {}, context)
-        .for_each(|result| {
-            if let Err(error) = result {
-                // A resource that went between its event and its turn is no error; the watches count their own.
-                tracing::debug!(error = %error, "not reconciled");
-            }
-            std::future::ready(())
-        });
+    let stop = context.stop.clone();
+    let stopping = stop.clone();
+    let controller =
+        Controller::for_stream(resources(&client, writer, known.resources.clone(), metrics.clone()), store)
+            .watches_stream(targets(&client, target_writer, known.targets.clone(), metrics), |target| {
+                owner_of(&target)
+            })
+            .with_config(config)
+            .graceful_shutdown_on(async move { stopping.wait().await })
+            .run(reconcile_guarded, |_, error: &Infallible, _| match *error {}, context)
+            .for_each(|result| {
+                if let Err(error) = result {
+                    // A resource that went between its event and its turn is no error; the watches count their own.
+                    tracing::debug!(error = %error, "not reconciled");
+                }
+                std::future::ready(())
+            });
     tokio::select! {
         () = controller => {}
-        () = async { wait_for(shutdown.clone()).await; tokio::time::sleep(GRACE).await } => {
+        () = async { stop.wait().await; tokio::time::sleep(GRACE).await } => {
             tracing::warn!(seconds = GRACE.as_secs(), "reconciles did not end in time; ending without them");
         }
     }
-    if *shutdown.borrow() { Ok(()) } else { anyhow::bail!("the controller ended although nobody asked it to") }
+    if stop.has_come() { Ok(()) } else { anyhow::bail!("the controller ended although nobody asked it to") }
 }
 
 async fn wait_for(mut flag: watch::Receiver<bool>) {

@@ -22,8 +22,11 @@ struct Rule {
 }
 
 /// Wildcards stay within one path segment, as in a shell; `**` crosses them.
-const MATCHING: MatchOptions =
-    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
+const MATCHING: MatchOptions = MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: false,
+};
 
 impl FileRules {
     /// Reads `spec.files`.
@@ -31,7 +34,11 @@ impl FileRules {
     /// # Errors
     /// A sentence that begins with the index and member that cannot be used.
     pub fn parse(mappings: &[FileMapping]) -> Result<Self, String> {
-        let rules = mappings.iter().enumerate().map(|(index, mapping)| Rule::parse(index, mapping)).collect::<Result<_, _>>()?;
+        let rules = mappings
+            .iter()
+            .enumerate()
+            .map(|(index, mapping)| Rule::parse(index, mapping))
+            .collect::<Result<_, _>>()?;
         Ok(Self { rules })
     }
 
@@ -74,13 +81,16 @@ impl Rule {
         let FileMapping { path, key } = mapping;
         let is_pattern = path.contains(['*', '?', '[']);
         if is_pattern && key.is_some() {
-            return Err(format!("spec.files[{index}].path: '{path}' is a pattern, and a pattern cannot have one key; name one file or leave the key out"));
+            return Err(format!(
+                "spec.files[{index}].path: '{path}' is a pattern, and a pattern cannot have one key; name one file or leave the key out"
+            ));
         }
         if let Some(key) = key {
             check_key(key).map_err(|why| format!("spec.files[{index}].key: '{key}' {why}"))?;
         }
         let pattern = if is_pattern { Pattern::new(path) } else { Pattern::new(&Pattern::escape(path)) };
-        let pattern = pattern.map_err(|error| format!("spec.files[{index}].path: '{path}' is not a pattern: {error}"))?;
+        let pattern = pattern
+            .map_err(|error| format!("spec.files[{index}].path: '{path}' is not a pattern: {error}"))?;
         Ok(Self { path: path.clone(), pattern, key: key.clone() })
     }
 
@@ -121,7 +131,9 @@ fn flatten(path: &str) -> Result<String, Failure> {
 fn collision(key: &str, first: &str, second: &str) -> Failure {
     Failure::new(
         Reason::InvalidFiles,
-        format!("files '{first}' and '{second}' would both become the ConfigMap key '{key}'; give one of them another key in spec.files"),
+        format!(
+            "files '{first}' and '{second}' would both become the ConfigMap key '{key}'; give one of them another key in spec.files"
+        ),
     )
 }
 
@@ -176,7 +188,9 @@ mod tests {
     #[test]
     fn rules_choose_and_rename() {
         let rules = rules(&[("config.json", Some("app.json")), ("conf.d/*.ini", None)]);
-        assert!(rules.wants("conf.d/a.ini") && !rules.wants("conf.d/deep/a.ini") && !rules.wants("README.md"));
+        assert!(
+            rules.wants("conf.d/a.ini") && !rules.wants("conf.d/deep/a.ini") && !rules.wants("README.md")
+        );
         assert_eq!(
             keys(&rules, &["config.json", "conf.d/a.ini", "README.md"]),
             [("app.json".into(), "config.json".into()), ("conf.d.a.ini".into(), "conf.d/a.ini".into())]

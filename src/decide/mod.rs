@@ -1,7 +1,7 @@
 //! Decisions: data in, data out. No async, no client, no clock, no logging.
 //!
 //! In the order of the pipeline: [`spec`] reads the resource once, [`select`] chooses among what is attached,
-//! [`files`] and [`render`] turn files into the `ConfigMap`, [`plan`] compares it with what is there, and from the one
+//! [`files`] and [`render`] turn files into the `ConfigMap`, [`plan`] compares it with what is there, [`revision`] keeps it for the way back, and from the one
 //! [`outcome`] follow [`status`], [`event`] and [`schedule`].
 
 pub mod event;
@@ -9,6 +9,7 @@ pub mod files;
 pub mod outcome;
 pub mod plan;
 pub mod render;
+pub mod revision;
 pub mod schedule;
 pub mod select;
 pub mod spec;

@@ -1,19 +1,21 @@
 //! The one value a reconcile ends with. Condition, event, metric, log line and next look all derive from it.
 
 use crate::api::{Class, Reason};
-use crate::types::Failure;
+use crate::types::{Digest, Failure};
 
 use super::plan::Applied;
 
 /// How a reconcile ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// The selected config is in the target.
+    /// The config that was asked for is in the target.
     Synced {
         /// What applying returned; only it can.
         applied: Box<Applied>,
         /// Remarks that a person should see, such as a tie that was decided by the digest.
         notes: Vec<String>,
+        /// `spec.rollbackTo` asked for it.
+        back: bool,
     },
     /// `spec.suspend` is set.
     Suspended,
@@ -21,12 +23,20 @@ pub enum Outcome {
     Failed(Failure),
 }
 
+/// What discovery saw on the way, whatever came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The artifact that the policy selected, and the image that it is attached to. `None`: not known this time.
+    pub latest: Option<(Digest, Digest)>,
+}
+
 impl Outcome {
     /// The closed reason.
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {
-            Self::Synced { .. } => Reason::Synced,
+            Self::Synced { back: false, .. } => Reason::Synced,
+            Self::Synced { back: true, .. } => Reason::RolledBack,
             Self::Suspended => Reason::Suspended,
             Self::Failed(failure) => failure.reason,
         }

@@ -9,10 +9,53 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use crate::api::{DeletionPolicy, FIELD_MANAGER, GROUP, MANAGER, Reason, annotation, label};
 use crate::types::{Artifact, Digest};
 
-use crate::types::Failure;
 use super::render::Content;
+use super::revision::{self, Stamp};
 use super::spec::{Desired, Owner};
 use super::status::truncate;
+use crate::types::Failure;
+
+/// Where content comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The image as the resource names it, or named it then.
+    pub image: String,
+    /// What it resolved to.
+    pub image_digest: Digest,
+    /// Digest of the artifact.
+    pub artifact: Digest,
+    /// `org.opencontainers.image.created` of the artifact.
+    pub created: Option<String>,
+    /// Annotations of the artifact, at most [`MAX_ANNOTATIONS`] bytes of them; not kept by revisions.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Origin {
+    /// Of an artifact that is attached to an image.
+    #[must_use]
+    pub fn of(image: String, image_digest: Digest, artifact: &Artifact) -> Self {
+        Self {
+            image,
+            image_digest,
+            artifact: artifact.digest.clone(),
+            created: artifact.created().map(|created| truncate(created, MAX_CREATED)),
+            annotations: bounded(&artifact.annotations),
+        }
+    }
+
+    /// Of a revision, by its annotations.
+    #[must_use]
+    pub fn of_revision(revision: &ConfigMap) -> Option<Self> {
+        let annotated = |key: &str| revision.metadata.annotations.as_ref().and_then(|all| all.get(key));
+        Some(Self {
+            image: annotated(annotation::IMAGE)?.clone(),
+            image_digest: annotated(annotation::IMAGE_DIGEST)?.parse().ok()?,
+            artifact: annotated(annotation::ARTIFACT_DIGEST)?.parse().ok()?,
+            created: annotated(annotation::ARTIFACT_CREATED).cloned(),
+            annotations: BTreeMap::new(),
+        })
+    }
+}
 
 /// What a `ConfigMap` holds and where it came from: everything that status says of it. Small, because one is kept in
 /// memory for each resource.
@@ -34,6 +77,8 @@ pub struct Facts {
     pub size: u64,
     /// Hash over the content.
     pub hash: String,
+    /// Name of the revision that keeps it, where one does.
+    pub revision: Option<String>,
 }
 
 /// What is to be in the cluster.
@@ -49,14 +94,15 @@ pub struct Rendered {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
     facts: Facts,
+    stamp: Stamp,
     resource_version: String,
     changed: bool,
 }
 
 impl Applied {
     /// For `cluster::apply` alone, once the API server has confirmed the object.
-    pub(crate) fn confirmed(facts: Facts, resource_version: String, changed: bool) -> Self {
-        Self { facts, resource_version, changed }
+    pub(crate) fn confirmed(facts: Facts, stamp: Stamp, resource_version: String, changed: bool) -> Self {
+        Self { facts, stamp, resource_version, changed }
     }
 
     /// The same, found unchanged by a later reconcile.
@@ -69,6 +115,12 @@ impl Applied {
     #[must_use]
     pub const fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// Which application it is.
+    #[must_use]
+    pub const fn stamp(&self) -> Stamp {
+        self.stamp
     }
 
     /// `resourceVersion` of the `ConfigMap` that holds it.
@@ -107,8 +159,9 @@ fn bounded(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
 
 /// Builds the object.
 #[must_use]
-pub fn assemble(desired: &Desired, image_digest: &Digest, artifact: &Artifact, content: Content) -> Rendered {
+pub fn assemble(desired: &Desired, origin: Origin, content: Content) -> Rendered {
     let (size, hash) = (content.size(), content.hash());
+    let Origin { image, image_digest, artifact, created, annotations: artifact_annotations } = origin;
     let mut labels = desired.target.labels.clone();
     labels.insert(label::MANAGED_BY.to_owned(), MANAGER.to_owned());
     labels.insert(label::NAME.to_owned(), desired.owner.name.clone());
@@ -117,12 +170,13 @@ pub fn assemble(desired: &Desired, image_digest: &Digest, artifact: &Artifact, c
     }
     let mut annotations = desired.target.annotations.clone();
     for (key, value) in [
-        (annotation::ARTIFACT_DIGEST, artifact.digest.to_string()),
-        (annotation::IMAGE, desired.image.to_string()),
-        (annotation::IMAGE_DIGEST, image_digest.to_string()),
-        (annotation::CONTENT_HASH, hash.clone()),
+        (annotation::ARTIFACT_DIGEST, Some(artifact.to_string())),
+        (annotation::ARTIFACT_CREATED, created.clone()),
+        (annotation::IMAGE, Some(image.clone())),
+        (annotation::IMAGE_DIGEST, Some(image_digest.to_string())),
+        (annotation::CONTENT_HASH, Some(hash.clone())),
     ] {
-        annotations.insert(key.to_owned(), value);
+        annotations.extend(value.map(|value| (key.to_owned(), value)));
     }
     let Content { data, binary_data } = content;
     let config_map = ConfigMap {
@@ -141,15 +195,26 @@ pub fn assemble(desired: &Desired, image_digest: &Digest, artifact: &Artifact, c
     };
     let facts = Facts {
         target: desired.target.name.clone(),
-        image: desired.image.to_string(),
-        image_digest: image_digest.clone(),
-        artifact: artifact.digest.clone(),
-        created: artifact.created().map(|created| truncate(created, MAX_CREATED)),
-        annotations: bounded(&artifact.annotations),
+        revision: (desired.history_limit > 0).then(|| revision::name(&desired.target.name, &artifact, &hash)),
+        image,
+        image_digest,
+        artifact,
+        created,
+        annotations: artifact_annotations,
         size,
         hash,
     };
     Rendered { config_map, facts }
+}
+
+impl Rendered {
+    /// The target says which application it holds.
+    #[must_use]
+    pub fn stamped(mut self, stamp: Stamp) -> Self {
+        let annotations = self.config_map.metadata.annotations.get_or_insert_default();
+        annotations.insert(annotation::REVISION.to_owned(), stamp.number.to_string());
+        self
+    }
 }
 
 /// The reference by which the garbage collector takes the target along; none where it is to stay.
@@ -162,6 +227,41 @@ fn owner_reference(desired: &Desired) -> Option<OwnerReference> {
         uid: desired.owner.uid.clone(),
         controller: Some(true),
         block_owner_deletion: Some(true),
+    })
+}
+
+/// What there is to do for a revision.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RevisionStep {
+    /// It does not exist.
+    Create,
+    /// It exists with this content; its labels and annotations are to be brought up to date.
+    Relabel,
+    /// It exists, is ours, and holds something else: somebody made it anew. It has to go first, being immutable.
+    Replace,
+    /// It is as it should be.
+    Keep,
+}
+
+/// Compares a revision that is there with what it should be.
+///
+/// # Errors
+/// `TargetConflict` where the object belongs to someone else.
+pub fn revision(
+    desired: &Desired,
+    wanted: &ConfigMap,
+    observed: Option<&ConfigMap>,
+) -> Result<RevisionStep, Failure> {
+    let Some(observed) = observed else { return Ok(RevisionStep::Create) };
+    refuse_foreign(desired, &observed.metadata)?;
+    let same_content = same_entries(observed.data.as_ref(), wanted.data.as_ref())
+        && same_entries(observed.binary_data.as_ref(), wanted.binary_data.as_ref());
+    Ok(if !same_content {
+        RevisionStep::Replace
+    } else if differs(wanted, observed) || observed.immutable != Some(true) {
+        RevisionStep::Relabel
+    } else {
+        RevisionStep::Keep
     })
 }
 
@@ -180,18 +280,27 @@ pub enum TargetStep {
 ///
 /// # Errors
 /// `TargetConflict` where the object belongs to someone else.
-pub fn target(desired: &Desired, rendered: &Rendered, observed: Option<&ConfigMap>) -> Result<TargetStep, Failure> {
+pub fn target(
+    desired: &Desired,
+    rendered: &Rendered,
+    observed: Option<&ConfigMap>,
+) -> Result<TargetStep, Failure> {
     let Some(observed) = observed else { return Ok(TargetStep::Create) };
-    if let Some(owner) = foreign_owner(&desired.owner, &observed.metadata) {
-        return Err(Failure::new(
+    refuse_foreign(desired, &observed.metadata)?;
+    Ok(if differs(&rendered.config_map, observed) { TargetStep::Update } else { TargetStep::Keep })
+}
+
+fn refuse_foreign(desired: &Desired, metadata: &ObjectMeta) -> Result<(), Failure> {
+    match foreign_owner(&desired.owner, metadata) {
+        None => Ok(()),
+        Some(owner) => Err(Failure::new(
             Reason::TargetConflict,
             format!(
                 "ConfigMap '{}' exists and {owner}; it was not touched. Choose another spec.target.name, or delete it if nobody needs it",
-                desired.target.name
+                metadata.name.as_deref().unwrap_or_default()
             ),
-        ));
+        )),
     }
-    Ok(if differs(&rendered.config_map, observed) { TargetStep::Update } else { TargetStep::Keep })
 }
 
 /// Says whose an object is, unless it is ours.
@@ -200,8 +309,10 @@ pub fn target(desired: &Desired, rendered: &Rendered, observed: Option<&ConfigMa
 /// (deletion policy `Retain`, or a deletion that orphaned it): names are unique in a namespace, so nobody else can
 /// claim it.
 fn foreign_owner(owner: &Owner, metadata: &ObjectMeta) -> Option<String> {
-    let labelled = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
-    let controller = metadata.owner_references.iter().flatten().find(|reference| reference.controller == Some(true));
+    let labelled =
+        |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+    let controller =
+        metadata.owner_references.iter().flatten().find(|reference| reference.controller == Some(true));
     if let Some(controller) = controller {
         if controller.uid == owner.uid {
             return None;
@@ -227,7 +338,12 @@ fn differs(desired: &ConfigMap, observed: &ConfigMap) -> bool {
     };
     let (have, want) = (&observed.metadata, &desired.metadata);
     let controller = |metadata: &ObjectMeta| {
-        metadata.owner_references.iter().flatten().find(|reference| reference.controller == Some(true)).cloned()
+        metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .find(|reference| reference.controller == Some(true))
+            .cloned()
     };
     !contains(&have.labels, &want.labels)
         || !contains(&have.annotations, &want.annotations)
@@ -240,19 +356,27 @@ fn differs(desired: &ConfigMap, observed: &ConfigMap) -> bool {
 /// Whether a label or annotation stands there only because an earlier version of the resource asked for it. The API
 /// server keeps the record of that: what our field manager owns and the object no longer names.
 fn abandoned(have: &ObjectMeta, want: &ObjectMeta) -> bool {
-    let ours = have.managed_fields.iter().flatten().filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER));
+    let ours =
+        have.managed_fields.iter().flatten().filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER));
     ours.filter_map(|entry| entry.fields_v1.as_ref()?.0.get("f:metadata")).any(|fields| {
-        [("f:labels", &want.labels), ("f:annotations", &want.annotations)].into_iter().any(|(member, wanted)| {
-            let owned = fields.get(member).and_then(serde_json::Value::as_object);
-            owned.into_iter().flatten().filter_map(|(key, _)| key.strip_prefix("f:")).any(|key| {
-                !wanted.as_ref().is_some_and(|wanted| wanted.contains_key(key))
-            })
-        })
+        [("f:labels", &want.labels), ("f:annotations", &want.annotations)].into_iter().any(
+            |(member, wanted)| {
+                let owned = fields.get(member).and_then(serde_json::Value::as_object);
+                owned
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|(key, _)| key.strip_prefix("f:"))
+                    .any(|key| !wanted.as_ref().is_some_and(|wanted| wanted.contains_key(key)))
+            },
+        )
     })
 }
 
 /// An absent map and an empty one hold the same.
-fn same_entries<V: PartialEq>(left: Option<&BTreeMap<String, V>>, right: Option<&BTreeMap<String, V>>) -> bool {
+fn same_entries<V: PartialEq>(
+    left: Option<&BTreeMap<String, V>>,
+    right: Option<&BTreeMap<String, V>>,
+) -> bool {
     left.into_iter().flatten().eq(right.into_iter().flatten())
 }
 
@@ -304,6 +428,7 @@ pub fn strays<'a>(desired: &Desired, owned: impl Iterator<Item = &'a ObjectMeta>
     owned
         .filter(|metadata| foreign_owner(&desired.owner, metadata).is_none())
         .filter(|metadata| metadata.name.as_ref() != Some(&desired.target.name))
+        .filter(|metadata| !revision::is_revision(metadata))
         .collect()
 }
 
@@ -341,7 +466,8 @@ mod tests {
             data: [("a.json".to_owned(), "{}".to_owned())].into(),
             binary_data: [("b.bin".to_owned(), vec![0xff])].into(),
         };
-        assemble(desired, &Digest::sha256(b"image"), &artifact(), content)
+        let origin = Origin::of("r.example/web:v1".to_owned(), Digest::sha256(b"image"), &artifact());
+        assemble(desired, origin, content)
     }
 
     #[test]
@@ -410,7 +536,10 @@ mod tests {
         let rendered = rendered(&desired(json!({})));
         let mut observed = rendered.config_map.clone();
         observed.data.as_mut().unwrap().insert("x".into(), "y".into());
-        assert_eq!(leftovers(&rendered.config_map, &observed).unwrap(), json!({"data": {"x": null}, "binaryData": {}}));
+        assert_eq!(
+            leftovers(&rendered.config_map, &observed).unwrap(),
+            json!({"data": {"x": null}, "binaryData": {}})
+        );
     }
 
     /// The API server refuses a key in both maps, so one that somebody moved has to go before it can come back.
@@ -428,7 +557,13 @@ mod tests {
     }
 
     fn controlled_by(kind: &str, name: &str, uid: &str) -> OwnerReference {
-        OwnerReference { kind: kind.into(), name: name.into(), uid: uid.into(), controller: Some(true), ..OwnerReference::default() }
+        OwnerReference {
+            kind: kind.into(),
+            name: name.into(),
+            uid: uid.into(),
+            controller: Some(true),
+            ..OwnerReference::default()
+        }
     }
 
     /// Design §2.5: an object that is not ours is never touched, and the message says whose it is.

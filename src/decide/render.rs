@@ -73,13 +73,20 @@ pub fn render(files: &[ConfigFile], others: &[String], rules: &FileRules) -> Res
         if by_path.insert(&file.path, file).is_some() {
             return Err(Failure::new(
                 Reason::InvalidFiles,
-                format!("the artifact holds two files named '{}'; attach it again with distinct names", file.path),
+                format!(
+                    "the artifact holds two files named '{}'; attach it again with distinct names",
+                    file.path
+                ),
             ));
         }
     }
     let paths: Vec<&str> = by_path.keys().copied().chain(others.iter().map(String::as_str)).collect();
     let keys = rules.keys(&paths)?;
-    check_size(keys.values().filter_map(|path| by_path.get(path)).map(|file| (file.path.as_str(), file.bytes.len() as u64)))?;
+    check_size(
+        keys.values()
+            .filter_map(|path| by_path.get(path))
+            .map(|file| (file.path.as_str(), file.bytes.len() as u64)),
+    )?;
     let mut content = Content::default();
     for (key, path) in keys {
         match std::str::from_utf8(&by_path[path].bytes) {
@@ -135,7 +142,12 @@ mod tests {
 
     #[test]
     fn text_becomes_data_and_other_bytes_binary_data() {
-        let files = [file("a.json", b"{}"), file("b.bin", &[0xff, 0x00]), file("c.txt", b"a\0b"), file("d", "\u{e4}".as_bytes())];
+        let files = [
+            file("a.json", b"{}"),
+            file("b.bin", &[0xff, 0x00]),
+            file("c.txt", b"a\0b"),
+            file("d", "\u{e4}".as_bytes()),
+        ];
         let content = render(&files, &[], &FileRules::default()).unwrap();
         assert_eq!(content.data.keys().collect::<Vec<_>>(), ["a.json", "d"]);
         assert_eq!(content.binary_data["b.bin"], [0xff, 0x00]);
@@ -157,15 +169,21 @@ mod tests {
     fn exactly_one_mebibyte_fits_and_one_byte_more_is_reported_with_sizes() {
         let full = vec![b'x'; 1024 * 1024];
         render(&[file("full", &full)], &[], &FileRules::default()).unwrap();
-        let failure = render(&[file("full", &full), file("more", b"y")], &[], &FileRules::default()).unwrap_err();
+        let failure =
+            render(&[file("full", &full), file("more", b"y")], &[], &FileRules::default()).unwrap_err();
         assert_eq!(failure.reason, Reason::TooLarge);
-        assert!(failure.message.contains("1048577 bytes") && failure.message.contains("'full' 1048576"), "{}", failure.message);
+        assert!(
+            failure.message.contains("1048577 bytes") && failure.message.contains("'full' 1048576"),
+            "{}",
+            failure.message
+        );
         check_size([("a", u64::MAX), ("b", 1)].into_iter()).unwrap_err();
     }
 
     #[test]
     fn a_rule_that_matches_nothing_is_told_what_there_is() {
-        let rules = FileRules::parse(&[crate::api::FileMapping { path: "app.yaml".into(), key: None }]).unwrap();
+        let rules =
+            FileRules::parse(&[crate::api::FileMapping { path: "app.yaml".into(), key: None }]).unwrap();
         let failure = render(&[], &["config.json".to_owned()], &rules).unwrap_err();
         assert_eq!(failure.reason, Reason::InvalidFiles);
         assert!(failure.message.contains("'config.json'"), "{}", failure.message);

@@ -76,8 +76,9 @@ mod tests {
 
     #[test]
     fn transient_failures_grow_to_the_interval_and_stay_there() {
-        let waits: Vec<u64> =
-            (1..=40).map(|count| next(&failed(Reason::RegistryUnavailable), count, INTERVAL, "u").as_secs()).collect();
+        let waits: Vec<u64> = (1..=40)
+            .map(|count| next(&failed(Reason::RegistryUnavailable), count, INTERVAL, "u").as_secs())
+            .collect();
         assert!(waits[0] <= 1 && waits[3] >= 6, "{waits:?}");
         assert!(waits.iter().all(|wait| *wait <= 360), "{waits:?}");
         assert!(waits[39] >= 240, "{waits:?}");
@@ -96,6 +97,10 @@ mod tests {
         failure.retry_after = Some(Duration::from_secs(77));
         assert_eq!(next(&Outcome::Failed(failure.clone()), 1, INTERVAL, "u"), Duration::from_secs(77));
         failure.retry_after = Some(Duration::from_secs(1_000_000));
-        assert_eq!(next(&Outcome::Failed(failure), 1, INTERVAL, "u"), HIGHEST_CEILING, "nor trusted without bound");
+        assert_eq!(
+            next(&Outcome::Failed(failure), 1, INTERVAL, "u"),
+            HIGHEST_CEILING,
+            "nor trusted without bound"
+        );
     }
 }

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use semver::Version;
 
 use crate::api::{Reason, SelectionPolicy};
-use crate::types::{Artifact, ImageRef, Digest, VERSION};
+use crate::types::{Artifact, Digest, ImageRef, VERSION};
 
-use crate::types::Failure;
 use super::spec::Selector;
+use crate::types::Failure;
 
 /// The choice, and what a person should know about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,12 @@ pub fn select<'a>(
                 "{} of type '{}' attached to {question}, but none has the annotations of spec.selection.matchAnnotations ({})",
                 candidates.len(),
                 question.artifact_type,
-                selector.annotations.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
+                selector
+                    .annotations
+                    .iter()
+                    .map(|(key, value)| format!("{key}={value}"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
         ));
     }
@@ -105,9 +110,13 @@ fn newest<'a>(matching: &[&'a Artifact]) -> Selected<'a> {
 }
 
 fn highest_version<'a>(question: Question<'_>, matching: &[&'a Artifact]) -> Result<Selected<'a>, Failure> {
-    let versioned: Vec<(Version, &Artifact)> =
-        matching.iter().filter_map(|artifact| version(artifact).map(|version| (version, *artifact))).collect();
-    let Some(highest) = versioned.iter().map(|(version, _)| version).max_by(|left, right| left.cmp_precedence(right)) else {
+    let versioned: Vec<(Version, &Artifact)> = matching
+        .iter()
+        .filter_map(|artifact| version(artifact).map(|version| (version, *artifact)))
+        .collect();
+    let Some(highest) =
+        versioned.iter().map(|(version, _)| version).max_by(|left, right| left.cmp_precedence(right))
+    else {
         return Err(Failure::new(
             Reason::AmbiguousArtifact,
             format!(
@@ -124,7 +133,10 @@ fn highest_version<'a>(question: Question<'_>, matching: &[&'a Artifact]) -> Res
         .collect();
     let mut notes = Vec::new();
     if highest_ones.len() > 1 {
-        notes.push(format!("{} artifacts have the highest version; the newest of them was taken", highest_ones.len()));
+        notes.push(format!(
+            "{} artifacts have the highest version; the newest of them was taken",
+            highest_ones.len()
+        ));
     }
     let unversioned = matching.len() - versioned.len();
     if unversioned > 0 {
@@ -142,7 +154,8 @@ fn only<'a>(question: Question<'_>, matching: &[&'a Artifact]) -> Result<Selecte
     match matching {
         [artifact] => Ok(Selected { artifact, notes: Vec::new() }),
         several => {
-            let mut digests: Vec<String> = several.iter().map(|artifact| artifact.digest.to_string()).collect();
+            let mut digests: Vec<String> =
+                several.iter().map(|artifact| artifact.digest.to_string()).collect();
             digests.sort();
             let count = digests.len();
             digests.truncate(LISTED);
@@ -163,7 +176,10 @@ const LISTED: usize = 5;
 
 /// The greatest in a total order. `matching` is never empty.
 fn first_by<'a>(matching: &[&'a Artifact], order: fn(&Artifact, &Artifact) -> Ordering) -> &'a Artifact {
-    matching.iter().copied().fold(matching[0], |best, next| if order(next, best) == Ordering::Greater { next } else { best })
+    matching
+        .iter()
+        .copied()
+        .fold(matching[0], |best, next| if order(next, best) == Ordering::Greater { next } else { best })
 }
 
 #[cfg(test)]
@@ -179,7 +195,10 @@ mod tests {
             media_type: String::new(),
             artifact_type: "custom/config".to_owned(),
             subject: None,
-            annotations: annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            annotations: annotations
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
             layers: Vec::new(),
             children: Vec::new(),
         }
@@ -193,11 +212,19 @@ mod tests {
     }
 
     fn dated(dates: &[&str]) -> Vec<Artifact> {
-        dates.iter().enumerate().map(|(index, date)| artifact(&index.to_string(), &[(CREATED, date)])).collect()
+        dates
+            .iter()
+            .enumerate()
+            .map(|(index, date)| artifact(&index.to_string(), &[(CREATED, date)]))
+            .collect()
     }
 
     fn versioned(versions: &[&str]) -> Vec<Artifact> {
-        versions.iter().enumerate().map(|(index, version)| artifact(&index.to_string(), &[(VERSION, version)])).collect()
+        versions
+            .iter()
+            .enumerate()
+            .map(|(index, version)| artifact(&index.to_string(), &[(VERSION, version)]))
+            .collect()
     }
 
     #[rstest::rstest]
@@ -217,7 +244,11 @@ mod tests {
         let selected = choose(&candidates, SelectionPolicy::Newest).unwrap();
         let greatest = candidates.iter().max_by(|left, right| left.digest.cmp(&right.digest)).unwrap();
         assert_eq!(selected.artifact, greatest);
-        assert!(selected.notes[0].contains("2 artifacts were created in the same second"), "{:?}", selected.notes);
+        assert!(
+            selected.notes[0].contains("2 artifacts were created in the same second"),
+            "{:?}",
+            selected.notes
+        );
     }
 
     #[test]
@@ -235,7 +266,10 @@ mod tests {
     #[case::unreadable_left_out(&["latest", "0.0.1"], 1)]
     fn highest_version(#[case] versions: &[&str], #[case] expected: usize) {
         let candidates = versioned(versions);
-        assert_eq!(choose(&candidates, SelectionPolicy::HighestVersion).unwrap().artifact, &candidates[expected]);
+        assert_eq!(
+            choose(&candidates, SelectionPolicy::HighestVersion).unwrap().artifact,
+            &candidates[expected]
+        );
     }
 
     /// `SemVer` 2.0.0, item 10: build metadata takes no part in precedence, so the newer one wins.
@@ -270,7 +304,8 @@ mod tests {
 
     #[test]
     fn annotations_narrow_and_an_empty_result_says_why() {
-        let candidates = [artifact("a", &[("environment", "production")]), artifact("b", &[("environment", "test")])];
+        let candidates =
+            [artifact("a", &[("environment", "production")]), artifact("b", &[("environment", "test")])];
         let image: ImageRef = "r.example/web:v1".parse().unwrap();
         let subject = Digest::sha256(b"image");
         let question = Question { image: &image, subject: &subject, artifact_type: "custom/config" };
@@ -284,7 +319,11 @@ mod tests {
         assert!(failure.message.contains("environment=staging"), "{}", failure.message);
         let failure = select(question, &[], &Selector::default()).unwrap_err();
         assert_eq!(failure.reason, Reason::ArtifactNotFound);
-        assert!(failure.message.contains("oras attach --artifact-type custom/config r.example/web:v1"), "{}", failure.message);
+        assert!(
+            failure.message.contains("oras attach --artifact-type custom/config r.example/web:v1"),
+            "{}",
+            failure.message
+        );
     }
 
     proptest! {

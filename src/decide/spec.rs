@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use crate::api::{ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, SelectionPolicy, annotation};
-use crate::types::{ImageRef, Platform, RepositoryRef};
+use crate::api::{
+    ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, SelectionPolicy, annotation,
+};
+use crate::types::{Digest, ImageRef, Platform, RepositoryRef};
 
 use super::files::FileRules;
-use crate::types::Failure;
 use crate::api::Reason;
+use crate::types::Failure;
 
 /// The resource that a reconcile works for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,10 @@ pub struct Desired {
     pub cert_secret: Option<String>,
     /// Speak plain HTTP.
     pub plain_http: bool,
+    /// Stay on this artifact.
+    pub rollback_to: Option<Digest>,
+    /// Revisions to keep besides the one that is applied; 0 keeps none at all.
+    pub history_limit: usize,
     /// How often the registry is asked.
     pub interval: Duration,
     /// How long one reconcile may talk to the registry.
@@ -128,22 +134,37 @@ pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
         referrers_repository,
         files,
         target,
+        rollback_to,
+        revision_history_limit,
         registry,
         interval,
         timeout,
         suspend: _,
     } = &config.spec;
     if artifact_type.trim().is_empty() {
-        return Err(invalid("spec.artifactType", "it is empty; give the type that 'oras attach --artifact-type' was given"));
+        return Err(invalid(
+            "spec.artifactType",
+            "it is empty; give the type that 'oras attach --artifact-type' was given",
+        ));
     }
     let image: ImageRef = image.parse().map_err(|error| invalid("spec.image", error))?;
     let referrers = match referrers_repository {
         Some(repository) => repository.parse().map_err(|error| invalid("spec.referrersRepository", error))?,
         None => image.repository(),
     };
-    let platform = platform.as_deref().map(str::parse).transpose().map_err(|error| invalid("spec.platform", error))?;
+    let platform =
+        platform.as_deref().map(str::parse).transpose().map_err(|error| invalid("spec.platform", error))?;
+    let rollback_to = rollback_to
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|error| invalid("spec.rollbackTo", error))?;
+    let history_limit = usize::try_from(*revision_history_limit)
+        .map_err(|_| invalid("spec.revisionHistoryLimit", "it is negative; expected 0 to 100"))?;
     Ok(Desired {
         generation,
+        rollback_to,
+        history_limit: history_limit.min(MOST_REVISIONS),
         image,
         referrers,
         platform,
@@ -166,6 +187,9 @@ pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
         owner,
     })
 }
+
+/// Revisions of one resource, whatever it asks for: each is an object of up to 1 MiB, and an entry in its status.
+const MOST_REVISIONS: usize = 100;
 
 fn invalid(field: &str, why: impl std::fmt::Display) -> Failure {
     Failure::new(Reason::InvalidSpec, format!("{field}: {why}"))
@@ -201,7 +225,8 @@ mod tests {
 
     #[test]
     fn defaults() {
-        let desired = parse(&config(json!({"image": "r.example/web:v1", "artifactType": "custom/config"}))).unwrap();
+        let desired =
+            parse(&config(json!({"image": "r.example/web:v1", "artifactType": "custom/config"}))).unwrap();
         assert_eq!(desired.target.name, "web");
         assert_eq!(desired.interval, Duration::from_secs(300));
         assert_eq!(desired.timeout, Duration::from_secs(60));

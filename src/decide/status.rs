@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
-    AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, Class, condition,
+    AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, Class, Reason, condition,
 };
 
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Seen};
 use super::plan::{Applied, Facts};
+use super::revision;
 use super::spec::Header;
 
 /// Longest message of a condition; the API's own limit is 32 KiB, but the message is a column of `kubectl get`.
@@ -22,6 +23,8 @@ pub fn next(
     previous: Option<&ArtifactConfigStatus>,
     header: &Header,
     outcome: &Outcome,
+    seen: &Seen,
+    limit: usize,
     now: Timestamp,
 ) -> ArtifactConfigStatus {
     let mut status = previous.cloned().unwrap_or_default();
@@ -30,9 +33,25 @@ pub fn next(
     if !matches!(outcome, Outcome::Suspended) {
         status.last_handled_requested_at.clone_from(&header.requested_at);
     }
-    if let Outcome::Synced { applied, .. } = outcome {
-        record(&mut status, applied);
+    match outcome {
+        Outcome::Synced { applied, back, .. } => {
+            record(&mut status, applied);
+            status.history =
+                revision::record(&status.history, applied.facts(), applied.stamp(), *back, limit);
+        }
+        Outcome::Failed(failure) if condemns_artifact(failure.reason) => {
+            if let Some((artifact, image)) = &seen.latest {
+                status.history = revision::record_failure(&status.history, artifact, image, now, limit);
+            }
+        }
+        Outcome::Failed(_) | Outcome::Suspended => {}
     }
+    if let Some((latest, _)) = &seen.latest {
+        status.latest = Some(latest.to_string());
+    }
+    // "Latest" is said only where it is something else than what is applied.
+    let applied = status.artifact.as_ref().map(|artifact| &artifact.digest);
+    status.latest = status.latest.take().filter(|latest| Some(latest) != applied);
     let message = truncate(&message(&status, outcome), MAX_MESSAGE);
     let previous = std::mem::take(&mut status.conditions);
     let set = |r#type: &str, value: &str| Condition {
@@ -49,18 +68,35 @@ pub fn next(
         Class::Terminal => status.conditions.push(set(condition::STALLED, "True")),
         Class::Waiting | Class::Transient => status.conditions.push(set(condition::RECONCILING, "True")),
     }
+    if let Outcome::Synced { back: true, .. } = outcome {
+        status.conditions.push(set(condition::ROLLED_BACK, "True"));
+    }
     status
+}
+
+/// Failures that lie in the artifact itself: it will not do better by being looked at again.
+const fn condemns_artifact(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::InvalidContent | Reason::UnsupportedArtifact | Reason::InvalidFiles | Reason::TooLarge
+    )
 }
 
 fn record(status: &mut ArtifactConfigStatus, applied: &Applied) {
     // Without `..`, so that a new fact cannot be forgotten.
-    let Facts { target, image, image_digest, artifact, created, annotations, size, hash } = applied.facts();
+    let Facts { target, image, image_digest, artifact, created, annotations, size, hash, revision: _ } =
+        applied.facts();
     status.image = Some(AppliedImage { reference: image.clone(), digest: image_digest.to_string() });
+    // A revision does not keep the manifest's annotations; where the artifact is the same, they still hold.
+    let same = status
+        .artifact
+        .take()
+        .filter(|before| annotations.is_empty() && before.digest == artifact.to_string());
     status.artifact = Some(AppliedArtifact {
         digest: artifact.to_string(),
         short_digest: artifact.short(),
         created: created.clone(),
-        annotations: annotations.clone(),
+        annotations: same.map_or_else(|| annotations.clone(), |before| before.annotations),
         size: i64::try_from(*size).unwrap_or(i64::MAX),
     });
     status.target = Some(AppliedTarget { name: target.clone(), hash: hash.clone() });
@@ -89,20 +125,35 @@ fn transition(previous: &[Condition], r#type: &str, value: &str, now: Timestamp)
         .iter()
         .find(|condition| condition.type_ == r#type && condition.status == value)
         // The API keeps whole seconds; anything finer would differ from what is read back.
-        .map_or_else(|| Time(Timestamp::from_second(now.as_second()).unwrap_or(now)), |condition| condition.last_transition_time.clone())
+        .map_or_else(
+            || Time(Timestamp::from_second(now.as_second()).unwrap_or(now)),
+            |condition| condition.last_transition_time.clone(),
+        )
 }
 
 fn message(status: &ArtifactConfigStatus, outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Synced { applied, notes } => {
+        Outcome::Synced { applied, notes, back } => {
             let facts = applied.facts();
             let mut message = format!(
-                "config {} of {} ({}) is in ConfigMap '{}'",
+                "config {} (revision {}) of {} ({}) is in ConfigMap '{}'",
                 facts.artifact.short(),
+                applied.stamp().number,
                 facts.image,
                 facts.image_digest.short(),
                 facts.target
             );
+            if *back {
+                message.push_str(", where spec.rollbackTo keeps it");
+                match &status.latest {
+                    Some(latest) => {
+                        message.push_str("; without it config ");
+                        message.push_str(latest);
+                        message.push_str(" would come next");
+                    }
+                    None => message.push_str("; nothing newer is known"),
+                }
+            }
             for note in notes {
                 message.push_str("; note: ");
                 message.push_str(note);
@@ -111,7 +162,10 @@ fn message(status: &ArtifactConfigStatus, outcome: &Outcome) -> String {
         }
         Outcome::Suspended => match (&status.artifact, &status.target) {
             (Some(artifact), Some(target)) => {
-                format!("suspended; ConfigMap '{}' keeps config {} until spec.suspend is false", target.name, artifact.short_digest)
+                format!(
+                    "suspended; ConfigMap '{}' keeps config {} until spec.suspend is false",
+                    target.name, artifact.short_digest
+                )
             }
             _ => "suspended; nothing is applied until spec.suspend is false".to_owned(),
         },
@@ -124,7 +178,8 @@ fn message(status: &ArtifactConfigStatus, outcome: &Outcome) -> String {
 
 /// Whose config is still in place, which is what the reader of a failure needs to know next.
 fn in_place(status: &ArtifactConfigStatus) -> Option<String> {
-    let (image, artifact, target) = (status.image.as_ref()?, status.artifact.as_ref()?, status.target.as_ref()?);
+    let (image, artifact, target) =
+        (status.image.as_ref()?, status.artifact.as_ref()?, status.target.as_ref()?);
     Some(format!(
         "ConfigMap '{}' keeps config {} of {} ({})",
         target.name, artifact.short_digest, image.reference, image.digest
@@ -147,8 +202,9 @@ pub fn truncate(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Reason;
+    use crate::api::HistoryOutcome;
     use crate::decide::event;
+    use crate::decide::revision::Stamp;
     use crate::decide::spec::Owner;
     use crate::types::{Digest, Failure};
 
@@ -171,8 +227,21 @@ mod tests {
             annotations: [("a".to_owned(), "b".to_owned())].into(),
             size: 2,
             hash: "sha256:0".into(),
+            revision: Some(format!("web-{artifact}")),
         };
-        Outcome::Synced { applied: Box::new(Applied::confirmed(facts, "1".into(), changed)), notes: Vec::new() }
+        let stamp = Stamp { number: 1, applied_at: at(50) };
+        let applied = Box::new(Applied::confirmed(facts, stamp, "1".into(), changed));
+        Outcome::Synced { applied, notes: Vec::new(), back: false }
+    }
+
+    /// The status after an outcome, with nothing to say of discovery.
+    fn next(
+        previous: Option<&ArtifactConfigStatus>,
+        header: &Header,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> ArtifactConfigStatus {
+        super::next(previous, header, outcome, &Seen::default(), 10, now)
     }
 
     fn failed(reason: Reason) -> Outcome {
@@ -202,7 +271,12 @@ mod tests {
     /// Design §2.4: no change, no write.
     #[test]
     fn the_same_outcome_later_is_the_same_status() {
-        for outcome in [synced("a", false), failed(Reason::RegistryUnavailable), failed(Reason::TooLarge), Outcome::Suspended] {
+        for outcome in [
+            synced("a", false),
+            failed(Reason::RegistryUnavailable),
+            failed(Reason::TooLarge),
+            Outcome::Suspended,
+        ] {
             let first = next(None, &header(1), &outcome, at(100));
             assert_eq!(next(Some(&first), &header(1), &outcome, at(900)), first);
         }
@@ -223,7 +297,10 @@ mod tests {
     fn a_failure_keeps_what_is_applied_and_says_whose_config_is_in_place() {
         let first = next(None, &header(1), &synced("a", true), at(0));
         let second = next(Some(&first), &header(1), &failed(Reason::ArtifactNotFound), at(1));
-        assert_eq!((&second.artifact, &second.image, &second.target), (&first.artifact, &first.image, &first.target));
+        assert_eq!(
+            (&second.artifact, &second.image, &second.target),
+            (&first.artifact, &first.image, &first.target)
+        );
         let message = &second.conditions[0].message;
         assert!(message.contains("it went wrong. ConfigMap 'web' keeps config sha256:"), "{message}");
         assert!(message.contains(&Digest::sha256(b"image").to_string()), "{message}");
@@ -239,6 +316,37 @@ mod tests {
         assert_eq!(second.last_handled_requested_at, None);
         let third = next(Some(&second), &asked, &synced("a", false), at(2));
         assert_eq!(third.last_handled_requested_at.as_deref(), Some("now"));
+    }
+
+    #[test]
+    fn going_back_says_what_would_come_next() {
+        let Outcome::Synced { applied, notes, .. } = synced("a", true) else { unreachable!() };
+        let back = Outcome::Synced { applied, notes, back: true };
+        let seen = Seen { latest: Some((Digest::sha256(b"b"), Digest::sha256(b"image"))) };
+        let status = super::next(None, &header(1), &back, &seen, 10, at(0));
+        assert_eq!(types(&status), [("Ready", "True", "RolledBack"), ("RolledBack", "True", "RolledBack")]);
+        assert_eq!(status.latest, Some(Digest::sha256(b"b").to_string()));
+        assert!(
+            status.conditions[1].message.contains(&Digest::sha256(b"b").to_string()),
+            "{:?}",
+            status.conditions
+        );
+        let forward = super::next(Some(&status), &header(2), &synced("b", true), &seen, 10, at(1));
+        assert_eq!(forward.latest, None, "what is applied is not also what would come next");
+        assert_eq!(types(&forward), [("Ready", "True", "Synced")]);
+    }
+
+    /// An artifact that cannot be applied is in the history once, however often it is looked at, and says that it failed.
+    #[test]
+    fn an_unusable_artifact_is_recorded_once() {
+        let first = next(None, &header(1), &synced("a", true), at(0));
+        let seen = Seen { latest: Some((Digest::sha256(b"b"), Digest::sha256(b"image"))) };
+        let failed = failed(Reason::TooLarge);
+        let second = super::next(Some(&first), &header(1), &failed, &seen, 10, at(10));
+        let outcomes: Vec<_> = second.history.iter().map(|entry| (entry.revision, entry.outcome)).collect();
+        assert_eq!(outcomes, [(2, HistoryOutcome::Failed), (1, HistoryOutcome::Applied)]);
+        assert_eq!(super::next(Some(&second), &header(1), &failed, &seen, 10, at(900)), second);
+        assert_eq!(second.latest, Some(Digest::sha256(b"b").to_string()));
     }
 
     #[test]

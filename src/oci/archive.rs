@@ -46,9 +46,14 @@ impl Archive {
     pub(super) fn of(layer: &Descriptor, bytes: Bytes) -> Result<Self, Failure> {
         let title = layer.title().unwrap_or_default().to_owned();
         let content_digest =
-            layer.annotations.get(CONTENT_DIGEST).map(|digest| digest.parse()).transpose().map_err(|error| {
-                Failure::new(Reason::InvalidContent, format!("directory '{title}': annotation {CONTENT_DIGEST}: {error}"))
-            })?;
+            layer.annotations.get(CONTENT_DIGEST).map(|digest| digest.parse()).transpose().map_err(
+                |error| {
+                    Failure::new(
+                        Reason::InvalidContent,
+                        format!("directory '{title}': annotation {CONTENT_DIGEST}: {error}"),
+                    )
+                },
+            )?;
         Ok(Self { title, content_digest, bytes })
     }
 }
@@ -59,11 +64,15 @@ impl Archive {
 /// `InvalidContent` for what is no archive, does not match its digest, or holds links and special files;
 /// `InvalidFiles` for names that leave the directory; `TooLarge` beyond the bounds of this module.
 pub(super) fn unpack(archive: &Archive, wants: impl Fn(&str) -> bool) -> Result<Pulled, Failure> {
-    let invalid = |why: String| Failure::new(Reason::InvalidContent, format!("directory '{}': {why}", archive.title));
+    let invalid =
+        |why: String| Failure::new(Reason::InvalidContent, format!("directory '{}': {why}", archive.title));
     let tar = inflate(archive)?;
     if let Some(expected) = &archive.content_digest {
         expected.verify(&tar).map_err(|mismatch| {
-            Failure::new(Reason::DigestMismatch, format!("directory '{}': unpacked, {mismatch}", archive.title))
+            Failure::new(
+                Reason::DigestMismatch,
+                format!("directory '{}': unpacked, {mismatch}", archive.title),
+            )
         })?;
     }
     let prefix = directory_prefix(&archive.title)?;
@@ -90,8 +99,9 @@ pub(super) fn unpack(archive: &Archive, wants: impl Fn(&str) -> bool) -> Result<
                 name.escape_debug()
             )));
         }
-        let path = normalize_path(&name)
-            .map_err(|error| Failure::new(Reason::InvalidFiles, format!("directory '{}': {error}", archive.title)))?;
+        let path = normalize_path(&name).map_err(|error| {
+            Failure::new(Reason::InvalidFiles, format!("directory '{}': {error}", archive.title))
+        })?;
         if !path.starts_with(&prefix) {
             return Err(Failure::new(
                 Reason::InvalidFiles,
@@ -101,7 +111,9 @@ pub(super) fn unpack(archive: &Archive, wants: impl Fn(&str) -> bool) -> Result<
         if wants(&path) {
             // Everything is in memory already, within MAX_INFLATED.
             let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes).map_err(|error| invalid(format!("the archive is damaged: {error}")))?;
+            entry
+                .read_to_end(&mut bytes)
+                .map_err(|error| invalid(format!("the archive is damaged: {error}")))?;
             files.push(ConfigFile { path, bytes: bytes.into() });
         } else {
             others.push(path);
@@ -116,7 +128,8 @@ fn directory_prefix(title: &str) -> Result<String, Failure> {
     if title.trim_end_matches('/') == "." {
         return Ok(String::new());
     }
-    let directory = normalize_path(title).map_err(|error| Failure::new(Reason::InvalidFiles, error.to_string()))?;
+    let directory =
+        normalize_path(title).map_err(|error| Failure::new(Reason::InvalidFiles, error.to_string()))?;
     Ok(format!("{directory}/"))
 }
 
@@ -129,7 +142,10 @@ fn inflate(archive: &Archive) -> Result<Vec<u8>, Failure> {
     };
     let mut tar = Vec::new();
     reader.take(MAX_INFLATED + 1).read_to_end(&mut tar).map_err(|error: io::Error| {
-        Failure::new(Reason::InvalidContent, format!("directory '{}' cannot be inflated: {error}", archive.title))
+        Failure::new(
+            Reason::InvalidContent,
+            format!("directory '{}' cannot be inflated: {error}", archive.title),
+        )
     })?;
     if tar.len() as u64 > MAX_INFLATED {
         return Err(Failure::new(
@@ -232,7 +248,9 @@ mod tests {
 
     #[test]
     fn what_is_no_archive_is_refused() {
-        for bytes in [gzip(b"plain text"), gzip(&tar(&[("conf.d/a", EntryType::Regular, &[b'x'; 2000])])[..1000])] {
+        for bytes in
+            [gzip(b"plain text"), gzip(&tar(&[("conf.d/a", EntryType::Regular, &[b'x'; 2000])])[..1000])]
+        {
             assert_eq!(unpack(&archive(bytes), |_| true).unwrap_err().reason, Reason::InvalidContent);
         }
         let mut cut = gzip(&tar(&[("conf.d/a", EntryType::Regular, b"a")]));

@@ -113,7 +113,8 @@ impl Authorizer {
                     }
                     Err(failure) => return Err(failure),
                 };
-                let answer = transport.send(repository, call, sensitive(&grant.authorization).as_ref()).await?;
+                let answer =
+                    transport.send(repository, call, sensitive(&grant.authorization).as_ref()).await?;
                 match answer.status {
                     StatusCode::UNAUTHORIZED => refusal = Refusal::Unauthorized(answer),
                     StatusCode::FORBIDDEN => refusal = Refusal::Forbidden(answer),
@@ -213,7 +214,10 @@ async fn fetch_token(
     let http = transport.client_for(repository, realm)?;
     let request = token_request(&http, realm, service, scope, credential);
     let unavailable = |why: String| {
-        Failure::new(Reason::RegistryUnavailable, format!("{repository}: the token endpoint {endpoint} {why}"))
+        Failure::new(
+            Reason::RegistryUnavailable,
+            format!("{repository}: the token endpoint {endpoint} {why}"),
+        )
     };
     let response = transport.token(&endpoint, request).await?;
     match response.status() {
@@ -232,8 +236,8 @@ async fn fetch_token(
         status => return Err(unavailable(format!("answered {status}; it is tried again"))),
     }
     let body = bounded(response).await.map_err(unavailable)?;
-    let answer: TokenAnswer =
-        serde_json::from_slice(&body).map_err(|_| unavailable("answered with something that is no token".to_owned()))?;
+    let answer: TokenAnswer = serde_json::from_slice(&body)
+        .map_err(|_| unavailable("answered with something that is no token".to_owned()))?;
     let token = [&answer.token, &answer.access_token]
         .map(ExposeSecret::expose_secret)
         .into_iter()

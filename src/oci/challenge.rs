@@ -68,15 +68,24 @@ pub fn check_realm(realm: &Url, registry: &Url) -> Result<(), String> {
     let same_host = realm.host_str() == registry.host_str();
     match (registry.scheme(), realm.scheme()) {
         (_, "https") | ("http", "http") => {}
-        (_, scheme) => return Err(format!("its scheme is {scheme}, and credentials for an https registry go over https only")),
+        (_, scheme) => {
+            return Err(format!(
+                "its scheme is {scheme}, and credentials for an https registry go over https only"
+            ));
+        }
     }
     if !realm.username().is_empty() || realm.password().is_some() {
         return Err("it holds user information".to_owned());
     }
-    let address = |url: &Url| url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
+    let address =
+        |url: &Url| url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
     match address(realm) {
-        Some(realm_address) if !same_host && is_internal(realm_address) && !address(registry).is_some_and(is_internal) => {
-            Err(format!("{realm_address} is a private or link-local address, which a public registry has no business to name"))
+        Some(realm_address)
+            if !same_host && is_internal(realm_address) && !address(registry).is_some_and(is_internal) =>
+        {
+            Err(format!(
+                "{realm_address} is a private or link-local address, which a public registry has no business to name"
+            ))
         }
         _ => Ok(()),
     }
@@ -117,10 +126,14 @@ mod tests {
     /// Checklist A17: several challenges in one header and in several.
     #[test]
     fn reads_every_challenge_and_prefers_tokens() {
-        let expected = [bearer("https://a.example/token", Some("r"), Some("repository:web:pull")), Challenge::Basic];
+        let expected =
+            [bearer("https://a.example/token", Some("r"), Some("repository:web:pull")), Challenge::Basic];
         let one = r#"Basic realm="x", Bearer realm="https://a.example/token",service="r",scope="repository:web:pull""#;
         assert_eq!(parse(&headers(&[one])), expected);
-        let two = ["basic realm=x", r#"bearer realm="https://a.example/token", service=r, scope="repository:web:pull""#];
+        let two = [
+            "basic realm=x",
+            r#"bearer realm="https://a.example/token", service=r, scope="repository:web:pull""#,
+        ];
         assert_eq!(parse(&headers(&two)), expected);
     }
 

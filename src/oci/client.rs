@@ -132,7 +132,10 @@ impl Session<'_> {
         let repository = &self.repository;
         let url = format!("{}://{}/v2/{}/{path}", repository.scheme(), repository.host, repository.path);
         let url: Url = url.parse().map_err(|error| {
-            Failure::new(Reason::InvalidSpec, format!("'{}' is not a registry host: {error}", repository.host))
+            Failure::new(
+                Reason::InvalidSpec,
+                format!("'{}' is not a registry host: {error}", repository.host),
+            )
         })?;
         Ok(Call { operation, method, url, accept, take_foreign_answer: false })
     }
@@ -142,7 +145,12 @@ impl Session<'_> {
     }
 
     /// The digest of a tag or digest, asked at most once at a time.
-    async fn resolve(&self, image: &ImageRef, reference: &str, freshness: Freshness) -> Result<Digest, Failure> {
+    async fn resolve(
+        &self,
+        image: &ImageRef,
+        reference: &str,
+        freshness: Freshness,
+    ) -> Result<Digest, Failure> {
         let key = (self.repository.key(), reference.to_owned());
         shared(&self.client.digests, key, freshness, || self.ask_digest(image, reference)).await
     }
@@ -175,7 +183,10 @@ impl Session<'_> {
     fn image_not_found(&self, image: &ImageRef) -> Failure {
         Failure::new(
             Reason::ImageNotFound,
-            format!("the registry {} does not have the image {image}; push it, or correct spec.image", self.repository.host),
+            format!(
+                "the registry {} does not have the image {image}; push it, or correct spec.image",
+                self.repository.host
+            ),
         )
     }
 }
@@ -205,8 +216,10 @@ where
             answers.invalidate(&key).await;
         }
         let fetch = async { Ok((Instant::now(), ask().await?)) };
-        let (begun, answer) =
-            answers.try_get_with(key.clone(), fetch).await.map_err(|failure: Arc<Failure>| Failure::clone(&failure))?;
+        let (begun, answer) = answers
+            .try_get_with(key.clone(), fetch)
+            .await
+            .map_err(|failure: Arc<Failure>| Failure::clone(&failure))?;
         // Ends at the second turn at the latest: whatever is fetched from now on is begun after `asked`.
         if freshness == Freshness::Recent || begun >= asked {
             return Ok(answer);
@@ -215,7 +228,12 @@ where
 }
 
 impl Registry for OciRegistry {
-    async fn resolve(&self, access: &Access, image: &ImageRef, freshness: Freshness) -> Result<Subject, Failure> {
+    async fn resolve(
+        &self,
+        access: &Access,
+        image: &ImageRef,
+        freshness: Freshness,
+    ) -> Result<Subject, Failure> {
         let digest = match (image.digest(), image.tag()) {
             (Some(digest), _) => {
                 self.guard.check(&image.repository())?;
@@ -229,7 +247,12 @@ impl Registry for OciRegistry {
         Ok(Subject { image: image.clone(), digest })
     }
 
-    async fn referrers(&self, access: &Access, subject: &Subject, query: Query<'_>) -> Result<Listing, Failure> {
+    async fn referrers(
+        &self,
+        access: &Access,
+        subject: &Subject,
+        query: Query<'_>,
+    ) -> Result<Listing, Failure> {
         let session = self.session(access, query.repository).await?;
         let mut listing = session.list(&subject.digest, query.artifact_type, query.freshness).await?;
         if !listing.artifacts.is_empty() {
@@ -252,6 +275,16 @@ impl Registry for OciRegistry {
             }
         }
         Ok(listing)
+    }
+
+    async fn artifact(
+        &self,
+        access: &Access,
+        repository: &RepositoryRef,
+        digest: &Digest,
+    ) -> Result<Option<Artifact>, Failure> {
+        let found = self.session(access, repository).await?.manifest(digest).await?;
+        Ok(found.map(|artifact| (*artifact).clone()))
     }
 
     async fn pull(

@@ -51,7 +51,9 @@ impl ContentCache {
     pub(super) fn new(bytes: u64) -> Self {
         let manifests = Cache::builder()
             .max_capacity(bytes / 2)
-            .weigher(|_, artifact: &Option<Arc<Artifact>>| artifact.as_ref().map_or(256, |artifact| weight(artifact)))
+            .weigher(|_, artifact: &Option<Arc<Artifact>>| {
+                artifact.as_ref().map_or(256, |artifact| weight(artifact))
+            })
             // The absence of a manifest is no immutable fact: it may be pushed again.
             .time_to_live(std::time::Duration::from_hours(24))
             .build();
@@ -94,13 +96,17 @@ impl Session<'_> {
 
     async fn fetch_manifest(&self, digest: &Digest) -> Result<Option<Arc<Artifact>>, Failure> {
         let path = format!("manifests/{digest}");
-        let Some((bytes, content_type)) = self.get("manifest", &path, Some(accept_manifests()), MAX_MANIFEST).await?
+        let Some((bytes, content_type)) =
+            self.get("manifest", &path, Some(accept_manifests()), MAX_MANIFEST).await?
         else {
             return Ok(None);
         };
         verify(&self.repository, digest, None, &bytes)?;
         let artifact = parse_artifact(digest.clone(), &bytes, content_type.as_deref()).map_err(|why| {
-            Failure::new(Reason::InvalidContent, format!("{}@{digest}: the manifest is refused: {why}", self.repository))
+            Failure::new(
+                Reason::InvalidContent,
+                format!("{}@{digest}: the manifest is refused: {why}", self.repository),
+            )
         })?;
         Ok(Some(Arc::new(artifact)))
     }
@@ -112,7 +118,8 @@ impl Session<'_> {
         platform: &Platform,
     ) -> Result<Option<Digest>, Failure> {
         let Some(index) = self.manifest(index).await? else { return Ok(None) };
-        let serves = |child: &&Descriptor| child.platform.as_ref().is_some_and(|entry| platform.is_served_by(entry));
+        let serves =
+            |child: &&Descriptor| child.platform.as_ref().is_some_and(|entry| platform.is_served_by(entry));
         Ok(index.children.iter().find(serves).map(|child| child.digest.clone()))
     }
 
@@ -122,7 +129,10 @@ impl Session<'_> {
             let bytes = STANDARD.decode(data).map_err(|_| {
                 Failure::new(
                     Reason::InvalidContent,
-                    format!("{}@{}: the inline data of the layer is not base64", self.repository, layer.digest),
+                    format!(
+                        "{}@{}: the inline data of the layer is not base64",
+                        self.repository, layer.digest
+                    ),
                 )
             })?;
             verify(&self.repository, &layer.digest, Some(layer.size), &bytes)?;
@@ -184,13 +194,19 @@ fn verify(repository: &Repository, digest: &Digest, size: Option<u64>, bytes: &[
     if let Some(size) = size.filter(|size| *size != bytes.len() as u64) {
         return Err(Failure::new(
             Reason::DigestMismatch,
-            format!("{repository}@{digest}: the registry sent {} bytes where the descriptor says {size}; nothing of it is used", bytes.len()),
+            format!(
+                "{repository}@{digest}: the registry sent {} bytes where the descriptor says {size}; nothing of it is used",
+                bytes.len()
+            ),
         ));
     }
     digest.verify(bytes).map_err(|mismatch| {
         Failure::new(
             Reason::DigestMismatch,
-            format!("{repository}@{digest}: the registry sent other content ({}); nothing of it is used", mismatch.actual),
+            format!(
+                "{repository}@{digest}: the registry sent other content ({}); nothing of it is used",
+                mismatch.actual
+            ),
         )
     })
 }

@@ -31,7 +31,10 @@ impl Guard {
         }
         Err(Failure::new(
             Reason::RegistryNotAllowed,
-            format!("{name}: this operator may not ask that registry; its flag --allow-registry permits {}", self.allow.join(", ")),
+            format!(
+                "{name}: this operator may not ask that registry; its flag --allow-registry permits {}",
+                self.allow.join(", ")
+            ),
         ))
     }
 
@@ -53,7 +56,9 @@ impl Guard {
 }
 
 fn refusal(what: &str) -> String {
-    format!("{what} is a link-local address, where cloud metadata services answer; it is not asked (see the flag --allow-link-local)")
+    format!(
+        "{what} is a link-local address, where cloud metadata services answer; it is not asked (see the flag --allow-link-local)"
+    )
 }
 
 /// Link-local, and the metadata services that live elsewhere: AWS over IPv6, Alibaba Cloud.
@@ -112,7 +117,12 @@ mod tests {
     #[test]
     fn only_permitted_registries_are_asked() {
         let guard = Guard { allow: vec!["*.example.com/shop".into(), "docker.io".into()], link_local: false };
-        for (image, fine) in [("r.example.com/shop/web", true), ("r.example.com/other", false), ("nginx", true), ("r.example.org/shop", false)] {
+        for (image, fine) in [
+            ("r.example.com/shop/web", true),
+            ("r.example.com/other", false),
+            ("nginx", true),
+            ("r.example.org/shop", false),
+        ] {
             assert_eq!(guard.check(&image.parse().unwrap()).is_ok(), fine, "{image}");
         }
         let failure = guard.check(&"r.example.org/shop".parse().unwrap()).unwrap_err();

@@ -130,7 +130,12 @@ impl Keyring {
 fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, KeyringError> {
     // Line and column only: serde's own message may quote the value that it stumbled over.
     serde_json::from_slice(bytes).map_err(|error| {
-        KeyringError::Json(format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column()))
+        KeyringError::Json(format!(
+            "{:?} error at line {} column {}",
+            error.classify(),
+            error.line(),
+            error.column()
+        ))
     })
 }
 
@@ -155,7 +160,8 @@ impl Entry {
 
 /// The pattern that an entry's name stands for: without scheme, and without the `/v1/` or `/v2/` of old configs.
 fn key(registry: &str) -> String {
-    let bare = registry.strip_prefix("https://").or_else(|| registry.strip_prefix("http://")).unwrap_or(registry);
+    let bare =
+        registry.strip_prefix("https://").or_else(|| registry.strip_prefix("http://")).unwrap_or(registry);
     let (host, path) = bare.find('/').map_or((bare, ""), |slash| bare.split_at(slash));
     let path = if path.starts_with("/v1/") || path.starts_with("/v2/") { &path[3..] } else { path };
     if path == "/" { host.to_owned() } else { format!("{host}{path}") }
@@ -165,7 +171,8 @@ fn key(registry: &str) -> String {
 pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let split = |text: &'_ str| -> (Vec<String>, Option<String>, String) {
         let (authority, path) = text.find('/').map_or((text, ""), |slash| text.split_at(slash));
-        let (host, port) = authority.rsplit_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
+        let (host, port) =
+            authority.rsplit_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
         (host.split('.').map(str::to_owned).collect(), port.map(str::to_owned), path.to_owned())
     };
     let (globs, glob_port, glob_path) = split(pattern);
@@ -173,14 +180,18 @@ pub(super) fn matches(pattern: &str, name: &str) -> bool {
     glob_port == port
         && globs.len() == labels.len()
         && path.starts_with(&glob_path)
-        && globs.iter().zip(&labels).all(|(glob, label)| Pattern::new(glob).is_ok_and(|glob| glob.matches(label)))
+        && globs
+            .iter()
+            .zip(&labels)
+            .all(|(glob, label)| Pattern::new(glob).is_ok_and(|glob| glob.matches(label)))
 }
 
 fn is_docker_hub(name: &str) -> bool {
     match name.split_once('/') {
         None => !name.is_empty(),
         Some((first, _)) => {
-            matches!(first, "docker.io" | "index.docker.io") || (!first.is_empty() && !first.contains(['.', ':']))
+            matches!(first, "docker.io" | "index.docker.io")
+                || (!first.is_empty() && !first.contains(['.', ':']))
         }
     }
 }
@@ -194,7 +205,11 @@ mod tests {
         for entry in entries {
             keyring.insert(
                 entry,
-                Credential { username: (*entry).to_owned(), password: "p".to_owned().into(), identity_token: None },
+                Credential {
+                    username: (*entry).to_owned(),
+                    password: "p".to_owned().into(),
+                    identity_token: None,
+                },
             );
         }
         keyring
@@ -244,7 +259,10 @@ mod tests {
             .add_docker_config_json(br#"{"auths": {"r.example": {"username": "x", "password": "y", "auth": "dXNlcjpwYXNzOndvcmQ"}}}"#)
             .unwrap();
         let credential = keyring.lookup("r.example/web").remove(0);
-        assert_eq!((credential.username.as_str(), credential.password.expose_secret()), ("user", "pass:word"));
+        assert_eq!(
+            (credential.username.as_str(), credential.password.expose_secret()),
+            ("user", "pass:word")
+        );
         keyring.add_docker_cfg(br#"{"s.example": {"username": "x", "password": "y"}}"#).unwrap();
         assert_eq!(keyring.lookup("s.example/web").len(), 1);
     }
@@ -252,7 +270,9 @@ mod tests {
     #[test]
     fn errors_and_debug_never_show_a_value() {
         let mut keyring = Keyring::default();
-        for document in [r#"{"auths": {"r.example": {"auth": "c2VjcmV0"}}}"#, r#"{"auths": "secret"}"#, "secret"] {
+        for document in
+            [r#"{"auths": {"r.example": {"auth": "c2VjcmV0"}}}"#, r#"{"auths": "secret"}"#, "secret"]
+        {
             let error = keyring.add_docker_config_json(document.as_bytes()).unwrap_err().to_string();
             assert!(!error.contains("secret") && !error.contains("c2VjcmV0"), "{error}");
         }

@@ -110,6 +110,17 @@ pub trait Registry: Send + Sync + 'static {
         query: Query<'_>,
     ) -> impl Future<Output = Result<Listing, Failure>> + Send;
 
+    /// An artifact by its digest, or nothing where the registry says that it does not exist.
+    ///
+    /// # Errors
+    /// Where the registry does not say, or what it sends is not what was asked for.
+    fn artifact(
+        &self,
+        access: &Access,
+        repository: &RepositoryRef,
+        digest: &Digest,
+    ) -> impl Future<Output = Result<Option<Artifact>, Failure>> + Send;
+
     /// The files of an artifact that the rules want.
     ///
     /// # Errors

@@ -113,16 +113,23 @@ impl Plugins {
     /// # Errors
     /// Names the plugin and the member that cannot be used.
     pub fn load(config: &Path, bin_dir: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(config).with_context(|| format!("{} cannot be read", config.display()))?;
+        let text = std::fs::read_to_string(config)
+            .with_context(|| format!("{} cannot be read", config.display()))?;
         let parsed: Config = serde_saphyr::from_str(&text)
             .with_context(|| format!("{} is no CredentialProviderConfig", config.display()))?;
-        ensure!(parsed.kind == "CredentialProviderConfig", "{}: kind is '{}', expected CredentialProviderConfig", config.display(), parsed.kind);
+        ensure!(
+            parsed.kind == "CredentialProviderConfig",
+            "{}: kind is '{}', expected CredentialProviderConfig",
+            config.display(),
+            parsed.kind
+        );
         let plugins = parsed
             .providers
             .into_iter()
             .map(|provider| {
                 let name = provider.name.clone();
-                Plugin::new(provider, bin_dir).with_context(|| format!("{}: provider '{name}'", config.display()))
+                Plugin::new(provider, bin_dir)
+                    .with_context(|| format!("{}: provider '{name}'", config.display()))
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
         Ok(Self { plugins: plugins.into() })
@@ -137,7 +144,12 @@ impl Plugins {
             match plugin.keyring(repository, &name).await {
                 Ok(keyring) => credentials.extend(keyring.lookup(&name)),
                 Err(error) => {
-                    tracing::warn!(plugin = plugin.provider.name, repository = name, error = format!("{error:#}"), "credential provider failed");
+                    tracing::warn!(
+                        plugin = plugin.provider.name,
+                        repository = name,
+                        error = format!("{error:#}"),
+                        "credential provider failed"
+                    );
                 }
             }
         }
@@ -147,23 +159,24 @@ impl Plugins {
 
 impl Plugin {
     fn new(provider: Provider, bin_dir: &Path) -> anyhow::Result<Self> {
-        let Provider { name, match_images, default_cache_duration, api_version, token_attributes, .. } = &provider;
-        ensure!(!name.is_empty() && !name.contains(['/', '\\']) && name != "..", "name must be the name of a file in the plugin directory");
+        let Provider { name, match_images, default_cache_duration, api_version, token_attributes, .. } =
+            &provider;
+        ensure!(
+            !name.is_empty() && !name.contains(['/', '\\']) && name != "..",
+            "name must be the name of a file in the plugin directory"
+        );
         ensure!(!match_images.is_empty(), "matchImages is empty");
         if api_version != API_VERSION {
             bail!("apiVersion is '{api_version}', expected {API_VERSION}");
         }
-        ensure!(token_attributes.is_none(), "tokenAttributes is not supported: the operator has no Pod's service account to make a token of");
+        ensure!(
+            token_attributes.is_none(),
+            "tokenAttributes is not supported: the operator has no Pod's service account to make a token of"
+        );
         let default_duration = duration(default_cache_duration).context("defaultCacheDuration")?;
         let program = bin_dir.join(name);
         ensure!(program.is_file(), "there is no program {}", program.display());
-        Ok(Self {
-            program,
-            default_duration,
-            answers: Cache::new(CACHED),
-            running: Mutex::new(()),
-            provider,
-        })
+        Ok(Self { program, default_duration, answers: Cache::new(CACHED), running: Mutex::new(()), provider })
     }
 
     fn serves(&self, name: &str) -> bool {
@@ -211,7 +224,11 @@ impl Plugin {
     }
 
     async fn run(&self, image: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
-        let request = serde_json::to_vec(&Request { api_version: API_VERSION, kind: "CredentialProviderRequest", image })?;
+        let request = serde_json::to_vec(&Request {
+            api_version: API_VERSION,
+            kind: "CredentialProviderRequest",
+            image,
+        })?;
         let mut child = Command::new(&self.program)
             .args(&self.provider.args)
             .envs(self.provider.env.iter().map(|variable| (&variable.name, &variable.value)))
@@ -237,7 +254,8 @@ impl Plugin {
 
 /// A Go duration.
 fn duration(text: &str) -> anyhow::Result<Duration> {
-    let parsed = kube::core::Duration::from_str(text).with_context(|| format!("'{}' is no duration", text.escape_debug()))?;
+    let parsed = kube::core::Duration::from_str(text)
+        .with_context(|| format!("'{}' is no duration", text.escape_debug()))?;
     ensure!(parsed >= Duration::ZERO, "'{text}' is negative");
     Ok(parsed.into())
 }
@@ -251,7 +269,8 @@ mod tests {
     /// A plugin that answers with `response` and notes each run and its request beside itself.
     fn plugin(directory: &Path, response: &str) -> Plugins {
         let program = directory.join("fake");
-        let script = format!("#!/bin/sh\ncat >> \"$0.requests\"\necho >> \"$0.requests\"\nprintf '%s' '{response}'\n");
+        let script =
+            format!("#!/bin/sh\ncat >> \"$0.requests\"\necho >> \"$0.requests\"\nprintf '%s' '{response}'\n");
         std::fs::write(&program, script).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         load(directory, "{name: fake, matchImages: ['*.dkr.ecr.*.amazonaws.com'], defaultCacheDuration: 1h, apiVersion: credentialprovider.kubelet.k8s.io/v1}").unwrap()
@@ -275,7 +294,10 @@ mod tests {
         for repository in [ECR, ECR, "1.dkr.ecr.eu-west-1.amazonaws.com/shop/api"] {
             let credentials = plugins.credentials(&repository.parse().unwrap()).await;
             assert_eq!(credentials.len(), 1);
-            assert_eq!((credentials[0].username.as_str(), credentials[0].password.expose_secret()), ("AWS", "hunter2"));
+            assert_eq!(
+                (credentials[0].username.as_str(), credentials[0].password.expose_secret()),
+                ("AWS", "hunter2")
+            );
         }
         assert!(plugins.credentials(&"r.example/web".parse().unwrap()).await.is_empty());
         let requests = std::fs::read_to_string(directory.path().join("fake.requests")).unwrap();
@@ -302,10 +324,22 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case("{name: ../sh, matchImages: [a], defaultCacheDuration: 1h, apiVersion: credentialprovider.kubelet.k8s.io/v1}", "name must be")]
-    #[case("{name: absent, matchImages: [a], defaultCacheDuration: 1h, apiVersion: credentialprovider.kubelet.k8s.io/v1}", "there is no program")]
-    #[case("{name: absent, matchImages: [a], defaultCacheDuration: 1h, apiVersion: credentialprovider.kubelet.k8s.io/v1beta1}", "apiVersion is")]
-    #[case("{name: absent, matchImages: [a], defaultCacheDuration: soon, apiVersion: credentialprovider.kubelet.k8s.io/v1}", "defaultCacheDuration")]
+    #[case(
+        "{name: ../sh, matchImages: [a], defaultCacheDuration: 1h, apiVersion: credentialprovider.kubelet.k8s.io/v1}",
+        "name must be"
+    )]
+    #[case(
+        "{name: absent, matchImages: [a], defaultCacheDuration: 1h, apiVersion: credentialprovider.kubelet.k8s.io/v1}",
+        "there is no program"
+    )]
+    #[case(
+        "{name: absent, matchImages: [a], defaultCacheDuration: 1h, apiVersion: credentialprovider.kubelet.k8s.io/v1beta1}",
+        "apiVersion is"
+    )]
+    #[case(
+        "{name: absent, matchImages: [a], defaultCacheDuration: soon, apiVersion: credentialprovider.kubelet.k8s.io/v1}",
+        "defaultCacheDuration"
+    )]
     fn a_bad_configuration_is_refused_at_the_start(#[case] provider: &str, #[case] says: &str) {
         let directory = tempfile::tempdir().unwrap();
         let error = format!("{:#}", load(directory.path(), provider).unwrap_err());

@@ -61,7 +61,13 @@ impl Session<'_> {
     /// The layers, those of the children where the artifact is an index.
     async fn layers_of(&self, artifact: &Artifact, place: &str) -> Result<Vec<Descriptor>, Failure> {
         if artifact.children.len() > MAX_CHILDREN {
-            return Err(unsupported(place, &format!("the index lists {} manifests; at most {MAX_CHILDREN} are read", artifact.children.len())));
+            return Err(unsupported(
+                place,
+                &format!(
+                    "the index lists {} manifests; at most {MAX_CHILDREN} are read",
+                    artifact.children.len()
+                ),
+            ));
         }
         let mut layers = artifact.layers.clone();
         for child in &artifact.children {
@@ -98,7 +104,10 @@ impl Session<'_> {
 /// Refuses everything that can be told from the manifest alone, and sorts out what is not wanted.
 fn sort(descriptors: Vec<Descriptor>, rules: &FileRules, place: &str) -> Result<Layers, Failure> {
     if descriptors.len() > MAX_LAYERS {
-        return Err(unsupported(place, &format!("it has {} layers; at most {MAX_LAYERS} are read", descriptors.len())));
+        return Err(unsupported(
+            place,
+            &format!("it has {} layers; at most {MAX_LAYERS} are read", descriptors.len()),
+        ));
     }
     let mut layers = Layers::default();
     let (count, mut untitled, mut packed) = (descriptors.len(), 0, 0_u64);
@@ -123,7 +132,9 @@ fn sort(descriptors: Vec<Descriptor>, rules: &FileRules, place: &str) -> Result<
     if untitled > 0 && untitled == count {
         return Err(unsupported(
             place,
-            &format!("none of its {untitled} layers has the annotation {TITLE} with a file name; attach the files with 'oras attach'"),
+            &format!(
+                "none of its {untitled} layers has the annotation {TITLE} with a file name; attach the files with 'oras attach'"
+            ),
         ));
     }
     if packed > MAX_ARCHIVE {

@@ -13,7 +13,9 @@ use http::{HeaderMap, Method, StatusCode};
 use reqwest::Url;
 
 use crate::api::Reason;
-use crate::types::{Artifact, Descriptor, Digest, Failure, Index, ManifestError, media_type, parse_index, parse_legacy_list};
+use crate::types::{
+    Artifact, Descriptor, Digest, Failure, Index, ManifestError, media_type, parse_index, parse_legacy_list,
+};
 
 use super::client::{FETCHES, Session, shared};
 use super::content::MAX_MANIFEST;
@@ -43,7 +45,8 @@ impl Session<'_> {
         freshness: Freshness,
     ) -> Result<Listing, Failure> {
         let key = (self.repository.key(), subject.clone(), artifact_type.map(str::to_owned));
-        let index = shared(&self.client.lists, key, freshness, || self.ask_list(subject, artifact_type)).await?;
+        let index =
+            shared(&self.client.lists, key, freshness, || self.ask_list(subject, artifact_type)).await?;
         let listing = self.read_candidates(subject, artifact_type, &index).await?;
         if !listing.artifacts.is_empty() {
             return Ok(listing);
@@ -66,7 +69,11 @@ impl Session<'_> {
     }
 
     /// The Referrers API, or nothing where it is not supported.
-    async fn list_by_api(&self, subject: &Digest, artifact_type: Option<&str>) -> Result<Option<Index>, Failure> {
+    async fn list_by_api(
+        &self,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Option<Index>, Failure> {
         let mut call = self.call(
             "referrers",
             Method::GET,
@@ -223,7 +230,10 @@ impl Session<'_> {
     }
 
     fn refused_list(&self, why: &ManifestError) -> Failure {
-        Failure::new(Reason::InvalidContent, format!("{}: the list of referrers is refused: {why}", self.repository))
+        Failure::new(
+            Reason::InvalidContent,
+            format!("{}: the list of referrers is refused: {why}", self.repository),
+        )
     }
 }
 
@@ -308,7 +318,11 @@ fn next_link(headers: &HeaderMap) -> Option<String> {
 fn is_next(parameter: &str) -> bool {
     parameter.split_once('=').is_some_and(|(name, value)| {
         name.trim().eq_ignore_ascii_case("rel")
-            && value.trim().trim_matches('"').split_ascii_whitespace().any(|rel| rel.eq_ignore_ascii_case("next"))
+            && value
+                .trim()
+                .trim_matches('"')
+                .split_ascii_whitespace()
+                .any(|rel| rel.eq_ignore_ascii_case("next"))
     })
 }
 

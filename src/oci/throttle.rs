@@ -82,7 +82,8 @@ mod tests {
     fn requests_are_spaced_as_told_and_idle_time_is_not_saved_up() {
         let now = Instant::now();
         let mut next = now;
-        let starts: Vec<u128> = (0..11).map(|_| reserve(&mut next, now, 10).duration_since(now).as_millis()).collect();
+        let starts: Vec<u128> =
+            (0..11).map(|_| reserve(&mut next, now, 10).duration_since(now).as_millis()).collect();
         assert_eq!(starts, (0..11).map(|turn| turn * 100).collect::<Vec<_>>());
         let later = now + Duration::from_mins(1);
         assert_eq!(reserve(&mut next, later, 10), later);

@@ -37,8 +37,9 @@ impl Tls {
         };
         let tls = Self { ca, identity };
         if let Some(pem) = &tls.identity {
-            Identity::from_pem(pem.expose_secret())
-                .map_err(|_| "keys 'tls.crt' and 'tls.key' are no certificate and key in PEM form".to_owned())?;
+            Identity::from_pem(pem.expose_secret()).map_err(|_| {
+                "keys 'tls.crt' and 'tls.key' are no certificate and key in PEM form".to_owned()
+            })?;
         }
         Ok(tls)
     }

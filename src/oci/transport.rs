@@ -120,9 +120,12 @@ impl Transport {
             _ => tls.without_identity(),
         });
         let key = tls.as_ref().map(Tls::key);
-        self.pools
-            .try_get_with(key, || client(tls.as_ref(), &self.guard))
-            .map_err(|why| Failure::new(Reason::InvalidCredentials, format!("{repository}: the certificates cannot be used: {why}")))
+        self.pools.try_get_with(key, || client(tls.as_ref(), &self.guard)).map_err(|why| {
+            Failure::new(
+                Reason::InvalidCredentials,
+                format!("{repository}: the certificates cannot be used: {why}"),
+            )
+        })
     }
 
     /// Sends a request until it is answered, at most [`ATTEMPTS`] times. Every answer with another status than "try
@@ -177,7 +180,10 @@ impl Transport {
             if let Some(authorization) = authorization.filter(|_| !moved) {
                 request = request.header(AUTHORIZATION, authorization);
             }
-            let body = self.observe(call.operation, request).await.map_err(|error| unreachable(repository, &error))?;
+            let body = self
+                .observe(call.operation, request)
+                .await
+                .map_err(|error| unreachable(repository, &error))?;
             let Some(next) = redirect(&body) else {
                 let (status, headers) = (body.status(), body.headers().clone());
                 return Ok(Answer { status, headers, url, moved, body, _turn: turn });
@@ -185,7 +191,10 @@ impl Transport {
             if url.scheme() == "https" && next.scheme() != "https" {
                 return Err(Failure::new(
                     Reason::InvalidContent,
-                    format!("{repository}: the registry redirects from https to {}, which is not followed", next.scheme()),
+                    format!(
+                        "{repository}: the registry redirects from https to {}, which is not followed",
+                        next.scheme()
+                    ),
                 ));
             }
             moved |= next.origin() != url.origin();
@@ -205,7 +214,10 @@ impl Transport {
     ) -> Result<reqwest::Response, Failure> {
         let _turn = self.throttle.turn(host).await?;
         self.observe("token", request).await.map_err(|error| {
-            Failure::new(Reason::RegistryUnavailable, format!("token endpoint {host} cannot be reached: {}", innermost(&error)))
+            Failure::new(
+                Reason::RegistryUnavailable,
+                format!("token endpoint {host} cannot be reached: {}", innermost(&error)),
+            )
         })
     }
 
@@ -230,11 +242,20 @@ impl Answer {
     }
 
     /// Reads the body, at most `most` bytes of it. What claims to be longer is not even begun.
-    pub(super) async fn bytes(self, repository: &Repository, what: &str, most: u64) -> Result<Bytes, Failure> {
+    pub(super) async fn bytes(
+        self,
+        repository: &Repository,
+        what: &str,
+        most: u64,
+    ) -> Result<Bytes, Failure> {
         let too_large = |size: String| {
-            Failure::new(Reason::TooLarge, format!("{repository}: {what} has {size} bytes; at most {most} are read"))
+            Failure::new(
+                Reason::TooLarge,
+                format!("{repository}: {what} has {size} bytes; at most {most} are read"),
+            )
         };
-        let declared = self.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let declared =
+            self.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if let Some(declared) = declared.filter(|declared| *declared > most) {
             return Err(too_large(declared.to_string()));
         }
@@ -314,11 +335,19 @@ fn innermost(error: &reqwest::Error) -> String {
 
 fn unreachable(repository: &Repository, error: &reqwest::Error) -> Failure {
     let what = if error.is_timeout() { "did not answer in time" } else { "cannot be reached" };
-    Failure::new(Reason::RegistryUnavailable, format!("registry {} {what}: {}", repository.host, innermost(error)))
+    Failure::new(
+        Reason::RegistryUnavailable,
+        format!("registry {} {what}: {}", repository.host, innermost(error)),
+    )
 }
 
 /// What a refusal means, and what to do about it. Statuses that a caller knows how to take never come here.
-async fn refused(repository: &Repository, call: &Call, answer: Answer, retry_after: Option<Duration>) -> Failure {
+async fn refused(
+    repository: &Repository,
+    call: &Call,
+    answer: Answer,
+    retry_after: Option<Duration>,
+) -> Failure {
     let status = answer.status;
     let detail = error_detail(repository, answer).await;
     let operation = call.operation;
@@ -332,7 +361,10 @@ async fn refused(repository: &Repository, call: &Call, answer: Answer, retry_aft
             },
         ),
         403 => (Reason::Forbidden, "the credentials lack the right to pull; grant it in the registry"),
-        429 => (Reason::RateLimited, "the registry limits requests; raise spec.interval or use credentials with a higher limit"),
+        429 => (
+            Reason::RateLimited,
+            "the registry limits requests; raise spec.interval or use credentials with a higher limit",
+        ),
         _ => (Reason::RegistryUnavailable, "this is for the registry's operator to mend; it is tried again"),
     };
     Failure {
@@ -355,7 +387,9 @@ async fn error_detail(repository: &Repository, answer: Answer) -> String {
     }
     let Ok(body) = answer.bytes(repository, "error", MAX_ERROR_BODY).await else { return String::new() };
     let Ok(envelope) = serde_json::from_slice::<Envelope>(&body) else { return String::new() };
-    let known = |code: &String| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    let known = |code: &String| {
+        code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    };
     let mut codes: Vec<String> = envelope.errors.into_iter().map(|entry| entry.code).filter(known).collect();
     codes.truncate(3);
     if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) }

@@ -48,9 +48,9 @@ pub async fn serve(
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics_text))
         .with_state(Served { health, metrics });
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("--health-address {address} cannot be bound; is another operator running here?"))?;
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("--health-address {address} cannot be bound; is another operator running here?")
+    })?;
     tracing::info!(address = %listener.local_addr()?, "serving /livez, /readyz and /metrics");
     axum::serve(listener, router).with_graceful_shutdown(stop).await.context("the health server ended")
 }
@@ -59,10 +59,16 @@ async fn ready(State(served): State<Served>) -> impl IntoResponse {
     if served.health.ready.load(Ordering::Relaxed) {
         (StatusCode::OK, "ok\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the resources are not known yet: is the API server reachable, the definition installed, and the RBAC in place?\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the resources are not known yet: is the API server reachable, the definition installed, and the RBAC in place?\n",
+        )
     }
 }
 
 async fn metrics_text(State(served): State<Served>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], served.metrics.text())
+    (
+        [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
+        served.metrics.text(),
+    )
 }

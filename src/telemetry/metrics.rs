@@ -55,12 +55,37 @@ impl Metrics {
         let watch_errors = Family::default();
         let mut registry = Registry::with_prefix("artifactconfig");
         registry.register("reconciles", "Reconciles by result and reason", reconciles.clone());
-        registry.register_with_unit("reconcile_duration", "Duration of reconciles", Unit::Seconds, reconcile_duration.clone());
-        registry.register("registry_requests", "Requests to registries by operation and class of status", requests.clone());
-        registry.register_with_unit("registry_request_duration", "Time until the head of a registry's answer", Unit::Seconds, request_duration.clone());
+        registry.register_with_unit(
+            "reconcile_duration",
+            "Duration of reconciles",
+            Unit::Seconds,
+            reconcile_duration.clone(),
+        );
+        registry.register(
+            "registry_requests",
+            "Requests to registries by operation and class of status",
+            requests.clone(),
+        );
+        registry.register_with_unit(
+            "registry_request_duration",
+            "Time until the head of a registry's answer",
+            Unit::Seconds,
+            request_duration.clone(),
+        );
         registry.register("watch_errors", "Failures of watches on the API server", watch_errors.clone());
-        registry.register("build", "Version of the operator", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
-        Self { registry: Arc::new(registry), reconciles, reconcile_duration, requests, request_duration, watch_errors }
+        registry.register(
+            "build",
+            "Version of the operator",
+            Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        Self {
+            registry: Arc::new(registry),
+            reconciles,
+            reconcile_duration,
+            requests,
+            request_duration,
+            watch_errors,
+        }
     }
 
     /// Counts a reconcile.

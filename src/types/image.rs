@@ -16,7 +16,9 @@ pub struct ImageRef {
 
 /// Why a string is no image reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{image}' is not an image reference ({why}); expected registry/repository:tag or registry/repository@sha256:…")]
+#[error(
+    "'{image}' is not an image reference ({why}); expected registry/repository:tag or registry/repository@sha256:…"
+)]
 pub struct ImageError {
     image: String,
     why: String,
@@ -101,7 +103,11 @@ impl FromStr for ImageRef {
         let reference = Reference::try_from(text).map_err(|error| {
             // The commonest slip deserves better than "invalid format".
             let lower_case_would_do = Reference::try_from(text.to_lowercase().as_str()).is_ok();
-            refuse(if lower_case_would_do { "repositories are lower case".to_owned() } else { error.to_string() })
+            refuse(if lower_case_would_do {
+                "repositories are lower case".to_owned()
+            } else {
+                error.to_string()
+            })
         })?;
         let digest = reference
             .digest()
@@ -136,7 +142,12 @@ mod tests {
     #[case("localhost/web:v1", "localhost", "web", Some("v1"))]
     #[case("127.0.0.1:5000/a/b/c:v1", "127.0.0.1:5000", "a/b/c", Some("v1"))]
     #[case("registry.example.com/shop/web", "registry.example.com", "shop/web", Some("latest"))]
-    fn reads_tags(#[case] text: &str, #[case] registry: &str, #[case] repository: &str, #[case] tag: Option<&str>) {
+    fn reads_tags(
+        #[case] text: &str,
+        #[case] registry: &str,
+        #[case] repository: &str,
+        #[case] tag: Option<&str>,
+    ) {
         let image: ImageRef = text.parse().unwrap();
         let found = image.repository();
         assert_eq!((found.host(), found.path(), image.tag()), (registry, repository, tag));

@@ -11,7 +11,9 @@ pub use digest::{Algorithm, Digest, DigestError, MismatchError};
 pub use failure::Failure;
 pub use file::{ConfigFile, PathError, normalize_path};
 pub use image::{ImageError, ImageRef, RepositoryRef};
-pub use manifest::{Artifact, Descriptor, Index, ManifestError, media_type, parse_artifact, parse_index, parse_legacy_list};
+pub use manifest::{
+    Artifact, Descriptor, Index, ManifestError, media_type, parse_artifact, parse_index, parse_legacy_list,
+};
 pub use platform::{Platform, PlatformError};
 
 /// Annotation with the time an artifact was made (image-spec, "Pre-Defined Annotation Keys"). RFC 3339.

@@ -21,7 +21,9 @@ pub struct Platform {
 
 /// Why a string is no platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a platform; expected os/architecture or os/architecture/variant, for example linux/arm64")]
+#[error(
+    "'{0}' is not a platform; expected os/architecture or os/architecture/variant, for example linux/arm64"
+)]
 pub struct PlatformError(String);
 
 impl Platform {
@@ -41,7 +43,9 @@ impl FromStr for Platform {
         let word = |part: &str| {
             let fine = !part.is_empty()
                 && part.len() <= 32
-                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
             fine.then(|| part.to_owned())
         };
         let parts: Option<Vec<String>> = text.split('/').map(word).collect();
@@ -49,9 +53,11 @@ impl FromStr for Platform {
             Some([os, architecture]) => {
                 Ok(Self { os: os.clone(), architecture: architecture.clone(), variant: None })
             }
-            Some([os, architecture, variant]) => {
-                Ok(Self { os: os.clone(), architecture: architecture.clone(), variant: Some(variant.clone()) })
-            }
+            Some([os, architecture, variant]) => Ok(Self {
+                os: os.clone(),
+                architecture: architecture.clone(),
+                variant: Some(variant.clone()),
+            }),
             _ => Err(PlatformError(text.chars().take(100).collect())),
         }
     }
@@ -72,7 +78,9 @@ mod tests {
     fn reads_and_matches() {
         let wanted: Platform = "linux/arm64".parse().unwrap();
         let narrow: Platform = "linux/arm64/v8".parse().unwrap();
-        assert!(wanted.is_served_by(&narrow) && narrow.is_served_by(&narrow) && !narrow.is_served_by(&wanted));
+        assert!(
+            wanted.is_served_by(&narrow) && narrow.is_served_by(&narrow) && !narrow.is_served_by(&wanted)
+        );
         assert!(!wanted.is_served_by(&"linux/amd64".parse().unwrap()));
         assert_eq!(narrow.to_string(), "linux/arm64/v8");
     }

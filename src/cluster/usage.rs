@@ -1,0 +1,51 @@
+//! Which `ConfigMaps` workloads use, for the one question that decides a deletion.
+
+use std::collections::BTreeSet;
+
+use kube::api::{DynamicObject, ListParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client};
+
+use crate::decide::revision::config_maps_named_in;
+
+use super::kube::{Problem, limited};
+
+/// Kinds that use `ConfigMaps`, or remember templates that will: a `ReplicaSet` or a `ControllerRevision` at zero is what
+/// `kubectl rollout undo` goes back to.
+const KINDS: [(&str, &str, &str); 8] = [
+    ("", "Pod", "pods"),
+    ("apps", "ReplicaSet", "replicasets"),
+    ("apps", "Deployment", "deployments"),
+    ("apps", "StatefulSet", "statefulsets"),
+    ("apps", "DaemonSet", "daemonsets"),
+    ("apps", "ControllerRevision", "controllerrevisions"),
+    ("batch", "Job", "jobs"),
+    ("batch", "CronJob", "cronjobs"),
+];
+
+/// Objects per page: one page is in memory at a time.
+const PAGE: u32 = 100;
+
+/// Reads every object of these kinds in a namespace, a page at a time.
+pub(super) async fn config_maps_in_use(
+    client: &Client,
+    namespace: &str,
+) -> Result<BTreeSet<String>, Problem> {
+    let mut names = BTreeSet::new();
+    for (group, kind, plural) in KINDS {
+        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", kind), plural);
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+        let mut page = ListParams::default().limit(PAGE);
+        loop {
+            let list = limited(api.list(&page)).await?;
+            for object in &list.items {
+                config_maps_named_in(&object.data, &mut names);
+            }
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => break,
+            }
+        }
+    }
+    Ok(names)
+}

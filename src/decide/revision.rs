@@ -1,0 +1,410 @@
+//! Revisions: every config that was applied, kept under a name of its own, so that going back needs no registry.
+//!
+//! A revision is an immutable `ConfigMap` named after artifact and content. Its number counts what was applied, and is
+//! never used again: going back to an earlier config is a new entry in the history, of an old revision.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt as _;
+use sha2::{Digest as _, Sha256};
+
+use crate::api::{HistoryEntry, HistoryOutcome, annotation, label};
+use crate::types::Digest;
+
+use super::plan::{Facts, Rendered};
+use super::render::Content;
+
+/// Hexadecimal characters of the hash that ends the name: as many as `ReplicaSets` have, and enough that two of one
+/// target's revisions never share them.
+const NAME_HASH: usize = 10;
+
+/// Name of the revision of an artifact with some content. Two artifacts with equal bytes are two revisions.
+#[must_use]
+pub fn name(target: &str, artifact: &Digest, hash: &str) -> String {
+    let digest = Sha256::digest(format!("{artifact}\n{hash}"));
+    let hex: String =
+        digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]).map(hex_digit).take(NAME_HASH).collect();
+    format!("{target}-{hex}")
+}
+
+fn hex_digit(nibble: u8) -> char {
+    char::from_digit(u32::from(nibble), 16).unwrap_or('0')
+}
+
+/// Number of an application, and when it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Counts up by one; never used again.
+    pub number: i64,
+    /// Whole seconds.
+    pub applied_at: Timestamp,
+}
+
+/// The stamp of applying `facts`: that of the newest entry where it is the same config for the same image, that which
+/// a killed operator has left on the revision, or a new one.
+#[must_use]
+pub fn stamp(
+    history: &[HistoryEntry],
+    owned: &[ObjectMeta],
+    facts: &Facts,
+    existing: Option<&ConfigMap>,
+    now: Timestamp,
+) -> Stamp {
+    let current = current(history).filter(|entry| is_entry_of(entry, facts));
+    if let Some(Ok(applied_at)) = current.map(|entry| entry.applied_at.parse()) {
+        return Stamp { number: current.map_or(0, |entry| entry.revision), applied_at };
+    }
+    let recorded = history.iter().map(|entry| entry.revision).max().unwrap_or(0);
+    let left = existing.and_then(|existing| read_stamp(&existing.metadata));
+    if let Some(left) = left.filter(|left| left.number > recorded) {
+        return left;
+    }
+    let highest = owned.iter().filter_map(number).max().unwrap_or(0).max(recorded);
+    Stamp { number: highest + 1, applied_at: Timestamp::from_second(now.as_second()).unwrap_or(now) }
+}
+
+/// The entry of what is in the target: the newest that did not fail.
+#[must_use]
+pub fn current(history: &[HistoryEntry]) -> Option<&HistoryEntry> {
+    history.iter().find(|entry| entry.outcome != HistoryOutcome::Failed)
+}
+
+fn is_entry_of(entry: &HistoryEntry, facts: &Facts) -> bool {
+    entry.artifact == facts.artifact.to_string()
+        && entry.image == facts.image_digest.to_string()
+        && entry.hash.as_deref() == Some(facts.hash.as_str())
+}
+
+/// Number on the label of a revision.
+fn number(metadata: &ObjectMeta) -> Option<i64> {
+    metadata.labels.as_ref()?.get(label::REVISION)?.parse().ok()
+}
+
+fn read_stamp(metadata: &ObjectMeta) -> Option<Stamp> {
+    let applied_at = metadata.annotations.as_ref()?.get(annotation::APPLIED_AT)?.parse().ok()?;
+    Some(Stamp { number: number(metadata)?, applied_at })
+}
+
+/// Whether an object is a revision and no target.
+#[must_use]
+pub fn is_revision(metadata: &ObjectMeta) -> bool {
+    metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(label::REVISION))
+}
+
+/// The revision of what was rendered: the same content and origin, immutable, under its own name.
+#[must_use]
+pub fn assemble(rendered: &Rendered, stamp: Stamp) -> ConfigMap {
+    let mut revision = rendered.config_map.clone();
+    revision.immutable = Some(true);
+    revision.metadata.name =
+        Some(name(&rendered.facts.target, &rendered.facts.artifact, &rendered.facts.hash));
+    let labels = revision.metadata.labels.get_or_insert_default();
+    labels.insert(label::REVISION.to_owned(), stamp.number.to_string());
+    let annotations = revision.metadata.annotations.get_or_insert_default();
+    annotations.insert(annotation::APPLIED_AT.to_owned(), stamp.applied_at.to_string());
+    revision
+}
+
+/// What a revision holds, where it holds what it says: it is the only source that a way back has while the registry is
+/// down, and anybody with the right to delete and create `ConfigMaps` can have made another of its name.
+#[must_use]
+pub fn verified_content(revision: &ConfigMap, hash: &str) -> Option<Content> {
+    let content = Content {
+        data: revision.data.clone().unwrap_or_default(),
+        binary_data: revision
+            .binary_data
+            .clone()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(key, value)| (key, value.0))
+            .collect(),
+    };
+    (content.hash() == hash).then_some(content)
+}
+
+/// The history after applying: a new entry first, and the one before it marked by how it ended. The same entry again
+/// changes nothing.
+#[must_use]
+pub fn record(
+    history: &[HistoryEntry],
+    facts: &Facts,
+    stamp: Stamp,
+    back: bool,
+    limit: usize,
+) -> Vec<HistoryEntry> {
+    let mut next: Vec<HistoryEntry> = history.to_vec();
+    if current(&next).is_none_or(|entry| !is_entry_of(entry, facts)) {
+        for entry in next.iter_mut().filter(|entry| entry.outcome == HistoryOutcome::Applied) {
+            entry.outcome = if back { HistoryOutcome::RolledBack } else { HistoryOutcome::Superseded };
+        }
+        let entry = HistoryEntry {
+            revision: stamp.number,
+            artifact: facts.artifact.to_string(),
+            image: facts.image_digest.to_string(),
+            image_reference: Some(facts.image.clone()),
+            config_map: facts.revision.clone(),
+            hash: Some(facts.hash.clone()),
+            applied_at: stamp.applied_at.to_string(),
+            outcome: HistoryOutcome::Applied,
+        };
+        next.insert(0, entry);
+    }
+    bounded(next, limit)
+}
+
+/// The history after an artifact could not be applied. Once for each artifact: it stays as it is, however often it is
+/// looked at.
+#[must_use]
+pub fn record_failure(
+    history: &[HistoryEntry],
+    artifact: &Digest,
+    image: &Digest,
+    now: Timestamp,
+    limit: usize,
+) -> Vec<HistoryEntry> {
+    let artifact = artifact.to_string();
+    let known =
+        history.iter().any(|entry| entry.outcome == HistoryOutcome::Failed && entry.artifact == artifact);
+    if known {
+        return history.to_vec();
+    }
+    let number = history.iter().map(|entry| entry.revision).max().unwrap_or(0) + 1;
+    let mut next = history.to_vec();
+    next.insert(
+        0,
+        HistoryEntry {
+            revision: number,
+            artifact,
+            image: image.to_string(),
+            image_reference: None,
+            config_map: None,
+            hash: None,
+            applied_at: Timestamp::from_second(now.as_second()).unwrap_or(now).to_string(),
+            outcome: HistoryOutcome::Failed,
+        },
+    );
+    bounded(next, limit)
+}
+
+/// What is applied now, and as many others as the limit says. What is applied is never dropped.
+fn bounded(history: Vec<HistoryEntry>, limit: usize) -> Vec<HistoryEntry> {
+    let mut others = 0;
+    history
+        .into_iter()
+        .filter(|entry| {
+            if entry.outcome == HistoryOutcome::Applied {
+                return true;
+            }
+            others += 1;
+            others <= limit
+        })
+        .collect()
+}
+
+/// A history out of the revisions themselves, for a resource that lost its status (a restore from a backup does).
+#[must_use]
+pub fn rebuild(revisions: &[ConfigMap], limit: usize) -> Vec<HistoryEntry> {
+    let mut entries: Vec<HistoryEntry> = revisions.iter().filter_map(entry_of).collect();
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.revision));
+    entries.truncate(limit.saturating_add(1));
+    entries
+}
+
+fn entry_of(revision: &ConfigMap) -> Option<HistoryEntry> {
+    let stamp = read_stamp(&revision.metadata)?;
+    let annotated = |key: &str| revision.annotations().get(key).cloned();
+    Some(HistoryEntry {
+        revision: stamp.number,
+        artifact: annotated(annotation::ARTIFACT_DIGEST)?,
+        image: annotated(annotation::IMAGE_DIGEST)?,
+        image_reference: annotated(annotation::IMAGE),
+        config_map: revision.metadata.name.clone(),
+        hash: annotated(annotation::CONTENT_HASH),
+        applied_at: stamp.applied_at.to_string(),
+        // Which of them was in the target last is not known; the next application will be.
+        outcome: HistoryOutcome::Superseded,
+    })
+}
+
+/// Revisions that nothing keeps: neither the history nor a workload. Judged by name and before anything is asked about
+/// workloads, so that there is nothing to ask where nothing is left over.
+#[must_use]
+pub fn surplus<'a>(history: &[HistoryEntry], owned: &'a [ObjectMeta]) -> Vec<&'a ObjectMeta> {
+    let kept: BTreeSet<&str> = history.iter().filter_map(|entry| entry.config_map.as_deref()).collect();
+    owned
+        .iter()
+        .filter(|metadata| is_revision(metadata))
+        .filter(|metadata| metadata.name.as_deref().is_some_and(|name| !kept.contains(name)))
+        .collect()
+}
+
+/// Every `ConfigMap` that a pod template, or anything that holds one, names: volumes, projected volumes, `envFrom` and
+/// `env`. Read from JSON, because a `ControllerRevision` holds nothing else.
+pub fn config_maps_named_in(value: &serde_json::Value, names: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(members) => {
+            for (member, value) in members {
+                if matches!(member.as_str(), "configMap" | "configMapRef" | "configMapKeyRef") {
+                    names.extend(value.get("name").and_then(serde_json::Value::as_str).map(str::to_owned));
+                }
+                config_maps_named_in(value, names);
+            }
+        }
+        serde_json::Value::Array(values) => {
+            for value in values {
+                config_maps_named_in(value, names);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ArtifactConfig;
+    use crate::decide::plan::{self, Origin};
+    use crate::decide::spec;
+    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn rendered(artifact: &str, value: &str) -> Rendered {
+        let config: ArtifactConfig = serde_json::from_value(json!({
+            "apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig",
+            "metadata": {"name": "web", "namespace": "shop", "uid": "u-1", "generation": 1},
+            "spec": {"image": "r.example/web:v1", "artifactType": "custom/config"}
+        }))
+        .unwrap();
+        let origin = Origin {
+            image: "r.example/web:v1".into(),
+            image_digest: Digest::sha256(b"image"),
+            artifact: Digest::sha256(artifact.as_bytes()),
+            created: None,
+            annotations: BTreeMap::new(),
+        };
+        let content = Content { data: [("a".to_owned(), value.to_owned())].into(), ..Content::default() };
+        plan::assemble(&spec::parse(&config).unwrap(), origin, content)
+    }
+
+    /// Applies one after the other, as the operator does it with its status written each time.
+    fn applied(steps: &[(&str, bool)], limit: usize) -> Vec<HistoryEntry> {
+        steps.iter().enumerate().fold(Vec::new(), |history, (index, (artifact, back))| {
+            let facts = rendered(artifact, artifact).facts;
+            let stamp = stamp(&history, &[], &facts, None, at(i64::try_from(index).unwrap()));
+            record(&history, &facts, stamp, *back, limit)
+        })
+    }
+
+    fn outline(history: &[HistoryEntry]) -> Vec<(i64, HistoryOutcome)> {
+        history.iter().map(|entry| (entry.revision, entry.outcome)).collect()
+    }
+
+    #[test]
+    fn the_name_follows_from_artifact_and_content() {
+        let (a, b) = (Digest::sha256(b"a"), Digest::sha256(b"b"));
+        let name_of = |digest, hash| name("web", digest, hash);
+        assert_eq!(name_of(&a, "sha256:1"), name_of(&a, "sha256:1"));
+        assert_ne!(
+            name_of(&a, "sha256:1"),
+            name_of(&b, "sha256:1"),
+            "equal bytes of two artifacts are two revisions"
+        );
+        assert_ne!(
+            name_of(&a, "sha256:1"),
+            name_of(&a, "sha256:2"),
+            "another files mapping is another revision"
+        );
+        assert_eq!(name_of(&a, "sha256:1").len(), "web-".len() + NAME_HASH);
+    }
+
+    #[test]
+    fn a_revision_is_immutable_and_says_what_it_is() {
+        let revision = assemble(&rendered("a", "1"), Stamp { number: 7, applied_at: at(100) });
+        assert_eq!(revision.immutable, Some(true));
+        assert!(is_revision(&revision.metadata));
+        assert_eq!(read_stamp(&revision.metadata), Some(Stamp { number: 7, applied_at: at(100) }));
+        let history = rebuild(&[revision.clone()], 10);
+        assert_eq!(history[0].config_map, revision.metadata.name);
+        assert!(verified_content(&revision, history[0].hash.as_ref().unwrap()).is_some());
+    }
+
+    /// A revision that somebody deleted and made anew with other content must not be gone back to.
+    #[test]
+    fn content_that_is_not_what_was_recorded_is_no_revision() {
+        let rendered = rendered("a", "1");
+        let mut revision = assemble(&rendered, Stamp { number: 1, applied_at: at(0) });
+        revision.data = Some([("a".to_owned(), "forged".to_owned())].into());
+        assert_eq!(verified_content(&revision, &rendered.facts.hash), None);
+    }
+
+    #[test]
+    fn going_forward_supersedes_and_going_back_gives_up() {
+        let history = applied(&[("a", false), ("b", false), ("a", true)], 10);
+        assert_eq!(
+            outline(&history),
+            [(3, HistoryOutcome::Applied), (2, HistoryOutcome::RolledBack), (1, HistoryOutcome::Superseded)]
+        );
+        assert_eq!(history[0].config_map, history[2].config_map, "the same revision under a new number");
+    }
+
+    #[test]
+    fn the_same_config_again_is_no_new_entry() {
+        assert_eq!(applied(&[("a", false), ("a", false), ("a", true)], 10).len(), 1);
+    }
+
+    #[test]
+    fn the_limit_counts_what_is_not_applied_and_numbers_go_on() {
+        let history = applied(&[("a", false), ("b", false), ("c", false), ("d", false)], 2);
+        assert_eq!(history.iter().map(|entry| entry.revision).collect::<Vec<_>>(), [4, 3, 2]);
+        assert_eq!(outline(&applied(&[("a", false), ("b", false)], 0)), [(2, HistoryOutcome::Applied)]);
+    }
+
+    /// Design §2.8: killed between revision and status, the operator takes up the number that it left on the revision.
+    #[test]
+    fn a_killed_operator_goes_on_with_the_number_it_left() {
+        let history = applied(&[("a", false)], 10);
+        let next = rendered("b", "b");
+        let left = assemble(&next, Stamp { number: 2, applied_at: at(50) });
+        let owned = [left.metadata.clone()];
+        let again = stamp(&history, &owned, &next.facts, Some(&left), at(900));
+        assert_eq!(again, Stamp { number: 2, applied_at: at(50) });
+        // Another config in the meantime gets a number of its own.
+        let other = stamp(&history, &owned, &rendered("c", "c").facts, None, at(900));
+        assert_eq!(other.number, 3);
+    }
+
+    #[test]
+    fn surplus_is_what_the_history_does_not_name() {
+        let revisions: Vec<ConfigMap> = ["a", "b"]
+            .iter()
+            .map(|artifact| assemble(&rendered(artifact, artifact), Stamp { number: 1, applied_at: at(0) }))
+            .collect();
+        let mut owned: Vec<ObjectMeta> = revisions.iter().map(|revision| revision.metadata.clone()).collect();
+        owned.push(rendered("a", "a").config_map.metadata);
+        let surplus = surplus(&applied(&[("b", false)], 10), &owned);
+        assert_eq!(surplus.len(), 1, "neither what is recorded nor the target");
+        assert_eq!(surplus[0].name, revisions[0].metadata.name);
+    }
+
+    #[test]
+    fn every_way_to_use_a_config_map_is_seen() {
+        let template = json!({"spec": {"template": {"spec": {
+            "volumes": [
+                {"name": "a", "configMap": {"name": "volume"}},
+                {"name": "b", "projected": {"sources": [{"configMap": {"name": "projected"}}, {"secret": {"name": "no"}}]}},
+            ],
+            "initContainers": [{"envFrom": [{"configMapRef": {"name": "env-from"}}]}],
+            "containers": [{"env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "env", "key": "k"}}}]}],
+        }}}});
+        let mut names = BTreeSet::new();
+        config_maps_named_in(&json!({"data": template}), &mut names);
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["env", "env-from", "projected", "volume"]);
+    }
+}
