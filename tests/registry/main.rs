@@ -8,6 +8,7 @@ mod logs;
 mod push;
 mod world;
 
+mod auth;
 mod checklist;
 mod content;
 mod legacy;

@@ -1,0 +1,359 @@
+//! 17. Earning the right to ask: challenge from the actual 401, several challenges, Basic, Bearer, identity token,
+//! anonymous; a wrong password surfaces as such; realm checks; token refreshed once on 401 and 403.
+
+use std::time::Duration;
+
+use artifactconfig::api::Reason::{self, AuthenticationFailed, Forbidden, RateLimited, RegistryUnavailable};
+use artifactconfig::oci::{Credential, Keyring, Rate, Settings};
+use artifactconfig::types::ImageRef;
+use http::request::Parts;
+use testbed::registry::Fault;
+
+use crate::expect::tells;
+use crate::world::{Files, Question, REPOSITORY, World, access, client, keyring};
+
+const USER: &str = "robot";
+const PASSWORD: &str = "pass:word";
+
+fn anonymous(request: &Parts) -> bool {
+    !request.headers.contains_key("authorization")
+}
+
+fn is_token(request: &Parts) -> bool {
+    request.uri.path() == "/token"
+}
+
+/// Requests for content that show no credentials are refused with these header lines.
+fn challenges(values: &[&str]) -> Fault {
+    let headers: Vec<_> = values.iter().map(|value| ("www-authenticate", *value)).collect();
+    Fault::when(|request| anonymous(request) && !is_token(request)).respond(401, &headers, "")
+}
+
+/// The scene with credentials given.
+async fn world() -> World {
+    let mut world = World::new().await;
+    world.access = access(keyring(&world.registry.host(), USER, PASSWORD));
+    world
+}
+
+async fn bearer() -> World {
+    let world = world().await;
+    world.registry.require_bearer("", USER, PASSWORD);
+    world
+}
+
+async fn refused(world: &World, reason: Reason) -> String {
+    let failure = world.files().await.unwrap_err();
+    assert_eq!(failure.reason, reason, "{failure:?}");
+    tells(&failure, world);
+    failure.message
+}
+
+async fn found(world: &World) {
+    assert_eq!(world.files().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a17_basic() {
+    let world = world().await;
+    world.registry.require_basic("", USER, PASSWORD);
+    found(&world).await;
+    let requests = world.registry.requests();
+    assert_eq!(requests[0].authorization, None, "nothing is shown before it is asked for");
+    assert!(requests[1..].iter().all(|request| request.authorization.is_some()), "and then at once");
+}
+
+#[tokio::test]
+async fn a17_bearer_with_the_challenge_of_the_refused_request_itself() {
+    let world = bearer().await;
+    found(&world).await;
+    assert_eq!(world.asked("GET", "/token"), 1, "one token serves all questions");
+    assert!(!world.registry.requests().iter().any(|request| request.path == "/v2/"), "where many registries answer 200");
+    let asked = world.requests("GET", "/token");
+    assert_eq!(asked[0].query.as_deref(), Some("scope=repository%3Ashop%2Fweb%3Apull&service=testbed"));
+}
+
+#[tokio::test]
+async fn a17_a_challenge_without_scope_means_pulling_from_the_repository() {
+    let world = bearer().await;
+    let realm = format!("Bearer realm=\"http://{}/token\"", world.registry.host());
+    world.registry.inject(challenges(&[&realm]));
+    found(&world).await;
+    assert_eq!(world.requests("GET", "/token")[0].query.as_deref(), Some("scope=repository%3Ashop%2Fweb%3Apull"));
+}
+
+#[rstest::rstest]
+#[case::one_line(&["Basic realm=\"x\", Bearer realm=\"REALM\",service=\"testbed\""])]
+#[case::two_lines(&["Basic realm=\"x\"", "Bearer realm=\"REALM\",service=\"testbed\""])]
+#[case::among_unknown_ones(&["Negotiate", "bearer realm=\"REALM\", NTLM"])]
+#[tokio::test]
+async fn a17_several_challenges_and_a_token_is_preferred_to_a_password(#[case] lines: &[&str]) {
+    let world = bearer().await;
+    let realm = format!("http://{}/token", world.registry.host());
+    let lines: Vec<String> = lines.iter().map(|line| line.replace("REALM", &realm)).collect();
+    world.registry.inject(challenges(&lines.iter().map(String::as_str).collect::<Vec<_>>()));
+    found(&world).await;
+    let shown = world.registry.requests().into_iter().filter(|request| request.path != "/token");
+    assert!(shown.filter_map(|request| request.authorization).all(|value| value.starts_with("Bearer ")));
+}
+
+#[tokio::test]
+async fn a17_the_second_challenge_is_answered_where_the_first_cannot_be() {
+    let world = world().await;
+    world.registry.require_basic("", USER, PASSWORD);
+    let realm = format!("Bearer realm=\"http://{}/token\", Basic realm=\"x\"", world.registry.host());
+    world.registry.inject(challenges(&[&realm]));
+    world.registry.inject(Fault::on("/token").status(401));
+    found(&world).await;
+}
+
+#[tokio::test]
+async fn a17_a_token_called_access_token() {
+    let world = bearer().await;
+    let only = |_: &mut http::response::Parts, bytes: bytes::Bytes| {
+        let mut answer: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        answer.as_object_mut().unwrap().retain(|member, _| member == "access_token");
+        answer.to_string()
+    };
+    world.registry.inject(Fault::on("/token").body(only));
+    found(&world).await;
+}
+
+#[tokio::test]
+async fn a17_tokens_that_live_a_second() {
+    let world = bearer().await;
+    world.registry.set_token_lifetime(Duration::from_secs(1));
+    found(&world).await;
+    found(&world).await;
+    assert!(world.asked("GET", "/token") > 1, "none is trusted to its last moment");
+}
+
+#[tokio::test]
+async fn a17_a_token_that_ran_out_early_is_renewed_once() {
+    let world = bearer().await;
+    world.list().await.unwrap();
+    world.registry.revoke_tokens();
+    world.list().await.unwrap();
+    assert_eq!(world.asked("GET", "/token"), 2);
+}
+
+/// ECR answers 403 where the token has run out.
+#[tokio::test]
+async fn a17_a_token_that_is_forbidden_is_renewed_once() {
+    let world = bearer().await;
+    world.list().await.unwrap();
+    let first = world.requests("GET", "/referrers/").pop().unwrap().authorization.unwrap();
+    let is_first = move |request: &Parts| {
+        request.headers.get("authorization").is_some_and(|value| value.as_bytes() == first.as_bytes())
+    };
+    world.registry.inject(Fault::when(is_first).respond(403, &[], r#"{"errors":[{"code":"DENIED"}]}"#));
+    world.list().await.unwrap();
+    assert_eq!(world.asked("GET", "/token"), 2);
+}
+
+#[tokio::test]
+async fn a17_what_stays_forbidden_is_forbidden() {
+    let world = bearer().await;
+    world.list().await.unwrap();
+    world.registry.clear_requests();
+    world.registry.inject(Fault::when(|request| !anonymous(request) && !is_token(request)).status(403));
+    let message = refused(&world, Forbidden).await;
+    assert!(message.contains("right to pull"), "{message}");
+    assert!(world.registry.requests().len() <= 5, "{:?}", world.registry.requests());
+}
+
+#[tokio::test]
+async fn a17_a_refusal_without_a_challenge() {
+    let world = world().await;
+    world.registry.inject(world.on_image().status(401));
+    refused(&world, AuthenticationFailed).await;
+    let shown = world.registry.requests().into_iter().filter_map(|request| request.authorization);
+    assert_eq!(shown.count(), 0, "nobody has said how a password is to be sent");
+}
+
+#[rstest::rstest]
+#[case::basic(true)]
+#[case::bearer(false)]
+#[tokio::test]
+async fn a17_a_wrong_password_surfaces_as_such(#[case] basic: bool) {
+    let mut world = World::new().await;
+    world.access = access(keyring(&world.registry.host(), USER, "wrong"));
+    if basic {
+        world.registry.require_basic("", USER, PASSWORD);
+    } else {
+        world.registry.require_bearer("", USER, PASSWORD);
+    }
+    let message = refused(&world, AuthenticationFailed).await;
+    assert!(message.contains("password"), "{message}");
+    assert!(world.registry.requests().iter().all(|request| request.status == Some(401)));
+}
+
+#[rstest::rstest]
+#[case::basic(true)]
+#[case::bearer(false)]
+#[tokio::test]
+async fn a17_no_credentials_surface_as_such(#[case] basic: bool) {
+    let world = World::new().await;
+    if basic {
+        world.registry.require_basic("", USER, PASSWORD);
+    } else {
+        world.registry.require_bearer("", USER, PASSWORD);
+    }
+    let message = refused(&world, AuthenticationFailed).await;
+    assert!(message.contains("spec.registry.pullSecrets"), "{message}");
+}
+
+#[tokio::test]
+async fn a17_anonymous_where_the_token_server_allows_it() {
+    let world = World::new().await;
+    let challenge = format!("Bearer realm=\"http://{}/token\",service=\"testbed\"", world.registry.host());
+    world.registry.inject(challenges(&[&challenge]));
+    world.registry.inject(Fault::on("/token").respond(200, &[], r#"{"token":"for-everybody"}"#));
+    found(&world).await;
+    assert_eq!(world.requests("GET", "/token")[0].authorization, None);
+}
+
+#[tokio::test]
+async fn a17_an_identity_token_is_traded_for_a_token() {
+    let mut world = World::new().await;
+    world.registry.require_identity_token("", "refresh-me");
+    let mut keys = Keyring::default();
+    let document = format!(r#"{{"auths":{{"{}":{{"auth":"MDAwMDA6","identitytoken":"refresh-me"}}}}}}"#, world.registry.host());
+    keys.add_docker_config_json(document.as_bytes()).unwrap();
+    world.access = access(keys);
+    found(&world).await;
+    let asked = world.requests("POST", "/token");
+    assert_eq!((asked.len(), &asked[0].query, &asked[0].authorization), (1, &None, &None), "it travels in the form alone");
+}
+
+#[tokio::test]
+async fn a17_every_credential_that_matches_is_tried_the_most_specific_first() {
+    let mut world = World::new().await;
+    world.registry.require_basic("", USER, PASSWORD);
+    let host = world.registry.host();
+    let mut keys = keyring(&host, USER, PASSWORD);
+    let wrong = Credential { username: "old".to_owned(), password: "old".to_owned().into(), identity_token: None };
+    keys.insert(&format!("{host}/shop"), wrong);
+    world.access = access(keys);
+    found(&world).await;
+    let shown: Vec<_> = world.registry.requests().into_iter().map(|request| request.authorization).take(3).collect();
+    assert_eq!(shown[0], None);
+    assert!(shown[1].is_some() && shown[2].is_some() && shown[1] != shown[2], "{shown:?}");
+}
+
+/// An outage of the token server is neither a wrong password nor a reason to go on anonymously.
+#[rstest::rstest]
+#[case::error(500, "", RegistryUnavailable)]
+#[case::unavailable(503, "", RegistryUnavailable)]
+#[case::too_many(429, "", RateLimited)]
+#[case::redirected(302, "", RegistryUnavailable)]
+#[case::no_token(200, "{}", RegistryUnavailable)]
+#[case::no_json(200, "<html>", RegistryUnavailable)]
+#[case::no_header_value(200, r#"{"token":"a\nb"}"#, RegistryUnavailable)]
+#[case::refused(401, "", AuthenticationFailed)]
+#[case::forbidden(403, "", AuthenticationFailed)]
+#[tokio::test]
+async fn a17_a_token_server_that_gives_none(#[case] status: u16, #[case] body: &'static str, #[case] reason: Reason) {
+    let world = bearer().await;
+    let elsewhere = format!("http://{}/token", world.elsewhere.host());
+    world.registry.inject(Fault::on("/token").respond(status, &[("location", &elsewhere), ("retry-after", "0")], body));
+    refused(&world, reason).await;
+    assert!(world.elsewhere.requests().is_empty(), "a password goes where the challenge said and no further");
+    let content = world.registry.requests().into_iter().filter(|request| request.path != "/token");
+    assert!(content.into_iter().all(|request| request.authorization.is_none()));
+}
+
+#[tokio::test]
+async fn a17_a_token_server_says_when_to_come_back() {
+    let world = bearer().await;
+    world.registry.inject(Fault::on("/token").respond(429, &[("retry-after", "3600")], ""));
+    let failure = world.files().await.unwrap_err();
+    assert_eq!((failure.reason, failure.retry_after), (RateLimited, Some(Duration::from_secs(3600))));
+}
+
+#[rstest::rstest]
+#[case::endless(Fault::on("/token").endless())]
+#[case::cut(Fault::on("/token").truncate(3))]
+#[tokio::test]
+async fn a17_a_token_server_that_does_not_come_to_an_end(#[case] fault: Fault) {
+    let world = bearer().await;
+    world.registry.inject(fault);
+    refused(&world, RegistryUnavailable).await;
+}
+
+/// The registry chooses the realm. `localhost` stands for a public name here: only the registry's own host may name
+/// an address that is not public.
+#[rstest::rstest]
+#[case::metadata("http://169.254.169.254/latest/meta-data/")]
+#[case::private("http://10.0.0.1/token")]
+#[case::loopback("http://ELSEWHERE/token")]
+#[case::mapped("http://[::ffff:10.0.0.1]/token")]
+#[case::file("file:///etc/passwd")]
+#[case::user_information("http://user:pass@localhost/token")]
+#[tokio::test]
+async fn a17_a_realm_where_no_password_belongs(#[case] realm: &str) {
+    let world = World::new().await;
+    let realm = realm.replace("ELSEWHERE", &world.elsewhere.host());
+    world.registry.inject(challenges(&[&format!("Bearer realm=\"{realm}\"")]));
+    let host = world.registry.host().replace("127.0.0.1", "localhost");
+    let access = access(keyring(&host, USER, PASSWORD));
+    let image: ImageRef = format!("{host}/{REPOSITORY}:v1").parse().unwrap();
+    let failure = Question::new(&world.client, &access, image).files().await.unwrap_err();
+    assert_eq!(failure.reason, AuthenticationFailed, "{failure:?}");
+    assert!(failure.message.contains(&host), "{}", failure.message);
+    assert!(world.elsewhere.requests().is_empty());
+}
+
+/// A registry on a private address may name another one, but never that of a metadata service.
+#[tokio::test]
+async fn a17_a_realm_at_the_metadata_service() {
+    let world = world().await;
+    world.registry.inject(challenges(&["Bearer realm=\"http://169.254.169.254/token\""]));
+    let failure = world.files().await.unwrap_err();
+    assert_eq!(failure.reason, Reason::RegistryNotAllowed, "{failure:?}");
+    tells(&failure, &world);
+}
+
+/// Questions wait for a turn at the host, and so does what they need to be answered.
+#[rstest::rstest]
+#[case::token(|world: &World| world.registry.require_bearer("", USER, PASSWORD))]
+#[case::password(|world: &World| world.registry.require_basic("", USER, PASSWORD))]
+#[case::no_digest(|world: &World| {
+    let no_digest = |headers: &mut http::HeaderMap| drop(headers.remove("docker-content-digest"));
+    world.registry.inject(world.on_image().headers(no_digest));
+})]
+#[case::no_head(|world: &World| {
+    world.registry.inject(world.on_image().method("HEAD").status(405));
+})]
+#[tokio::test]
+async fn a17_one_turn_at_the_host_is_enough(#[case] arrange: fn(&World)) {
+    let mut world = world().await;
+    let rate = Rate { concurrency: 1, per_second: None };
+    world.client = client(Settings { rate, ..Settings::default() });
+    arrange(&world);
+    let within = tokio::time::timeout(Duration::from_secs(10), world.files()).await;
+    assert_eq!(within.expect("waits for a turn that it holds itself").unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a17_as_many_questions_as_there_are_turns() {
+    let world = world().await;
+    let mut repositories = Vec::new();
+    for number in 0..40 {
+        let repository = format!("many/{number}");
+        let pusher = crate::push::Pusher::new(&format!("http://{}", world.registry.host()), &repository);
+        pusher.blob(crate::push::EMPTY).await;
+        pusher.tag("v1", &crate::push::image("many")).await;
+        repositories.push(repository);
+    }
+    world.registry.require_bearer("", USER, PASSWORD);
+    let ask = |repository: &String| {
+        let image = format!("{}/{repository}:v1", world.registry.host()).parse().unwrap();
+        let question = Question::new(&world.client, &world.access, image);
+        async move { question.files().await }
+    };
+    let all = futures::future::join_all(repositories.iter().map(ask));
+    let all = tokio::time::timeout(Duration::from_secs(20), all).await.expect("they wait for each other");
+    let all: Result<Vec<Files>, _> = all.into_iter().collect();
+    assert_eq!(all.unwrap().len(), 40);
+}
