@@ -458,6 +458,7 @@ mod tests {
             annotations: BTreeMap::new(),
             layers: Vec::new(),
             children: Vec::new(),
+            unreadable_children: 0,
         }
     }
 

@@ -201,6 +201,7 @@ mod tests {
                 .collect(),
             layers: Vec::new(),
             children: Vec::new(),
+            unreadable_children: 0,
         }
     }
 

@@ -3,7 +3,7 @@
 //! Tokens are remembered per repository and credential. A cache keyed by registry alone would hand one tenant's
 //! token to another.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +21,7 @@ use crate::types::Failure;
 use super::access::{Repository, RepositoryKey};
 use super::challenge::{self, Challenge};
 use super::keyring::Credential;
-use super::transport::{Answer, Call, Transport};
+use super::transport::{Answer, Call, Transport, retry_after};
 
 /// Repositories whose authorization is remembered; beyond it the least used are asked for again.
 const REMEMBERED: u64 = 10_000;
@@ -128,7 +128,7 @@ impl Authorizer {
         }
         match refusal {
             Refusal::Forbidden(answer) => Ok(answer),
-            Refusal::Unauthorized(answer) => Err(answer.into_failure(repository, call).await),
+            Refusal::Unauthorized(answer) => Err(answer.to_failure(repository, call)),
             Refusal::Token(failure) => Err(failure),
         }
     }
@@ -233,7 +233,14 @@ async fn fetch_token(
                 format!("{repository}: the token endpoint {endpoint} answered {status}; {advice}"),
             ));
         }
-        status => return Err(unavailable(format!("answered {status}; it is tried again"))),
+        status => {
+            let mut failure = unavailable(format!("answered {status}; it is tried again"));
+            failure.retry_after = retry_after(response.headers(), SystemTime::now());
+            if status == StatusCode::TOO_MANY_REQUESTS {
+                failure.reason = Reason::RateLimited;
+            }
+            return Err(failure);
+        }
     }
     let body = bounded(response).await.map_err(unavailable)?;
     let answer: TokenAnswer = serde_json::from_slice(&body)

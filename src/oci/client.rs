@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::api::Reason;
 use crate::decide::files::FileRules;
-use crate::types::{Artifact, Digest, Failure, ImageRef, Index, RepositoryRef};
+use crate::types::{Artifact, Digest, Failure, ImageRef, Index, RepositoryRef, parse_artifact};
 
 use super::access::{Access, Repository, RepositoryKey};
 use super::auth::Authorizer;
@@ -37,6 +37,9 @@ const UNSUPPORTED_FOR: Duration = Duration::from_mins(10);
 
 /// How long a registry that lacks the list of ORAS artifact manifests, as all do by now, is not asked for it again.
 const LEGACY_UNSUPPORTED_FOR: Duration = Duration::from_hours(24);
+
+/// How long an image that has nothing attached is taken to exist, once the registry has said so.
+const CONFIRMED_FOR: Duration = Duration::from_mins(10);
 
 /// How old an answer that may change can be and still serve another resource. Shorter than the shortest interval, so
 /// that no resource is ever served its own last answer.
@@ -82,6 +85,7 @@ pub struct OciRegistry {
     pub(super) unpacking: Semaphore,
     pub(super) without_referrers_api: Cache<RepositoryKey, ()>,
     pub(super) without_legacy_list: Cache<RepositoryKey, ()>,
+    confirmed: Cache<(RepositoryKey, Digest), ()>,
     digests: Answers<(RepositoryKey, String), Digest>,
     pub(super) lists: Answers<(RepositoryKey, Digest, Option<String>), Arc<Index>>,
 }
@@ -103,6 +107,7 @@ impl OciRegistry {
             unpacking: Semaphore::new(UNPACKS),
             without_referrers_api: remember(UNSUPPORTED_FOR),
             without_legacy_list: remember(LEGACY_UNSUPPORTED_FOR),
+            confirmed: Cache::builder().max_capacity(REPOSITORIES).time_to_live(CONFIRMED_FOR).build(),
             digests: SharedCache::builder().max_capacity(REPOSITORIES).time_to_live(RECENT).build(),
             lists: SharedCache::builder().max_capacity(REPOSITORIES).time_to_live(RECENT).build(),
         })
@@ -164,7 +169,7 @@ impl Session<'_> {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Err(self.image_not_found(image)),
             StatusCode::METHOD_NOT_ALLOWED => return self.digest_of_content(image, &path).await,
-            _ => return Err(answer.into_failure(&self.repository, &call).await),
+            _ => return Err(answer.to_failure(&self.repository, &call)),
         }
         let header = answer.headers.get(DOCKER_CONTENT_DIGEST).and_then(|value| value.to_str().ok());
         match header.and_then(|digest| digest.parse().ok()) {
@@ -173,11 +178,32 @@ impl Session<'_> {
         }
     }
 
+    /// The digest of what stands under a tag, once it is known to be a manifest: the page of a gateway has a digest too.
     async fn digest_of_content(&self, image: &ImageRef, path: &str) -> Result<Digest, Failure> {
-        match self.get("resolve", path, Some(accept_manifests()), MAX_MANIFEST).await? {
-            Some((bytes, _)) => Ok(Digest::sha256(&bytes)),
-            None => Err(self.image_not_found(image)),
+        let Some((bytes, content_type)) =
+            self.get("resolve", path, Some(accept_manifests()), MAX_MANIFEST).await?
+        else {
+            return Err(self.image_not_found(image));
+        };
+        let digest = Digest::sha256(&bytes);
+        parse_artifact(digest.clone(), &bytes, content_type.as_deref()).map_err(|why| {
+            Failure::new(
+                Reason::InvalidContent,
+                format!("{}: what the registry has as {image} is no image: {why}", self.repository),
+            )
+        })?;
+        Ok(digest)
+    }
+
+    /// Makes sure that the registry has a manifest of this digest, where nothing else has shown it lately: "nothing is
+    /// attached" to what does not exist would mislead, and the digest of a tag is only what a header said.
+    async fn confirm(&self, subject: &Subject, freshness: Freshness) -> Result<(), Failure> {
+        let key = (self.repository.key(), subject.digest.clone());
+        if !self.client.confirmed.contains_key(&key) {
+            self.resolve(&subject.image, &subject.digest.to_string(), freshness).await?;
+            self.client.confirmed.insert(key, ());
         }
+        Ok(())
     }
 
     fn image_not_found(&self, image: &ImageRef) -> Failure {
@@ -259,10 +285,7 @@ impl Registry for OciRegistry {
             return Ok(listing);
         }
         let image = self.session(access, &subject.image.repository()).await?;
-        if subject.image.digest().is_some() {
-            // Nobody has asked yet whether a pinned image exists at all, and "nothing attached" would mislead.
-            image.resolve(&subject.image, &subject.digest.to_string(), query.freshness).await?;
-        }
+        image.confirm(subject, query.freshness).await?;
         if let Some(platform) = query.platform {
             match image.platform_manifest(&subject.digest, platform).await? {
                 Some(manifest) => {

@@ -43,7 +43,9 @@ struct ContentKey {
 /// Immutable content that was fetched before.
 pub(super) struct ContentCache {
     manifests: Cache<ContentKey, Option<Arc<Artifact>>>,
-    blobs: Cache<ContentKey, Bytes>,
+    /// The size that the descriptor says belongs to the key: a descriptor that lies about it must not profit from one
+    /// that does not.
+    blobs: Cache<(ContentKey, u64), Bytes>,
 }
 
 impl ContentCache {
@@ -138,7 +140,8 @@ impl Session<'_> {
             verify(&self.repository, &layer.digest, Some(layer.size), &bytes)?;
             return Ok(bytes.into());
         }
-        let key = ContentKey { repository: self.repository.key(), digest: layer.digest.clone() };
+        let content = ContentKey { repository: self.repository.key(), digest: layer.digest.clone() };
+        let key = (content, layer.size);
         self.client
             .cache
             .blobs
@@ -184,7 +187,7 @@ impl Session<'_> {
                 Ok(Some((bytes, content_type)))
             }
             StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(answer.into_failure(&self.repository, &call).await),
+            _ => Err(answer.to_failure(&self.repository, &call)),
         }
     }
 }

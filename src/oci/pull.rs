@@ -5,7 +5,7 @@ use futures::StreamExt as _;
 use crate::api::Reason;
 use crate::decide::files::FileRules;
 use crate::decide::render::{MAX_CONFIG_MAP, check_size};
-use crate::types::{Artifact, ConfigFile, Descriptor, Failure, TITLE, normalize_path};
+use crate::types::{Artifact, ConfigFile, Descriptor, Failure, TITLE, is_index, normalize_path};
 
 use super::Pulled;
 use super::archive::{self, Archive, MAX_ARCHIVE};
@@ -42,8 +42,17 @@ impl Session<'_> {
     /// The files of an artifact that the rules want.
     pub(super) async fn pull(&self, artifact: &Artifact, rules: &FileRules) -> Result<Pulled, Failure> {
         let place = format!("{}@{}", self.repository, artifact.digest);
-        let descriptors = self.layers_of(artifact, &place).await?;
-        let layers = sort(descriptors, rules, &place)?;
+        self.pull_from(artifact, rules, &place).await.map_err(|failure| failure.at(&place))
+    }
+
+    async fn pull_from(
+        &self,
+        artifact: &Artifact,
+        rules: &FileRules,
+        place: &str,
+    ) -> Result<Pulled, Failure> {
+        let descriptors = self.layers_of(artifact, place).await?;
+        let layers = sort(descriptors, rules, place)?;
         let mut pulled = Pulled { files: Vec::new(), others: layers.others };
         // Collected before they are polled: a closure that borrows per item defeats the proof that this is Send.
         let downloads: Vec<_> = layers.wanted.into_iter().map(|layer| self.files_of(layer, rules)).collect();
@@ -69,6 +78,15 @@ impl Session<'_> {
                 ),
             ));
         }
+        if artifact.unreadable_children > 0 {
+            return Err(unsupported(
+                place,
+                &format!(
+                    "the index lists {} manifests that cannot be read; half a config is none",
+                    artifact.unreadable_children
+                ),
+            ));
+        }
         let mut layers = artifact.layers.clone();
         for child in &artifact.children {
             let manifest = self.manifest(&child.digest).await?.ok_or_else(|| {
@@ -77,6 +95,9 @@ impl Session<'_> {
                     format!("{place}: the registry lost the manifest {} of this index (404); attach the config again", child.digest),
                 )
             })?;
+            if is_index(&manifest.media_type) {
+                return Err(unsupported(place, &format!("the index lists another index, {}", child.digest)));
+            }
             layers.extend(manifest.layers.iter().cloned());
         }
         Ok(layers)

@@ -129,7 +129,7 @@ impl Session<'_> {
             | StatusCode::NOT_ACCEPTABLE
             | StatusCode::NOT_IMPLEMENTED => Ok(Page::Unsupported),
             _ if answer.moved => Ok(Page::Unsupported),
-            _ => Err(answer.into_failure(&self.repository, call).await),
+            _ => Err(answer.to_failure(&self.repository, call)),
         }
     }
 
@@ -153,6 +153,12 @@ impl Session<'_> {
         // Nothing but a list counts: the standard ways have answered already, and few registries know this one.
         let index = match answer.status {
             StatusCode::OK if !answer.moved => {
+                if next_page(&answer).is_some() {
+                    return Err(self.broken_listing(
+                        subject,
+                        "the list of ORAS artifact manifests has several pages, and only one is read",
+                    ));
+                }
                 let bytes = answer.bytes(&self.repository, "list of referrers", MAX_MANIFEST).await?;
                 parse_legacy_list(&bytes).ok()
             }
@@ -174,12 +180,12 @@ impl Session<'_> {
         // GitLab reads the tag as a digest and returns the subject itself, whose children would pass for referrers
         // (oras-go#1396).
         if Digest::of(subject.algorithm(), &bytes) == *subject {
-            return Ok(Index::default());
+            return Ok(no_list(subject, "the image itself"));
         }
         match parse_index(&bytes, content_type.as_deref()) {
             Ok(index) => Ok(index),
             // "If the tag is not a valid image index, assume that there are no referrers."
-            Err(ManifestError::Kind(..)) => Ok(Index::default()),
+            Err(ManifestError::Kind(found, _)) => Ok(no_list(subject, &found)),
             Err(why) => Err(self.refused_list(&why)),
         }
     }
@@ -219,7 +225,9 @@ impl Session<'_> {
         for manifest in manifests {
             kept.add(manifest.as_deref(), subject, artifact_type);
         }
-        Ok(kept.into_listing())
+        let mut listing = kept.into_listing();
+        listing.notes.extend(index.note.clone());
+        Ok(listing)
     }
 
     fn broken_listing(&self, subject: &Digest, why: &str) -> Failure {
@@ -235,6 +243,12 @@ impl Session<'_> {
             format!("{}: the list of referrers is refused: {why}", self.repository),
         )
     }
+}
+
+/// Nothing is attached, but a person should know what stands where the list would.
+fn no_list(subject: &Digest, found: &str) -> Index {
+    let note = format!("what the tag {} holds is no list of referrers but {found}", subject.referrers_tag());
+    Index { note: Some(note), ..Index::default() }
 }
 
 /// What of the candidates holds, and how much does not.

@@ -45,7 +45,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const IDLE_CONNECTIONS: usize = 8;
 
 /// Bytes of an error body that are read for its message.
-const MAX_ERROR_BODY: u64 = 16 * 1024;
+const MAX_ERROR_BODY: usize = 16 * 1024;
 
 /// One request as it went out, for metrics.
 #[derive(Clone, Debug)]
@@ -81,9 +81,16 @@ pub(super) struct Answer {
     pub url: Url,
     /// Whether a redirect led to another scheme, host or port.
     pub moved: bool,
-    body: reqwest::Response,
-    /// The turn at the host, held until the body is read.
-    _turn: OwnedSemaphorePermit,
+    body: Body,
+}
+
+/// What is left to read of an answer.
+enum Body {
+    /// The content that was asked for. The turn at the host lasts until it is read, so it must be read, or dropped,
+    /// before the next request is sent: whoever waits for a turn while holding one may wait for ever.
+    Content { response: reqwest::Response, _turn: OwnedSemaphorePermit },
+    /// Anything else: as much of it as an error message needs, and the turn is over.
+    Read(Bytes),
 }
 
 /// Sends requests.
@@ -113,7 +120,7 @@ impl Transport {
     /// The client for a URL that a request to `repository` leads to: with its client certificate at its own origin, and
     /// with its trust alone everywhere else.
     pub(super) fn client_for(&self, repository: &Repository, url: &Url) -> Result<reqwest::Client, Failure> {
-        self.guard.check_url(url)?;
+        self.guard.check_url(url).map_err(|failure| failure.at(&repository.to_string()))?;
         let own: Option<Url> = format!("{}://{}/", repository.scheme(), repository.host).parse().ok();
         let tls = repository.tls.as_deref().map(|tls| match own {
             Some(own) if own.origin() == url.origin() => tls.clone(),
@@ -144,7 +151,7 @@ impl Transport {
                 Ok(answer) if answer.moved && call.take_foreign_answer => return Ok(answer),
                 Ok(answer) if is_transient(answer.status) => {
                     let told = retry_after(&answer.headers, SystemTime::now());
-                    (refused(repository, call, answer, told).await, told)
+                    (refused(repository, call, &answer, told), told)
                 }
                 Ok(answer) => return Ok(answer),
                 Err(failure) if failure.reason == Reason::RegistryUnavailable => (failure, None),
@@ -184,9 +191,14 @@ impl Transport {
                 .observe(call.operation, request)
                 .await
                 .map_err(|error| unreachable(repository, &error))?;
-            let Some(next) = redirect(&body) else {
-                let (status, headers) = (body.status(), body.headers().clone());
-                return Ok(Answer { status, headers, url, moved, body, _turn: turn });
+            let Some(next) = redirect(&response) else {
+                let (status, headers) = (response.status(), response.headers().clone());
+                let body = if status.is_success() && call.method != Method::HEAD {
+                    Body::Content { response, _turn: turn }
+                } else {
+                    Body::Read(beginning(response).await)
+                };
+                return Ok(Answer { status, headers, url, moved, body });
             };
             if url.scheme() == "https" && next.scheme() != "https" {
                 return Err(Failure::new(
@@ -259,10 +271,14 @@ impl Answer {
         if let Some(declared) = declared.filter(|declared| *declared > most) {
             return Err(too_large(declared.to_string()));
         }
-        let mut body = self.body;
+        let (mut response, _turn) = match self.body {
+            Body::Content { response, _turn } => (response, _turn),
+            Body::Read(bytes) => return Ok(bytes),
+        };
         let mut bytes = BytesMut::new();
         loop {
-            let chunk = body.chunk().await.map_err(|error| unreachable(repository, &error.without_url()))?;
+            let chunk =
+                response.chunk().await.map_err(|error| unreachable(repository, &error.without_url()))?;
             let Some(chunk) = chunk else { return Ok(bytes.freeze()) };
             if (bytes.len() + chunk.len()) as u64 > most {
                 return Err(too_large(format!("more than {most}")));
@@ -272,8 +288,8 @@ impl Answer {
     }
 
     /// The failure that a status stands for where it is none of those a caller expects.
-    pub(super) async fn into_failure(self, repository: &Repository, call: &Call) -> Failure {
-        refused(repository, call, self, None).await
+    pub(super) fn to_failure(&self, repository: &Repository, call: &Call) -> Failure {
+        refused(repository, call, self, None)
     }
 }
 
@@ -293,6 +309,19 @@ fn client(tls: Option<&Tls>, guard: &Arc<Guard>) -> Result<reqwest::Client, Stri
     builder.build().map_err(|error| innermost(&error))
 }
 
+/// The beginning of a body that is only good for a message; whatever goes wrong with it does not matter.
+async fn beginning(mut response: reqwest::Response) -> Bytes {
+    let mut bytes = BytesMut::new();
+    while bytes.len() < MAX_ERROR_BODY {
+        match response.chunk().await {
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    bytes.truncate(MAX_ERROR_BODY);
+    bytes.freeze()
+}
+
 fn redirect(response: &reqwest::Response) -> Option<Url> {
     matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308)
         .then(|| response.headers().get(LOCATION)?.to_str().ok())
@@ -306,7 +335,7 @@ const fn is_transient(status: StatusCode) -> bool {
 }
 
 /// `Retry-After` in either of its forms (RFC 9110, section 10.2.3).
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     match value.parse::<u64>() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
@@ -342,14 +371,9 @@ fn unreachable(repository: &Repository, error: &reqwest::Error) -> Failure {
 }
 
 /// What a refusal means, and what to do about it. Statuses that a caller knows how to take never come here.
-async fn refused(
-    repository: &Repository,
-    call: &Call,
-    answer: Answer,
-    retry_after: Option<Duration>,
-) -> Failure {
+fn refused(repository: &Repository, call: &Call, answer: &Answer, retry_after: Option<Duration>) -> Failure {
     let status = answer.status;
-    let detail = error_detail(repository, answer).await;
+    let detail = error_detail(answer);
     let operation = call.operation;
     let (reason, advice) = match status.as_u16() {
         401 => (
@@ -376,7 +400,7 @@ async fn refused(
 
 /// The codes of an error envelope (distribution-spec, "Error Codes"). Its messages are left out: some registries put
 /// request ids there, which would make every retry a new message.
-async fn error_detail(repository: &Repository, answer: Answer) -> String {
+fn error_detail(answer: &Answer) -> String {
     #[derive(serde::Deserialize)]
     struct Envelope {
         errors: Vec<Entry>,
@@ -385,8 +409,8 @@ async fn error_detail(repository: &Repository, answer: Answer) -> String {
     struct Entry {
         code: String,
     }
-    let Ok(body) = answer.bytes(repository, "error", MAX_ERROR_BODY).await else { return String::new() };
-    let Ok(envelope) = serde_json::from_slice::<Envelope>(&body) else { return String::new() };
+    let Body::Read(body) = &answer.body else { return String::new() };
+    let Ok(envelope) = serde_json::from_slice::<Envelope>(body) else { return String::new() };
     let known = |code: &String| {
         code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
     };

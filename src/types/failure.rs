@@ -23,6 +23,15 @@ impl Failure {
         Self { reason, message: message.into(), retry_after: None }
     }
 
+    /// The same, naming where it happened, unless it does already.
+    #[must_use]
+    pub fn at(mut self, place: &str) -> Self {
+        if !self.message.contains(place) {
+            self.message = format!("{place}: {}", self.message);
+        }
+        self
+    }
+
     /// The same with remarks that may explain it.
     #[must_use]
     pub fn with_notes(mut self, notes: &[String]) -> Self {

@@ -75,12 +75,17 @@ struct Document {
     #[serde(default)]
     blobs: Option<Vec<Descriptor>>,
     // Left unread until it is known what the document is: an index may list digests of unknown algorithms.
-    #[serde(default)]
-    manifests: Option<Vec<serde_json::Value>>,
+    #[serde(default, deserialize_with = "present")]
+    manifests: Option<Option<Vec<serde_json::Value>>>,
     #[serde(default)]
     subject: Option<Descriptor>,
     #[serde(default, deserialize_with = "null_is_default")]
     annotations: BTreeMap<String, String>,
+}
+
+/// Tells a member that is `null`, as Go writes an empty list, from one that is missing.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Go writes an empty map as `null`.
@@ -108,6 +113,8 @@ pub struct Artifact {
     /// Manifests, where this one is an index. What describes an image instead of being one (`unknown/unknown`) is left
     /// out.
     pub children: Vec<Descriptor>,
+    /// How many of its entries could not be read.
+    pub unreadable_children: usize,
 }
 
 impl Artifact {
@@ -125,6 +132,8 @@ pub struct Index {
     pub manifests: Vec<Descriptor>,
     /// How many could not, for example for a digest of an unknown algorithm.
     pub unreadable: usize,
+    /// Why it is empty, where that is worth a remark.
+    pub note: Option<String>,
 }
 
 /// Why a document was refused.
@@ -133,6 +142,9 @@ pub enum ManifestError {
     /// Not JSON, or members of the wrong type.
     #[error("it cannot be read: {0}")]
     Json(String),
+    /// A member that the document must have.
+    #[error("it has no member '{0}'")]
+    Missing(&'static str),
     /// Readable in two ways.
     #[error("it is ambiguous: it has both '{0}' and '{1}'")]
     Ambiguous(&'static str, &'static str),
@@ -176,6 +188,9 @@ pub fn parse_artifact(
         .filter(|artifact_type| !artifact_type.is_empty() && artifact_type != media_type::EMPTY)
         .or_else(|| config.map(|config| config.media_type))
         .unwrap_or_default();
+    let listed = document.manifests.flatten().unwrap_or_default();
+    let count = listed.len();
+    let children = readable(listed);
     Ok(Artifact {
         digest,
         media_type,
@@ -183,11 +198,18 @@ pub fn parse_artifact(
         subject: document.subject.map(|subject| subject.digest),
         annotations: document.annotations,
         layers: layers.into_iter().filter(|layer| layer.media_type != media_type::EMPTY).collect(),
-        children: readable(document.manifests.unwrap_or_default())
+        unreadable_children: count - children.len(),
+        children: children
             .into_iter()
             .filter(|child| child.platform.as_ref().is_none_or(|platform| platform.os != "unknown"))
             .collect(),
     })
+}
+
+/// Whether a media type is that of an index.
+#[must_use]
+pub fn is_index(media_type: &str) -> bool {
+    matches!(media_type, media_type::OCI_INDEX | media_type::DOCKER_LIST)
 }
 
 /// Reads a list of descriptors.
@@ -200,10 +222,11 @@ pub fn parse_index(bytes: &[u8], content_type: Option<&str>) -> Result<Index, Ma
     if media_type != media_type::OCI_INDEX {
         return Err(ManifestError::Kind(media_type, "an OCI image index"));
     }
-    let listed = document.manifests.unwrap_or_default();
+    // Required (image-spec, image-index.md): without it the document says nothing, which is not that there is nothing.
+    let listed = document.manifests.ok_or(ManifestError::Missing("manifests"))?.unwrap_or_default();
     let count = listed.len();
     let manifests = readable(listed);
-    Ok(Index { unreadable: count - manifests.len(), manifests })
+    Ok(Index { unreadable: count - manifests.len(), manifests, note: None })
 }
 
 /// Reads the list of ORAS artifact manifests (`_oras/artifacts/referrers`, before OCI 1.1).
@@ -221,7 +244,7 @@ pub fn parse_legacy_list(bytes: &[u8]) -> Result<Index, ManifestError> {
     let listed = list.referrers.unwrap_or_default();
     let count = listed.len();
     let manifests = readable(listed);
-    Ok(Index { unreadable: count - manifests.len(), manifests })
+    Ok(Index { unreadable: count - manifests.len(), manifests, note: None })
 }
 
 /// The descriptors that can be read; one with a digest of an unknown algorithm must not hide the others.
@@ -233,7 +256,7 @@ fn parse(bytes: &[u8]) -> Result<Document, ManifestError> {
     let document: Document =
         serde_json::from_slice(bytes).map_err(|error| ManifestError::Json(error.to_string()))?;
     let present = [
-        ("manifests", document.manifests.is_some()),
+        ("manifests", matches!(document.manifests, Some(Some(_)))),
         ("layers", document.layers.is_some()),
         ("blobs", document.blobs.is_some()),
         ("config", document.config.is_some()),

@@ -12,7 +12,8 @@ pub use failure::Failure;
 pub use file::{ConfigFile, PathError, normalize_path};
 pub use image::{ImageError, ImageRef, RepositoryRef};
 pub use manifest::{
-    Artifact, Descriptor, Index, ManifestError, media_type, parse_artifact, parse_index, parse_legacy_list,
+    Artifact, Descriptor, Index, ManifestError, is_index, media_type, parse_artifact, parse_index,
+    parse_legacy_list,
 };
 pub use platform::{Platform, PlatformError};
 
