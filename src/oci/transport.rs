@@ -187,7 +187,7 @@ impl Transport {
             if let Some(authorization) = authorization.filter(|_| !moved) {
                 request = request.header(AUTHORIZATION, authorization);
             }
-            let body = self
+            let response = self
                 .observe(call.operation, request)
                 .await
                 .map_err(|error| unreachable(repository, &error))?;
