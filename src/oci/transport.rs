@@ -88,7 +88,7 @@ pub(super) struct Answer {
 enum Body {
     /// The content that was asked for. The turn at the host lasts until it is read, so it must be read, or dropped,
     /// before the next request is sent: whoever waits for a turn while holding one may wait for ever.
-    Content { response: reqwest::Response, _turn: OwnedSemaphorePermit },
+    Content { response: reqwest::Response, turn: OwnedSemaphorePermit },
     /// Anything else: as much of it as an error message needs, and the turn is over.
     Read(Bytes),
 }
@@ -194,7 +194,7 @@ impl Transport {
             let Some(next) = redirect(&response) else {
                 let (status, headers) = (response.status(), response.headers().clone());
                 let body = if status.is_success() && call.method != Method::HEAD {
-                    Body::Content { response, _turn: turn }
+                    Body::Content { response, turn }
                 } else {
                     Body::Read(beginning(response).await)
                 };
@@ -271,15 +271,18 @@ impl Answer {
         if let Some(declared) = declared.filter(|declared| *declared > most) {
             return Err(too_large(declared.to_string()));
         }
-        let (mut response, _turn) = match self.body {
-            Body::Content { response, _turn } => (response, _turn),
+        let (mut response, turn) = match self.body {
+            Body::Content { response, turn } => (response, turn),
             Body::Read(bytes) => return Ok(bytes),
         };
         let mut bytes = BytesMut::new();
         loop {
             let chunk =
                 response.chunk().await.map_err(|error| unreachable(repository, &error.without_url()))?;
-            let Some(chunk) = chunk else { return Ok(bytes.freeze()) };
+            let Some(chunk) = chunk else {
+                drop(turn);
+                return Ok(bytes.freeze());
+            };
             if (bytes.len() + chunk.len()) as u64 > most {
                 return Err(too_large(format!("more than {most}")));
             }

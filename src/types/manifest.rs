@@ -76,14 +76,19 @@ struct Document {
     blobs: Option<Vec<Descriptor>>,
     // Left unread until it is known what the document is: an index may list digests of unknown algorithms.
     #[serde(default, deserialize_with = "present")]
-    manifests: Option<Option<Vec<serde_json::Value>>>,
+    manifests: Option<Listed>,
     #[serde(default)]
     subject: Option<Descriptor>,
     #[serde(default, deserialize_with = "null_is_default")]
     annotations: BTreeMap<String, String>,
 }
 
-/// Tells a member that is `null`, as Go writes an empty list, from one that is missing.
+/// A list that is there: `null`, as Go writes an empty one, or a list. One that is missing is another matter.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Listed(Option<Vec<serde_json::Value>>);
+
+/// Takes `null` for a value of the type instead of for nothing.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
@@ -188,7 +193,7 @@ pub fn parse_artifact(
         .filter(|artifact_type| !artifact_type.is_empty() && artifact_type != media_type::EMPTY)
         .or_else(|| config.map(|config| config.media_type))
         .unwrap_or_default();
-    let listed = document.manifests.flatten().unwrap_or_default();
+    let listed = document.manifests.and_then(|listed| listed.0).unwrap_or_default();
     let count = listed.len();
     let children = readable(listed);
     Ok(Artifact {
@@ -223,7 +228,7 @@ pub fn parse_index(bytes: &[u8], content_type: Option<&str>) -> Result<Index, Ma
         return Err(ManifestError::Kind(media_type, "an OCI image index"));
     }
     // Required (image-spec, image-index.md): without it the document says nothing, which is not that there is nothing.
-    let listed = document.manifests.ok_or(ManifestError::Missing("manifests"))?.unwrap_or_default();
+    let listed = document.manifests.ok_or(ManifestError::Missing("manifests"))?.0.unwrap_or_default();
     let count = listed.len();
     let manifests = readable(listed);
     Ok(Index { unreadable: count - manifests.len(), manifests, note: None })
@@ -256,7 +261,7 @@ fn parse(bytes: &[u8]) -> Result<Document, ManifestError> {
     let document: Document =
         serde_json::from_slice(bytes).map_err(|error| ManifestError::Json(error.to_string()))?;
     let present = [
-        ("manifests", matches!(document.manifests, Some(Some(_)))),
+        ("manifests", matches!(document.manifests, Some(Listed(Some(_))))),
         ("layers", document.layers.is_some()),
         ("blobs", document.blobs.is_some()),
         ("config", document.config.is_some()),
