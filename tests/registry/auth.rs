@@ -68,7 +68,10 @@ async fn a17_bearer_with_the_challenge_of_the_refused_request_itself() {
     let world = bearer().await;
     found(&world).await;
     assert_eq!(world.asked("GET", "/token"), 1, "one token serves all questions");
-    assert!(!world.registry.requests().iter().any(|request| request.path == "/v2/"), "where many registries answer 200");
+    assert!(
+        !world.registry.requests().iter().any(|request| request.path == "/v2/"),
+        "where many registries answer 200"
+    );
     let asked = world.requests("GET", "/token");
     assert_eq!(asked[0].query.as_deref(), Some("scope=repository%3Ashop%2Fweb%3Apull&service=testbed"));
 }
@@ -79,7 +82,10 @@ async fn a17_a_challenge_without_scope_means_pulling_from_the_repository() {
     let realm = format!("Bearer realm=\"http://{}/token\"", world.registry.host());
     world.registry.inject(challenges(&[&realm]));
     found(&world).await;
-    assert_eq!(world.requests("GET", "/token")[0].query.as_deref(), Some("scope=repository%3Ashop%2Fweb%3Apull"));
+    assert_eq!(
+        world.requests("GET", "/token")[0].query.as_deref(),
+        Some("scope=repository%3Ashop%2Fweb%3Apull")
+    );
 }
 
 #[rstest::rstest]
@@ -218,12 +224,19 @@ async fn a17_an_identity_token_is_traded_for_a_token() {
     let mut world = World::new().await;
     world.registry.require_identity_token("", "refresh-me");
     let mut keys = Keyring::default();
-    let document = format!(r#"{{"auths":{{"{}":{{"auth":"MDAwMDA6","identitytoken":"refresh-me"}}}}}}"#, world.registry.host());
+    let document = format!(
+        r#"{{"auths":{{"{}":{{"auth":"MDAwMDA6","identitytoken":"refresh-me"}}}}}}"#,
+        world.registry.host()
+    );
     keys.add_docker_config_json(document.as_bytes()).unwrap();
     world.access = access(keys);
     found(&world).await;
     let asked = world.requests("POST", "/token");
-    assert_eq!((asked.len(), &asked[0].query, &asked[0].authorization), (1, &None, &None), "it travels in the form alone");
+    assert_eq!(
+        (asked.len(), &asked[0].query, &asked[0].authorization),
+        (1, &None, &None),
+        "it travels in the form alone"
+    );
 }
 
 #[tokio::test]
@@ -232,11 +245,13 @@ async fn a17_every_credential_that_matches_is_tried_the_most_specific_first() {
     world.registry.require_basic("", USER, PASSWORD);
     let host = world.registry.host();
     let mut keys = keyring(&host, USER, PASSWORD);
-    let wrong = Credential { username: "old".to_owned(), password: "old".to_owned().into(), identity_token: None };
+    let wrong =
+        Credential { username: "old".to_owned(), password: "old".to_owned().into(), identity_token: None };
     keys.insert(&format!("{host}/shop"), wrong);
     world.access = access(keys);
     found(&world).await;
-    let shown: Vec<_> = world.registry.requests().into_iter().map(|request| request.authorization).take(3).collect();
+    let shown: Vec<_> =
+        world.registry.requests().into_iter().map(|request| request.authorization).take(3).collect();
     assert_eq!(shown[0], None);
     assert!(shown[1].is_some() && shown[2].is_some() && shown[1] != shown[2], "{shown:?}");
 }
@@ -253,10 +268,18 @@ async fn a17_every_credential_that_matches_is_tried_the_most_specific_first() {
 #[case::refused(401, "", AuthenticationFailed)]
 #[case::forbidden(403, "", AuthenticationFailed)]
 #[tokio::test]
-async fn a17_a_token_server_that_gives_none(#[case] status: u16, #[case] body: &'static str, #[case] reason: Reason) {
+async fn a17_a_token_server_that_gives_none(
+    #[case] status: u16,
+    #[case] body: &'static str,
+    #[case] reason: Reason,
+) {
     let world = bearer().await;
     let elsewhere = format!("http://{}/token", world.elsewhere.host());
-    world.registry.inject(Fault::on("/token").respond(status, &[("location", &elsewhere), ("retry-after", "0")], body));
+    world.registry.inject(Fault::on("/token").respond(
+        status,
+        &[("location", &elsewhere), ("retry-after", "0")],
+        body,
+    ));
     refused(&world, reason).await;
     assert!(world.elsewhere.requests().is_empty(), "a password goes where the challenge said and no further");
     let content = world.registry.requests().into_iter().filter(|request| request.path != "/token");

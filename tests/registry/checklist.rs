@@ -7,8 +7,8 @@
 //! (signatures) is not built yet.
 
 use artifactconfig::api::Reason::{
-    AuthenticationFailed, DigestMismatch, Forbidden, ImageNotFound, InvalidContent, RateLimited, RegistryUnavailable,
-    TooLarge,
+    AuthenticationFailed, DigestMismatch, Forbidden, ImageNotFound, InvalidContent, RateLimited,
+    RegistryUnavailable, TooLarge,
 };
 use artifactconfig::types::media_type;
 use http::HeaderMap;
@@ -95,7 +95,8 @@ rows! {
 /// An empty first page, whose `Link` is this, and a second one with the config.
 fn pages(w: &World, link: &str) -> Vec<Fault> {
     let is_second = |request: &http::request::Parts| {
-        request.uri.path().contains("/referrers/") && request.uri.query().is_some_and(|query| query.contains("page=2"))
+        request.uri.path().contains("/referrers/")
+            && request.uri.query().is_some_and(|query| query.contains("page=2"))
     };
     let second = push::index(&[w.config.descriptor()]).to_string();
     let first = [("content-type", INDEX), ("link", link)];
@@ -381,6 +382,7 @@ fn every_line_of_the_checklist_has_a_test() {
     let listed = String::from_utf8(listed.stdout).unwrap();
     let has = |name: &str| listed.lines().any(|line| line.split("::").any(|part| part.starts_with(name)));
     let lines = (1..=23).chain([27]).map(|line| format!("a{line:02}_"));
-    let missing: Vec<String> = lines.chain((1..=10).map(|pitfall| format!("c{pitfall:02}_"))).filter(|name| !has(name)).collect();
+    let missing: Vec<String> =
+        lines.chain((1..=10).map(|pitfall| format!("c{pitfall:02}_"))).filter(|name| !has(name)).collect();
     assert!(missing.is_empty(), "lines and pitfalls without a test: {missing:?}");
 }

@@ -2,8 +2,10 @@
 
 use std::io::Write as _;
 
+use artifactconfig::api::Reason::{
+    DigestMismatch, InvalidContent, InvalidFiles, TooLarge, UnsupportedArtifact,
+};
 use artifactconfig::api::{FileMapping, Reason};
-use artifactconfig::api::Reason::{DigestMismatch, InvalidContent, InvalidFiles, TooLarge, UnsupportedArtifact};
 use artifactconfig::decide::files::FileRules;
 use artifactconfig::decide::render::render;
 use artifactconfig::oci::Registry as _;
@@ -146,7 +148,10 @@ rows! {
 }
 
 /// The files of the artifact that these faults attach, as far as the rules want them.
-async fn pull(world: &World, rules: &FileRules) -> Result<artifactconfig::oci::Pulled, artifactconfig::types::Failure> {
+async fn pull(
+    world: &World,
+    rules: &FileRules,
+) -> Result<artifactconfig::oci::Pulled, artifactconfig::types::Failure> {
     let listing = world.list().await.unwrap();
     world.client.pull(&world.access, &world.repository(), &listing.artifacts[0], rules).await
 }

@@ -45,7 +45,9 @@ pub async fn row(name: &str, faults: impl FnOnce(&World) -> Vec<Fault>, expect: 
         world.registry.inject(fault);
     }
     let within = tokio::time::timeout(LIMIT, judge(&world, &expect)).await;
-    within.unwrap_or_else(|_| panic!("{name}: no answer within {LIMIT:?}; requests: {:?}", world.registry.requests()));
+    within.unwrap_or_else(|_| {
+        panic!("{name}: no answer within {LIMIT:?}; requests: {:?}", world.registry.requests())
+    });
 }
 
 async fn judge(world: &World, expect: &Expect) {
@@ -80,6 +82,9 @@ pub fn tells(failure: &Failure, world: &World) {
     let message = &failure.message;
     let host = world.registry.host();
     let names = [host.as_str(), REPOSITORY, "sha256:", "sha512:"];
-    assert!(names.iter().any(|name| message.contains(name)), "names neither registry nor repository nor digest: {message}");
+    assert!(
+        names.iter().any(|name| message.contains(name)),
+        "names neither registry nor repository nor digest: {message}"
+    );
     assert!(!message.contains('\n') && message.len() < 1000, "{message}");
 }

@@ -25,7 +25,11 @@ fn manifest(w: &World, media_type: &str) -> Value {
 fn legacy_list(w: &World, body: &Value) -> Vec<Fault> {
     let pushed = Pushed::new(&manifest(w, media_type::ORAS_ARTIFACT));
     vec![
-        Fault::on("/_oras/artifacts/referrers").respond(200, &[("content-type", "application/json")], body.to_string()),
+        Fault::on("/_oras/artifacts/referrers").respond(
+            200,
+            &[("content-type", "application/json")],
+            body.to_string(),
+        ),
         w.api_lists(&[]),
         w.serves(&pushed),
     ]
@@ -103,9 +107,16 @@ async fn a15_the_legacy_list_is_asked_only_when_the_standard_ways_find_nothing()
 #[case::not_implemented(501, "")]
 #[case::login_page(200, "<html>")]
 #[tokio::test]
-async fn a15_a_registry_without_the_legacy_list_is_not_asked_again(#[case] status: u16, #[case] body: &'static str) {
+async fn a15_a_registry_without_the_legacy_list_is_not_asked_again(
+    #[case] status: u16,
+    #[case] body: &'static str,
+) {
     let world = World::new().await;
-    world.registry.inject(world.on_api().respond(200, &[("content-type", INDEX)], push::index(&[]).to_string()));
+    world.registry.inject(world.on_api().respond(
+        200,
+        &[("content-type", INDEX)],
+        push::index(&[]).to_string(),
+    ));
     world.registry.inject(Fault::on("/_oras/").respond(status, &[], body));
     for _ in 0..3 {
         assert_eq!(world.list().await.unwrap().artifacts, []);

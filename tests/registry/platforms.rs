@@ -115,7 +115,8 @@ async fn a16_a_person_is_told_where_it_was_looked() {
 async fn a16_the_referrers_tag_of_one_image() {
     let multi = MultiArch::oci().await;
     multi.attach(&multi.amd64, "amd64").await;
-    let artifact = multi.world.pusher.attach(CONFIG, &multi.arm64.as_subject(), &[("config", b"arm64")]).await;
+    let artifact =
+        multi.world.pusher.attach(CONFIG, &multi.arm64.as_subject(), &[("config", b"arm64")]).await;
     let tag = multi.arm64.digest.referrers_tag();
     multi.world.pusher.tag(&tag, &push::index(&[artifact.descriptor()])).await;
     multi.world.registry.inject(multi.world.on_api().status(404));
@@ -180,5 +181,8 @@ async fn a08_an_index_under_its_own_tag() {
     question.artifact_type = None;
     assert_eq!(question.list().await.unwrap().artifacts, []);
     let images = [&multi.amd64, &multi.arm64];
-    assert!(images.iter().all(|image| multi.world.asked("GET", &image.digest.to_string()) == 0), "no image passes for an artifact");
+    assert!(
+        images.iter().all(|image| multi.world.asked("GET", &image.digest.to_string()) == 0),
+        "no image passes for an artifact"
+    );
 }

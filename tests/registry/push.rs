@@ -106,13 +106,22 @@ pub struct Pusher {
 impl Pusher {
     /// `url` is that of the registry.
     pub fn new(url: &str, repository: &str) -> Self {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            // Whom to trust is what others test.
-            .tls_danger_accept_invalid_certs(true)
-            .build()
-            .unwrap();
-        Self { http, repository: format!("{url}/v2/{repository}") }
+        Self::with(Self::client(), url, repository)
+    }
+
+    /// The same with a client certificate, PEM with its key.
+    pub fn with_identity(url: &str, repository: &str, pem: &str) -> Self {
+        let identity = reqwest::Identity::from_pem(pem.as_bytes()).unwrap();
+        Self::with(Self::client().identity(identity), url, repository)
+    }
+
+    fn with(client: reqwest::ClientBuilder, url: &str, repository: &str) -> Self {
+        Self { http: client.build().unwrap(), repository: format!("{url}/v2/{repository}") }
+    }
+
+    fn client() -> reqwest::ClientBuilder {
+        // Whom to trust is what others test.
+        reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true)
     }
 
     /// Pushes a blob; returns its digest.
@@ -140,7 +149,8 @@ impl Pusher {
 
     async fn put(&self, reference: &str, pushed: &Pushed) {
         let url = format!("{}/manifests/{reference}", self.repository);
-        let request = self.http.put(url).header("content-type", &pushed.media_type).body(pushed.bytes.clone());
+        let request =
+            self.http.put(url).header("content-type", &pushed.media_type).body(pushed.bytes.clone());
         let answer = request.send().await.unwrap();
         let status = answer.status();
         assert_eq!(status, 201, "{}", answer.text().await.unwrap());

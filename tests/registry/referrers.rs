@@ -63,14 +63,18 @@ async fn a04_pages_of_one_are_read_to_the_end() {
     let mut artifacts = vec![world.config.clone(), world.other.clone()];
     for number in 0..5 {
         let content = format!("{number}");
-        let attached = world.pusher.attach(CONFIG, &world.image.as_subject(), &[("n", content.as_bytes())]).await;
+        let attached =
+            world.pusher.attach(CONFIG, &world.image.as_subject(), &[("n", content.as_bytes())]).await;
         artifacts.push(attached);
     }
     page_by_page(&world, &artifacts);
     let listing = world.list().await.unwrap();
     let digests: Vec<&Digest> = listing.artifacts.iter().map(|artifact| &artifact.digest).collect();
-    let mut expected: Vec<&Digest> =
-        artifacts.iter().map(|artifact| &artifact.digest).filter(|digest| **digest != world.other.digest).collect();
+    let mut expected: Vec<&Digest> = artifacts
+        .iter()
+        .map(|artifact| &artifact.digest)
+        .filter(|digest| **digest != world.other.digest)
+        .collect();
     expected.sort();
     assert_eq!(digests, expected, "all of them, in an order that does not depend on the registry's");
 }
@@ -103,7 +107,8 @@ async fn a04_another_host_that_a_link_names_is_not_asked() {
 /// The image by another digest of its bytes, with a config that is attached to that.
 async fn attached_to_sha512(world: &World) -> (ImageRef, Digest, Pushed) {
     let digest = Digest::of(Algorithm::Sha512, world.image.bytes.as_bytes());
-    let subject = json!({"mediaType": media_type::OCI_MANIFEST, "digest": digest, "size": world.image.bytes.len()});
+    let subject =
+        json!({"mediaType": media_type::OCI_MANIFEST, "digest": digest, "size": world.image.bytes.len()});
     let artifact = world.pusher.attach(CONFIG, &subject, &[("sha512", b"found")]).await;
     let image = format!("{}/{REPOSITORY}@{digest}", world.registry.host()).parse().unwrap();
     (image, digest, artifact)

@@ -69,6 +69,11 @@ impl World {
         prepare();
         let registry = EmbeddedRegistry::start().await.unwrap();
         let pusher = Pusher::new(&format!("http://{}", registry.host()), REPOSITORY);
+        Self::of(registry, pusher, access(Keyring::default())).await
+    }
+
+    /// The same in a registry of another kind.
+    pub async fn of(registry: EmbeddedRegistry, pusher: Pusher, access: Access) -> Self {
         pusher.blob(push::EMPTY).await;
         let image = pusher.tag("v1", &push::image("world")).await;
         let subject = image.as_subject();
@@ -79,7 +84,7 @@ impl World {
         registry.clear_requests();
         let elsewhere = EmbeddedRegistry::start().await.unwrap();
         let client = client(Settings::default());
-        Self { registry, elsewhere, client, access: access(Keyring::default()), pusher, image, config, other }
+        Self { registry, elsewhere, client, access, pusher, image, config, other }
     }
 
     /// The image by its tag.
@@ -198,7 +203,15 @@ pub struct Question<'a> {
 impl<'a> Question<'a> {
     pub fn new(client: &'a OciRegistry, access: &'a Access, image: ImageRef) -> Self {
         let (referrers, platform) = (None, None);
-        Self { client, access, image, referrers, artifact_type: Some(CONFIG), platform, freshness: Freshness::Now }
+        Self {
+            client,
+            access,
+            image,
+            referrers,
+            artifact_type: Some(CONFIG),
+            platform,
+            freshness: Freshness::Now,
+        }
     }
 
     fn repository(&self) -> RepositoryRef {
@@ -219,7 +232,8 @@ impl<'a> Question<'a> {
 
     /// The files of one artifact.
     pub async fn pull(&self, artifact: &Artifact) -> Result<Files, Failure> {
-        let pulled = self.client.pull(self.access, &self.repository(), artifact, &FileRules::default()).await?;
+        let pulled =
+            self.client.pull(self.access, &self.repository(), artifact, &FileRules::default()).await?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(pulled.files.iter().map(|file| (file.path.clone(), text(&file.bytes))).collect())
     }
