@@ -154,15 +154,17 @@ async fn killed_while_targets_are_renamed_it_leaves_nothing_behind(bench: Bench)
         bench.world.operator.kill().await?;
         bench.world.operator.restart().await?;
     }
+    let mut history = Vec::new();
     for number in 0..RESOURCES {
-        bench.ready(&format!("web-{number}")).await?;
+        let config = bench.ready(&format!("web-{number}")).await?;
+        history.extend(config.seen()?.history.iter().filter_map(|entry| entry.config_map.clone()));
     }
-    let expected: Vec<String> =
-        (0..RESOURCES).map(|number| format!("ConfigMap/web-{number}-{ROUNDS}")).collect();
-    eventually("the last targets and no others", || async {
-        let snapshot = bench.snapshot().await?;
-        let found: Vec<_> = snapshot.into_keys().filter(|key| key.starts_with("ConfigMap/")).collect();
-        Ok(if found == expected { Ok(()) } else { Err(format!("there are {found:?}")) })
+    history.sort();
+    let expected: Vec<String> = (0..RESOURCES).map(|number| format!("web-{number}-{ROUNDS}")).collect();
+    eventually("the last targets, the revisions of the history, and nothing else", || async {
+        let (targets, revisions) = bench.written().await?;
+        let rest = targets == expected && revisions == history;
+        Ok(if rest { Ok(()) } else { Err(format!("there are {targets:?} and {revisions:?}")) })
     })
     .await
 }

@@ -18,7 +18,8 @@ cases! {
         a_failing_resource_writes_nothing_either,
         an_attached_signature_fetches_no_content,
         two_resources_of_one_image_fetch_its_content_once,
-        equal_content_in_a_new_artifact_is_one_write,
+        equal_content_in_a_new_artifact_is_written_once,
+        a_renamed_target_comes_to_rest,
     ]
 }
 
@@ -203,8 +204,9 @@ async fn two_resources_of_one_image_fetch_its_content_once(bench: Bench) -> Resu
     same("fetches of the layer", count("/blobs/"), 1)
 }
 
-/// Attaching the same bytes anew changes the annotations that say where they came from, in one write.
-async fn equal_content_in_a_new_artifact_is_one_write(bench: Bench) -> Result<()> {
+/// The same bytes attached anew are another revision, and the target says where they come from now: a write for each, and
+/// one for the status.
+async fn equal_content_in_a_new_artifact_is_written_once(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &FILES).await?;
     bench.apply("web", json!({"image": image})).await?;
     bench.ready("web").await?;
@@ -226,5 +228,19 @@ async fn equal_content_in_a_new_artifact_is_one_write(bench: Bench) -> Result<()
     let written: Vec<_> =
         asked.iter().filter(|request| request.is_write()).map(|request| &*request.resource).collect();
     let written: Vec<_> = written.into_iter().filter(|resource| *resource != "events").collect();
-    same("writes, without those of events", written, vec!["configmaps", "artifactconfigs/status"])
+    same(
+        "writes, without those of events",
+        written,
+        vec!["configmaps", "configmaps", "artifactconfigs/status"],
+    )
+}
+
+/// The same config under another name: the new objects are written, the old ones deleted, and that is all.
+async fn a_renamed_target_comes_to_rest(bench: Bench) -> Result<()> {
+    let (image, _, _) = bench.image_with("web:v1", &FILES).await?;
+    bench.apply("web", json!({"image": image, "interval": "1s"})).await?;
+    bench.ready("web").await?;
+    bench.apply("web", json!({"image": image, "interval": "1s", "target": {"name": "renamed"}})).await?;
+    bench.ready("web").await?;
+    observe(&bench).await?.check_writes(&[])
 }

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use artifactconfig::api::{ArtifactConfig, Reason, annotation};
+use artifactconfig::api::{ArtifactConfig, MANAGER, Reason, annotation, label};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
-use kube::{Api, ResourceExt as _};
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use super::conditions::Ready as _;
@@ -206,6 +206,18 @@ impl Bench {
             })
         })
         .await
+    }
+
+    /// Names of the targets in the namespace, and of the revisions.
+    pub async fn written(&self) -> Result<(Vec<String>, Vec<String>)> {
+        let selector = ListParams::default().labels(&format!("{}={MANAGER}", label::MANAGED_BY));
+        let all = self.config_maps().list_metadata(&selector).await?;
+        let (revisions, targets): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|object| object.labels().contains_key(label::REVISION));
+        Ok((
+            targets.iter().map(ResourceExt::name_any).collect(),
+            revisions.iter().map(ResourceExt::name_any).collect(),
+        ))
     }
 
     /// Whether there is such a `ConfigMap`.
