@@ -120,7 +120,7 @@ async fn killed_at_random_moments_it_converges(bench: Bench) -> Result<()> {
         let moment = random.moment(WINDOW);
         let kill = async {
             tokio::time::sleep(moment).await;
-            bench.world.operator.kill().await
+            bench.world.kill_operator().await
         };
         let (attached, killed) = tokio::join!(attach_round(&bench, &images, round), kill);
         killed?;
@@ -151,7 +151,7 @@ async fn killed_while_targets_are_renamed_it_leaves_nothing_behind(bench: Bench)
             bench.apply(&format!("web-{number}"), spec).await?;
         }
         tokio::time::sleep(moment).await;
-        bench.world.operator.kill().await?;
+        bench.world.kill_operator().await?;
         bench.world.operator.restart().await?;
     }
     let mut history = Vec::new();
@@ -177,7 +177,7 @@ async fn what_happened_while_it_was_away_is_made_up_for(bench: Bench) -> Result<
         bench.apply(name, json!({"image": image})).await?;
         bench.ready(name).await?;
     }
-    bench.world.operator.kill().await?;
+    bench.world.kill_operator().await?;
     bench.edit("edited", &json!({"data": {"config.json": "by hand", "extra": "x"}})).await?;
     bench.config_maps().delete("deleted", &DeleteParams::default()).await?;
     bench.apply("renamed", json!({"image": image, "target": {"name": "elsewhere"}})).await?;
@@ -204,7 +204,7 @@ async fn a_restart_writes_nothing(bench: Bench) -> Result<()> {
     bench.wait_event("none", artifactconfig::api::Reason::ArtifactNotFound).await?;
     let (before, mark) = (bench.snapshot().await?, bench.world.audit.mark()?);
     let start = std::time::SystemTime::now();
-    bench.world.operator.kill().await?;
+    bench.world.kill_operator().await?;
     bench.world.operator.restart().await?;
     // Each is resolved once at the start. What followed from it is over when the operator has ended in good order.
     eventually("both to be looked at", || async {

@@ -97,6 +97,17 @@ impl World {
         }
     }
 
+    /// Kills the operator, and waits until its port is free for the next one.
+    pub async fn kill_operator(&self) -> Result<()> {
+        self.operator.kill().await?;
+        let address = self.operator.health_address();
+        super::eventually(format!("{address} to be free"), || async {
+            let refused = tokio::net::TcpStream::connect(&address).await.is_err();
+            Ok(if refused { Ok(()) } else { Err("somebody still listens".to_owned()) })
+        })
+        .await
+    }
+
     /// What must hold of the operator after any number of tests.
     pub async fn verify(&self) -> Result<()> {
         ensure!(self.operator.exit_status().await.is_none(), "the operator has ended");
