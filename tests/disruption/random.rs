@@ -13,7 +13,8 @@ pub fn announce() {
     let given = std::env::var(VARIABLE).ok().and_then(|seed| seed.parse().ok());
     let seed =
         SEED.get_or_init(|| given.unwrap_or_else(|| jiff::Timestamp::now().as_millisecond().unsigned_abs()));
-    println!("{VARIABLE}={seed}");
+    // On standard error: standard output is the list of tests, which tools read.
+    eprintln!("{VARIABLE}={seed}");
 }
 
 /// `SplitMix64`: enough for choosing moments, and the same everywhere.
