@@ -43,6 +43,8 @@ pub enum Reason {
     InvalidFiles,
     /// More than a `ConfigMap` can hold.
     TooLarge,
+    /// The target is to be merged into, and does not exist.
+    TargetNotFound,
     /// The target exists and belongs to someone else.
     TargetConflict,
     /// The namespace is being deleted, and nothing new can be made in it.
@@ -69,7 +71,7 @@ pub enum Class {
 
 impl Reason {
     /// Every reason, for documentation and metrics.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Synced,
         Self::RolledBack,
         Self::Suspended,
@@ -90,6 +92,7 @@ impl Reason {
         Self::UnsupportedArtifact,
         Self::InvalidFiles,
         Self::TooLarge,
+        Self::TargetNotFound,
         Self::TargetConflict,
         Self::NamespaceTerminating,
         Self::ApplyFailed,
@@ -120,6 +123,7 @@ impl Reason {
             Self::UnsupportedArtifact => "UnsupportedArtifact",
             Self::InvalidFiles => "InvalidFiles",
             Self::TooLarge => "TooLarge",
+            Self::TargetNotFound => "TargetNotFound",
             Self::TargetConflict => "TargetConflict",
             Self::NamespaceTerminating => "NamespaceTerminating",
             Self::ApplyFailed => "ApplyFailed",
@@ -148,6 +152,7 @@ impl Reason {
             | Self::AuthenticationFailed
             | Self::Forbidden
             | Self::RateLimited
+            | Self::TargetNotFound
             | Self::NamespaceTerminating => Class::Waiting,
             Self::RegistryUnavailable | Self::DigestMismatch | Self::ApplyFailed | Self::InternalError => {
                 Class::Transient

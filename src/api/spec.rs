@@ -169,6 +169,7 @@ pub struct FileMapping {
 /// The `ConfigMap` to write.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(self.creationPolicy == 'Merge') == (oldSelf.creationPolicy == 'Merge')").message("creationPolicy cannot change to or from Merge; make another ArtifactConfig instead"))]
 pub struct TargetSpec {
     /// Name of the `ConfigMap`. Default: the name of this resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -190,12 +191,15 @@ pub struct TargetSpec {
     #[schemars(extend("maxProperties" = 64))]
     pub annotations: BTreeMap<String, String>,
 
-    /// `Owner`: the `ConfigMap` is this resource's alone; one that exists already and belongs to no one is refused.
+    /// `Owner` creates the `ConfigMap`, keeps it, and lets the garbage collector take it when this resource is deleted.
+    /// `Orphan` does the same, but the `ConfigMap` stays. `Merge` creates nothing: it merges the keys of the config into
+    /// a `ConfigMap` that exists, leaves its other keys alone, and removes nothing when this resource is deleted.
+    /// `Owner` and `Orphan` refuse a `ConfigMap` that exists already and is not theirs.
     #[serde(default)]
     pub creation_policy: CreationPolicy,
 
-    /// What becomes of the `ConfigMap` when this resource is deleted: `Delete` lets the garbage collector take it,
-    /// `Retain` leaves it in place.
+    /// With `Owner`: what becomes of the `ConfigMap` when this resource is deleted. `Delete` lets the garbage collector
+    /// take it, `Retain` leaves it in place, as `Orphan` and `Merge` always do.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }
@@ -203,9 +207,14 @@ pub struct TargetSpec {
 /// Whose the target is.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CreationPolicy {
-    /// Created, owned and kept by the resource.
+    /// Created and kept by the resource, and deleted with it.
     #[default]
     Owner,
+    /// Created and kept by the resource, but not owned: it stays when the resource is deleted.
+    Orphan,
+    /// Never created: the keys of the config are merged into a `ConfigMap` that somebody else makes and keeps. Its other
+    /// keys are left alone.
+    Merge,
 }
 
 /// What becomes of the target when the resource goes.

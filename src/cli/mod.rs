@@ -1,15 +1,34 @@
 //! The command line, one file a subcommand.
 
+mod choose;
+mod completion;
+mod content;
 mod controller;
 mod crd;
+mod diff;
 mod discover;
 mod docker;
+mod get;
+mod history;
+mod kubectl_flags;
+mod near;
 mod output;
+mod reference;
 mod render;
+mod resource;
+mod resume;
+mod rollback;
+mod show;
+mod suspend;
+mod sync;
+mod table;
+mod tree;
+mod verdict;
+mod wait;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// Config travels with its image.
 ///
@@ -24,11 +43,27 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Get(get::Args),
+    History(history::Args),
+    Show(show::Args),
+    Diff(diff::Args),
+    Rollback(rollback::Args),
+    Resume(resume::Args),
+    Sync(sync::Args),
+    Suspend(suspend::Args),
+    Tree(tree::Args),
+    Discover(discover::Args),
+    Render(render::Args),
     Controller(controller::Args),
     Crd(crd::Args),
-    Render(render::Args),
-    Discover(discover::Args),
+    Completion(completion::Args),
+    /// Print docs/cli.md.
+    #[command(hide = true)]
+    Reference,
 }
+
+/// Exit status of `diff` where it cannot be told whether anything differs; 1 says that something does.
+const TROUBLE: u8 = 2;
 
 /// Parses the arguments and runs what they ask for.
 #[must_use]
@@ -36,22 +71,41 @@ pub fn main() -> ExitCode {
     // First of all: kube and the registry client both use rustls, which refuses to choose between providers itself.
     // An error only says that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let cli = Cli::parse();
+    let arguments = kubectl_flags::subcommand_first(std::env::args_os().collect());
+    let command = Cli::command().bin_name(kubectl_flags::invoked_as());
+    let matches = command.get_matches_from(arguments);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let trouble = if matches!(cli.command, Command::Diff(_)) { TROUBLE } else { 1 };
     match dispatch(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(trouble)
         }
     }
 }
 
-fn dispatch(command: Command) -> anyhow::Result<()> {
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match command {
-        Command::Controller(args) => runtime()?.block_on(controller::run(args)),
-        Command::Crd(args) => crd::run(&args),
-        Command::Render(args) => runtime()?.block_on(render::run(args)),
-        Command::Discover(args) => runtime()?.block_on(discover::run(args)),
+        Command::Get(args) => runtime()?.block_on(get::run(args))?,
+        Command::History(args) => runtime()?.block_on(history::run(args))?,
+        Command::Show(args) => runtime()?.block_on(show::run(args))?,
+        Command::Diff(args) => {
+            let differs = runtime()?.block_on(diff::run(args))?;
+            return Ok(ExitCode::from(u8::from(differs)));
+        }
+        Command::Rollback(args) => runtime()?.block_on(rollback::run(args))?,
+        Command::Resume(args) => runtime()?.block_on(resume::run(args))?,
+        Command::Sync(args) => runtime()?.block_on(sync::run(args))?,
+        Command::Suspend(args) => runtime()?.block_on(suspend::run(args))?,
+        Command::Tree(args) => runtime()?.block_on(tree::run(args))?,
+        Command::Discover(args) => runtime()?.block_on(discover::run(args))?,
+        Command::Render(args) => runtime()?.block_on(render::run(args))?,
+        Command::Controller(args) => runtime()?.block_on(controller::run(args))?,
+        Command::Crd(args) => crd::run(&args)?,
+        Command::Completion(args) => completion::run(&args, Cli::command())?,
+        Command::Reference => reference::run(Cli::command())?,
     }
+    Ok(ExitCode::SUCCESS)
 }

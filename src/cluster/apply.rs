@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use crate::api::{HistoryEntry, Reason};
+use crate::api::{FIELD_MANAGER, HistoryEntry, Reason};
 use crate::decide::plan::{self, Applied, Rendered, RevisionStep, TargetStep};
 use crate::decide::revision::{self, Stamp};
 use crate::decide::spec::{Desired, Owner};
@@ -31,10 +31,12 @@ pub async fn apply(
     rendered: Rendered,
     now: Timestamp,
 ) -> Result<Applied, Failure> {
-    let stamp = keep_revision(cluster, desired, history, &rendered, now).await?;
-    let rendered = rendered.stamped(stamp);
     for _ in 0..ATTEMPTS {
-        let (object, changed) = match write(cluster, desired, &rendered).await {
+        let observed = cluster.target(&desired.owner, &desired.target.name).await?;
+        plan::admit(desired, observed.as_ref())?;
+        let stamp = keep_revision(cluster, desired, history, &rendered, now).await?;
+        let wanted = plan::written(desired, &rendered.clone().stamped(stamp));
+        let (object, changed) = match write(cluster, desired, &wanted, observed).await {
             Ok(written) => written,
             Err(WriteError::Conflict) => continue,
             Err(WriteError::Failure(failure)) => return Err(failure),
@@ -73,7 +75,9 @@ async fn keep_revision(
         let step = plan::revision(desired, &wanted, existing.as_ref())?;
         let written = match (step, existing) {
             (RevisionStep::Keep, _) => return Ok(stamp),
-            (RevisionStep::Relabel, Some(existing)) => cluster.update(&wanted, &existing).await.map(|_| ()),
+            (RevisionStep::Relabel, Some(existing)) => {
+                cluster.update(&wanted, &existing, FIELD_MANAGER).await.map(|_| ())
+            }
             (RevisionStep::Replace, Some(existing)) => {
                 cluster.delete(&desired.owner, &existing.metadata).await?;
                 Err(WriteError::Conflict)
@@ -119,21 +123,20 @@ pub async fn collect(
 async fn write(
     cluster: &impl Cluster,
     desired: &Desired,
-    rendered: &Rendered,
+    wanted: &ConfigMap,
+    observed: Option<ConfigMap>,
 ) -> Result<(ConfigMap, bool), WriteError> {
-    let observed = cluster.target(&desired.owner, &desired.target.name).await.map_err(WriteError::Failure)?;
-    let step = plan::target(desired, rendered, observed.as_ref()).map_err(WriteError::Failure)?;
-    let written = match (step, observed) {
+    let written = match (plan::target(desired, wanted, observed.as_ref()), observed) {
         (TargetStep::Keep, Some(observed)) => return Ok((observed, false)),
         (TargetStep::Update, Some(mut observed)) => {
-            if let Some(patch) = plan::misplaced(&rendered.config_map, &observed) {
+            if let Some(patch) = plan::misplaced(wanted, &observed) {
                 observed = cluster.merge(&observed, patch).await?;
             }
-            cluster.update(&rendered.config_map, &observed).await?
+            cluster.update(wanted, &observed, &plan::field_manager(desired)).await?
         }
-        (_, _) => cluster.create(&rendered.config_map).await?,
+        (_, _) => cluster.create(wanted).await?,
     };
-    match plan::leftovers(&rendered.config_map, &written) {
+    match plan::leftovers(desired, wanted, &written) {
         Some(patch) => Ok((cluster.merge(&written, patch).await?, true)),
         None => Ok((written, true)),
     }

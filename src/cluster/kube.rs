@@ -204,17 +204,24 @@ impl Cluster for KubeCluster {
         })
     }
 
-    async fn update(&self, config_map: &ConfigMap, observed: &ConfigMap) -> Result<ConfigMap, WriteError> {
+    async fn update(
+        &self,
+        config_map: &ConfigMap,
+        observed: &ConfigMap,
+        manager: &str,
+    ) -> Result<ConfigMap, WriteError> {
         let (name, namespace) = (config_map.name_any(), config_map.namespace().unwrap_or_default());
-        let claimed = match claim(observed) {
+        let claimed = match claim(observed).filter(|_| manager == FIELD_MANAGER) {
             Some(patch) => Some(self.merge(observed, patch).await?),
             None => None,
         };
         let mut applied = config_map.clone();
+        // The version binds the write to what was looked at; the UID keeps an apply from creating what is gone.
+        applied.metadata.uid.clone_from(&observed.metadata.uid);
         applied.metadata.resource_version = claimed.as_ref().unwrap_or(observed).resource_version();
         limited(self.config_maps(&namespace).patch(
             &name,
-            &PatchParams::apply(FIELD_MANAGER).force(),
+            &PatchParams::apply(manager).force(),
             &Patch::Apply(&applied),
         ))
         .await

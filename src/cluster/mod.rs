@@ -100,7 +100,7 @@ pub trait Cluster: Send + Sync + 'static {
     /// [`WriteError::Conflict`] where one of that name exists by now.
     fn create(&self, config_map: &ConfigMap) -> impl Future<Output = Result<ConfigMap, WriteError>> + Send;
 
-    /// Applies a `ConfigMap` over `observed`.
+    /// Applies a `ConfigMap` over `observed`, as this field manager.
     ///
     /// # Errors
     /// [`WriteError::Conflict`] where the object is no longer `observed`.
@@ -108,6 +108,7 @@ pub trait Cluster: Send + Sync + 'static {
         &self,
         config_map: &ConfigMap,
         observed: &ConfigMap,
+        manager: &str,
     ) -> impl Future<Output = Result<ConfigMap, WriteError>> + Send;
 
     /// Merges a patch into a `ConfigMap` that is still `observed`.

@@ -49,7 +49,7 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
     async fn restored(&self, digest: &Digest, entry: &mut Entry) -> Result<Option<Applied>, Failure> {
         if let Some((question, _)) = &entry.applied {
             let same = question.artifact == *digest && question.generation == self.desired.generation;
-            if let Some(applied) = same.then(|| self.still_applied(entry, question)).flatten() {
+            if same && let Some(applied) = self.still_applied(entry, question).await {
                 return Ok(Some(applied));
             }
         }
@@ -164,7 +164,7 @@ pub(super) async fn hold<R: Registry, C: Cluster>(
         return;
     }
     if let Some((question, _)) = &entry.applied
-        && work.still_applied(entry, question).is_some()
+        && work.still_applied(entry, question).await.is_some()
     {
         return;
     }

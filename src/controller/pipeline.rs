@@ -2,7 +2,7 @@
 
 use kube::ResourceExt as _;
 
-use crate::api::{ArtifactConfig, ArtifactConfigStatus, HistoryEntry, Reason, annotation};
+use crate::api::{ArtifactConfig, ArtifactConfigStatus, CreationPolicy, HistoryEntry, Reason, annotation};
 use crate::cluster::{self, Cluster};
 use crate::decide::outcome::{Outcome, Seen};
 use crate::decide::plan::{self, Applied, Origin};
@@ -62,7 +62,7 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         seen.latest = Some((selected.artifact.digest.clone(), subject.digest.clone()));
         let notes = [selected.notes, listing.notes.clone()].concat();
         let question = self.question(&subject.digest, &selected.artifact.digest);
-        if let Some(applied) = self.still_applied(entry, &question) {
+        if let Some(applied) = self.still_applied(entry, &question).await {
             return Ok(Outcome::Synced { applied: Box::new(applied), notes, back: false });
         }
         // pull, verify (io), render (pure): its files as content
@@ -115,15 +115,27 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         Question { generation: self.desired.generation, image: image.clone(), artifact: artifact.clone() }
     }
 
-    /// What was applied before, where it answers the same question and the watch has seen no other version of the
-    /// target since, and its revision is still there. Then there is nothing to fetch, compare or write.
-    pub(super) fn still_applied(&self, entry: &Entry, question: &Question) -> Option<Applied> {
+    /// What was applied before, where it answers the same question and the target is still the version that was
+    /// applied, and its revision is still there. Then there is nothing to fetch, compare or write.
+    pub(super) async fn still_applied(&self, entry: &Entry, question: &Question) -> Option<Applied> {
         let (answered, applied) = entry.applied.as_ref()?;
         let (cluster, owner) = (&self.context.cluster, &self.desired.owner);
-        let seen = cluster.target_version(owner, &self.desired.target.name)?;
         let revision = applied.facts().revision.as_ref();
         let kept = revision.is_none_or(|name| cluster.target_version(owner, name).is_some());
-        (answered == question && seen == applied.resource_version() && kept).then(|| applied.unchanged())
+        if answered != question || !kept {
+            return None;
+        }
+        let seen = match self.desired.target.creation_policy {
+            CreationPolicy::Owner | CreationPolicy::Orphan => {
+                cluster.target_version(owner, &self.desired.target.name)
+            }
+            // Somebody else's object carries no label of ours, so no watch reports it.
+            CreationPolicy::Merge => {
+                let target = cluster.target(owner, &self.desired.target.name).await.ok()?;
+                target.and_then(|target| target.metadata.resource_version)
+            }
+        };
+        (seen.as_deref() == Some(applied.resource_version())).then(|| applied.unchanged())
     }
 
     pub(super) async fn apply(
@@ -185,5 +197,8 @@ fn freshness(config: &ArtifactConfig, previous: Option<&ArtifactConfigStatus>) -
 
 /// Failures of writing the target: to write it again at once would fail the same.
 fn is_of_the_target(failure: &Failure) -> bool {
-    matches!(failure.reason, Reason::ApplyFailed | Reason::NamespaceTerminating | Reason::TargetConflict)
+    matches!(
+        failure.reason,
+        Reason::ApplyFailed | Reason::NamespaceTerminating | Reason::TargetConflict | Reason::TargetNotFound
+    )
 }

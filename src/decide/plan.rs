@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference};
 
-use crate::api::{DeletionPolicy, FIELD_MANAGER, GROUP, MANAGER, Reason, annotation, label};
+use crate::api::{CreationPolicy, DeletionPolicy, FIELD_MANAGER, GROUP, MANAGER, Reason, annotation, label};
 use crate::types::{Artifact, Digest};
 
 use super::render::Content;
 use super::revision::{self, Stamp};
-use super::spec::{Desired, Owner};
+use super::spec::{Desired, Owner, Target};
 use super::status::truncate;
 use crate::types::Failure;
 
@@ -217,9 +217,16 @@ impl Rendered {
     }
 }
 
-/// The reference by which the garbage collector takes the target along; none where it is to stay.
+/// The reference by which the garbage collector takes an object along; none where it is to stay. Merging owns no target,
+/// but its revisions are nobody else's.
 fn owner_reference(desired: &Desired) -> Option<OwnerReference> {
-    let wanted = desired.target.deletion_policy == DeletionPolicy::Delete && !desired.owner.uid.is_empty();
+    let Target { creation_policy, deletion_policy, .. } = &desired.target;
+    let wanted = !desired.owner.uid.is_empty()
+        && match creation_policy {
+            CreationPolicy::Owner => *deletion_policy == DeletionPolicy::Delete,
+            CreationPolicy::Orphan => false,
+            CreationPolicy::Merge => true,
+        };
     wanted.then(|| OwnerReference {
         api_version: format!("{GROUP}/v1alpha1"),
         kind: "ArtifactConfig".to_owned(),
@@ -276,18 +283,126 @@ pub enum TargetStep {
     Keep,
 }
 
-/// Compares what is there with what should be.
+/// Whether the target may be written to at all. Asked before anything is kept for it.
 ///
 /// # Errors
-/// `TargetConflict` where the object belongs to someone else.
-pub fn target(
-    desired: &Desired,
-    rendered: &Rendered,
-    observed: Option<&ConfigMap>,
-) -> Result<TargetStep, Failure> {
-    let Some(observed) = observed else { return Ok(TargetStep::Create) };
-    refuse_foreign(desired, &observed.metadata)?;
-    Ok(if differs(&rendered.config_map, observed) { TargetStep::Update } else { TargetStep::Keep })
+/// `TargetConflict` where the object belongs to someone else; `TargetNotFound` where there is none to merge into.
+pub fn admit(desired: &Desired, observed: Option<&ConfigMap>) -> Result<(), Failure> {
+    match (desired.target.creation_policy, observed) {
+        (CreationPolicy::Owner | CreationPolicy::Orphan, None) => Ok(()),
+        (CreationPolicy::Owner | CreationPolicy::Orphan, Some(observed)) => {
+            refuse_foreign(desired, &observed.metadata)
+        }
+        (CreationPolicy::Merge, None) => Err(Failure::new(
+            Reason::TargetNotFound,
+            format!(
+                "there is no ConfigMap '{}' to merge into; create it, or set spec.target.creationPolicy to Owner in another ArtifactConfig",
+                desired.target.name
+            ),
+        )),
+        (CreationPolicy::Merge, Some(observed)) => refuse_merging(desired, observed),
+    }
+}
+
+/// Merging goes into what others keep, but not into what this operator keeps for another resource, nor over keys that
+/// another resource merges: the two would undo each other for ever.
+fn refuse_merging(desired: &Desired, observed: &ConfigMap) -> Result<(), Failure> {
+    let refuse = |whose: String| {
+        Err(Failure::new(
+            Reason::TargetConflict,
+            format!(
+                "ConfigMap '{}' {whose}; it was not touched. Choose another spec.target.name",
+                desired.target.name
+            ),
+        ))
+    };
+    let labelled = |key: &str| observed.metadata.labels.as_ref().and_then(|labels| labels.get(key));
+    if labelled(label::MANAGED_BY).is_some_and(|manager| manager == MANAGER) {
+        let name = labelled(label::NAME).map_or("another", String::as_str);
+        return refuse(format!("is the target of ArtifactConfig '{name}'"));
+    }
+    let ours = field_manager(desired);
+    let others = observed.metadata.managed_fields.iter().flatten().filter_map(|entry| {
+        let name = entry.manager.as_deref()?.strip_prefix(MERGE_MANAGER)?;
+        (entry.manager.as_deref() != Some(&ours)).then_some((name, entry))
+    });
+    for (name, entry) in others {
+        if !owned_keys(entry, "f:data").is_empty() || !owned_keys(entry, "f:binaryData").is_empty() {
+            // Which keys the next config has is not known here, so no two resources share one target.
+            return refuse(format!("holds keys that ArtifactConfig '{name}' merges"));
+        }
+    }
+    Ok(())
+}
+
+/// Field managers of merging begin with this. One for each resource: under a common one, what one resource applies would
+/// take away what another one has.
+const MERGE_MANAGER: &str = "artifactconfig/merge/";
+
+/// The field manager that writes the target of a resource.
+#[must_use]
+pub fn field_manager(desired: &Desired) -> String {
+    match desired.target.creation_policy {
+        CreationPolicy::Owner | CreationPolicy::Orphan => FIELD_MANAGER.to_owned(),
+        CreationPolicy::Merge => format!("{MERGE_MANAGER}{}", desired.owner.name),
+    }
+}
+
+/// Keys below a member that an entry of `managedFields` owns.
+fn owned_keys(entry: &ManagedFieldsEntry, member: &str) -> Vec<String> {
+    let fields =
+        entry.fields_v1.as_ref().and_then(|fields| fields.0.get(member)).and_then(|value| value.as_object());
+    fields.into_iter().flatten().filter_map(|(key, _)| Some(key.strip_prefix("f:")?.to_owned())).collect()
+}
+
+/// The target as it is written: the whole object, or where it is somebody else's what is merged into it, which is
+/// neither our labels nor our annotations.
+#[must_use]
+pub fn written(desired: &Desired, rendered: &Rendered) -> ConfigMap {
+    let mut object = rendered.config_map.clone();
+    if desired.target.creation_policy == CreationPolicy::Merge {
+        let some = |map: &BTreeMap<String, String>| (!map.is_empty()).then(|| map.clone());
+        object.metadata.labels = some(&desired.target.labels);
+        object.metadata.annotations = some(&desired.target.annotations);
+        object.metadata.owner_references = None;
+    }
+    object
+}
+
+/// Compares what is there with what should be.
+#[must_use]
+pub fn target(desired: &Desired, wanted: &ConfigMap, observed: Option<&ConfigMap>) -> TargetStep {
+    let Some(observed) = observed else { return TargetStep::Create };
+    let drifted = match desired.target.creation_policy {
+        CreationPolicy::Owner | CreationPolicy::Orphan => differs(wanted, observed),
+        CreationPolicy::Merge => is_unmerged(&field_manager(desired), wanted, observed),
+    };
+    if drifted { TargetStep::Update } else { TargetStep::Keep }
+}
+
+/// Whether something of ours is missing in somebody else's object, or something that was ours is left in it.
+fn is_unmerged(manager: &str, wanted: &ConfigMap, observed: &ConfigMap) -> bool {
+    let entries = observed.metadata.managed_fields.iter().flatten();
+    let left = entries.filter(|entry| entry.manager.as_deref() == Some(manager)).any(|entry| {
+        let gone = |key: &String, map: bool| {
+            if map { !has(wanted.data.as_ref(), key) } else { !has(wanted.binary_data.as_ref(), key) }
+        };
+        owned_keys(entry, "f:data").iter().any(|key| gone(key, true))
+            || owned_keys(entry, "f:binaryData").iter().any(|key| gone(key, false))
+    });
+    left || !includes(observed.data.as_ref(), wanted.data.as_ref())
+        || !includes(observed.binary_data.as_ref(), wanted.binary_data.as_ref())
+        || !includes(observed.metadata.labels.as_ref(), wanted.metadata.labels.as_ref())
+        || !includes(observed.metadata.annotations.as_ref(), wanted.metadata.annotations.as_ref())
+}
+
+fn has<V>(map: Option<&BTreeMap<String, V>>, key: &str) -> bool {
+    map.is_some_and(|map| map.contains_key(key))
+}
+
+/// Whether every entry of `want` is in `have`.
+fn includes<V: PartialEq>(have: Option<&BTreeMap<String, V>>, want: Option<&BTreeMap<String, V>>) -> bool {
+    want.into_iter().flatten().all(|(key, value)| have.and_then(|have| have.get(key)) == Some(value))
 }
 
 fn refuse_foreign(desired: &Desired, metadata: &ObjectMeta) -> Result<(), Failure> {
@@ -333,9 +448,6 @@ fn foreign_owner(owner: &Owner, metadata: &ObjectMeta) -> Option<String> {
 /// Whether a write is needed. What others added to labels and annotations is theirs and stays; a key they added to
 /// the content is drift.
 fn differs(desired: &ConfigMap, observed: &ConfigMap) -> bool {
-    let contains = |have: &Option<BTreeMap<String, String>>, want: &Option<BTreeMap<String, String>>| {
-        want.iter().flatten().all(|(key, value)| have.as_ref().and_then(|have| have.get(key)) == Some(value))
-    };
     let (have, want) = (&observed.metadata, &desired.metadata);
     let controller = |metadata: &ObjectMeta| {
         metadata
@@ -345,8 +457,8 @@ fn differs(desired: &ConfigMap, observed: &ConfigMap) -> bool {
             .find(|reference| reference.controller == Some(true))
             .cloned()
     };
-    !contains(&have.labels, &want.labels)
-        || !contains(&have.annotations, &want.annotations)
+    !includes(have.labels.as_ref(), want.labels.as_ref())
+        || !includes(have.annotations.as_ref(), want.annotations.as_ref())
         || controller(have) != controller(want)
         || abandoned(have, want)
         || !same_entries(observed.data.as_ref(), desired.data.as_ref())
@@ -406,23 +518,29 @@ fn removal(data: &Nulls, binary_data: &Nulls) -> Option<serde_json::Value> {
         .then(|| serde_json::json!({"data": data, "binaryData": binary_data}))
 }
 
-/// Keys that others added to the content: server-side apply leaves them, because it never owned them.
+/// Keys that others added to the content of an object that is ours: server-side apply leaves them, because it never
+/// owned them.
 #[must_use]
-pub fn leftovers(desired: &ConfigMap, observed: &ConfigMap) -> Option<serde_json::Value> {
+pub fn leftovers(desired: &Desired, wanted: &ConfigMap, observed: &ConfigMap) -> Option<serde_json::Value> {
+    if desired.target.creation_policy == CreationPolicy::Merge {
+        return None;
+    }
     fn extra<V>(have: Option<&BTreeMap<String, V>>, want: Option<&BTreeMap<String, V>>) -> Nulls {
         let unwanted = |key: &&String| !want.is_some_and(|want| want.contains_key(*key));
         nulls(have.into_iter().flatten().map(|(key, _)| key).filter(unwanted))
     }
     removal(
-        &extra(observed.data.as_ref(), desired.data.as_ref()),
-        &extra(observed.binary_data.as_ref(), desired.binary_data.as_ref()),
+        &extra(observed.data.as_ref(), wanted.data.as_ref()),
+        &extra(observed.binary_data.as_ref(), wanted.binary_data.as_ref()),
     )
 }
 
 /// Objects that an earlier `spec.target.name` left behind: ours by UID, and not the target.
 #[must_use]
 pub fn strays<'a>(desired: &Desired, owned: impl Iterator<Item = &'a ObjectMeta>) -> Vec<&'a ObjectMeta> {
-    if desired.target.deletion_policy == DeletionPolicy::Retain {
+    if desired.target.deletion_policy == DeletionPolicy::Retain
+        || desired.target.creation_policy != CreationPolicy::Owner
+    {
         return Vec::new();
     }
     owned
@@ -490,12 +608,12 @@ mod tests {
     fn what_is_as_it_should_be_is_kept_whatever_others_added_to_its_metadata() {
         let desired = desired(json!({}));
         let rendered = rendered(&desired);
-        assert_eq!(target(&desired, &rendered, None).unwrap(), TargetStep::Create);
+        assert_eq!(target(&desired, &rendered.config_map, None), TargetStep::Create);
         let mut observed = rendered.config_map.clone();
         observed.metadata.labels.as_mut().unwrap().insert("theirs".into(), "x".into());
         observed.metadata.annotations.as_mut().unwrap().insert("theirs".into(), "x".into());
-        assert_eq!(target(&desired, &rendered, Some(&observed)).unwrap(), TargetStep::Keep);
-        assert_eq!(leftovers(&rendered.config_map, &observed), None);
+        assert_eq!(target(&desired, &rendered.config_map, Some(&observed)), TargetStep::Keep);
+        assert_eq!(leftovers(&desired, &rendered.config_map, &observed), None);
     }
 
     #[rstest::rstest]
@@ -511,7 +629,7 @@ mod tests {
         let rendered = rendered(&desired);
         let mut observed = rendered.config_map.clone();
         edit(&mut observed);
-        assert_eq!(target(&desired, &rendered, Some(&observed)).unwrap(), TargetStep::Update);
+        assert_eq!(target(&desired, &rendered.config_map, Some(&observed)), TargetStep::Update);
     }
 
     /// A label that the resource no longer asks for is the operator's to take away; one that somebody else owns is not.
@@ -519,7 +637,7 @@ mod tests {
     #[case(FIELD_MANAGER, TargetStep::Update)]
     #[case("kubectl-edit", TargetStep::Keep)]
     fn a_label_that_is_no_longer_asked_for_is_drift(#[case] manager: &str, #[case] expected: TargetStep) {
-        use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+        use k8s_openapi::apimachinery::pkg::apis::meta::v1::FieldsV1;
         let desired = desired(json!({}));
         let rendered = rendered(&desired);
         let mut observed = rendered.config_map.clone();
@@ -529,16 +647,17 @@ mod tests {
             fields_v1: Some(FieldsV1(json!({"f:metadata": {"f:labels": {".": {}, "f:team": {}}}}))),
             ..ManagedFieldsEntry::default()
         }]);
-        assert_eq!(target(&desired, &rendered, Some(&observed)).unwrap(), expected);
+        assert_eq!(target(&desired, &rendered.config_map, Some(&observed)), expected);
     }
 
     #[test]
     fn keys_that_others_added_are_taken_away() {
-        let rendered = rendered(&desired(json!({})));
+        let desired = desired(json!({}));
+        let rendered = rendered(&desired);
         let mut observed = rendered.config_map.clone();
         observed.data.as_mut().unwrap().insert("x".into(), "y".into());
         assert_eq!(
-            leftovers(&rendered.config_map, &observed).unwrap(),
+            leftovers(&desired, &rendered.config_map, &observed).unwrap(),
             json!({"data": {"x": null}, "binaryData": {}})
         );
     }
@@ -555,6 +674,58 @@ mod tests {
             misplaced(&rendered.config_map, &observed).unwrap(),
             json!({"data": {}, "binaryData": {"a.json": null}})
         );
+    }
+
+    fn managed(manager: &str, keys: &[&str]) -> ManagedFieldsEntry {
+        use k8s_openapi::apimachinery::pkg::apis::meta::v1::FieldsV1;
+        let fields: serde_json::Map<String, serde_json::Value> =
+            keys.iter().map(|key| (format!("f:{key}"), json!({}))).collect();
+        ManagedFieldsEntry {
+            manager: Some(manager.to_owned()),
+            fields_v1: Some(FieldsV1(json!({ "f:data": fields }))),
+            ..ManagedFieldsEntry::default()
+        }
+    }
+
+    #[test]
+    fn merging_touches_nothing_but_its_own_keys() {
+        let merging = desired(json!({"creationPolicy": "Merge", "labels": {"team": "shop"}}));
+        let rendered = rendered(&merging);
+        let wanted = written(&merging, &rendered);
+        assert_eq!(wanted.metadata.labels.as_ref().unwrap().len(), 1, "{:?}", wanted.metadata);
+        assert_eq!((&wanted.metadata.annotations, &wanted.metadata.owner_references), (&None, &None));
+        assert_eq!(admit(&merging, None).unwrap_err().reason, Reason::TargetNotFound);
+        let mut theirs =
+            ConfigMap { data: Some([("theirs".to_owned(), "x".to_owned())].into()), ..ConfigMap::default() };
+        admit(&merging, Some(&theirs)).unwrap();
+        assert_eq!(target(&merging, &wanted, Some(&theirs)), TargetStep::Update);
+        theirs.data.as_mut().unwrap().extend(wanted.data.clone().unwrap());
+        theirs.binary_data.clone_from(&wanted.binary_data);
+        theirs.metadata.labels.clone_from(&wanted.metadata.labels);
+        assert_eq!(target(&merging, &wanted, Some(&theirs)), TargetStep::Keep);
+        // A key that the config had before and has no longer.
+        theirs.metadata.managed_fields =
+            Some(vec![managed(&field_manager(&merging), &["a.json", "old.json"])]);
+        assert_eq!(target(&merging, &wanted, Some(&theirs)), TargetStep::Update);
+    }
+
+    #[test]
+    fn two_resources_never_merge_into_one_target() {
+        let merging = desired(json!({"creationPolicy": "Merge"}));
+        let mut theirs = ConfigMap::default();
+        theirs.metadata.managed_fields = Some(vec![managed("artifactconfig/merge/api", &["k"])]);
+        let failure = admit(&merging, Some(&theirs)).unwrap_err();
+        assert_eq!(failure.reason, Reason::TargetConflict);
+        assert!(failure.message.contains("ArtifactConfig 'api'"), "{}", failure.message);
+        let owned = rendered(&desired(json!({}))).config_map;
+        assert_eq!(admit(&merging, Some(&owned)).unwrap_err().reason, Reason::TargetConflict);
+    }
+
+    #[test]
+    fn an_orphan_is_kept_but_not_owned() {
+        let orphan = desired(json!({"creationPolicy": "Orphan"}));
+        assert_eq!(rendered(&orphan).config_map.metadata.owner_references, None);
+        admit(&orphan, None).unwrap();
     }
 
     fn controlled_by(kind: &str, name: &str, uid: &str) -> OwnerReference {
@@ -579,7 +750,7 @@ mod tests {
         let rendered = rendered(&desired);
         let mut observed = rendered.config_map.clone();
         edit(&mut observed.metadata);
-        let failure = target(&desired, &rendered, Some(&observed)).unwrap_err();
+        let failure = admit(&desired, Some(&observed)).unwrap_err();
         assert_eq!(failure.reason, Reason::TargetConflict);
         assert!(failure.message.contains(says), "{}", failure.message);
     }
@@ -591,7 +762,7 @@ mod tests {
         let mut observed = rendered.config_map.clone();
         observed.metadata.owner_references = None;
         observed.metadata.labels.as_mut().unwrap().insert(label::OWNER_UID.into(), "u-0".into());
-        assert_eq!(target(&desired, &rendered, Some(&observed)).unwrap(), TargetStep::Update);
+        assert_eq!(target(&desired, &rendered.config_map, Some(&observed)), TargetStep::Update);
     }
 
     #[test]

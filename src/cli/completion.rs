@@ -1,0 +1,38 @@
+//! `artifactconfig completion`.
+
+use super::output::print;
+
+/// Print what makes a shell complete the command line.
+///
+/// For bash: source <(artifactconfig completion bash)
+/// For zsh: artifactconfig completion zsh > "${fpath[1]}/_artifactconfig"
+/// For fish: artifactconfig completion fish > ~/.config/fish/completions/artifactconfig.fish
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// The shell.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// Prints the script.
+///
+/// # Errors
+/// Where standard output cannot be written to.
+pub fn run(args: &Args, mut command: clap::Command) -> anyhow::Result<()> {
+    let shell = match args.shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, "artifactconfig", &mut script);
+    print(&String::from_utf8(script)?)
+}

@@ -1,0 +1,230 @@
+//! The content of a config, from wherever it is kept: the target, a revision, or the registry.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow, bail};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt as _;
+
+use crate::api::{ArtifactConfig, annotation};
+use crate::decide::render::Content;
+use crate::decide::{render, revision, spec};
+use crate::oci::{OciRegistry, Registry as _, Settings};
+use crate::types::{Digest, Failure};
+
+use super::choose::{self, Wish};
+use super::docker::RegistryArgs;
+use super::kubectl_flags::Connection;
+use super::resource;
+use super::table::short;
+
+/// Which config, as a person names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// What is in the target now.
+    Applied,
+    /// What would come next, or the newest revision where nothing would.
+    Latest,
+    /// What was applied under a number.
+    Revision(i64),
+    /// An artifact by its digest, or its beginning.
+    Digest(String),
+}
+
+impl FromStr for Point {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "applied" => Ok(Self::Applied),
+            "latest" => Ok(Self::Latest),
+            _ => match text.parse() {
+                // A digest without its algorithm may well begin with a digit, but not many are numbers of revisions.
+                Ok(number) if text.len() < 12 => Ok(Self::Revision(number)),
+                _ if text.contains(':') || text.len() >= 12 => Ok(Self::Digest(text.to_owned())),
+                _ => Err("expected the number of a revision, 'applied', 'latest' or a digest".to_owned()),
+            },
+        }
+    }
+}
+
+/// A config with its content.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Short, as the head of a diff names it.
+    pub name: String,
+    /// What it is, in full.
+    pub title: String,
+    /// Its keys and values.
+    pub content: Content,
+}
+
+/// Reads a config.
+///
+/// # Errors
+/// Where there is no such config, or it cannot be had; with what there is instead.
+pub async fn read(
+    connection: &Connection,
+    config: &ArtifactConfig,
+    point: &Point,
+    registry: &RegistryArgs,
+) -> anyhow::Result<Config> {
+    let latest = config.status.as_ref().and_then(|status| status.latest.clone());
+    let artifact = match point {
+        Point::Applied => {
+            return target(connection, config).await.map(|target| of_config_map("applied", &target));
+        }
+        Point::Revision(number) => {
+            let kept = resource::revision(connection, config, *number).await?;
+            return Ok(of_config_map(&format!("revision-{number}"), &kept));
+        }
+        Point::Latest => match latest {
+            Some(latest) => latest,
+            None => return newest(connection, config).await,
+        },
+        Point::Digest(digest) => {
+            let wish = Wish::Digest(digest.clone());
+            choose::choose(resource::history(config), latest.as_deref(), &wish)
+                .map_err(|why| anyhow!(why))?
+                .artifact
+        }
+    };
+    // What is kept in the cluster needs no registry.
+    if let Some(kept) = kept(connection, config, &artifact).await? {
+        return Ok(of_config_map(&format!("config-{}", short_hex(&artifact)), &kept));
+    }
+    pulled(config, &artifact, registry).await
+}
+
+/// The target as it is.
+///
+/// # Errors
+/// Where nothing has been applied yet, or the target is gone.
+pub async fn target(connection: &Connection, config: &ArtifactConfig) -> anyhow::Result<ConfigMap> {
+    let Some(target) = config.status.as_ref().and_then(|status| status.target.as_ref()) else {
+        let why =
+            super::verdict::ready(config).map(|ready| format!(": {}", ready.message)).unwrap_or_default();
+        bail!("nothing has been applied yet{why}");
+    };
+    resource::config_map(connection, &target.name).await?.with_context(|| {
+        format!("ConfigMap '{}' is gone; the operator creates it again unless it is suspended", target.name)
+    })
+}
+
+/// The revision with the highest number, else the target: it is what was applied last.
+async fn newest(connection: &Connection, config: &ArtifactConfig) -> anyhow::Result<Config> {
+    let kept = resource::history(config).iter().find(|entry| entry.config_map.is_some());
+    match kept {
+        Some(entry) => {
+            let kept = resource::revision(connection, config, entry.revision).await?;
+            Ok(of_config_map(&format!("revision-{}", entry.revision), &kept))
+        }
+        None => target(connection, config).await.map(|target| of_config_map("applied", &target)),
+    }
+}
+
+/// The revision that keeps an artifact, where one does and holds what it should.
+async fn kept(
+    connection: &Connection,
+    config: &ArtifactConfig,
+    artifact: &str,
+) -> anyhow::Result<Option<ConfigMap>> {
+    for entry in resource::history(config).iter().filter(|entry| entry.artifact == artifact) {
+        let (Some(name), Some(hash)) = (&entry.config_map, &entry.hash) else { continue };
+        let found = resource::config_map(connection, name).await?;
+        if let Some(found) = found.filter(|found| revision::verified_content(found, hash).is_some()) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// From the registry, with the user's own credentials, as the operator would render it.
+async fn pulled(config: &ArtifactConfig, artifact: &str, args: &RegistryArgs) -> anyhow::Result<Config> {
+    let said = |failure: Failure| anyhow!("{}: {}", failure.reason, failure.message);
+    let desired = spec::parse(config).map_err(said)?;
+    let digest: Digest = artifact.parse()?;
+    let registry = OciRegistry::new(Settings::default(), Arc::new(|_| {}))?;
+    let access = args.access(&[&desired.referrers], desired.plain_http)?;
+    let pull = Box::pin(async {
+        let Some(found) = registry.artifact(&access, &desired.referrers, &digest).await? else {
+            return Ok(None);
+        };
+        let pulled = registry.pull(&access, &desired.referrers, &found, &desired.files).await?;
+        render::render(&pulled.files, &pulled.others, &desired.files).map(|content| Some((found, content)))
+    });
+    let found = tokio::time::timeout(desired.timeout, pull)
+        .await
+        .with_context(|| format!("no answer within spec.timeout ({} s)", desired.timeout.as_secs()))
+        .and_then(|pulled| pulled.map_err(said))
+        .with_context(|| {
+            format!(
+                "config {artifact} is not kept in the cluster, and {} does not give it",
+                desired.referrers
+            )
+        })?;
+    let Some((found, content)) = found else {
+        bail!("config {artifact} is neither kept in the cluster nor in {}", desired.referrers);
+    };
+    if found.artifact_type != desired.artifact_type {
+        bail!("{artifact} is of type '{}', not '{}'", found.artifact_type, desired.artifact_type);
+    }
+    let image = found.subject.map(|subject| format!(" of image {subject}")).unwrap_or_default();
+    Ok(Config {
+        name: format!("config-{}", short_hex(artifact)),
+        title: format!("config {artifact}{image}, from {}", desired.referrers),
+        content,
+    })
+}
+
+fn short_hex(digest: &str) -> String {
+    let short = short(digest);
+    short.split_once(':').map_or(short.clone(), |(_, hex)| hex.to_owned())
+}
+
+/// What the operator wrote into a `ConfigMap`, and what it wrote of it.
+#[must_use]
+pub fn of_config_map(name: &str, config_map: &ConfigMap) -> Config {
+    Config { name: name.to_owned(), title: title(config_map), content: content(config_map) }
+}
+
+/// `ConfigMap`, config and image in one line.
+#[must_use]
+pub fn title(config_map: &ConfigMap) -> String {
+    let annotated = |key: &str| config_map.annotations().get(key).map_or("unknown", String::as_str);
+    format!(
+        "ConfigMap {}: config {} of image {} ({})",
+        config_map.name_any(),
+        annotated(annotation::ARTIFACT_DIGEST),
+        annotated(annotation::IMAGE),
+        annotated(annotation::IMAGE_DIGEST),
+    )
+}
+
+/// Keys and values.
+#[must_use]
+pub fn content(config_map: &ConfigMap) -> Content {
+    let binary = config_map.binary_data.clone().unwrap_or_default();
+    Content {
+        data: config_map.data.clone().unwrap_or_default(),
+        binary_data: binary.into_iter().map(|(key, value)| (key, value.0)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("7", Ok(Point::Revision(7)))]
+    #[case("applied", Ok(Point::Applied))]
+    #[case("latest", Ok(Point::Latest))]
+    #[case("sha256:ba7816", Ok(Point::Digest("sha256:ba7816".into())))]
+    #[case("ba7816bf8f01", Ok(Point::Digest("ba7816bf8f01".into())))]
+    #[case("781612345678", Ok(Point::Digest("781612345678".into())))]
+    #[case("newest", Err(()))]
+    fn points(#[case] text: &str, #[case] expected: Result<Point, ()>) {
+        assert_eq!(text.parse::<Point>().map_err(|_| ()), expected);
+    }
+}

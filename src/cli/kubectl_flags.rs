@@ -1,0 +1,184 @@
+//! The cluster to work on, by the flags that kubectl has.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use super::near;
+
+/// Longest wait for a connection to the API server, and for each part of an answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How the program is called when kubectl finds it: kubectl runs `kubectl-NAME` for `kubectl NAME`.
+const PLUGIN: &str = "kubectl-";
+
+/// Which cluster, and where in it.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Cluster")]
+pub struct ClusterArgs {
+    /// Kubeconfig file [default: $KUBECONFIG, else ~/.kube/config].
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig file [default: its current one].
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+
+    /// Namespace [default: that of the context].
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+}
+
+/// A client for the cluster, and the namespace to look in.
+#[derive(Clone)]
+pub struct Connection {
+    /// For the API server.
+    pub client: Client,
+    /// As the flag says, else the context.
+    pub namespace: String,
+    /// The flags that name this place again, for commands in messages.
+    pub flags: String,
+}
+
+impl ClusterArgs {
+    /// A client for the cluster that the flags name. Asks nothing yet.
+    ///
+    /// # Errors
+    /// Where there is no usable kubeconfig, or no such context in it.
+    pub async fn connect(&self) -> anyhow::Result<Connection> {
+        let mut config = self.config().await?;
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        config.read_timeout = Some(READ_TIMEOUT);
+        // A person decides whether to try again; the client's own 15 tries would say nothing for minutes.
+        config.default_retry = false;
+        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config).context("the client for the API server cannot be built")?;
+        Ok(Connection { client, namespace, flags: self.repeated() })
+    }
+
+    async fn config(&self) -> anyhow::Result<Config> {
+        let kubeconfig = match &self.kubeconfig {
+            Some(path) => Kubeconfig::read_from(path)
+                .with_context(|| format!("the kubeconfig {} cannot be read", path.display()))?,
+            None => match Kubeconfig::read() {
+                Ok(kubeconfig) => kubeconfig,
+                // As kubectl does it: in a Pod without a kubeconfig, its own cluster.
+                Err(error) => {
+                    return Config::incluster()
+                        .ok()
+                        .ok_or(error)
+                        .context("there is no usable kubeconfig; name one with --kubeconfig or $KUBECONFIG");
+                }
+            },
+        };
+        if let Some(context) = &self.context {
+            let known: Vec<&str> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
+            if !known.contains(&context.as_str()) {
+                bail!("{}", near::no_such("context", context, "in the kubeconfig", &known));
+            }
+        }
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        Config::from_custom_kubeconfig(kubeconfig, &options).await.context("the kubeconfig cannot be used")
+    }
+
+    fn repeated(&self) -> String {
+        let kubeconfig = self.kubeconfig.as_ref().map(|path| path.display().to_string());
+        [
+            ("--kubeconfig", kubeconfig.as_ref()),
+            ("--context", self.context.as_ref()),
+            ("-n", self.namespace.as_ref()),
+        ]
+        .into_iter()
+        .filter_map(|(flag, value)| value.map(|value| format!(" {flag} {value}")))
+        .collect()
+    }
+}
+
+impl Connection {
+    /// A command to type next, for the same cluster and namespace.
+    #[must_use]
+    pub fn command(&self, rest: &str) -> String {
+        format!("{} {rest}{}", invoked_as(), self.flags)
+    }
+}
+
+/// What a person types to run this program: `kubectl artifactconfig` where kubectl found it.
+#[must_use]
+pub fn invoked_as() -> String {
+    std::env::args_os()
+        .next()
+        .map_or_else(|| called("artifactconfig".as_ref()), |program| called(program.as_ref()))
+}
+
+fn called(program: &Path) -> String {
+    let name = program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    match name.strip_prefix(PLUGIN) {
+        Some(plugin) => format!("kubectl {}", plugin.replace('_', "-")),
+        None if name.is_empty() => "artifactconfig".to_owned(),
+        None => name,
+    }
+}
+
+/// kubectl takes its flags before the subcommand as well as behind it, and `kubectl -n shop get …` is in everybody's
+/// fingers. Moves those that stand before the subcommand behind its name, where each subcommand says whether it has them.
+#[must_use]
+pub fn subcommand_first(arguments: Vec<OsString>) -> Vec<OsString> {
+    let mut leading = 0;
+    while let Some(flag) = arguments.get(1 + leading).and_then(|argument| argument.to_str()) {
+        leading += match flag {
+            "-n" | "--namespace" | "--context" | "--kubeconfig" => 2,
+            "-A" | "--all-namespaces" => 1,
+            _ if ["--namespace=", "--context=", "--kubeconfig="]
+                .iter()
+                .any(|flag_is| flag.starts_with(flag_is)) =>
+            {
+                1
+            }
+            _ if flag.starts_with("-n") => 1,
+            _ => break,
+        };
+    }
+    let subcommand = 1 + leading;
+    let mut ordered = arguments;
+    if leading > 0 && subcommand < ordered.len() {
+        ordered[1..=subcommand].rotate_right(1);
+    }
+    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("/usr/bin/artifactconfig", "artifactconfig")]
+    #[case("kubectl-artifactconfig", "kubectl artifactconfig")]
+    #[case("/home/me/.krew/bin/kubectl-artifactconfig", "kubectl artifactconfig")]
+    #[case("kubectl-artifact_config", "kubectl artifact-config")]
+    #[case("", "artifactconfig")]
+    fn usage_says_what_was_typed(#[case] program: &str, #[case] typed: &str) {
+        assert_eq!(called(program.as_ref()), typed);
+    }
+
+    #[rstest::rstest]
+    #[case("p get web", "p get web")]
+    #[case("p -n shop get web", "p get -n shop web")]
+    #[case(
+        "p --namespace=shop --context prod history web -o wide",
+        "p history --namespace=shop --context prod web -o wide"
+    )]
+    #[case("p -nshop -A get", "p get -nshop -A")]
+    #[case("p -n", "p -n")]
+    #[case("p -n shop", "p -n shop")]
+    #[case("p --help", "p --help")]
+    #[case("p", "p")]
+    fn flags_may_stand_before_the_subcommand(#[case] typed: &str, #[case] parsed: &str) {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(subcommand_first(words(typed)), words(parsed));
+    }
+}

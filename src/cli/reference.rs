@@ -1,0 +1,136 @@
+//! `artifactconfig reference`: docs/cli.md out of the definition of the command line.
+
+use std::fmt::Write as _;
+
+use clap::{Arg, Command};
+
+use super::output::print;
+
+/// Begins the page.
+const HEAD: &str = "# Command line
+
+<!-- Written by `make docs` from the code; a test fails where they differ. -->
+
+The program works alone and as a plugin of kubectl: link it as `kubectl-artifactconfig` into a directory on `PATH`, and
+`kubectl artifactconfig …` runs it.
+
+```sh
+ln -s \"$(command -v artifactconfig)\" ~/.local/bin/kubectl-artifactconfig
+kubectl artifactconfig history web
+```
+
+| Exit status | |
+| --- | --- |
+| 0 | Done. |
+| 1 | It failed; standard error says why. Of `diff`: there is a difference. |
+| 2 | The arguments cannot be used. Of `diff`: it cannot be told. |
+
+Results go to standard output; notes, progress and errors to standard error.
+
+";
+
+/// Prints the page.
+///
+/// # Errors
+/// Where standard output cannot be written to.
+pub fn run(command: Command) -> anyhow::Result<()> {
+    print(&page(command))
+}
+
+/// The whole page.
+fn page(mut command: Command) -> String {
+    // Makes clap add what it adds by itself, and propagate what is inherited.
+    command.build();
+    let mut page = HEAD.to_owned();
+    let subcommands =
+        || command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help");
+    for sub in subcommands() {
+        let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+        let name = sub.get_name();
+        // Writing to a String cannot fail.
+        let _ = writeln!(page, "- [{name}](#{name}): {}", about.trim_end_matches('.'));
+    }
+    for sub in subcommands() {
+        section(&mut page, sub);
+    }
+    page
+}
+
+fn section(page: &mut String, command: &Command) {
+    let about =
+        command.get_long_about().or_else(|| command.get_about()).map(ToString::to_string).unwrap_or_default();
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ");
+    let _ = write!(page, "\n## {}\n\n{}\n\n```text\n{usage}\n```\n", command.get_name(), about.trim_end());
+    let shown = |arg: &&Arg| !arg.is_hide_set() && arg.get_id() != "help" && arg.get_id() != "version";
+    let arguments: Vec<&Arg> = command.get_arguments().filter(shown).collect();
+    if arguments.is_empty() {
+        return;
+    }
+    page.push_str("\n| Argument | Default | |\n| --- | --- | --- |\n");
+    for arg in arguments {
+        row(page, arg);
+    }
+}
+
+fn row(page: &mut String, arg: &Arg) {
+    let takes_value = arg.get_action().takes_values();
+    let names: Vec<String> = arg.get_value_names().into_iter().flatten().map(ToString::to_string).collect();
+    let value = if names.is_empty() { arg.get_id().to_string().to_uppercase() } else { names.join(" ") };
+    let written = match (arg.get_short(), arg.get_long()) {
+        (None, None) if arg.is_required_set() => value,
+        (None, None) => format!("[{value}]"),
+        (short, long) => {
+            let flags = short
+                .map(|short| format!("-{short}"))
+                .into_iter()
+                .chain(long.map(|long| format!("--{long}")));
+            let flags = flags.collect::<Vec<_>>().join(", ");
+            if takes_value { format!("{flags} {value}") } else { flags }
+        }
+    };
+    let help = arg.get_long_help().or_else(|| arg.get_help()).map(ToString::to_string).unwrap_or_default();
+    // The default stands in the text where it is no constant.
+    let (help, told) = match help.split_once(" [default: ") {
+        Some((help, default)) => (format!("{help}."), default.trim_end_matches(['.', ']']).to_owned()),
+        None => (help, String::new()),
+    };
+    let constant: Vec<String> =
+        arg.get_default_values().iter().map(|value| format!("`{}`", value.to_string_lossy())).collect();
+    let default = if takes_value && !constant.is_empty() { constant.join(", ") } else { told };
+    let mut text = help.replace('\n', " ");
+    let values: Vec<String> = arg
+        .get_possible_values()
+        .iter()
+        .filter(|value| takes_value && !value.is_hide_set())
+        .map(|value| format!("`{}`", value.get_name()))
+        .collect();
+    if !values.is_empty() {
+        let _ = write!(text, " One of {}.", values.join(", "));
+    }
+    if let Some(variable) = arg.get_env() {
+        let _ = write!(text, " Environment: `{}`.", variable.to_string_lossy());
+    }
+    let _ = writeln!(page, "| `{written}` | {default} | {} |", text.replace('|', "\\|"));
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_committed_page_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/cli.md");
+        let committed = std::fs::read_to_string(path).unwrap();
+        assert!(
+            super::page(crate::cli::Cli::command()) == committed,
+            "docs/cli.md differs from what the code says; run 'make docs' and commit the result"
+        );
+    }
+
+    /// What clap checks only when it is asked: names, conflicts, requirements.
+    #[test]
+    fn the_command_line_is_well_formed() {
+        crate::cli::Cli::command().debug_assert();
+    }
+}

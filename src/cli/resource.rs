@@ -1,0 +1,182 @@
+//! Reading and writing `ArtifactConfigs` as a person: messages say what to do next.
+
+use anyhow::{anyhow, bail};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::core::PartialObjectMeta;
+use kube::{Api, ResourceExt as _};
+use serde_json::{Value, json};
+
+use crate::api::{ArtifactConfig, GROUP, HistoryEntry, label};
+use crate::decide::revision;
+
+use super::choose;
+use super::kubectl_flags::Connection;
+use super::near;
+
+/// Field manager of the command line's writes: not the operator's, and none whose fields Flux takes back, as it does with
+/// those of kubectl.
+pub const FIELD_MANAGER: &str = "artifactconfig-cli";
+
+/// Most names that are read for a near miss.
+const NAMES: u32 = 500;
+
+/// The resource of that name.
+///
+/// # Errors
+/// Where there is none, with the name that was probably meant.
+pub async fn get(connection: &Connection, name: &str) -> anyhow::Result<ArtifactConfig> {
+    let api: Api<ArtifactConfig> = Api::namespaced(connection.client.clone(), &connection.namespace);
+    match api.get_opt(name).await {
+        Ok(Some(config)) => Ok(config),
+        Ok(None) => Err(missing(connection, name).await),
+        Err(error) => Err(explained(error)),
+    }
+}
+
+/// Says that there is no such resource, and which one may be meant.
+pub async fn missing(connection: &Connection, name: &str) -> anyhow::Error {
+    let names = async |api: Api<ArtifactConfig>| {
+        let list = api.list_metadata(&ListParams::default().limit(NAMES)).await?;
+        let of = |object: &PartialObjectMeta<ArtifactConfig>| {
+            (object.namespace().unwrap_or_default(), object.name_any())
+        };
+        Ok::<Vec<_>, kube::Error>(list.items.iter().map(of).collect())
+    };
+    let here = match names(Api::namespaced(connection.client.clone(), &connection.namespace)).await {
+        Ok(here) => here,
+        Err(error) => return explained(error),
+    };
+    let known: Vec<&str> = here.iter().map(|(_, name)| name.as_str()).collect();
+    let place = format!("in namespace '{}'", connection.namespace);
+    let message = near::no_such("ArtifactConfig", name, &place, &known);
+    if !near::closest(name, &known).is_empty() {
+        return anyhow!(message);
+    }
+    // Whoever may not list all namespaces is not told about them.
+    let everywhere = names(Api::all(connection.client.clone())).await.unwrap_or_default();
+    let elsewhere: Vec<&str> = everywhere
+        .iter()
+        .filter(|(_, other)| other == name)
+        .map(|(namespace, _)| namespace.as_str())
+        .collect();
+    match elsewhere.as_slice() {
+        [] => anyhow!(message),
+        namespaces => anyhow!("{message}; one of that name is in namespace {}", near::listed(namespaces)),
+    }
+}
+
+/// The API server's refusal in a person's words.
+pub fn explained(error: kube::Error) -> anyhow::Error {
+    match error {
+        // Of a single object the answer names it; this one is about the kind.
+        kube::Error::Api(status) if status.is_not_found() && !status.message.contains('"') => anyhow!(
+            "this cluster does not know ArtifactConfigs; install the definition ('artifactconfig crd' prints it) and the operator"
+        ),
+        kube::Error::Api(status) => anyhow!("the API server refused: {}", status.message),
+        kube::Error::SerdeError(error) => {
+            anyhow!(
+                "what the API server sent cannot be read: {error}; does the definition in the cluster belong to this version?"
+            )
+        }
+        other => anyhow::Error::new(other).context("the API server cannot be asked"),
+    }
+}
+
+/// Merges a patch into the resource that was read; into no other that has taken its name.
+///
+/// # Errors
+/// Where the API server refuses.
+pub async fn write(
+    connection: &Connection,
+    config: &ArtifactConfig,
+    mut patch: Value,
+    dry_run: bool,
+) -> anyhow::Result<ArtifactConfig> {
+    let api: Api<ArtifactConfig> = Api::namespaced(connection.client.clone(), &connection.namespace);
+    patch["metadata"]["uid"] = json!(config.metadata.uid);
+    let parameters =
+        PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), dry_run, ..PatchParams::default() };
+    let name = config.name_any();
+    match api.patch(&name, &parameters, &Patch::Merge(patch)).await {
+        Err(kube::Error::Api(status)) if status.is_conflict() => {
+            bail!("'{name}' was deleted and created again meanwhile; look again")
+        }
+        result => result.map_err(explained),
+    }
+}
+
+/// The history, out of the revisions where the status has lost it.
+pub fn history(config: &ArtifactConfig) -> &[HistoryEntry] {
+    config.status.as_ref().map_or(&[], |status| &status.history)
+}
+
+/// The `ConfigMap` of that name.
+///
+/// # Errors
+/// Where the API server does not say.
+pub async fn config_map(connection: &Connection, name: &str) -> anyhow::Result<Option<ConfigMap>> {
+    let api: Api<ConfigMap> = Api::namespaced(connection.client.clone(), &connection.namespace);
+    api.get_opt(name).await.map_err(explained)
+}
+
+/// The `ConfigMap` that keeps a revision, with what was recorded of it.
+///
+/// # Errors
+/// Where there is no such revision, with those that there are; where nothing keeps it, or something else has its name.
+pub async fn revision(
+    connection: &Connection,
+    config: &ArtifactConfig,
+    number: i64,
+) -> anyhow::Result<ConfigMap> {
+    let recorded = history(config);
+    let entry = match choose::numbered(recorded, number) {
+        Ok(entry) => entry.clone(),
+        // A revision that a workload still uses is kept beyond the history.
+        Err(message) => kept(connection, config, number).await?.ok_or_else(|| anyhow!(message))?,
+    };
+    let Some(name) = &entry.config_map else {
+        bail!(
+            "revision {number} is not kept in the cluster ({}); its config is {}",
+            why_not_kept(&entry),
+            entry.artifact
+        );
+    };
+    let Some(found) = config_map(connection, name).await? else {
+        bail!(
+            "ConfigMap '{name}', which kept revision {number}, is gone; its config {} may still be in the registry",
+            entry.artifact
+        );
+    };
+    if entry.hash.as_ref().is_some_and(|hash| revision::verified_content(&found, hash).is_none()) {
+        bail!(
+            "ConfigMap '{name}' does not hold what was applied as revision {number}: somebody made it anew"
+        );
+    }
+    Ok(found)
+}
+
+fn why_not_kept(entry: &HistoryEntry) -> &'static str {
+    match entry.outcome {
+        crate::api::HistoryOutcome::Failed => "it failed and was never applied",
+        _ => "spec.revisionHistoryLimit was 0",
+    }
+}
+
+async fn kept(
+    connection: &Connection,
+    config: &ArtifactConfig,
+    number: i64,
+) -> anyhow::Result<Option<HistoryEntry>> {
+    let api: Api<ConfigMap> = Api::namespaced(connection.client.clone(), &connection.namespace);
+    let uid = config.metadata.uid.clone().unwrap_or_default();
+    let selector = format!("{}={number},{}={uid}", label::REVISION, label::OWNER_UID);
+    let found = api.list(&ListParams::default().labels(&selector).limit(1)).await.map_err(explained)?;
+    Ok(revision::rebuild(&found.items, 1).pop())
+}
+
+/// `artifactconfig.artifactconfig.dev/web`, as kubectl names it.
+#[must_use]
+pub fn qualified(name: &str) -> String {
+    format!("artifactconfig.{GROUP}/{name}")
+}

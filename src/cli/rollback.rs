@@ -1,0 +1,146 @@
+//! `artifactconfig rollback`.
+
+use anyhow::{Context as _, anyhow, bail};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use serde_json::json;
+
+use crate::api::{ArtifactConfig, HistoryEntry};
+use crate::decide::revision;
+
+use super::choose::{self, Choice, Wish};
+use super::kubectl_flags::{ClusterArgs, Connection};
+use super::output::print;
+use super::resource;
+use super::table::{age, short};
+use super::verdict::{Asked, applier_of};
+use super::wait::WaitArgs;
+
+/// Go back to a config that was applied before, and stay there.
+///
+/// Sets spec.rollbackTo, and waits until the operator has applied it. What a revision keeps needs no registry. Without
+/// --to-revision and --to-digest it is the config that was applied before the current one: not one that failed, not one
+/// with the same content, and not one that was given up before. 'resume' goes forward again.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Name of the `ArtifactConfig`.
+    name: String,
+
+    /// To the config that was applied under this number.
+    #[arg(long, value_name = "N", conflicts_with = "to_digest")]
+    to_revision: Option<i64>,
+
+    /// To the artifact of this digest; its first characters will do where it is in the history.
+    #[arg(long, value_name = "DIGEST")]
+    to_digest: Option<String>,
+
+    /// Say what would be done; the API server checks it and changes nothing.
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Set spec.suspend to false in the same write; while it is true the operator goes nowhere.
+    #[arg(long)]
+    unsuspend: bool,
+
+    #[command(flatten)]
+    wait: WaitArgs,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+impl Args {
+    fn wish(&self) -> Wish {
+        match (self.to_revision, &self.to_digest) {
+            (Some(number), _) => Wish::Revision(number),
+            (None, Some(digest)) => Wish::Digest(digest.clone()),
+            (None, None) => Wish::Before,
+        }
+    }
+}
+
+/// Goes back.
+///
+/// # Errors
+/// Where there is nothing to go back to, or the operator does not get there in time.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let connection = args.cluster.connect().await?;
+    let config = resource::get(&connection, &args.name).await?;
+    let history = resource::history(&config);
+    let latest = config.status.as_ref().and_then(|status| status.latest.as_deref());
+    let choice = choose::choose(history, latest, &args.wish()).map_err(|why| anyhow!(why))?;
+    print(&plan(&config, &choice, Timestamp::now()))?;
+    for remark in choose::remarks(history, &choice) {
+        eprintln!("note: {remark}");
+    }
+    if config.spec.suspend && !args.unsuspend {
+        bail!(
+            "'{}' is suspended, so nothing would happen and nothing was changed; '{}' goes back and ends the suspension",
+            args.name,
+            connection.command(&format!("rollback {} --unsuspend", again(&args)))
+        );
+    }
+    warn_of_appliers(&config, &["rollbackTo"]);
+    let suspend = if args.unsuspend && config.spec.suspend { json!({"suspend": null}) } else { json!({}) };
+    let mut patch = json!({"spec": suspend});
+    patch["spec"]["rollbackTo"] = json!(choice.artifact);
+    let written = resource::write(&connection, &config, patch, args.dry_run).await?;
+    if args.dry_run {
+        return print("dry run: the API server would accept it; nothing was changed\n");
+    }
+    wait(&args, &connection, &written).await
+}
+
+async fn wait(args: &Args, connection: &Connection, written: &ArtifactConfig) -> anyhow::Result<()> {
+    let resume = connection.command(&format!("resume {}", args.name));
+    let started = std::time::Instant::now();
+    let (_, message) = args.wait.until_done(connection, Asked::Change, written).await.with_context(|| {
+        format!("spec.rollbackTo is set and stays set until '{resume}', but it is not applied")
+    })?;
+    print(&format!("rolled back after {:.1} s: {message}\n", started.elapsed().as_secs_f64()))?;
+    eprintln!("note: to go forward again: {resume}");
+    Ok(())
+}
+
+/// The arguments that say where to, for the next try.
+fn again(args: &Args) -> String {
+    match args.wish() {
+        Wish::Before => args.name.clone(),
+        Wish::Revision(number) => format!("{} --to-revision {number}", args.name),
+        Wish::Digest(digest) => format!("{} --to-digest {digest}", args.name),
+    }
+}
+
+/// Says who else sets fields of `spec`, by server-side apply, and will do so again.
+pub fn warn_of_appliers(config: &ArtifactConfig, fields: &[&str]) {
+    for field in fields {
+        if let Some(manager) = applier_of(config, field) {
+            eprintln!(
+                "note: spec.{field} is set by {manager}, which will set it again when it applies the next time; change it there as well"
+            );
+        }
+    }
+}
+
+/// What will be done: from which config to which, both with their images.
+fn plan(config: &ArtifactConfig, to: &Choice, now: Timestamp) -> String {
+    let current = revision::current(resource::history(config));
+    let from = current.map_or_else(|| "nothing".to_owned(), |entry| described(entry, now));
+    let to =
+        to.entry.as_ref().map_or_else(|| format!("config {}", to.artifact), |entry| described(entry, now));
+    let name = config.name_any();
+    format!("rollback of {}/{name}\nfrom {from}\nto   {to}\n", config.namespace().unwrap_or_default())
+}
+
+/// An application in one line.
+#[must_use]
+pub fn described(entry: &HistoryEntry, now: Timestamp) -> String {
+    format!(
+        "config {} (revision {}, applied {} ago) of image {} ({})",
+        entry.artifact,
+        entry.revision,
+        age(&entry.applied_at, now),
+        entry.image_reference.as_deref().unwrap_or("unknown"),
+        short(&entry.image)
+    )
+}

@@ -1,0 +1,137 @@
+//! `artifactconfig show`.
+
+use std::io::{self, Write as _};
+
+use anyhow::{anyhow, bail};
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use crate::decide::render::Content;
+
+use super::content;
+use super::kubectl_flags::ClusterArgs;
+use super::near;
+use super::output::{Format, print};
+use super::resource;
+
+/// Print the config that is applied, or that a revision keeps, as files.
+///
+/// Each key stands under a header of its own. With --key, the bytes of one of them and nothing else.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Name of the `ArtifactConfig`.
+    name: String,
+
+    /// What was applied under this number [default: what is applied now].
+    #[arg(long, value_name = "N")]
+    revision: Option<i64>,
+
+    /// Only this key, byte for byte.
+    #[arg(long, value_name = "KEY", conflicts_with = "output")]
+    key: Option<String>,
+
+    /// The whole `ConfigMap` in this form.
+    #[arg(short, long, value_enum)]
+    output: Option<Format>,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Prints the content.
+///
+/// # Errors
+/// Where there is no such resource, revision or key.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let connection = args.cluster.connect().await?;
+    let config = resource::get(&connection, &args.name).await?;
+    let found = match args.revision {
+        Some(number) => resource::revision(&connection, &config, number).await?,
+        None => content::target(&connection, &config).await?,
+    };
+    if let Some(format) = args.output {
+        return print(&format.text(&plain(found))?);
+    }
+    let content = content::content(&found);
+    if let Some(key) = &args.key {
+        return raw(value(&content, key).map_err(|why| anyhow!(why))?);
+    }
+    eprintln!("{}", content::title(&found));
+    let applied = config.status.as_ref().and_then(|status| status.target.as_ref());
+    if args.revision.is_none() && applied.is_some_and(|target| target.hash != content.hash()) {
+        eprintln!("note: it is not what the operator applied; somebody edited it");
+    }
+    if content.data.is_empty() && content.binary_data.is_empty() {
+        bail!("it holds nothing");
+    }
+    print(&files(&content))
+}
+
+/// The object as kubectl prints it.
+fn plain(mut config_map: ConfigMap) -> serde_json::Value {
+    config_map.metadata.managed_fields = None;
+    serde_json::to_value(config_map).unwrap_or_default()
+}
+
+/// The value of a key.
+fn value<'a>(content: &'a Content, key: &str) -> Result<&'a [u8], String> {
+    let text = content.data.get(key).map(String::as_bytes);
+    let keys = || -> Vec<&str> {
+        content.data.keys().chain(content.binary_data.keys()).map(String::as_str).collect()
+    };
+    text.or_else(|| content.binary_data.get(key).map(Vec::as_slice))
+        .ok_or_else(|| near::no_such("key", key, "in it", &keys()))
+}
+
+/// Every text under a header, as `head` and `tail` print several files; of bytes only how many there are.
+fn files(content: &Content) -> String {
+    let mut text = String::new();
+    for (key, value) in &content.data {
+        let end = if value.ends_with('\n') || value.is_empty() { "" } else { "\n" };
+        text.push_str(&format!("==> {key} <==\n{value}{end}\n"));
+    }
+    for (key, value) in &content.binary_data {
+        text.push_str(&format!(
+            "==> {key} <==\n({} bytes that are no text; --key {key} prints them)\n\n",
+            value.len()
+        ));
+    }
+    text.truncate(text.trim_end_matches('\n').len());
+    text + "\n"
+}
+
+fn raw(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content_of(data: &[(&str, &str)], binary: &[(&str, &[u8])]) -> Content {
+        Content {
+            data: data.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            binary_data: binary.iter().map(|(key, value)| ((*key).to_owned(), value.to_vec())).collect(),
+        }
+    }
+
+    #[test]
+    fn files_under_headers() {
+        let content = content_of(&[("a.json", "{}"), ("b.ini", "[b]\n")], &[("c.bin", &[0xff, 0])]);
+        assert_eq!(
+            files(&content),
+            "==> a.json <==\n{}\n\n==> b.ini <==\n[b]\n\n==> c.bin <==\n(2 bytes that are no text; --key c.bin prints them)\n"
+        );
+    }
+
+    #[test]
+    fn one_key_or_its_near_miss() {
+        let content = content_of(&[("config.json", "{}")], &[("c.bin", &[0xff, 0])]);
+        assert_eq!(value(&content, "config.json").unwrap(), b"{}");
+        assert_eq!(value(&content, "c.bin").unwrap(), [0xff, 0]);
+        assert!(value(&content, "confg.json").unwrap_err().ends_with("did you mean 'config.json'?"));
+    }
+}

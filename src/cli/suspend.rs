@@ -1,0 +1,45 @@
+//! `artifactconfig suspend`.
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::kubectl_flags::ClusterArgs;
+use super::output::print;
+use super::resource;
+use super::rollback::warn_of_appliers;
+use super::verdict::Asked;
+use super::wait::WaitArgs;
+
+/// Leave everything as it is: nothing is asked, written or repaired until 'resume'.
+///
+/// Sets spec.suspend, and waits until the operator has seen it: from then on it writes nothing more.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Name of the `ArtifactConfig`.
+    name: String,
+
+    #[command(flatten)]
+    wait: WaitArgs,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Suspends.
+///
+/// # Errors
+/// Where the operator does not see it in time.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let connection = args.cluster.connect().await?;
+    let config = resource::get(&connection, &args.name).await?;
+    warn_of_appliers(&config, &["suspend"]);
+    let written = resource::write(&connection, &config, json!({"spec": {"suspend": true}}), false).await?;
+    let (_, message) = args
+        .wait
+        .until_done(&connection, Asked::Change, &written)
+        .await
+        .context("spec.suspend is set, but the operator has not seen it")?;
+    print(&format!("{message}\n"))?;
+    eprintln!("note: to go on: {}", connection.command(&format!("resume {}", args.name)));
+    Ok(())
+}

@@ -1,0 +1,311 @@
+//! What was seen → the tree. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use kube::ResourceExt as _;
+use serde::Serialize;
+
+use crate::api::{ArtifactConfig, HistoryEntry, HistoryOutcome};
+use crate::cli::table::{printable, short};
+use crate::cli::verdict;
+use crate::decide::revision;
+use crate::types::Artifact;
+
+/// What is attached to the image as it is now.
+#[derive(Clone, Debug)]
+pub struct Attached {
+    /// Digest of the image.
+    pub image: String,
+    /// Of every type.
+    pub artifacts: Vec<Artifact>,
+}
+
+/// A pod that names a `ConfigMap`.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Its phase.
+    pub phase: String,
+}
+
+/// Everything that the tree is made of.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// What is attached, or why that is not known.
+    pub attached: Result<Attached, String>,
+    /// `ConfigMaps` of the resource that exist.
+    pub config_maps: BTreeSet<String>,
+    /// Pods by the `ConfigMaps` that they name, or why they are not known.
+    pub pods: Result<BTreeMap<String, Vec<Pod>>, String>,
+}
+
+/// A thing, and what hangs on it.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct Node {
+    /// What it is.
+    kind: &'static str,
+    /// Which one.
+    name: String,
+    /// How it is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
+    /// What hangs on it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    children: Vec<Node>,
+}
+
+impl Node {
+    fn new(kind: &'static str, name: impl Into<String>) -> Self {
+        Self { kind, name: name.into(), notes: Vec::new(), children: Vec::new() }
+    }
+
+    fn noted(mut self, notes: impl IntoIterator<Item = String>) -> Self {
+        self.notes.extend(notes);
+        self
+    }
+
+    fn draw(&self, f: &mut fmt::Formatter<'_>, first: &str, rest: &str) -> fmt::Result {
+        let notes =
+            if self.notes.is_empty() { String::new() } else { format!(" ({})", self.notes.join(", ")) };
+        let digest = self.kind == "artifact";
+        let name = if digest { short(&self.name) } else { self.name.clone() };
+        writeln!(f, "{first}{}", printable(&format!("{} {name}{notes}", self.kind)))?;
+        for (index, child) in self.children.iter().enumerate() {
+            let (branch, trunk) = if index + 1 < self.children.len() {
+                ("├── ", "│   ")
+            } else {
+                ("└── ", "    ")
+            };
+            child.draw(f, &format!("{rest}{branch}"), &format!("{rest}{trunk}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.draw(f, "", "")
+    }
+}
+
+/// The tree of a resource: each image with what is attached to it, or was applied for it.
+#[must_use]
+pub fn grow(config: &ArtifactConfig, seen: &Seen) -> Node {
+    let history = config.status.as_ref().map_or(&[][..], |status| &status.history);
+    let name = format!("{}/{}", config.namespace().unwrap_or_default(), config.name_any());
+    let mut root = Node::new("ArtifactConfig", name);
+    root.notes.push(match verdict::ready(config) {
+        Some(ready) if ready.status == "True" => format!("Ready, {}", ready.reason),
+        Some(ready) => format!("not Ready, {}", ready.reason),
+        None => "not looked at yet".to_owned(),
+    });
+    if let Err(why) = &seen.attached {
+        root.notes.push(format!("what is attached is not known: {why}"));
+    }
+    if let Err(why) = &seen.pods {
+        root.notes.push(format!("pods are not known: {why}"));
+    }
+    for (digest, reference) in images(config, history, seen) {
+        root.children.push(image(config, history, seen, &digest, reference));
+    }
+    root
+}
+
+/// The image as it is now first, then those that something was applied for, newest first.
+fn images(config: &ArtifactConfig, history: &[HistoryEntry], seen: &Seen) -> Vec<(String, String)> {
+    let now = seen.attached.iter().map(|attached| (attached.image.clone(), config.spec.image.clone()));
+    let before = history.iter().map(|entry| {
+        (entry.image.clone(), entry.image_reference.clone().unwrap_or_else(|| config.spec.image.clone()))
+    });
+    let mut images: Vec<(String, String)> = Vec::new();
+    for (digest, reference) in now.chain(before) {
+        if !images.iter().any(|(known, _)| *known == digest) {
+            images.push((digest, reference));
+        }
+    }
+    images
+}
+
+fn image(
+    config: &ArtifactConfig,
+    history: &[HistoryEntry],
+    seen: &Seen,
+    digest: &str,
+    reference: String,
+) -> Node {
+    let mut node = Node::new("image", reference).noted([short(digest)]);
+    let attached = seen.attached.as_ref().ok().filter(|attached| attached.image == digest);
+    if seen.attached.is_ok() && attached.is_none() {
+        node.notes.push("not what it is now".to_owned());
+    }
+    let mut artifacts: Vec<&Artifact> = attached.iter().flat_map(|attached| &attached.artifacts).collect();
+    artifacts.sort_by_key(|artifact| std::cmp::Reverse((artifact.created(), artifact.digest.to_string())));
+    for artifact in &artifacts {
+        let mut child =
+            Node::new("artifact", artifact.digest.to_string()).noted([artifact.artifact_type.clone()]);
+        child.notes.extend(artifact.created().map(|created| format!("created {created}")));
+        grown(&mut child, config, history, seen, digest);
+        node.children.push(child);
+    }
+    for entry in history.iter().filter(|entry| entry.image == digest) {
+        if node.children.iter().any(|child| child.name == entry.artifact) {
+            continue;
+        }
+        let mut child =
+            Node::new("artifact", entry.artifact.clone()).noted([config.spec.artifact_type.clone()]);
+        if attached.is_some() {
+            child.notes.push("not attached any more".to_owned());
+        }
+        grown(&mut child, config, history, seen, digest);
+        node.children.push(child);
+    }
+    node
+}
+
+/// What became of an artifact: its revisions, and the target where it is in there.
+fn grown(artifact: &mut Node, config: &ArtifactConfig, history: &[HistoryEntry], seen: &Seen, image: &str) {
+    let status = config.status.as_ref();
+    if status.and_then(|status| status.latest.as_ref()) == Some(&artifact.name) {
+        artifact.notes.push("next".to_owned());
+    }
+    let current = revision::current(history);
+    let entries: Vec<&HistoryEntry> =
+        history.iter().filter(|entry| entry.artifact == artifact.name && entry.image == image).collect();
+    let mut kept: BTreeSet<&str> = BTreeSet::new();
+    for entry in &entries {
+        let Some(name) = &entry.config_map else {
+            let node = Node::new("revision", entry.revision.to_string())
+                .noted([stated(entry), "not kept".to_owned()]);
+            artifact.children.push(node);
+            continue;
+        };
+        // One object for all applications of the same content.
+        if !kept.insert(name) {
+            continue;
+        }
+        let same = entries.iter().filter(|other| other.config_map.as_ref() == Some(name));
+        let numbers: Vec<String> = same.map(|other| other.revision.to_string()).collect();
+        let mut node =
+            Node::new("revision", numbers.join(", ")).noted([stated(entry), format!("ConfigMap {name}")]);
+        used(&mut node, name, seen);
+        artifact.children.push(node);
+    }
+    if let Some(target) = status.and_then(|status| status.target.as_ref())
+        && current.is_some_and(|current| current.artifact == artifact.name && current.image == image)
+    {
+        artifact.notes.push("applied".to_owned());
+        let mut node = Node::new("target", format!("ConfigMap {}", target.name));
+        used(&mut node, &target.name, seen);
+        artifact.children.push(node);
+    }
+}
+
+fn stated(entry: &HistoryEntry) -> String {
+    match entry.outcome {
+        HistoryOutcome::Applied => format!("Applied since {}", entry.applied_at),
+        HistoryOutcome::Failed => format!("Failed {}", entry.applied_at),
+        outcome => format!("{outcome:?}, applied {}", entry.applied_at),
+    }
+}
+
+/// Hangs the pods that name a `ConfigMap` below it.
+fn used(node: &mut Node, config_map: &str, seen: &Seen) {
+    if !seen.config_maps.contains(config_map) {
+        node.notes.push("gone".to_owned());
+    }
+    let pods = seen.pods.iter().filter_map(|pods| pods.get(config_map)).flatten();
+    node.children.extend(pods.map(|pod| Node::new("pod", pod.name.clone()).noted([pod.phase.clone()])));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Digest;
+    use serde_json::json;
+
+    fn digest(of: &str) -> String {
+        Digest::sha256(of.as_bytes()).to_string()
+    }
+
+    fn config() -> ArtifactConfig {
+        let entry = |revision: i64, artifact: &str, image: &str, outcome: &str| {
+            json!({
+                "revision": revision, "artifact": digest(artifact), "image": digest(image),
+                "imageReference": "r.example/web:v1", "configMap": format!("web-{artifact}"), "hash": "sha256:0",
+                "appliedAt": format!("2026-01-01T0{revision}:00:00Z"), "outcome": outcome
+            })
+        };
+        let mut failed = entry(5, "worse", "image", "Failed");
+        failed.as_object_mut().unwrap().remove("configMap");
+        serde_json::from_value(json!({
+            "apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig",
+            "metadata": {"name": "web", "namespace": "shop", "uid": "u-1", "generation": 1},
+            "spec": {"image": "r.example/web:v2", "artifactType": "custom/config"},
+            "status": {
+                "latest": digest("worse"),
+                "target": {"name": "web-config", "hash": "sha256:0"},
+                "conditions": [{
+                    "type": "Ready", "status": "True", "reason": "RolledBack", "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z"
+                }],
+                "history": [
+                    failed, entry(4, "good", "image", "Applied"), entry(3, "bad", "image", "RolledBack"),
+                    entry(2, "good", "image", "Superseded"), entry(1, "old", "older", "Superseded"),
+                ]
+            }
+        }))
+        .unwrap()
+    }
+
+    fn attached(of: &str, artifact_type: &str, created: &str) -> Artifact {
+        Artifact {
+            digest: Digest::sha256(of.as_bytes()),
+            media_type: String::new(),
+            artifact_type: artifact_type.to_owned(),
+            subject: Some(Digest::sha256(b"image")),
+            annotations: [("org.opencontainers.image.created".to_owned(), created.to_owned())].into(),
+            layers: Vec::new(),
+            children: Vec::new(),
+        }
+    }
+
+    fn pod(name: &str) -> Pod {
+        Pod { name: name.to_owned(), phase: "Running".to_owned() }
+    }
+
+    /// Newest first; a revision once however often it was applied; what is gone is said to be gone.
+    #[test]
+    fn everything_is_known() {
+        let seen = Seen {
+            attached: Ok(Attached {
+                image: digest("image"),
+                artifacts: vec![
+                    attached("good", "custom/config", "2026-01-01T00:00:00Z"),
+                    attached("worse", "custom/config", "2026-01-03T00:00:00Z"),
+                    attached("signature", "application/vnd.example.sig", "2026-01-02T00:00:00Z"),
+                ],
+            }),
+            config_maps: ["web-config", "web-good", "web-old"].map(str::to_owned).into(),
+            pods: Ok([
+                ("web-config".to_owned(), vec![pod("web-1"), pod("web-2")]),
+                ("web-old".to_owned(), vec![pod("job-1")]),
+                ("not-ours".to_owned(), vec![pod("other")]),
+            ]
+            .into()),
+        };
+        insta::assert_snapshot!(grow(&config(), &seen));
+    }
+
+    /// The registry is down and pods may not be listed: the rest stands all the same.
+    #[test]
+    fn what_is_not_known_is_said() {
+        let seen = Seen {
+            attached: Err("RegistryUnavailable: connection refused".to_owned()),
+            config_maps: BTreeSet::new(),
+            pods: Err("forbidden".to_owned()),
+        };
+        insta::assert_snapshot!(grow(&config(), &seen));
+    }
+}
