@@ -72,10 +72,13 @@ pub fn current(history: &[HistoryEntry]) -> Option<&HistoryEntry> {
     history.iter().find(|entry| entry.outcome != HistoryOutcome::Failed)
 }
 
+/// The same config for the same image, and kept under the same name: a target that was renamed has its revisions under
+/// names of its own. A revision that is no longer kept at all makes no other entry.
 fn is_entry_of(entry: &HistoryEntry, facts: &Facts) -> bool {
     entry.artifact == facts.artifact.to_string()
         && entry.image == facts.image_digest.to_string()
         && entry.hash.as_deref() == Some(facts.hash.as_str())
+        && (facts.revision.is_none() || entry.config_map == facts.revision)
 }
 
 /// Number on the label of a revision.
@@ -151,6 +154,10 @@ pub fn record(
             outcome: HistoryOutcome::Applied,
         };
         next.insert(0, entry);
+    }
+    if facts.revision.is_none() {
+        // With a limit of 0 nothing is kept, and what was kept before is let go.
+        next.iter_mut().for_each(|entry| entry.config_map = None);
     }
     bounded(next, limit)
 }
@@ -364,6 +371,27 @@ mod tests {
         let history = applied(&[("a", false), ("b", false), ("c", false), ("d", false)], 2);
         assert_eq!(history.iter().map(|entry| entry.revision).collect::<Vec<_>>(), [4, 3, 2]);
         assert_eq!(outline(&applied(&[("a", false), ("b", false)], 0)), [(2, HistoryOutcome::Applied)]);
+    }
+
+    #[test]
+    fn a_renamed_target_has_revisions_of_its_own() {
+        let before = applied(&[("a", false)], 10);
+        let mut facts = rendered("a", "a").facts;
+        facts.revision = Some("other-0123456789".to_owned());
+        let stamp = stamp(&before, &[], &facts, None, at(9));
+        let after = record(&before, &facts, stamp, false, 10);
+        assert_eq!(outline(&after), [(2, HistoryOutcome::Applied), (1, HistoryOutcome::Superseded)]);
+        assert_eq!(after[0].config_map, facts.revision);
+    }
+
+    #[test]
+    fn a_limit_of_zero_lets_go_of_what_was_kept() {
+        let before = applied(&[("a", false), ("b", false)], 10);
+        let facts = Facts { revision: None, ..rendered("b", "b").facts };
+        let stamp = stamp(&before, &[], &facts, None, at(9));
+        let after = record(&before, &facts, stamp, false, 0);
+        assert_eq!(outline(&after), [(2, HistoryOutcome::Applied)]);
+        assert_eq!(after[0].config_map, None);
     }
 
     /// Design §2.8: killed between revision and status, the operator takes up the number that it left on the revision.

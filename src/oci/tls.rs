@@ -1,6 +1,9 @@
 //! Certificates for registries: whom to trust, and what to show.
 
 use reqwest::{Certificate, ClientBuilder, Identity};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret as _, SecretSlice};
 use sha2::{Digest as _, Sha256};
 
@@ -22,12 +25,14 @@ impl Tls {
     /// # Errors
     /// Says which of them cannot be used. A bad CA is an error: to go on without it would mean to trust others.
     pub fn new(ca: Option<&[u8]>, certificate: Option<&[u8]>, key: Option<&[u8]>) -> Result<Self, String> {
+        // cert-manager leaves an empty 'ca.crt' beside certificates of a public issuer.
+        let ca = ca.filter(|ca| !ca.is_empty());
         if ca.is_none() && certificate.is_none() && key.is_none() {
             return Err("it has none of the keys 'ca.crt', 'tls.crt' and 'tls.key'".to_owned());
         }
         let ca = ca.unwrap_or_default().to_vec();
-        if !ca.is_empty() && certificates(&ca)?.is_empty() {
-            return Err("key 'ca.crt' holds no certificate in PEM form".to_owned());
+        if !ca.is_empty() {
+            check_ca(&ca)?;
         }
         let identity = match (certificate, key) {
             (Some(certificate), Some(key)) => Some([certificate, b"\n", key].concat().into()),
@@ -76,6 +81,21 @@ impl TlsKey {
     }
 }
 
+/// Reads every certificate as it will be read when a registry shows its own: one that is damaged would be noticed only
+/// then, and blamed on the registry.
+fn check_ca(pem: &[u8]) -> Result<(), String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|_| NO_CA.to_owned())?;
+        roots
+            .add(certificate)
+            .map_err(|_| "key 'ca.crt' holds a certificate that cannot be read".to_owned())?;
+    }
+    if roots.is_empty() { Err(NO_CA.to_owned()) } else { Ok(()) }
+}
+
+const NO_CA: &str = "key 'ca.crt' holds no certificate in PEM form";
+
 fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, String> {
-    Certificate::from_pem_bundle(pem).map_err(|_| "key 'ca.crt' holds no certificate in PEM form".to_owned())
+    Certificate::from_pem_bundle(pem).map_err(|_| NO_CA.to_owned())
 }

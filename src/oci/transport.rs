@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, WARNING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use moka::sync::Cache;
 use reqwest::Url;
@@ -101,7 +101,18 @@ pub(super) struct Transport {
     throttle: Throttle,
     guard: Arc<Guard>,
     observer: Observer,
+    /// Warnings that were logged, by host and text.
+    warned: Cache<(String, String), ()>,
 }
+
+/// Warnings that are remembered as logged.
+const WARNINGS: u64 = 1000;
+
+/// How long a warning is not repeated.
+const WARNED_FOR: Duration = Duration::from_hours(24);
+
+/// Characters of a warning that are logged.
+const MAX_WARNING: usize = 200;
 
 /// Sets of certificates whose connections are kept.
 const POOLS: u64 = 100;
@@ -114,7 +125,8 @@ impl Transport {
         let guard = Arc::new(guard);
         let pools = Cache::builder().max_capacity(POOLS).time_to_idle(POOL_IDLE).build();
         pools.insert(None, client(None, &guard)?);
-        Ok(Self { pools, throttle: Throttle::new(rate), guard, observer })
+        let warned = Cache::builder().max_capacity(WARNINGS).time_to_live(WARNED_FOR).build();
+        Ok(Self { pools, throttle: Throttle::new(rate), guard, observer, warned })
     }
 
     /// The client for a URL that a request to `repository` leads to: with its client certificate at its own origin, and
@@ -193,6 +205,9 @@ impl Transport {
                 .map_err(|error| unreachable(repository, &error))?;
             let Some(next) = redirect(&response) else {
                 let (status, headers) = (response.status(), response.headers().clone());
+                if !moved {
+                    self.report_warnings(repository, &headers);
+                }
                 let body = if status.is_success() && call.method != Method::HEAD {
                     Body::Content { response, turn }
                 } else {
@@ -216,6 +231,19 @@ impl Transport {
             Reason::RegistryUnavailable,
             format!("{repository}: the registry redirects more than {REDIRECTS} times"),
         ))
+    }
+
+    /// Logs what a registry wants its users to know, once (distribution-spec, "Warnings"). Nothing follows from it.
+    fn report_warnings(&self, repository: &Repository, headers: &HeaderMap) {
+        for warning in headers.get_all(WARNING).iter().filter_map(|value| value.to_str().ok()) {
+            // `299 - "text"`: the only form that the specification gives.
+            let Some(text) = warning.strip_prefix("299 - ") else { continue };
+            let text: String = text.trim_matches('"').chars().take(MAX_WARNING).collect();
+            let host = repository.host.clone();
+            self.warned.get_with((host, text.clone()), || {
+                tracing::warn!(registry = repository.host, warning = text, "the registry warns");
+            });
+        }
     }
 
     /// A request to a token endpoint: retried by the reconcile, never redirected with what it carries.
