@@ -69,10 +69,18 @@ impl Oras {
     /// # Errors
     /// When the registry does not take it.
     pub async fn push_image_from(&self, reference: &str, seed: &str) -> Result<String> {
+        self.push_image_for(reference, seed, "amd64").await
+    }
+
+    /// The same for another architecture (of Linux), for images that become part of an index.
+    ///
+    /// # Errors
+    /// When the registry does not take it.
+    pub async fn push_image_for(&self, reference: &str, seed: &str, architecture: &str) -> Result<String> {
         let directory = self.directory()?;
         let layer = format!("a layer of no use: {seed}\n");
         let config = json!({
-            "architecture": "amd64",
+            "architecture": architecture,
             "os": "linux",
             "config": {"Labels": {"seed": seed}},
             "rootfs": {"type": "layers", "diff_ids": [digest_of(layer.as_bytes())]},
@@ -102,18 +110,31 @@ impl Oras {
         files: &[(&str, &[u8])],
         annotations: &[(&str, &str)],
     ) -> Result<String> {
-        let directory = self.directory()?;
-        let mut args = vec!["attach", "--plain-http", "--format", "json", "--artifact-type", artifact_type];
         let annotations: Vec<_> = annotations.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        for annotation in &annotations {
-            args.extend(["--annotation", annotation]);
-        }
-        args.push(image);
+        let flags: Vec<&str> =
+            annotations.iter().flat_map(|annotation| ["--annotation", annotation]).collect();
+        let paths: Vec<&str> = files.iter().map(|(path, _)| *path).collect();
+        self.attach_with(image, artifact_type, files, &paths, &flags).await
+    }
+
+    /// The same with any flags. The files are there, and what is attached are the paths: files, or directories of them.
+    ///
+    /// # Errors
+    /// When the registry does not take it.
+    pub async fn attach_with(
+        &self,
+        image: &str,
+        artifact_type: &str,
+        files: &[(&str, &[u8])],
+        paths: &[&str],
+        flags: &[&str],
+    ) -> Result<String> {
+        let directory = self.directory()?;
         for (path, bytes) in files {
             write(directory.path(), path, bytes)?;
-            args.push(path);
         }
-        digest_in(&self.run(&args, directory.path()).await?)
+        let args = ["attach", "--plain-http", "--format", "json", "--artifact-type", artifact_type];
+        digest_in(&self.run(&[&args[..], flags, &[image], paths].concat(), directory.path()).await?)
     }
 
     /// `oras discover`: what is attached to the image, as JSON.

@@ -34,6 +34,12 @@ impl Pushed {
         }
     }
 
+    /// The same by its SHA-512.
+    pub fn sha512(manifest: &Value) -> Self {
+        let pushed = Self::new(manifest);
+        Self { digest: Digest::of(Algorithm::Sha512, pushed.bytes.as_bytes()), ..pushed }
+    }
+
     /// How a list names it.
     pub fn descriptor(&self) -> Value {
         let Self { digest, media_type, artifact_type, bytes } = self;
@@ -147,7 +153,8 @@ impl Pusher {
         pushed
     }
 
-    async fn put(&self, reference: &str, pushed: &Pushed) {
+    /// Pushes a manifest under a tag or a digest.
+    pub async fn put(&self, reference: &str, pushed: &Pushed) {
         let url = format!("{}/manifests/{reference}", self.repository);
         let request =
             self.http.put(url).header("content-type", &pushed.media_type).body(pushed.bytes.clone());
