@@ -522,12 +522,12 @@ fn removal(data: &Nulls, binary_data: &Nulls) -> Option<serde_json::Value> {
 /// owned them.
 #[must_use]
 pub fn leftovers(desired: &Desired, wanted: &ConfigMap, observed: &ConfigMap) -> Option<serde_json::Value> {
-    if desired.target.creation_policy == CreationPolicy::Merge {
-        return None;
-    }
     fn extra<V>(have: Option<&BTreeMap<String, V>>, want: Option<&BTreeMap<String, V>>) -> Nulls {
         let unwanted = |key: &&String| !want.is_some_and(|want| want.contains_key(*key));
         nulls(have.into_iter().flatten().map(|(key, _)| key).filter(unwanted))
+    }
+    if desired.target.creation_policy == CreationPolicy::Merge {
+        return None;
     }
     removal(
         &extra(observed.data.as_ref(), wanted.data.as_ref()),
@@ -557,7 +557,7 @@ mod tests {
     use crate::decide::spec;
     use serde_json::json;
 
-    fn desired(target: serde_json::Value) -> Desired {
+    fn desired(target: &serde_json::Value) -> Desired {
         let config: ArtifactConfig = serde_json::from_value(json!({
             "apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig",
             "metadata": {"name": "web", "namespace": "shop", "uid": "u-1", "generation": 1},
@@ -591,13 +591,13 @@ mod tests {
 
     #[test]
     fn the_object_says_whose_it_is_and_where_its_content_came_from() {
-        let rendered = rendered(&desired(json!({"labels": {"team": "shop"}})));
+        let rendered = rendered(&desired(&json!({"labels": {"team": "shop"}})));
         insta::assert_yaml_snapshot!(rendered.config_map);
     }
 
     #[test]
     fn without_a_cluster_there_is_no_owner_to_name() {
-        let mut desired = desired(json!({}));
+        let mut desired = desired(&json!({}));
         desired.owner.uid = String::new();
         let metadata = rendered(&desired).config_map.metadata;
         assert_eq!(metadata.owner_references, None);
@@ -606,7 +606,7 @@ mod tests {
 
     #[test]
     fn what_is_as_it_should_be_is_kept_whatever_others_added_to_its_metadata() {
-        let desired = desired(json!({}));
+        let desired = desired(&json!({}));
         let rendered = rendered(&desired);
         assert_eq!(target(&desired, &rendered.config_map, None), TargetStep::Create);
         let mut observed = rendered.config_map.clone();
@@ -625,7 +625,7 @@ mod tests {
     #[case::annotation(|map: &mut ConfigMap| { map.metadata.annotations = None; })]
     #[case::owner(|map: &mut ConfigMap| { map.metadata.owner_references = None; })]
     fn drift_is_seen(#[case] edit: fn(&mut ConfigMap)) {
-        let desired = desired(json!({}));
+        let desired = desired(&json!({}));
         let rendered = rendered(&desired);
         let mut observed = rendered.config_map.clone();
         edit(&mut observed);
@@ -638,7 +638,7 @@ mod tests {
     #[case("kubectl-edit", TargetStep::Keep)]
     fn a_label_that_is_no_longer_asked_for_is_drift(#[case] manager: &str, #[case] expected: TargetStep) {
         use k8s_openapi::apimachinery::pkg::apis::meta::v1::FieldsV1;
-        let desired = desired(json!({}));
+        let desired = desired(&json!({}));
         let rendered = rendered(&desired);
         let mut observed = rendered.config_map.clone();
         observed.metadata.labels.as_mut().unwrap().insert("team".into(), "shop".into());
@@ -652,7 +652,7 @@ mod tests {
 
     #[test]
     fn keys_that_others_added_are_taken_away() {
-        let desired = desired(json!({}));
+        let desired = desired(&json!({}));
         let rendered = rendered(&desired);
         let mut observed = rendered.config_map.clone();
         observed.data.as_mut().unwrap().insert("x".into(), "y".into());
@@ -665,7 +665,7 @@ mod tests {
     /// The API server refuses a key in both maps, so one that somebody moved has to go before it can come back.
     #[test]
     fn a_key_that_was_moved_to_the_other_map_goes_first() {
-        let rendered = rendered(&desired(json!({})));
+        let rendered = rendered(&desired(&json!({})));
         let mut observed = rendered.config_map.clone();
         assert_eq!(misplaced(&rendered.config_map, &observed), None);
         observed.data = None;
@@ -689,7 +689,7 @@ mod tests {
 
     #[test]
     fn merging_touches_nothing_but_its_own_keys() {
-        let merging = desired(json!({"creationPolicy": "Merge", "labels": {"team": "shop"}}));
+        let merging = desired(&json!({"creationPolicy": "Merge", "labels": {"team": "shop"}}));
         let rendered = rendered(&merging);
         let wanted = written(&merging, &rendered);
         assert_eq!(wanted.metadata.labels.as_ref().unwrap().len(), 1, "{:?}", wanted.metadata);
@@ -711,19 +711,19 @@ mod tests {
 
     #[test]
     fn two_resources_never_merge_into_one_target() {
-        let merging = desired(json!({"creationPolicy": "Merge"}));
+        let merging = desired(&json!({"creationPolicy": "Merge"}));
         let mut theirs = ConfigMap::default();
         theirs.metadata.managed_fields = Some(vec![managed("artifactconfig/merge/api", &["k"])]);
         let failure = admit(&merging, Some(&theirs)).unwrap_err();
         assert_eq!(failure.reason, Reason::TargetConflict);
         assert!(failure.message.contains("ArtifactConfig 'api'"), "{}", failure.message);
-        let owned = rendered(&desired(json!({}))).config_map;
+        let owned = rendered(&desired(&json!({}))).config_map;
         assert_eq!(admit(&merging, Some(&owned)).unwrap_err().reason, Reason::TargetConflict);
     }
 
     #[test]
     fn an_orphan_is_kept_but_not_owned() {
-        let orphan = desired(json!({"creationPolicy": "Orphan"}));
+        let orphan = desired(&json!({"creationPolicy": "Orphan"}));
         assert_eq!(rendered(&orphan).config_map.metadata.owner_references, None);
         admit(&orphan, None).unwrap();
     }
@@ -746,7 +746,7 @@ mod tests {
     #[case::dead_namesake(|metadata: &mut ObjectMeta| { metadata.owner_references = Some(vec![controlled_by("ArtifactConfig", "web", "u-0")]); }, "garbage collection is pending")]
     #[case::retained_by_another(|metadata: &mut ObjectMeta| { metadata.owner_references = None; metadata.labels.as_mut().unwrap().insert(label::NAME.into(), "api".into()); }, "belongs to ArtifactConfig 'api'")]
     fn what_is_not_ours_is_refused(#[case] edit: fn(&mut ObjectMeta), #[case] says: &str) {
-        let desired = desired(json!({}));
+        let desired = desired(&json!({}));
         let rendered = rendered(&desired);
         let mut observed = rendered.config_map.clone();
         edit(&mut observed.metadata);
@@ -757,7 +757,7 @@ mod tests {
 
     #[test]
     fn what_a_namesake_left_behind_is_taken_up_again() {
-        let desired = desired(json!({}));
+        let desired = desired(&json!({}));
         let rendered = rendered(&desired);
         let mut observed = rendered.config_map.clone();
         observed.metadata.owner_references = None;
@@ -767,14 +767,14 @@ mod tests {
 
     #[test]
     fn retaining_needs_no_owner_reference_and_leaves_earlier_targets() {
-        let retained = desired(json!({"deletionPolicy": "Retain"}));
+        let retained = desired(&json!({"deletionPolicy": "Retain"}));
         assert_eq!(rendered(&retained).config_map.metadata.owner_references, None);
-        let (old, current) = (desired(json!({"name": "old"})), desired(json!({"name": "new"})));
+        let (old, current) = (desired(&json!({"name": "old"})), desired(&json!({"name": "new"})));
         let owned = [rendered(&old).config_map.metadata, rendered(&current).config_map.metadata];
         let names = |desired: &Desired| -> Vec<Option<String>> {
             strays(desired, owned.iter()).into_iter().map(|metadata| metadata.name.clone()).collect()
         };
         assert_eq!(names(&current), [Some("old".to_owned())]);
-        assert!(names(&desired(json!({"name": "new", "deletionPolicy": "Retain"}))).is_empty());
+        assert!(names(&desired(&json!({"name": "new", "deletionPolicy": "Retain"}))).is_empty());
     }
 }

@@ -157,7 +157,9 @@ pub fn record(
     }
     if facts.revision.is_none() {
         // With a limit of 0 nothing is kept, and what was kept before is let go.
-        next.iter_mut().for_each(|entry| entry.config_map = None);
+        for entry in &mut next {
+            entry.config_map = None;
+        }
     }
     bounded(next, limit)
 }
@@ -337,7 +339,7 @@ mod tests {
         assert_eq!(revision.immutable, Some(true));
         assert!(is_revision(&revision.metadata));
         assert_eq!(read_stamp(&revision.metadata), Some(Stamp { number: 7, applied_at: at(100) }));
-        let history = rebuild(&[revision.clone()], 10);
+        let history = rebuild(std::slice::from_ref(&revision), 10);
         assert_eq!(history[0].config_map, revision.metadata.name);
         assert!(verified_content(&revision, history[0].hash.as_ref().unwrap()).is_some());
     }

@@ -59,7 +59,7 @@ mod tests {
     use crate::api::Reason;
     use crate::types::Failure;
 
-    const INTERVAL: Duration = Duration::from_secs(300);
+    const INTERVAL: Duration = Duration::from_mins(5);
 
     fn failed(reason: Reason) -> Outcome {
         Outcome::Failed(Failure::new(reason, "x"))

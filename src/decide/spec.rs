@@ -215,7 +215,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn config(spec: serde_json::Value) -> ArtifactConfig {
+    fn config(spec: &serde_json::Value) -> ArtifactConfig {
         serde_json::from_value(json!({
             "apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig",
             "metadata": {"name": "web", "namespace": "shop", "generation": 3}, "spec": spec
@@ -226,10 +226,10 @@ mod tests {
     #[test]
     fn defaults() {
         let desired =
-            parse(&config(json!({"image": "r.example/web:v1", "artifactType": "custom/config"}))).unwrap();
+            parse(&config(&json!({"image": "r.example/web:v1", "artifactType": "custom/config"}))).unwrap();
         assert_eq!(desired.target.name, "web");
-        assert_eq!(desired.interval, Duration::from_secs(300));
-        assert_eq!(desired.timeout, Duration::from_secs(60));
+        assert_eq!(desired.interval, Duration::from_mins(5));
+        assert_eq!(desired.timeout, Duration::from_mins(1));
         assert_eq!(desired.generation, 3);
         assert_eq!(desired.target.deletion_policy, DeletionPolicy::Delete);
     }
@@ -245,7 +245,7 @@ mod tests {
     #[case(json!({"image": "r.example/web", "artifactType": "a/b", "referrersRepository": "m.example/web:v1"}), "spec.referrersRepository")]
     #[case(json!({"image": "r.example/web", "artifactType": "a/b", "files": [{"path": "[", "key": null}]}), "spec.files[0].path")]
     fn names_the_field_it_cannot_use(#[case] spec: serde_json::Value, #[case] field: &str) {
-        let failure = parse(&config(spec)).unwrap_err();
+        let failure = parse(&config(&spec)).unwrap_err();
         assert_eq!(failure.reason, Reason::InvalidSpec);
         assert!(failure.message.contains(field), "{}", failure.message);
     }
