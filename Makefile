@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check tools fmt crds build deny advisories need-rust need-go
+.PHONY: help demo test check tools fmt crds docs build deny advisories need-rust need-go
 
 CARGO ?= cargo
 
@@ -49,6 +49,10 @@ fmt: need-rust ## Format the code
 crds: build ## Write crds/ from the code
 	"$(BIN)/artifactconfig" crd > crds/artifactconfigs.yaml.new
 	mv crds/artifactconfigs.yaml.new crds/artifactconfigs.yaml
+
+docs: build ## Write docs/cli.md from the code
+	"$(BIN)/artifactconfig" reference > docs/cli.md.new
+	mv docs/cli.md.new docs/cli.md
 
 build: need-rust ## Compile the operator and the testbed
 	$(BUILD)

@@ -4,11 +4,9 @@ use super::output::print;
 
 /// Print what makes a shell complete the command line.
 ///
-/// For bash: source <(artifactconfig completion bash)
-/// For zsh: artifactconfig completion zsh > "${fpath[1]}/_artifactconfig"
-/// For fish: artifactconfig completion fish > ~/.config/fish/completions/artifactconfig.fish
+/// bash: 'source <(artifactconfig completion bash)'; zsh: 'artifactconfig completion zsh > "${fpath[1]}/_artifactconfig"';
+/// fish: 'artifactconfig completion fish > ~/.config/fish/completions/artifactconfig.fish'.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// The shell.
     #[arg(value_enum)]

@@ -128,12 +128,12 @@ fn of_key(key: &str, from: &Config, to: &Config) -> String {
     let in_binary = [from, to].iter().any(|side| side.content.binary_data.contains_key(key));
     match (text(old), text(new)) {
         // An empty file that comes or goes has no lines to show.
-        (Some(old), Some(new)) if !in_binary && !(old.is_empty() && new.is_empty()) => {
-            let diff = TextDiff::configure().timeout(SEARCH).diff_lines(&old, &new);
-            diff.unified_diff().context_radius(CONTEXT).header(&old_name, &new_name).to_string()
-        }
         (Some(old), Some(new)) if old.is_empty() && new.is_empty() => {
             format!("--- {old_name}\n+++ {new_name}\n")
+        }
+        (Some(old), Some(new)) if !in_binary => {
+            let diff = TextDiff::configure().timeout(SEARCH).diff_lines(&old, &new);
+            diff.unified_diff().context_radius(CONTEXT).header(&old_name, &new_name).to_string()
         }
         _ => {
             let size = |value: Option<&[u8]>| {

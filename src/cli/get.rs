@@ -140,9 +140,11 @@ fn table(objects: &[DynamicObject], namespaces: bool, wide: bool, now: Timestamp
         match read {
             Ok(config) => cells.extend(row(&config, wide, now)),
             // One that this version cannot read must not hide the others.
-            Err(error) => cells.extend(
-                ["", "", "", "", "Unknown"].map(str::to_owned).into_iter().chain([error.to_string()]),
-            ),
+            Err(error) => {
+                cells.extend(["-", "-", "-", "-", "Unknown", "Unreadable", "-", "-", "-"].map(str::to_owned));
+                cells.truncate(header.len() - usize::from(wide));
+                cells.extend(wide.then(|| error.to_string()));
+            }
         }
         table.row(cells.into_iter().skip(skipped));
     }
@@ -177,7 +179,7 @@ fn row(config: &ArtifactConfig, wide: bool, now: Timestamp) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn object(name: &str, rest: Value) -> DynamicObject {
+    fn object(name: &str, rest: &Value) -> DynamicObject {
         let mut object = json!({
             "apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig",
             "metadata": {"name": name, "namespace": "shop"},
@@ -207,9 +209,9 @@ mod tests {
             }]
         });
         let objects = [
-            object("web", json!({"status": status})),
-            object("new", json!({"status": {"observedGeneration": -1}})),
-            object("unreadable", json!({"spec": {"image": 5}})),
+            object("web", &json!({"status": status})),
+            object("new", &json!({"status": {"observedGeneration": -1}})),
+            object("unreadable", &json!({"spec": {"image": 5}})),
         ];
         let now = "2026-01-01T00:05:30Z".parse().unwrap();
         insta::assert_snapshot!(table(&objects[..2], false, false, now));

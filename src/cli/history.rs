@@ -1,5 +1,7 @@
 //! `artifactconfig history`.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -20,7 +22,7 @@ pub struct Args {
     /// Name of the `ArtifactConfig`.
     name: String,
 
-    /// Form of the output [default: a table]; name prints the `ConfigMaps` that keep the revisions.
+    /// Form of the output, where name is that of the `ConfigMaps` that keep the revisions [default: a table].
     #[arg(short, long, value_enum)]
     output: Option<Output>,
 
@@ -54,7 +56,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     if args.output == Some(Output::Name) {
         let kept = history.iter().filter_map(|entry| entry.config_map.as_ref());
-        return print(&kept.map(|name| format!("configmap/{name}\n")).collect::<String>());
+        let mut names: Vec<String> = kept.map(|name| format!("configmap/{name}\n")).collect();
+        // One that was gone back to stands there several times.
+        let mut seen = BTreeSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        return print(&names.concat());
     }
     if lines.is_empty() {
         eprintln!("Nothing has been applied yet.");

@@ -29,6 +29,9 @@ Results go to standard output; notes, progress and errors to standard error.
 
 ";
 
+/// Heading of the flags that many subcommands share; they stand on the page once.
+const SHARED: &str = "Cluster";
+
 /// Prints the page.
 ///
 /// # Errors
@@ -53,7 +56,17 @@ fn page(mut command: Command) -> String {
     for sub in subcommands() {
         section(&mut page, sub);
     }
+    let shared = subcommands().find_map(|sub| {
+        let shared: Vec<&Arg> = sub.get_arguments().filter(|arg| is_shared(arg)).collect();
+        (!shared.is_empty()).then_some(shared)
+    });
+    page.push_str("\n## Cluster flags\n\nThose of kubectl. They may also stand before the subcommand.\n");
+    table(&mut page, &shared.unwrap_or_default());
     page
+}
+
+fn is_shared(arg: &Arg) -> bool {
+    arg.get_help_heading() == Some(SHARED)
 }
 
 fn section(page: &mut String, command: &Command) {
@@ -61,9 +74,22 @@ fn section(page: &mut String, command: &Command) {
         command.get_long_about().or_else(|| command.get_about()).map(ToString::to_string).unwrap_or_default();
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ");
-    let _ = write!(page, "\n## {}\n\n{}\n\n```text\n{usage}\n```\n", command.get_name(), about.trim_end());
+    let _ = write!(
+        page,
+        "\n## {}\n\n{}.\n\n```text\n{usage}\n```\n",
+        command.get_name(),
+        about.trim_end().trim_end_matches('.')
+    );
     let shown = |arg: &&Arg| !arg.is_hide_set() && arg.get_id() != "help" && arg.get_id() != "version";
-    let arguments: Vec<&Arg> = command.get_arguments().filter(shown).collect();
+    let (shared, own): (Vec<&Arg>, Vec<&Arg>) =
+        command.get_arguments().filter(shown).partition(|arg| is_shared(arg));
+    table(page, &own);
+    if !shared.is_empty() {
+        page.push_str("\nAnd the [cluster flags](#cluster-flags).\n");
+    }
+}
+
+fn table(page: &mut String, arguments: &[&Arg]) {
     if arguments.is_empty() {
         return;
     }
@@ -92,13 +118,13 @@ fn row(page: &mut String, arg: &Arg) {
     let help = arg.get_long_help().or_else(|| arg.get_help()).map(ToString::to_string).unwrap_or_default();
     // The default stands in the text where it is no constant.
     let (help, told) = match help.split_once(" [default: ") {
-        Some((help, default)) => (format!("{help}."), default.trim_end_matches(['.', ']']).to_owned()),
-        None => (help, String::new()),
+        Some((help, default)) => (help.to_owned(), default.trim_end_matches(['.', ']']).to_owned()),
+        None => (help.trim_end_matches('.').to_owned(), String::new()),
     };
     let constant: Vec<String> =
         arg.get_default_values().iter().map(|value| format!("`{}`", value.to_string_lossy())).collect();
     let default = if takes_value && !constant.is_empty() { constant.join(", ") } else { told };
-    let mut text = help.replace('\n', " ");
+    let mut text = help.replace('\n', " ") + ".";
     let values: Vec<String> = arg
         .get_possible_values()
         .iter()
@@ -111,7 +137,8 @@ fn row(page: &mut String, arg: &Arg) {
     if let Some(variable) = arg.get_env() {
         let _ = write!(text, " Environment: `{}`.", variable.to_string_lossy());
     }
-    let _ = writeln!(page, "| `{written}` | {default} | {} |", text.replace('|', "\\|"));
+    let default = if default.is_empty() { default } else { format!(" {default}") };
+    let _ = writeln!(page, "| `{written}` |{default} | {} |", text.replace('|', "\\|"));
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `artifactconfig show`.
 
-use std::io::{self, Write as _};
+use std::fmt::Write as _;
+use std::io;
 
 use anyhow::{anyhow, bail};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -84,22 +85,25 @@ fn value<'a>(content: &'a Content, key: &str) -> Result<&'a [u8], String> {
 
 /// Every text under a header, as `head` and `tail` print several files; of bytes only how many there are.
 fn files(content: &Content) -> String {
+    // Writing to a String cannot fail.
     let mut text = String::new();
     for (key, value) in &content.data {
         let end = if value.ends_with('\n') || value.is_empty() { "" } else { "\n" };
-        text.push_str(&format!("==> {key} <==\n{value}{end}\n"));
+        let _ = write!(text, "==> {key} <==\n{value}{end}\n");
     }
     for (key, value) in &content.binary_data {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "==> {key} <==\n({} bytes that are no text; --key {key} prints them)\n\n",
             value.len()
-        ));
+        );
     }
     text.truncate(text.trim_end_matches('\n').len());
     text + "\n"
 }
 
 fn raw(bytes: &[u8]) -> anyhow::Result<()> {
+    use std::io::Write as _;
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),

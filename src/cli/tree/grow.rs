@@ -268,6 +268,7 @@ mod tests {
             annotations: [("org.opencontainers.image.created".to_owned(), created.to_owned())].into(),
             layers: Vec::new(),
             children: Vec::new(),
+            unreadable_children: 0,
         }
     }
 
