@@ -1,7 +1,6 @@
 //! [`KubeCluster`]: the port answered from a real API server.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret, ServiceAccount};
@@ -13,27 +12,19 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
-use crate::api::{
-    ArtifactConfig, ArtifactConfigStatus, FIELD_MANAGER, GROUP, Reason, STATUS_FIELD_MANAGER, label,
-};
+use crate::api::{ArtifactConfig, ArtifactConfigStatus, FIELD_MANAGER, GROUP, STATUS_FIELD_MANAGER, label};
 use crate::decide::event::EventDraft;
 use crate::decide::spec::Owner;
-use crate::decide::status::truncate;
 use crate::types::Failure;
 
+use super::problem::{Problem, limited};
 use super::{Cluster, WriteError, usage};
 
 /// What the watch reports of the `ConfigMaps` that carry our label: metadata only, never content.
 pub type TargetStore = Store<PartialObjectMeta<ConfigMap>>;
 
-/// Longest wait for an answer of the API server. Requests other than watches have no limit of their own in kube 5.
-const TIMEOUT: Duration = Duration::from_secs(20);
-
 /// Most revisions that are read at once. The history holds at most 101, and workloads keep few beyond it.
 const MAX_REVISIONS: u32 = 150;
-
-/// Longest part of the API server's message that is repeated.
-const MAX_MESSAGE: usize = 400;
 
 /// A real API server, and what is known from watching it.
 #[derive(Clone)]
@@ -53,78 +44,6 @@ impl KubeCluster {
     fn config_maps(&self, namespace: &str) -> Api<ConfigMap> {
         Api::namespaced(self.client.clone(), namespace)
     }
-}
-
-/// Runs a request, but not for ever.
-pub(super) async fn limited<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
-    match tokio::time::timeout(TIMEOUT, request).await {
-        Ok(result) => result.map_err(|error| Problem::of(&error)),
-        Err(_) => {
-            Err(Problem::Other(format!("the API server did not answer within {} s", TIMEOUT.as_secs())))
-        }
-    }
-}
-
-/// What the API server's refusal means to us.
-pub(super) enum Problem {
-    NotFound,
-    Conflict,
-    Terminating,
-    Other(String),
-}
-
-impl Problem {
-    fn of(error: &kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) if status.is_not_found() => Self::NotFound,
-            kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() => Self::Conflict,
-            kube::Error::Api(status) if is_terminating(status) => Self::Terminating,
-            kube::Error::Api(status) => {
-                Self::Other(format!("the API server refused: {}", truncate(&status.message, MAX_MESSAGE)))
-            }
-            // The innermost cause, as for registries; the layers above it only repeat that a request failed.
-            other => {
-                let mut message = other.to_string();
-                let mut source = std::error::Error::source(other);
-                while let Some(cause) = source {
-                    message = cause.to_string();
-                    source = cause.source();
-                }
-                Self::Other(format!("the API server cannot be reached: {}", truncate(&message, MAX_MESSAGE)))
-            }
-        }
-    }
-
-    fn into_failure(self, what: &str) -> Failure {
-        let why = match self {
-            Self::NotFound => "it does not exist".to_owned(),
-            Self::Conflict => "it changed in between".to_owned(),
-            Self::Terminating => {
-                return Failure::new(
-                    Reason::NamespaceTerminating,
-                    format!("{what}: its namespace is being deleted"),
-                );
-            }
-            Self::Other(why) => why,
-        };
-        Failure::new(Reason::ApplyFailed, format!("{what}: {why}"))
-    }
-
-    fn into_write_error(self, name: &str) -> WriteError {
-        match self {
-            // An object that is gone is no longer the one that was looked at.
-            Self::Conflict | Self::NotFound => WriteError::Conflict,
-            Self::Terminating | Self::Other(_) => {
-                WriteError::Failure(self.into_failure(&format!("ConfigMap '{name}' was not written")))
-            }
-        }
-    }
-}
-
-/// The cause that the API server names (`NamespaceTerminatingCause` in kubernetes `api/core/v1`).
-fn is_terminating(status: &kube::core::Status) -> bool {
-    let causes = status.details.iter().flat_map(|details| &details.causes);
-    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 impl Cluster for KubeCluster {

@@ -4,6 +4,7 @@
 
 mod apply;
 mod kube;
+mod problem;
 mod read;
 mod usage;
 

@@ -8,7 +8,7 @@ use kube::{Api, Client};
 
 use crate::decide::revision::config_maps_named_in;
 
-use super::kube::{Problem, limited};
+use super::problem::{Problem, limited};
 
 /// Kinds that use `ConfigMaps`, or remember templates that will: a `ReplicaSet` or a `ControllerRevision` at zero is what
 /// `kubectl rollout undo` goes back to.

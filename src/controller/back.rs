@@ -10,7 +10,7 @@ use crate::oci::Registry;
 use crate::types::{Digest, Failure};
 
 use super::context::Entry;
-use super::pipeline::Work;
+use super::work::Work;
 
 impl<R: Registry, C: Cluster> Work<'_, R, C> {
     /// Back to an artifact: out of its revision, else out of the registry.

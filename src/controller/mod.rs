@@ -5,6 +5,7 @@ mod context;
 mod pipeline;
 mod reconcile;
 mod watch;
+mod work;
 
 pub use context::{Context, Memory, Stop};
 pub use reconcile::{Next, reconcile};

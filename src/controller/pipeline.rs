@@ -2,27 +2,18 @@
 
 use kube::ResourceExt as _;
 
-use crate::api::{ArtifactConfig, ArtifactConfigStatus, CreationPolicy, HistoryEntry, Reason, annotation};
+use crate::api::{ArtifactConfig, ArtifactConfigStatus, HistoryEntry, Reason, annotation};
 use crate::cluster::{self, Cluster};
 use crate::decide::outcome::{Outcome, Seen};
-use crate::decide::plan::{self, Applied, Origin};
-use crate::decide::render::Content;
-use crate::decide::select::Selected;
+use crate::decide::plan::Origin;
+use crate::decide::revision;
 use crate::decide::spec::{self, Desired};
-use crate::decide::{render, revision, select};
-use crate::oci::{Access, Freshness, Listing, Query, Registry, Subject};
-use crate::types::{Artifact, Digest, Failure};
+use crate::oci::{Freshness, Registry};
+use crate::types::Failure;
 
 use super::back;
-use super::context::{Context, Entry, Question};
-
-/// What one reconcile works with.
-pub(super) struct Work<'a, R, C> {
-    pub(super) context: &'a Context<R, C>,
-    pub(super) desired: Desired,
-    pub(super) history: Vec<HistoryEntry>,
-    pub(super) freshness: Freshness,
-}
+use super::context::{Context, Entry};
+use super::work::Work;
 
 /// Brings the target to what the resource asks for.
 pub(super) async fn sync<R: Registry, C: Cluster>(
@@ -71,105 +62,6 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         let origin = Origin::of(self.desired.image.to_string(), subject.digest, selected.artifact);
         let applied = self.apply(question, origin, content, entry).await?;
         Ok(Outcome::Synced { applied: Box::new(applied), notes, back: false })
-    }
-
-    pub(super) async fn discover(&self, access: &Access) -> Result<(Subject, Listing), Failure> {
-        let Self { context, desired, freshness, .. } = self;
-        self.in_time(async {
-            let subject = context.registry.resolve(access, &desired.image, *freshness).await?;
-            let query = Query {
-                repository: &desired.referrers,
-                artifact_type: Some(&desired.artifact_type),
-                platform: desired.platform.as_ref(),
-                freshness: *freshness,
-            };
-            let listing = context.registry.referrers(access, &subject, query).await?;
-            Ok((subject, listing))
-        })
-        .await
-    }
-
-    pub(super) fn select<'l>(
-        &self,
-        subject: &Subject,
-        listing: &'l Listing,
-    ) -> Result<Selected<'l>, Failure> {
-        let desired = &self.desired;
-        let question = select::Question {
-            image: &desired.image,
-            subject: &subject.digest,
-            artifact_type: &desired.artifact_type,
-        };
-        select::select(question, &listing.artifacts, &desired.selector)
-            .map_err(|failure| failure.with_notes(&listing.notes))
-    }
-
-    pub(super) async fn content(&self, access: &Access, artifact: &Artifact) -> Result<Content, Failure> {
-        let Self { context, desired, .. } = self;
-        let pulled =
-            self.in_time(context.registry.pull(access, &desired.referrers, artifact, &desired.files)).await?;
-        render::render(&pulled.files, &pulled.others, &desired.files)
-    }
-
-    pub(super) fn question(&self, image: &Digest, artifact: &Digest) -> Question {
-        Question { generation: self.desired.generation, image: image.clone(), artifact: artifact.clone() }
-    }
-
-    /// What was applied before, where it answers the same question and the target is still the version that was
-    /// applied, and its revision is still there. Then there is nothing to fetch, compare or write.
-    pub(super) async fn still_applied(&self, entry: &Entry, question: &Question) -> Option<Applied> {
-        let (answered, applied) = entry.applied.as_ref()?;
-        let (cluster, owner) = (&self.context.cluster, &self.desired.owner);
-        let revision = applied.facts().revision.as_ref();
-        let kept = revision.is_none_or(|name| cluster.target_version(owner, name).is_some());
-        if answered != question || !kept {
-            return None;
-        }
-        let seen = match self.desired.target.creation_policy {
-            CreationPolicy::Owner | CreationPolicy::Orphan => {
-                cluster.target_version(owner, &self.desired.target.name)
-            }
-            // Somebody else's object carries no label of ours, so no watch reports it.
-            CreationPolicy::Merge => {
-                let target = cluster.target(owner, &self.desired.target.name).await.ok()?;
-                target.and_then(|target| target.metadata.resource_version)
-            }
-        };
-        (seen.as_deref() == Some(applied.resource_version())).then(|| applied.unchanged())
-    }
-
-    pub(super) async fn apply(
-        &self,
-        question: Question,
-        origin: Origin,
-        content: Content,
-        entry: &mut Entry,
-    ) -> Result<Applied, Failure> {
-        let rendered = plan::assemble(&self.desired, origin, content);
-        entry.applied = None;
-        let now = (self.context.now)();
-        let applied =
-            cluster::apply(&self.context.cluster, &self.desired, &self.history, rendered, now).await?;
-        entry.applied = Some((question, applied.unchanged()));
-        Ok(applied)
-    }
-
-    /// Talks to the registry, but not for longer than `spec.timeout`, and not when the operator is to end: nothing is
-    /// lost by asking again after its start.
-    pub(super) async fn in_time<T>(
-        &self,
-        talk: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
-        let Desired { timeout, referrers, .. } = &self.desired;
-        tokio::select! {
-            result = tokio::time::timeout(*timeout, talk) => result.unwrap_or_else(|_| {
-                Err(Failure::new(
-                    Reason::RegistryUnavailable,
-                    format!("registry {} did not answer within spec.timeout ({} s)", referrers.host(), timeout.as_secs()),
-                ))
-            }),
-            () = self.context.stop.wait() => Err(Failure::new(Reason::InternalError, "the operator is ending")),
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::api::{ArtifactConfigStatus, Reason, condition};
 
 use super::outcome::Outcome;
-use super::status::truncate;
+use crate::types::truncate;
 
 /// Longest note that `events.k8s.io/v1` takes (`NoteLengthLimit` in kubernetes `pkg/apis/core/validation`), in bytes.
 const MAX_NOTE: usize = 1024;

@@ -11,6 +11,7 @@ use super::outcome::{Outcome, Seen};
 use super::plan::{Applied, Facts};
 use super::revision;
 use super::spec::Header;
+use crate::types::truncate;
 
 /// Longest message of a condition; the API's own limit is 32 KiB, but the message is a column of `kubectl get`.
 const MAX_MESSAGE: usize = 1024;
@@ -186,19 +187,6 @@ fn in_place(status: &ArtifactConfigStatus) -> Option<String> {
     ))
 }
 
-/// Cuts on a character boundary and says that it did.
-#[must_use]
-pub fn truncate(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    let mut end = most.saturating_sub('…'.len_utf8());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", &text[..end])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,12 +358,5 @@ mod tests {
             assert_eq!(event.map(|event| event.reason), *expected, "step {index}");
             previous = Some(status);
         }
-    }
-
-    #[test]
-    fn long_messages_are_cut_between_characters() {
-        let cut = truncate(&"ä".repeat(1000), 100);
-        assert!(cut.len() <= 100 && cut.ends_with('…'), "{}", cut.len());
-        assert_eq!(truncate("short", 100), "short");
     }
 }

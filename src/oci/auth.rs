@@ -19,9 +19,10 @@ use crate::api::Reason;
 use crate::types::Failure;
 
 use super::access::{Repository, RepositoryKey};
+use super::answer::{Answer, retry_after};
 use super::challenge::{self, Challenge};
 use super::keyring::Credential;
-use super::transport::{Answer, Call, Transport, retry_after};
+use super::transport::{Call, Transport};
 
 /// Repositories whose authorization is remembered; beyond it the least used are asked for again.
 const REMEMBERED: u64 = 10_000;

@@ -16,12 +16,13 @@ use crate::decide::files::FileRules;
 use crate::types::{Artifact, Digest, Failure, ImageRef, Index, RepositoryRef, parse_artifact};
 
 use super::access::{Access, Repository, RepositoryKey};
+use super::answer::Answer;
 use super::auth::Authorizer;
 use super::content::{ContentCache, MAX_MANIFEST, accept_manifests};
 use super::guard::Guard;
 use super::plugins::Plugins;
 use super::throttle::Rate;
-use super::transport::{Answer, Call, Observer, Transport};
+use super::transport::{Call, Observer, Transport};
 use super::{Freshness, Listing, Pulled, Query, Registry, Subject};
 
 /// Blobs or manifests of one artifact that are fetched side by side: a config has few files, and a registry counts

@@ -2,11 +2,12 @@
 //!
 //! [`Registry`] is the port that the reconcile works against; [`OciRegistry`] answers it from real registries.
 //! From the outside in: `client` answers the port, `referrers` lists, `pull` collects files, `content` fetches by digest
-//! and verifies, `archive` unpacks, `auth` earns the right to ask and `transport` asks.
+//! and verifies, `archive` unpacks, `auth` earns the right to ask, `transport` asks and `answer` is what comes back.
 //!
 //! Every answer is one of three: found, none, or a [`Failure`], which is "unknown" and decides nothing.
 
 mod access;
+mod answer;
 mod archive;
 mod auth;
 mod challenge;

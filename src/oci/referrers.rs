@@ -17,9 +17,10 @@ use crate::types::{
     Artifact, Descriptor, Digest, Failure, Index, ManifestError, media_type, parse_index, parse_legacy_list,
 };
 
+use super::answer::Answer;
 use super::client::{FETCHES, Session, shared};
 use super::content::MAX_MANIFEST;
-use super::transport::{Answer, Call};
+use super::transport::Call;
 use super::{Freshness, Listing};
 
 /// Pages of one listing. At 4 MiB a page that is far more than can be attached with a straight face.

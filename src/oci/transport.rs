@@ -7,17 +7,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, WARNING};
+use http::header::{ACCEPT, AUTHORIZATION, LOCATION, WARNING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use moka::sync::Cache;
 use reqwest::Url;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::Reason;
 use crate::types::Failure;
 
 use super::access::Repository;
+use super::answer::{Answer, Body, beginning, innermost, refused, retry_after, unreachable};
 use super::guard::{Guard, GuardedResolver};
 use super::throttle::{Rate, Throttle};
 use super::tls::{Tls, TlsKey};
@@ -44,9 +43,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Idle connections kept per host, so that the polls of many resources do not open one each.
 const IDLE_CONNECTIONS: usize = 8;
 
-/// Bytes of an error body that are read for its message.
-const MAX_ERROR_BODY: usize = 16 * 1024;
-
 /// One request as it went out, for metrics.
 #[derive(Clone, Debug)]
 pub struct RequestRecord {
@@ -71,26 +67,6 @@ pub(super) struct Call {
     /// Return whatever another origin answers to a redirect, instead of trying again. GHCR sends questions about
     /// referrers to a web site that answers 429 on some days (artifacthub#4785), which says nothing about the registry.
     pub take_foreign_answer: bool,
-}
-
-/// The head of an answer; the body is read with a bound, or not at all.
-pub(super) struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    /// Where the answer came from in the end.
-    pub url: Url,
-    /// Whether a redirect led to another scheme, host or port.
-    pub moved: bool,
-    body: Body,
-}
-
-/// What is left to read of an answer.
-enum Body {
-    /// The content that was asked for. The turn at the host lasts until it is read, so it must be read, or dropped,
-    /// before the next request is sent: whoever waits for a turn while holding one may wait for ever.
-    Content { response: reqwest::Response, turn: OwnedSemaphorePermit },
-    /// Anything else: as much of it as an error message needs, and the turn is over.
-    Read(Bytes),
 }
 
 /// Sends requests.
@@ -275,55 +251,6 @@ impl Transport {
     }
 }
 
-impl Answer {
-    /// `Content-Type`, where it is text.
-    pub(super) fn content_type(&self) -> Option<&str> {
-        self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
-    }
-
-    /// Reads the body, at most `most` bytes of it. What claims to be longer is not even begun.
-    pub(super) async fn bytes(
-        self,
-        repository: &Repository,
-        what: &str,
-        most: u64,
-    ) -> Result<Bytes, Failure> {
-        let too_large = |size: String| {
-            Failure::new(
-                Reason::TooLarge,
-                format!("{repository}: {what} has {size} bytes; at most {most} are read"),
-            )
-        };
-        let declared =
-            self.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        if let Some(declared) = declared.filter(|declared| *declared > most) {
-            return Err(too_large(declared.to_string()));
-        }
-        let (mut response, turn) = match self.body {
-            Body::Content { response, turn } => (response, turn),
-            Body::Read(bytes) => return Ok(bytes),
-        };
-        let mut bytes = BytesMut::new();
-        loop {
-            let chunk =
-                response.chunk().await.map_err(|error| unreachable(repository, &error.without_url()))?;
-            let Some(chunk) = chunk else {
-                drop(turn);
-                return Ok(bytes.freeze());
-            };
-            if (bytes.len() + chunk.len()) as u64 > most {
-                return Err(too_large(format!("more than {most}")));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-    }
-
-    /// The failure that a status stands for where it is none of those a caller expects.
-    pub(super) fn to_failure(&self, repository: &Repository, call: &Call) -> Failure {
-        refused(repository, call, self, None)
-    }
-}
-
 fn client(tls: Option<&Tls>, guard: &Arc<Guard>) -> Result<reqwest::Client, String> {
     let builder = reqwest::Client::builder()
         // Followed here instead, where Authorization can be kept from other origins and the end be known.
@@ -340,19 +267,6 @@ fn client(tls: Option<&Tls>, guard: &Arc<Guard>) -> Result<reqwest::Client, Stri
     builder.build().map_err(|error| innermost(&error))
 }
 
-/// The beginning of a body that is only good for a message; whatever goes wrong with it does not matter.
-async fn beginning(mut response: reqwest::Response) -> Bytes {
-    let mut bytes = BytesMut::new();
-    while bytes.len() < MAX_ERROR_BODY {
-        match response.chunk().await {
-            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
-            Ok(None) | Err(_) => break,
-        }
-    }
-    bytes.truncate(MAX_ERROR_BODY);
-    bytes.freeze()
-}
-
 fn redirect(response: &reqwest::Response) -> Option<Url> {
     matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308)
         .then(|| response.headers().get(LOCATION)?.to_str().ok())
@@ -365,15 +279,6 @@ const fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
 }
 
-/// `Retry-After` in either of its forms (RFC 9110, section 10.2.3).
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    match value.parse::<u64>() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).ok(),
-    }
-}
-
 /// Half to one and a half of a wait: those that were refused together should not return together.
 fn jittered(wait: Duration) -> Duration {
     use std::hash::{BuildHasher as _, RandomState};
@@ -382,89 +287,9 @@ fn jittered(wait: Duration) -> Duration {
     wait / 2 + wait.mul_f64(f64::from(u32::try_from(random).unwrap_or_default()) / 1000.0)
 }
 
-/// The innermost cause is the one that tells a person something: refused, unknown host, bad certificate.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut message = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        message = cause.to_string();
-        source = cause.source();
-    }
-    message
-}
-
-fn unreachable(repository: &Repository, error: &reqwest::Error) -> Failure {
-    let what = if error.is_timeout() { "did not answer in time" } else { "cannot be reached" };
-    Failure::new(
-        Reason::RegistryUnavailable,
-        format!("registry {} {what}: {}", repository.host, innermost(error)),
-    )
-}
-
-/// What a refusal means, and what to do about it. Statuses that a caller knows how to take never come here.
-fn refused(repository: &Repository, call: &Call, answer: &Answer, retry_after: Option<Duration>) -> Failure {
-    let status = answer.status;
-    let detail = error_detail(answer);
-    let operation = call.operation;
-    let (reason, advice) = match status.as_u16() {
-        401 => (
-            Reason::AuthenticationFailed,
-            if repository.credentials.is_empty() {
-                "no credentials are given for it; name a Secret with them in spec.registry.pullSecrets"
-            } else {
-                "it does not accept the credentials of spec.registry.pullSecrets; check user name, password and expiry"
-            },
-        ),
-        403 => (Reason::Forbidden, "the credentials lack the right to pull; grant it in the registry"),
-        429 => (
-            Reason::RateLimited,
-            "the registry limits requests; raise spec.interval or use credentials with a higher limit",
-        ),
-        _ => (Reason::RegistryUnavailable, "this is for the registry's operator to mend; it is tried again"),
-    };
-    Failure {
-        reason,
-        message: format!("{repository}: the registry answered {status} to {operation}{detail}; {advice}"),
-        retry_after,
-    }
-}
-
-/// The codes of an error envelope (distribution-spec, "Error Codes"). Its messages are left out: some registries put
-/// request ids there, which would make every retry a new message.
-fn error_detail(answer: &Answer) -> String {
-    #[derive(serde::Deserialize)]
-    struct Envelope {
-        errors: Vec<Entry>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Entry {
-        code: String,
-    }
-    let Body::Read(body) = &answer.body else { return String::new() };
-    let Ok(envelope) = serde_json::from_slice::<Envelope>(body) else { return String::new() };
-    let known = |code: &String| {
-        code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
-    };
-    let mut codes: Vec<String> = envelope.errors.into_iter().map(|entry| entry.code).filter(known).collect();
-    codes.truncate(3);
-    if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Checklist A21: seconds and date.
-    #[rstest::rstest]
-    #[case("2", Some(2))]
-    #[case("Thu, 01 Jan 1970 00:01:40 GMT", Some(90))]
-    #[case("Thu, 01 Jan 1970 00:00:01 GMT", None)]
-    #[case("soon", None)]
-    fn reads_retry_after(#[case] value: &str, #[case] seconds: Option<u64>) {
-        let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10);
-        assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs));
-    }
 
     #[test]
     fn jitter_stays_within_half() {

@@ -6,6 +6,7 @@ mod file;
 mod image;
 mod manifest;
 mod platform;
+mod text;
 
 pub use digest::{Algorithm, Digest, DigestError, MismatchError};
 pub use failure::Failure;
@@ -16,6 +17,7 @@ pub use manifest::{
     parse_legacy_list,
 };
 pub use platform::{Platform, PlatformError};
+pub use text::truncate;
 
 /// Annotation with the time an artifact was made (image-spec, "Pre-Defined Annotation Keys"). RFC 3339.
 pub const CREATED: &str = "org.opencontainers.image.created";

@@ -1,0 +1,86 @@
+//! What goes wrong with requests to the API server, and how long they may take.
+
+use std::time::Duration;
+
+use crate::api::Reason;
+use crate::types::{Failure, truncate};
+
+use super::WriteError;
+
+/// Longest wait for an answer of the API server. Requests other than watches have no limit of their own in kube 5.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Longest part of the API server's message that is repeated.
+const MAX_MESSAGE: usize = 400;
+
+/// Runs a request, but not for ever.
+pub(super) async fn limited<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
+    match tokio::time::timeout(TIMEOUT, request).await {
+        Ok(result) => result.map_err(|error| Problem::of(&error)),
+        Err(_) => {
+            Err(Problem::Other(format!("the API server did not answer within {} s", TIMEOUT.as_secs())))
+        }
+    }
+}
+
+/// What the API server's refusal means to us.
+pub(super) enum Problem {
+    NotFound,
+    Conflict,
+    Terminating,
+    Other(String),
+}
+
+impl Problem {
+    pub(super) fn of(error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if status.is_not_found() => Self::NotFound,
+            kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() => Self::Conflict,
+            kube::Error::Api(status) if is_terminating(status) => Self::Terminating,
+            kube::Error::Api(status) => {
+                Self::Other(format!("the API server refused: {}", truncate(&status.message, MAX_MESSAGE)))
+            }
+            // The innermost cause, as for registries; the layers above it only repeat that a request failed.
+            other => {
+                let mut message = other.to_string();
+                let mut source = std::error::Error::source(other);
+                while let Some(cause) = source {
+                    message = cause.to_string();
+                    source = cause.source();
+                }
+                Self::Other(format!("the API server cannot be reached: {}", truncate(&message, MAX_MESSAGE)))
+            }
+        }
+    }
+
+    pub(super) fn into_failure(self, what: &str) -> Failure {
+        let why = match self {
+            Self::NotFound => "it does not exist".to_owned(),
+            Self::Conflict => "it changed in between".to_owned(),
+            Self::Terminating => {
+                return Failure::new(
+                    Reason::NamespaceTerminating,
+                    format!("{what}: its namespace is being deleted"),
+                );
+            }
+            Self::Other(why) => why,
+        };
+        Failure::new(Reason::ApplyFailed, format!("{what}: {why}"))
+    }
+
+    pub(super) fn into_write_error(self, name: &str) -> WriteError {
+        match self {
+            // An object that is gone is no longer the one that was looked at.
+            Self::Conflict | Self::NotFound => WriteError::Conflict,
+            Self::Terminating | Self::Other(_) => {
+                WriteError::Failure(self.into_failure(&format!("ConfigMap '{name}' was not written")))
+            }
+        }
+    }
+}
+
+/// The cause that the API server names (`NamespaceTerminatingCause` in kubernetes `api/core/v1`).
+fn is_terminating(status: &kube::core::Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+}

@@ -1,0 +1,93 @@
+//! Desired and observed `ConfigMap` → what to write, if anything.
+
+mod drift;
+mod object;
+mod owner;
+#[cfg(test)]
+mod tests;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+pub use self::drift::{leftovers, misplaced};
+pub use self::object::{Applied, Facts, Origin, Rendered, assemble, written};
+pub use self::owner::{admit, field_manager};
+
+use self::drift::{differs, is_unmerged, same_entries};
+use self::owner::{foreign_owner, refuse_foreign};
+use super::revision::is_revision;
+use super::spec::Desired;
+use crate::api::{CreationPolicy, DeletionPolicy};
+use crate::types::Failure;
+
+/// What there is to do for a revision.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RevisionStep {
+    /// It does not exist.
+    Create,
+    /// It exists with this content; its labels and annotations are to be brought up to date.
+    Relabel,
+    /// It exists, is ours, and holds something else: somebody made it anew. It has to go first, being immutable.
+    Replace,
+    /// It is as it should be.
+    Keep,
+}
+
+/// Compares a revision that is there with what it should be.
+///
+/// # Errors
+/// `TargetConflict` where the object belongs to someone else.
+pub fn revision(
+    desired: &Desired,
+    wanted: &ConfigMap,
+    observed: Option<&ConfigMap>,
+) -> Result<RevisionStep, Failure> {
+    let Some(observed) = observed else { return Ok(RevisionStep::Create) };
+    refuse_foreign(desired, &observed.metadata)?;
+    let same_content = same_entries(observed.data.as_ref(), wanted.data.as_ref())
+        && same_entries(observed.binary_data.as_ref(), wanted.binary_data.as_ref());
+    Ok(if !same_content {
+        RevisionStep::Replace
+    } else if differs(wanted, observed) || observed.immutable != Some(true) {
+        RevisionStep::Relabel
+    } else {
+        RevisionStep::Keep
+    })
+}
+
+/// What there is to do for the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetStep {
+    /// It does not exist.
+    Create,
+    /// It exists, is ours, and differs.
+    Update,
+    /// It is as it should be.
+    Keep,
+}
+
+/// Compares what is there with what should be.
+#[must_use]
+pub fn target(desired: &Desired, wanted: &ConfigMap, observed: Option<&ConfigMap>) -> TargetStep {
+    let Some(observed) = observed else { return TargetStep::Create };
+    let drifted = match desired.target.creation_policy {
+        CreationPolicy::Owner | CreationPolicy::Orphan => differs(wanted, observed),
+        CreationPolicy::Merge => is_unmerged(&field_manager(desired), wanted, observed),
+    };
+    if drifted { TargetStep::Update } else { TargetStep::Keep }
+}
+
+/// Objects that an earlier `spec.target.name` left behind: ours by UID, and not the target.
+#[must_use]
+pub fn strays<'a>(desired: &Desired, owned: impl Iterator<Item = &'a ObjectMeta>) -> Vec<&'a ObjectMeta> {
+    if desired.target.deletion_policy == DeletionPolicy::Retain
+        || desired.target.creation_policy != CreationPolicy::Owner
+    {
+        return Vec::new();
+    }
+    owned
+        .filter(|metadata| foreign_owner(&desired.owner, metadata).is_none())
+        .filter(|metadata| metadata.name.as_ref() != Some(&desired.target.name))
+        .filter(|metadata| !is_revision(metadata))
+        .collect()
+}

@@ -1,0 +1,249 @@
+//! The object: what is to be in the cluster, and what there is to say of it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+
+use crate::api::{CreationPolicy, DeletionPolicy, GROUP, MANAGER, annotation, label};
+use crate::decide::render::Content;
+use crate::decide::revision::{self, Stamp};
+use crate::decide::spec::{Desired, Target};
+use crate::types::{Artifact, Digest, truncate};
+
+/// Where content comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The image as the resource names it, or named it then.
+    pub image: String,
+    /// What it resolved to.
+    pub image_digest: Digest,
+    /// Digest of the artifact.
+    pub artifact: Digest,
+    /// `org.opencontainers.image.created` of the artifact.
+    pub created: Option<String>,
+    /// Annotations of the artifact, at most [`MAX_ANNOTATIONS`] bytes of them; not kept by revisions.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Origin {
+    /// Of an artifact that is attached to an image.
+    #[must_use]
+    pub fn of(image: String, image_digest: Digest, artifact: &Artifact) -> Self {
+        Self {
+            image,
+            image_digest,
+            artifact: artifact.digest.clone(),
+            created: artifact.created().map(|created| truncate(created, MAX_CREATED)),
+            annotations: bounded(&artifact.annotations),
+        }
+    }
+
+    /// Of a revision, by its annotations.
+    #[must_use]
+    pub fn of_revision(revision: &ConfigMap) -> Option<Self> {
+        let annotated = |key: &str| revision.metadata.annotations.as_ref().and_then(|all| all.get(key));
+        Some(Self {
+            image: annotated(annotation::IMAGE)?.clone(),
+            image_digest: annotated(annotation::IMAGE_DIGEST)?.parse().ok()?,
+            artifact: annotated(annotation::ARTIFACT_DIGEST)?.parse().ok()?,
+            created: annotated(annotation::ARTIFACT_CREATED).cloned(),
+            annotations: BTreeMap::new(),
+        })
+    }
+}
+
+/// What a `ConfigMap` holds and where it came from: everything that status says of it. Small, because one is kept in
+/// memory for each resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Name of the `ConfigMap`.
+    pub target: String,
+    /// The image as the resource names it.
+    pub image: String,
+    /// What it resolved to.
+    pub image_digest: Digest,
+    /// Digest of the artifact.
+    pub artifact: Digest,
+    /// `org.opencontainers.image.created` of the artifact.
+    pub created: Option<String>,
+    /// Annotations of the artifact, at most 4 KiB of them.
+    pub annotations: BTreeMap<String, String>,
+    /// Bytes of content.
+    pub size: u64,
+    /// Hash over the content.
+    pub hash: String,
+    /// Name of the revision that keeps it, where one does.
+    pub revision: Option<String>,
+}
+
+/// What is to be in the cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rendered {
+    /// The whole object.
+    pub config_map: ConfigMap,
+    /// What there is to say of it.
+    pub facts: Facts,
+}
+
+/// Proof that a [`Rendered`] is in the cluster. Only applying makes one, and status takes nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    facts: Facts,
+    stamp: Stamp,
+    resource_version: String,
+    changed: bool,
+}
+
+impl Applied {
+    /// For `cluster::apply` alone, once the API server has confirmed the object.
+    pub(crate) fn confirmed(facts: Facts, stamp: Stamp, resource_version: String, changed: bool) -> Self {
+        Self { facts, stamp, resource_version, changed }
+    }
+
+    /// The same, found unchanged by a later reconcile.
+    #[must_use]
+    pub fn unchanged(&self) -> Self {
+        Self { changed: false, ..self.clone() }
+    }
+
+    /// What is in the cluster.
+    #[must_use]
+    pub const fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Which application it is.
+    #[must_use]
+    pub const fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// `resourceVersion` of the `ConfigMap` that holds it.
+    #[must_use]
+    pub fn resource_version(&self) -> &str {
+        &self.resource_version
+    }
+
+    /// Whether anything had to be written.
+    #[must_use]
+    pub const fn changed(&self) -> bool {
+        self.changed
+    }
+}
+
+/// Bytes of manifest annotations that are kept and repeated in status.
+const MAX_ANNOTATIONS: usize = 4096;
+
+/// Longest `created` that is repeated; RFC 3339 with nanoseconds takes 35.
+const MAX_CREATED: usize = 64;
+
+/// Annotations in key order until their bytes are used up: a manifest may carry 4 MiB of them.
+fn bounded(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut left = MAX_ANNOTATIONS;
+    annotations
+        .iter()
+        .take_while(|(key, value)| {
+            let size = key.len() + value.len();
+            let fits = size <= left;
+            left = left.saturating_sub(size);
+            fits
+        })
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+/// Builds the object.
+#[must_use]
+pub fn assemble(desired: &Desired, origin: Origin, content: Content) -> Rendered {
+    let (size, hash) = (content.size(), content.hash());
+    let Origin { image, image_digest, artifact, created, annotations: artifact_annotations } = origin;
+    let mut labels = desired.target.labels.clone();
+    labels.insert(label::MANAGED_BY.to_owned(), MANAGER.to_owned());
+    labels.insert(label::NAME.to_owned(), desired.owner.name.clone());
+    if !desired.owner.uid.is_empty() {
+        labels.insert(label::OWNER_UID.to_owned(), desired.owner.uid.clone());
+    }
+    let mut annotations = desired.target.annotations.clone();
+    for (key, value) in [
+        (annotation::ARTIFACT_DIGEST, Some(artifact.to_string())),
+        (annotation::ARTIFACT_CREATED, created.clone()),
+        (annotation::IMAGE, Some(image.clone())),
+        (annotation::IMAGE_DIGEST, Some(image_digest.to_string())),
+        (annotation::CONTENT_HASH, Some(hash.clone())),
+    ] {
+        annotations.extend(value.map(|value| (key.to_owned(), value)));
+    }
+    let Content { data, binary_data } = content;
+    let config_map = ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(desired.target.name.clone()),
+            namespace: Some(desired.owner.namespace.clone()),
+            labels: Some(labels),
+            annotations: Some(annotations),
+            owner_references: owner_reference(desired).map(|reference| vec![reference]),
+            ..ObjectMeta::default()
+        },
+        data: (!data.is_empty()).then_some(data),
+        binary_data: (!binary_data.is_empty())
+            .then(|| binary_data.into_iter().map(|(key, value)| (key, ByteString(value))).collect()),
+        immutable: None,
+    };
+    let facts = Facts {
+        target: desired.target.name.clone(),
+        revision: (desired.history_limit > 0).then(|| revision::name(&desired.target.name, &artifact, &hash)),
+        image,
+        image_digest,
+        artifact,
+        created,
+        annotations: artifact_annotations,
+        size,
+        hash,
+    };
+    Rendered { config_map, facts }
+}
+
+impl Rendered {
+    /// The target says which application it holds.
+    #[must_use]
+    pub fn stamped(mut self, stamp: Stamp) -> Self {
+        let annotations = self.config_map.metadata.annotations.get_or_insert_default();
+        annotations.insert(annotation::REVISION.to_owned(), stamp.number.to_string());
+        self
+    }
+}
+
+/// The reference by which the garbage collector takes an object along; none where it is to stay. Merging owns no target,
+/// but its revisions are nobody else's.
+fn owner_reference(desired: &Desired) -> Option<OwnerReference> {
+    let Target { creation_policy, deletion_policy, .. } = &desired.target;
+    let wanted = !desired.owner.uid.is_empty()
+        && match creation_policy {
+            CreationPolicy::Owner => *deletion_policy == DeletionPolicy::Delete,
+            CreationPolicy::Orphan => false,
+            CreationPolicy::Merge => true,
+        };
+    wanted.then(|| OwnerReference {
+        api_version: format!("{GROUP}/v1alpha1"),
+        kind: "ArtifactConfig".to_owned(),
+        name: desired.owner.name.clone(),
+        uid: desired.owner.uid.clone(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    })
+}
+
+/// The target as it is written: the whole object, or where it is somebody else's what is merged into it, which is
+/// neither our labels nor our annotations.
+#[must_use]
+pub fn written(desired: &Desired, rendered: &Rendered) -> ConfigMap {
+    let mut object = rendered.config_map.clone();
+    if desired.target.creation_policy == CreationPolicy::Merge {
+        let some = |map: &BTreeMap<String, String>| (!map.is_empty()).then(|| map.clone());
+        object.metadata.labels = some(&desired.target.labels);
+        object.metadata.annotations = some(&desired.target.annotations);
+        object.metadata.owner_references = None;
+    }
+    object
+}

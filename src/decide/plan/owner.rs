@@ -1,0 +1,120 @@
+//! Whose an object is: what is not ours is never touched.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+
+use crate::api::{CreationPolicy, FIELD_MANAGER, MANAGER, Reason, label};
+use crate::decide::spec::{Desired, Owner};
+use crate::types::Failure;
+
+/// Whether the target may be written to at all. Asked before anything is kept for it.
+///
+/// # Errors
+/// `TargetConflict` where the object belongs to someone else; `TargetNotFound` where there is none to merge into.
+pub fn admit(desired: &Desired, observed: Option<&ConfigMap>) -> Result<(), Failure> {
+    match (desired.target.creation_policy, observed) {
+        (CreationPolicy::Owner | CreationPolicy::Orphan, None) => Ok(()),
+        (CreationPolicy::Owner | CreationPolicy::Orphan, Some(observed)) => {
+            refuse_foreign(desired, &observed.metadata)
+        }
+        (CreationPolicy::Merge, None) => Err(Failure::new(
+            Reason::TargetNotFound,
+            format!(
+                "there is no ConfigMap '{}' to merge into; create it, or set spec.target.creationPolicy to Owner in another ArtifactConfig",
+                desired.target.name
+            ),
+        )),
+        (CreationPolicy::Merge, Some(observed)) => refuse_merging(desired, observed),
+    }
+}
+
+/// Merging goes into what others keep, but not into what this operator keeps for another resource, nor over keys that
+/// another resource merges: the two would undo each other for ever.
+fn refuse_merging(desired: &Desired, observed: &ConfigMap) -> Result<(), Failure> {
+    let refuse = |whose: String| {
+        Err(Failure::new(
+            Reason::TargetConflict,
+            format!(
+                "ConfigMap '{}' {whose}; it was not touched. Choose another spec.target.name",
+                desired.target.name
+            ),
+        ))
+    };
+    let labelled = |key: &str| observed.metadata.labels.as_ref().and_then(|labels| labels.get(key));
+    if labelled(label::MANAGED_BY).is_some_and(|manager| manager == MANAGER) {
+        let name = labelled(label::NAME).map_or("another", String::as_str);
+        return refuse(format!("is the target of ArtifactConfig '{name}'"));
+    }
+    let ours = field_manager(desired);
+    let others = observed.metadata.managed_fields.iter().flatten().filter_map(|entry| {
+        let name = entry.manager.as_deref()?.strip_prefix(MERGE_MANAGER)?;
+        (entry.manager.as_deref() != Some(&ours)).then_some((name, entry))
+    });
+    for (name, entry) in others {
+        if !owned_keys(entry, "f:data").is_empty() || !owned_keys(entry, "f:binaryData").is_empty() {
+            // Which keys the next config has is not known here, so no two resources share one target.
+            return refuse(format!("holds keys that ArtifactConfig '{name}' merges"));
+        }
+    }
+    Ok(())
+}
+
+/// Field managers of merging begin with this. One for each resource: under a common one, what one resource applies would
+/// take away what another one has.
+const MERGE_MANAGER: &str = "artifactconfig/merge/";
+
+/// The field manager that writes the target of a resource.
+#[must_use]
+pub fn field_manager(desired: &Desired) -> String {
+    match desired.target.creation_policy {
+        CreationPolicy::Owner | CreationPolicy::Orphan => FIELD_MANAGER.to_owned(),
+        CreationPolicy::Merge => format!("{MERGE_MANAGER}{}", desired.owner.name),
+    }
+}
+
+/// Keys below a member that an entry of `managedFields` owns.
+pub(super) fn owned_keys(entry: &ManagedFieldsEntry, member: &str) -> Vec<String> {
+    let fields =
+        entry.fields_v1.as_ref().and_then(|fields| fields.0.get(member)).and_then(|value| value.as_object());
+    fields.into_iter().flatten().filter_map(|(key, _)| Some(key.strip_prefix("f:")?.to_owned())).collect()
+}
+
+pub(super) fn refuse_foreign(desired: &Desired, metadata: &ObjectMeta) -> Result<(), Failure> {
+    match foreign_owner(&desired.owner, metadata) {
+        None => Ok(()),
+        Some(owner) => Err(Failure::new(
+            Reason::TargetConflict,
+            format!(
+                "ConfigMap '{}' exists and {owner}; it was not touched. Choose another spec.target.name, or delete it if nobody needs it",
+                metadata.name.as_deref().unwrap_or_default()
+            ),
+        )),
+    }
+}
+
+/// Says whose an object is, unless it is ours.
+///
+/// Ours is what carries our UID, as controller or as label; and what a namesake left behind without a controller
+/// (deletion policy `Retain`, or a deletion that orphaned it): names are unique in a namespace, so nobody else can
+/// claim it.
+pub(super) fn foreign_owner(owner: &Owner, metadata: &ObjectMeta) -> Option<String> {
+    let labelled =
+        |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+    let controller =
+        metadata.owner_references.iter().flatten().find(|reference| reference.controller == Some(true));
+    if let Some(controller) = controller {
+        if controller.uid == owner.uid {
+            return None;
+        }
+        if controller.kind == "ArtifactConfig" && controller.name == owner.name {
+            return Some("still belongs to an earlier ArtifactConfig of this name, whose garbage collection is pending".to_owned());
+        }
+        return Some(format!("belongs to {} '{}'", controller.kind, controller.name));
+    }
+    let managed = labelled(label::MANAGED_BY) == Some(MANAGER);
+    match (managed, labelled(label::NAME)) {
+        (true, Some(name)) if name == owner.name => None,
+        (true, Some(name)) => Some(format!("belongs to ArtifactConfig '{name}'")),
+        _ => Some("was not made by this operator".to_owned()),
+    }
+}

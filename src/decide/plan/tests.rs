@@ -1,0 +1,235 @@
+//! Tests of the whole plan.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
+
+use crate::api::{FIELD_MANAGER, Reason, label};
+use crate::decide::render::Content;
+use crate::types::{Artifact, Digest};
+
+use super::*;
+use crate::api::ArtifactConfig;
+use crate::decide::spec;
+use serde_json::json;
+
+fn desired(target: &serde_json::Value) -> Desired {
+    let config: ArtifactConfig = serde_json::from_value(json!({
+        "apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig",
+        "metadata": {"name": "web", "namespace": "shop", "uid": "u-1", "generation": 1},
+        "spec": {"image": "r.example/web:v1", "artifactType": "custom/config", "target": target}
+    }))
+    .unwrap();
+    spec::parse(&config).unwrap()
+}
+
+fn artifact() -> Artifact {
+    Artifact {
+        digest: Digest::sha256(b"artifact"),
+        media_type: String::new(),
+        artifact_type: "custom/config".to_owned(),
+        subject: None,
+        annotations: BTreeMap::new(),
+        layers: Vec::new(),
+        children: Vec::new(),
+        unreadable_children: 0,
+    }
+}
+
+fn rendered(desired: &Desired) -> Rendered {
+    let content = Content {
+        data: [("a.json".to_owned(), "{}".to_owned())].into(),
+        binary_data: [("b.bin".to_owned(), vec![0xff])].into(),
+    };
+    let origin = Origin::of("r.example/web:v1".to_owned(), Digest::sha256(b"image"), &artifact());
+    assemble(desired, origin, content)
+}
+
+#[test]
+fn the_object_says_whose_it_is_and_where_its_content_came_from() {
+    let rendered = rendered(&desired(&json!({"labels": {"team": "shop"}})));
+    insta::assert_yaml_snapshot!(rendered.config_map);
+}
+
+#[test]
+fn without_a_cluster_there_is_no_owner_to_name() {
+    let mut desired = desired(&json!({}));
+    desired.owner.uid = String::new();
+    let metadata = rendered(&desired).config_map.metadata;
+    assert_eq!(metadata.owner_references, None);
+    assert!(!metadata.labels.unwrap().contains_key(label::OWNER_UID));
+}
+
+#[test]
+fn what_is_as_it_should_be_is_kept_whatever_others_added_to_its_metadata() {
+    let desired = desired(&json!({}));
+    let rendered = rendered(&desired);
+    assert_eq!(target(&desired, &rendered.config_map, None), TargetStep::Create);
+    let mut observed = rendered.config_map.clone();
+    observed.metadata.labels.as_mut().unwrap().insert("theirs".into(), "x".into());
+    observed.metadata.annotations.as_mut().unwrap().insert("theirs".into(), "x".into());
+    assert_eq!(target(&desired, &rendered.config_map, Some(&observed)), TargetStep::Keep);
+    assert_eq!(leftovers(&desired, &rendered.config_map, &observed), None);
+}
+
+#[rstest::rstest]
+#[case::value(|map: &mut ConfigMap| { map.data.as_mut().unwrap().insert("a.json".into(), "[]".into()); })]
+#[case::missing_key(|map: &mut ConfigMap| { map.data = None; })]
+#[case::extra_key(|map: &mut ConfigMap| { map.data.as_mut().unwrap().insert("x".into(), "y".into()); })]
+#[case::binary(|map: &mut ConfigMap| { map.binary_data = None; })]
+#[case::label(|map: &mut ConfigMap| { map.metadata.labels.as_mut().unwrap().remove(label::NAME); })]
+#[case::annotation(|map: &mut ConfigMap| { map.metadata.annotations = None; })]
+#[case::owner(|map: &mut ConfigMap| { map.metadata.owner_references = None; })]
+fn drift_is_seen(#[case] edit: fn(&mut ConfigMap)) {
+    let desired = desired(&json!({}));
+    let rendered = rendered(&desired);
+    let mut observed = rendered.config_map.clone();
+    edit(&mut observed);
+    assert_eq!(target(&desired, &rendered.config_map, Some(&observed)), TargetStep::Update);
+}
+
+/// A label that the resource no longer asks for is the operator's to take away; one that somebody else owns is not.
+#[rstest::rstest]
+#[case(FIELD_MANAGER, TargetStep::Update)]
+#[case("kubectl-edit", TargetStep::Keep)]
+fn a_label_that_is_no_longer_asked_for_is_drift(#[case] manager: &str, #[case] expected: TargetStep) {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::FieldsV1;
+    let desired = desired(&json!({}));
+    let rendered = rendered(&desired);
+    let mut observed = rendered.config_map.clone();
+    observed.metadata.labels.as_mut().unwrap().insert("team".into(), "shop".into());
+    observed.metadata.managed_fields = Some(vec![ManagedFieldsEntry {
+        manager: Some(manager.to_owned()),
+        fields_v1: Some(FieldsV1(json!({"f:metadata": {"f:labels": {".": {}, "f:team": {}}}}))),
+        ..ManagedFieldsEntry::default()
+    }]);
+    assert_eq!(target(&desired, &rendered.config_map, Some(&observed)), expected);
+}
+
+#[test]
+fn keys_that_others_added_are_taken_away() {
+    let desired = desired(&json!({}));
+    let rendered = rendered(&desired);
+    let mut observed = rendered.config_map.clone();
+    observed.data.as_mut().unwrap().insert("x".into(), "y".into());
+    assert_eq!(
+        leftovers(&desired, &rendered.config_map, &observed).unwrap(),
+        json!({"data": {"x": null}, "binaryData": {}})
+    );
+}
+
+/// The API server refuses a key in both maps, so one that somebody moved has to go before it can come back.
+#[test]
+fn a_key_that_was_moved_to_the_other_map_goes_first() {
+    let rendered = rendered(&desired(&json!({})));
+    let mut observed = rendered.config_map.clone();
+    assert_eq!(misplaced(&rendered.config_map, &observed), None);
+    observed.data = None;
+    observed.binary_data.as_mut().unwrap().insert("a.json".into(), ByteString(vec![0xff]));
+    assert_eq!(
+        misplaced(&rendered.config_map, &observed).unwrap(),
+        json!({"data": {}, "binaryData": {"a.json": null}})
+    );
+}
+
+fn managed(manager: &str, keys: &[&str]) -> ManagedFieldsEntry {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::FieldsV1;
+    let fields: serde_json::Map<String, serde_json::Value> =
+        keys.iter().map(|key| (format!("f:{key}"), json!({}))).collect();
+    ManagedFieldsEntry {
+        manager: Some(manager.to_owned()),
+        fields_v1: Some(FieldsV1(json!({ "f:data": fields }))),
+        ..ManagedFieldsEntry::default()
+    }
+}
+
+#[test]
+fn merging_touches_nothing_but_its_own_keys() {
+    let merging = desired(&json!({"creationPolicy": "Merge", "labels": {"team": "shop"}}));
+    let rendered = rendered(&merging);
+    let wanted = written(&merging, &rendered);
+    assert_eq!(wanted.metadata.labels.as_ref().unwrap().len(), 1, "{:?}", wanted.metadata);
+    assert_eq!((&wanted.metadata.annotations, &wanted.metadata.owner_references), (&None, &None));
+    assert_eq!(admit(&merging, None).unwrap_err().reason, Reason::TargetNotFound);
+    let mut theirs =
+        ConfigMap { data: Some([("theirs".to_owned(), "x".to_owned())].into()), ..ConfigMap::default() };
+    admit(&merging, Some(&theirs)).unwrap();
+    assert_eq!(target(&merging, &wanted, Some(&theirs)), TargetStep::Update);
+    theirs.data.as_mut().unwrap().extend(wanted.data.clone().unwrap());
+    theirs.binary_data.clone_from(&wanted.binary_data);
+    theirs.metadata.labels.clone_from(&wanted.metadata.labels);
+    assert_eq!(target(&merging, &wanted, Some(&theirs)), TargetStep::Keep);
+    // A key that the config had before and has no longer.
+    theirs.metadata.managed_fields = Some(vec![managed(&field_manager(&merging), &["a.json", "old.json"])]);
+    assert_eq!(target(&merging, &wanted, Some(&theirs)), TargetStep::Update);
+}
+
+#[test]
+fn two_resources_never_merge_into_one_target() {
+    let merging = desired(&json!({"creationPolicy": "Merge"}));
+    let mut theirs = ConfigMap::default();
+    theirs.metadata.managed_fields = Some(vec![managed("artifactconfig/merge/api", &["k"])]);
+    let failure = admit(&merging, Some(&theirs)).unwrap_err();
+    assert_eq!(failure.reason, Reason::TargetConflict);
+    assert!(failure.message.contains("ArtifactConfig 'api'"), "{}", failure.message);
+    let owned = rendered(&desired(&json!({}))).config_map;
+    assert_eq!(admit(&merging, Some(&owned)).unwrap_err().reason, Reason::TargetConflict);
+}
+
+#[test]
+fn an_orphan_is_kept_but_not_owned() {
+    let orphan = desired(&json!({"creationPolicy": "Orphan"}));
+    assert_eq!(rendered(&orphan).config_map.metadata.owner_references, None);
+    admit(&orphan, None).unwrap();
+}
+
+fn controlled_by(kind: &str, name: &str, uid: &str) -> OwnerReference {
+    OwnerReference {
+        kind: kind.into(),
+        name: name.into(),
+        uid: uid.into(),
+        controller: Some(true),
+        ..OwnerReference::default()
+    }
+}
+
+/// Design §2.5: an object that is not ours is never touched, and the message says whose it is.
+#[rstest::rstest]
+#[case::hand_made(|metadata: &mut ObjectMeta| { metadata.labels = None; metadata.owner_references = None; }, "was not made by this operator")]
+#[case::another_resource(|metadata: &mut ObjectMeta| { metadata.owner_references = Some(vec![controlled_by("ArtifactConfig", "api", "u-2")]); }, "belongs to ArtifactConfig 'api'")]
+#[case::another_kind(|metadata: &mut ObjectMeta| { metadata.owner_references = Some(vec![controlled_by("ExternalSecret", "web", "u-3")]); }, "belongs to ExternalSecret 'web'")]
+#[case::dead_namesake(|metadata: &mut ObjectMeta| { metadata.owner_references = Some(vec![controlled_by("ArtifactConfig", "web", "u-0")]); }, "garbage collection is pending")]
+#[case::retained_by_another(|metadata: &mut ObjectMeta| { metadata.owner_references = None; metadata.labels.as_mut().unwrap().insert(label::NAME.into(), "api".into()); }, "belongs to ArtifactConfig 'api'")]
+fn what_is_not_ours_is_refused(#[case] edit: fn(&mut ObjectMeta), #[case] says: &str) {
+    let desired = desired(&json!({}));
+    let rendered = rendered(&desired);
+    let mut observed = rendered.config_map.clone();
+    edit(&mut observed.metadata);
+    let failure = admit(&desired, Some(&observed)).unwrap_err();
+    assert_eq!(failure.reason, Reason::TargetConflict);
+    assert!(failure.message.contains(says), "{}", failure.message);
+}
+
+#[test]
+fn what_a_namesake_left_behind_is_taken_up_again() {
+    let desired = desired(&json!({}));
+    let rendered = rendered(&desired);
+    let mut observed = rendered.config_map.clone();
+    observed.metadata.owner_references = None;
+    observed.metadata.labels.as_mut().unwrap().insert(label::OWNER_UID.into(), "u-0".into());
+    assert_eq!(target(&desired, &rendered.config_map, Some(&observed)), TargetStep::Update);
+}
+
+#[test]
+fn retaining_needs_no_owner_reference_and_leaves_earlier_targets() {
+    let retained = desired(&json!({"deletionPolicy": "Retain"}));
+    assert_eq!(rendered(&retained).config_map.metadata.owner_references, None);
+    let (old, current) = (desired(&json!({"name": "old"})), desired(&json!({"name": "new"})));
+    let owned = [rendered(&old).config_map.metadata, rendered(&current).config_map.metadata];
+    let names = |desired: &Desired| -> Vec<Option<String>> {
+        strays(desired, owned.iter()).into_iter().map(|metadata| metadata.name.clone()).collect()
+    };
+    assert_eq!(names(&current), [Some("old".to_owned())]);
+    assert!(names(&desired(&json!({"name": "new", "deletionPolicy": "Retain"}))).is_empty());
+}
