@@ -1,0 +1,216 @@
+//! Runs reconciles a step at a time, kills them, and brings the worlds to rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use artifactconfig::controller::{Context, Memory, Next, Stop, reconcile};
+use artifactconfig::telemetry::Metrics;
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::names::RESOURCES;
+use crate::planted::{Bug, Port};
+use crate::rules::{Violation, settled};
+use crate::worlds::{Faults, Run, World};
+
+/// Most steps of one reconcile. The longest so far takes about 30; beyond this it goes round in circles.
+const STEPS: usize = 100;
+
+/// Most rounds until nothing is written any more.
+const ROUNDS: usize = 16;
+
+/// Between two rounds: longer than anything that the operator waits for before it looks again.
+const ROUND: i64 = 700;
+
+type Future = Pin<Box<dyn std::future::Future<Output = Next> + Send>>;
+
+pub struct Simulation {
+    pub world: World,
+    ports: Port,
+    metrics: Metrics,
+    stop: watch::Sender<bool>,
+    operator: Arc<Context<Port, Port>>,
+    running: BTreeMap<&'static str, Future>,
+    hung: bool,
+}
+
+impl Simulation {
+    pub fn new(seed: u64, trace: bool, bug: Bug) -> Self {
+        let world = World::new(seed, trace);
+        let ports = Port::new(world.clone(), bug);
+        let (metrics, stop) = (Metrics::new(), watch::Sender::new(false));
+        let operator = operator(&ports, &metrics, &stop);
+        Self { world, ports, metrics, stop, operator, running: BTreeMap::new(), hung: false }
+    }
+
+    /// The operator is killed and started again: it knows nothing but what its watches tell it.
+    pub fn restart(&mut self) {
+        self.running.clear();
+        self.hung = false;
+        self.operator = operator(&self.ports, &self.metrics, &self.stop);
+        let mut state = self.world.lock();
+        state.runs.clear();
+        state.trace.add(|| "──── the operator is killed and started again".to_owned());
+        state.resources.resync();
+        state.objects.resync();
+    }
+
+    /// Starts a reconcile, where the watch knows the resource and none is running.
+    pub fn start(&mut self, name: &'static str) -> bool {
+        let mut state = self.world.lock();
+        let Some(seen) = state.resources.view(name).filter(|_| !self.running.contains_key(name)) else {
+            return false;
+        };
+        let metadata = &seen.0.as_ref().unwrap().metadata;
+        let (uid, version) = (metadata.uid.clone().unwrap(), metadata.resource_version.clone());
+        let behind = state.resources.behind(name);
+        state
+            .trace
+            .add(|| format!("{name} starts; sees version {} ({behind} behind)", version.unwrap_or_default()));
+        let in_use: BTreeSet<String> = state.pods.values().cloned().collect();
+        state.runs.insert(name, Run::new(uid, seen.clone(), in_use));
+        drop(state);
+        let operator = self.operator.clone();
+        self.running.insert(name, Box::pin(async move { reconcile(&seen, &operator).await }));
+        true
+    }
+
+    pub fn running(&self) -> Vec<&'static str> {
+        self.running.keys().copied().collect()
+    }
+
+    /// Whether a reconcile waits for an answer that never comes.
+    pub const fn is_hung(&self) -> bool {
+        self.hung
+    }
+
+    /// One step of a running reconcile. Returns what it was told, when it has ended.
+    pub fn poll(&mut self, name: &'static str) -> Option<Run> {
+        self.world.lock().acting = name;
+        let future = self.running.get_mut(name)?;
+        let polled = future.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
+        let mut state = self.world.lock();
+        if polled == Poll::Pending {
+            let run = state.runs.get(name)?;
+            self.hung |= run.gave_up;
+            let steps = run.steps;
+            if steps > STEPS {
+                state
+                    .violate("§2.7 everything is bounded", format!("{name}: {steps} steps in one reconcile"));
+            }
+            return None;
+        }
+        state.trace.add(|| format!("{name} ends: {polled:?}"));
+        self.running.remove(name);
+        state.runs.remove(name)
+    }
+
+    /// Runs a reconcile to its end. Nothing, where there is nothing to reconcile, or no answer.
+    pub fn run(&mut self, name: &'static str) -> Option<Run> {
+        if !self.running.contains_key(name) && !self.start(name) {
+            return None;
+        }
+        for _ in 0..2 * STEPS {
+            if let Some(run) = self.poll(name) {
+                return Some(run);
+            }
+            if self.hung || self.violation().is_some() {
+                return None;
+            }
+        }
+        None
+    }
+
+    pub fn violation(&self) -> Option<Violation> {
+        self.world.lock().violation.clone()
+    }
+
+    pub fn violate(&self, rule: &'static str, what: impl Into<String>) {
+        self.world.lock().violate(rule, what);
+    }
+
+    /// Delivers everything that the watches have to tell.
+    fn catch_up(&self) {
+        let mut state = self.world.lock();
+        state.objects.resync();
+        state.resources.resync();
+    }
+
+    /// Nothing fails any more, and nobody acts. The operator must come to rest where the model says, and stay there, also
+    /// when it is started again.
+    pub fn settle(&mut self) {
+        if self.hung {
+            self.restart();
+        }
+        self.world.lock().faults = Faults::None;
+        self.world.lock().trace.add(|| "──── from here on nothing happens but the operator".to_owned());
+        for name in self.running() {
+            self.run(name);
+        }
+        let mut quiet = 0;
+        for _ in 0..ROUNDS {
+            self.world.lock().collect_garbage();
+            let before = self.world.lock().writes;
+            self.round();
+            quiet = if self.world.lock().writes == before { quiet + 1 } else { 0 };
+            if quiet == 2 || self.violation().is_some() {
+                break;
+            }
+        }
+        if quiet < 2 {
+            self.violate("§2.4 no change, no write", format!("still writing after {ROUNDS} rounds"));
+            return;
+        }
+        let before = self.world.lock().writes;
+        for (name, fetched) in self.round() {
+            settled::check(&mut self.world.lock(), name, fetched);
+        }
+        if self.violation().is_some() {
+            return;
+        }
+        self.restart();
+        self.round();
+        if self.world.lock().writes != before {
+            self.violate("§2.4 no change, no write", "the operator wrote because it was started again");
+        }
+        for name in RESOURCES {
+            settled::check(&mut self.world.lock(), name, 0);
+        }
+    }
+
+    /// Every resource once, with everything known. Returns how often each asked for content.
+    fn round(&mut self) -> Vec<(&'static str, usize)> {
+        clock::advance(ROUND);
+        let mut fetched = Vec::new();
+        for name in RESOURCES {
+            self.catch_up();
+            fetched.extend(self.run(name).map(|run| (name, run.fetched)));
+        }
+        fetched
+    }
+}
+
+fn operator(ports: &Port, metrics: &Metrics, stop: &watch::Sender<bool>) -> Arc<Context<Port, Port>> {
+    Arc::new(Context {
+        registry: ports.clone(),
+        cluster: ports.clone(),
+        memory: Memory::new(),
+        metrics: metrics.clone(),
+        now: clock::now,
+        stop: Stop::new(stop.subscribe()),
+    })
+}
+
+/// What runs a simulation needs around it: the timers of `spec.timeout`, which never come.
+pub fn within_runtime<T>(simulate: impl FnOnce() -> T) -> T {
+    thread_local! {
+        static RUNTIME: tokio::runtime::Runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    }
+    RUNTIME.with(|runtime| {
+        let _entered = runtime.enter();
+        simulate()
+    })
+}

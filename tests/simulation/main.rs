@@ -1,0 +1,19 @@
+//! The real reconcile against worlds in memory: a registry and an API server that fail, lag behind and are changed by others
+//! at any step, while the operator is killed at any step. Whatever happens, every line of `rules` holds at every instant,
+//! and once the worlds are quiet the operator reaches what `model` says and stays there.
+//!
+//! `SIMULATION_SEEDS=100000 cargo test --workspace --test simulation` runs more of them; `SIMULATION_SEED=42 …` runs one
+//! and prints what happened.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail the test")]
+
+mod acts;
+mod clock;
+mod driver;
+mod model;
+mod names;
+mod planted;
+mod prng;
+mod random;
+mod rules;
+mod scenarios;
+mod worlds;

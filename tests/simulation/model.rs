@@ -1,0 +1,215 @@
+//! What each resource should end up with, once the worlds are quiet: worked out from the worlds as they are, without a
+//! look at how the operator does it.
+
+use artifactconfig::api::{Reason, SelectionPolicy, annotation, label};
+use artifactconfig::decide::{render, revision};
+use artifactconfig::types::{Artifact, Digest};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use crate::names::{self, Bytes, OTHER_TYPE, REPOSITORY, TYPE};
+use crate::worlds::State;
+use crate::worlds::objects::{Object, content, digest_annotation, is_revision, label_of};
+use crate::worlds::registry::Attached;
+use crate::worlds::resources::target_name;
+
+/// A resource that has come to rest.
+#[derive(Clone, Debug)]
+pub enum Expected {
+    /// This config is in the target. Several contents, where several revisions keep the artifact.
+    Synced {
+        artifact: Digest,
+        image: Digest,
+        contents: Vec<Bytes>,
+        back: bool,
+    },
+    /// Nothing new can be had.
+    Failing(Reason),
+    Suspended,
+}
+
+/// Why nothing was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoChoice {
+    Nothing,
+    Several,
+}
+
+/// The newest: latest `created`, then greatest digest. Of the only one, the only one.
+pub fn select(candidates: &[Artifact], policy: SelectionPolicy) -> Result<&Artifact, NoChoice> {
+    let created = |artifact: &Artifact| artifact.created().and_then(|text| text.parse::<Timestamp>().ok());
+    let newest = candidates.iter().max_by_key(|artifact| (created(artifact), artifact.digest.clone()));
+    match newest {
+        None => Err(NoChoice::Nothing),
+        Some(_) if policy == SelectionPolicy::Only && candidates.len() > 1 => Err(NoChoice::Several),
+        Some(newest) => Ok(newest),
+    }
+}
+
+/// A resource that is there, and what it asks for.
+struct Asked<'a> {
+    state: &'a State,
+    name: &'static str,
+    uid: &'a str,
+    spec: &'a artifactconfig::api::ArtifactConfigSpec,
+}
+
+/// What may be, of which one must be. Nothing, where the resource is gone or going.
+pub fn expected(state: &State, name: &'static str) -> Vec<Expected> {
+    let Some(config) = state.resources.actual(name) else { return Vec::new() };
+    let uid = config.metadata.uid.as_deref().unwrap_or_default();
+    let asked = Asked { state, name, uid, spec: &config.spec };
+    if config.metadata.deletion_timestamp.is_some() {
+        return Vec::new();
+    }
+    if config.spec.suspend {
+        return vec![Expected::Suspended];
+    }
+    match &config.spec.rollback_to {
+        Some(digest) => asked.back(&digest.parse().unwrap()),
+        None => vec![asked.forward().unwrap_or_else(Expected::Failing)],
+    }
+}
+
+/// What going forward would choose, where that is known.
+pub fn latest(state: &State, name: &'static str) -> Option<Digest> {
+    let config = state.resources.actual(name)?;
+    let asked = Asked { state, name, uid: "", spec: &config.spec };
+    asked.selected().ok().map(|(artifact, _)| artifact.digest.clone())
+}
+
+impl<'a> Asked<'a> {
+    fn forward(&self) -> Result<Expected, Reason> {
+        let (artifact, image) = self.selected()?;
+        let attached = &self.state.registry.known[&artifact.digest];
+        let content = self.rendered(attached)?;
+        self.unless_foreign(&artifact.digest, &content)?;
+        Ok(Expected::Synced {
+            artifact: artifact.digest.clone(),
+            image,
+            contents: vec![content],
+            back: false,
+        })
+    }
+
+    /// From its revision, where one is kept; else from the registry.
+    fn back(&self, digest: &Digest) -> Vec<Expected> {
+        let kept: Vec<&ConfigMap> = self.kept(digest).map(|object| &object.map).collect();
+        let applied = self.state.ledger.applied(self.uid).filter(|applied| applied.artifact == *digest);
+        if kept.is_empty() {
+            let registry = self.fetched(digest).unwrap_or_else(Expected::Failing);
+            // Without revisions nothing but the target itself remembers.
+            let remembered =
+                applied.filter(|_| self.spec.revision_history_limit == 0).map(|applied| Expected::Synced {
+                    artifact: digest.clone(),
+                    image: applied.image.clone(),
+                    contents: vec![applied.content.clone()],
+                    back: true,
+                });
+            return [Some(registry), remembered].into_iter().flatten().collect();
+        }
+        kept.iter()
+            .map(|revision| {
+                let (content, image) =
+                    (content(revision), digest_annotation(revision, annotation::IMAGE_DIGEST));
+                match self.unless_foreign(digest, &content) {
+                    Err(reason) => Expected::Failing(reason),
+                    Ok(()) => Expected::Synced {
+                        artifact: digest.clone(),
+                        image: image.unwrap(),
+                        contents: vec![content],
+                        back: true,
+                    },
+                }
+            })
+            .collect()
+    }
+
+    fn kept(&self, digest: &Digest) -> impl Iterator<Item = &'a Object> {
+        let (state, uid, digest) = (self.state, self.uid, digest.clone());
+        state.objects.all().map(|(_, object)| object).filter(move |object| {
+            is_revision(&object.map.metadata)
+                && label_of(&object.map.metadata, label::OWNER_UID) == Some(uid)
+                && digest_annotation(&object.map, annotation::ARTIFACT_DIGEST).as_ref() == Some(&digest)
+                && state.is_intact(uid, &object.map)
+        })
+    }
+
+    fn fetched(&self, digest: &Digest) -> Result<Expected, Reason> {
+        self.reachable()?;
+        let registry = &self.state.registry;
+        let attached = registry.known.get(digest).filter(|_| registry.held.artifacts.contains(digest));
+        let attached = attached.ok_or(Reason::RevisionNotFound)?;
+        if attached.artifact.artifact_type == OTHER_TYPE {
+            return Err(Reason::RevisionNotFound);
+        }
+        let subject = attached.artifact.subject.clone().unwrap();
+        let config = self.state.resources.actual(self.name).unwrap();
+        let history = config.status.iter().flat_map(|status| &status.history);
+        let before = history
+            .filter(|entry| entry.artifact == digest.to_string())
+            .any(|entry| entry.image == subject.to_string());
+        if !before && self.image()? != subject {
+            return Err(Reason::RevisionNotFound);
+        }
+        let content = self.rendered(attached)?;
+        self.unless_foreign(digest, &content)?;
+        Ok(Expected::Synced { artifact: digest.clone(), image: subject, contents: vec![content], back: true })
+    }
+
+    fn reachable(&self) -> Result<(), Reason> {
+        if !self.spec.registry.pull_secrets.is_empty() && !self.state.secret {
+            return Err(Reason::CredentialsNotFound);
+        }
+        if self.state.registry.up { Ok(()) } else { Err(Reason::RegistryUnavailable) }
+    }
+
+    fn image(&self) -> Result<Digest, Reason> {
+        let reference = &self.spec.image[REPOSITORY.len()..];
+        match reference.split_once('@') {
+            Some((_, digest)) => Ok(digest.parse().unwrap()),
+            None => {
+                let found = self.state.registry.held.tags.get(reference.trim_start_matches(':'));
+                found.cloned().ok_or(Reason::ImageNotFound)
+            }
+        }
+    }
+
+    fn selected(&self) -> Result<(&'a Artifact, Digest), Reason> {
+        self.reachable()?;
+        let image = self.image()?;
+        let registry = &self.state.registry;
+        let candidates = registry.listing(&registry.held, &image, Some(TYPE));
+        let selected = select(&candidates, self.spec.selection.policy).map_err(|why| match why {
+            NoChoice::Nothing => Reason::ArtifactNotFound,
+            NoChoice::Several => Reason::AmbiguousArtifact,
+        })?;
+        Ok((&registry.known[&selected.digest].artifact, image))
+    }
+
+    fn rendered(&self, attached: &Attached) -> Result<Bytes, Reason> {
+        match attached.defect {
+            Some(defect) => Err(defect),
+            None => names::render(&attached.files, &self.spec.files).ok_or(Reason::InvalidFiles),
+        }
+    }
+
+    /// Where somebody else has the name of the target, or of the revision, nothing is written.
+    fn unless_foreign(&self, artifact: &Digest, content: &Bytes) -> Result<(), Reason> {
+        let target = target_name(self.name, self.spec);
+        let is_foreign = |name: &str| {
+            self.state.objects.get(name).is_some_and(|object| !self.state.is_of(self.uid, object))
+        };
+        let kept = self.spec.revision_history_limit > 0;
+        let revision = revision::name(target, artifact, &hash(content));
+        if is_foreign(target) || (kept && is_foreign(&revision)) {
+            return Err(Reason::TargetConflict);
+        }
+        Ok(())
+    }
+}
+
+/// The content hash, which takes no notice of where a value stands.
+pub fn hash(content: &Bytes) -> String {
+    render::Content { binary_data: content.clone(), ..render::Content::default() }.hash()
+}

@@ -1,0 +1,247 @@
+//! The ports as the operator gets them: the worlds themselves, or with a bug between, of which the simulation must tell.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use artifactconfig::api::{ArtifactConfigStatus, FIELD_MANAGER, Reason, label};
+use artifactconfig::cluster::{Cluster, WriteError};
+use artifactconfig::decide::event::EventDraft;
+use artifactconfig::decide::files::FileRules;
+use artifactconfig::decide::spec::Owner;
+use artifactconfig::oci::{Access, Freshness, Listing, Pulled, Query, Registry, Subject};
+use artifactconfig::types::{Artifact, Digest, Failure, ImageRef, RepositoryRef};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::clock;
+use crate::worlds::World;
+use crate::worlds::objects::is_revision;
+
+/// What is wrong with an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    None,
+    /// A revision is made only after the target that it keeps.
+    TargetBeforeRevision,
+    /// The target is written only after the status that speaks of it.
+    StatusBeforeTarget,
+    /// A listing that failed is taken for one without entries.
+    FailureIsEmpty,
+    /// An update goes through whatever happened since.
+    NoPrecondition,
+    /// What exists already is taken over.
+    TakesOver,
+    /// Pods are not looked at.
+    CollectsUsed,
+    /// The status tells the time.
+    ClockInStatus,
+    /// Nothing attached is taken for an order to delete.
+    DeletesWhenNothing,
+    /// Revisions do not tell their numbers.
+    ForgetsNumbers,
+    /// The watch never tells of revisions, so that none is ever collected.
+    CollectsNothing,
+}
+
+/// A write that is not done yet: the object, and where it is an update what it is bound to and by whom.
+type PutOff = (ConfigMap, Option<(ConfigMap, String)>);
+
+/// A port with a bug.
+#[derive(Clone)]
+pub struct Port {
+    world: World,
+    bug: Bug,
+    later: Arc<Mutex<Vec<PutOff>>>,
+}
+
+impl Port {
+    pub fn new(world: World, bug: Bug) -> Self {
+        Self { world, bug, later: Arc::default() }
+    }
+
+    fn has(&self, bug: Bug) -> bool {
+        self.bug == bug
+    }
+
+    fn put_off(&self, map: &ConfigMap, observed: Option<(ConfigMap, String)>) -> ConfigMap {
+        self.later.lock().unwrap().push((map.clone(), observed));
+        map.clone()
+    }
+
+    async fn catch_up(&self) {
+        let later = std::mem::take(&mut *self.later.lock().unwrap());
+        for (map, observed) in later {
+            // Whatever comes of it.
+            let _ = match observed {
+                Some((observed, manager)) => self.world.update(&map, &observed, &manager).await,
+                None => self.world.create(&map).await,
+            };
+        }
+    }
+}
+
+fn nobody() -> Owner {
+    Owner { name: String::new(), namespace: String::new(), uid: String::new() }
+}
+
+impl Registry for Port {
+    async fn resolve(
+        &self,
+        access: &Access,
+        image: &ImageRef,
+        freshness: Freshness,
+    ) -> Result<Subject, Failure> {
+        self.world.resolve(access, image, freshness).await
+    }
+
+    async fn referrers(
+        &self,
+        access: &Access,
+        subject: &Subject,
+        query: Query<'_>,
+    ) -> Result<Listing, Failure> {
+        let listing = self.world.referrers(access, subject, query).await;
+        if self.has(Bug::FailureIsEmpty) { Ok(listing.unwrap_or_default()) } else { listing }
+    }
+
+    async fn artifact(
+        &self,
+        access: &Access,
+        repository: &RepositoryRef,
+        digest: &Digest,
+    ) -> Result<Option<Artifact>, Failure> {
+        self.world.artifact(access, repository, digest).await
+    }
+
+    async fn pull(
+        &self,
+        access: &Access,
+        repository: &RepositoryRef,
+        artifact: &Artifact,
+        rules: &FileRules,
+    ) -> Result<Pulled, Failure> {
+        self.world.pull(access, repository, artifact, rules).await
+    }
+}
+
+impl Cluster for Port {
+    async fn secret(&self, owner: &Owner, name: &str) -> Result<Option<Secret>, Failure> {
+        self.world.secret(owner, name).await
+    }
+
+    async fn service_account(&self, owner: &Owner, name: &str) -> Result<Option<ServiceAccount>, Failure> {
+        self.world.service_account(owner, name).await
+    }
+
+    async fn status(&self, owner: &Owner) -> Result<Option<ArtifactConfigStatus>, Failure> {
+        self.world.status(owner).await
+    }
+
+    async fn target(&self, owner: &Owner, name: &str) -> Result<Option<ConfigMap>, Failure> {
+        self.world.target(owner, name).await
+    }
+
+    fn target_version(&self, owner: &Owner, name: &str) -> Option<String> {
+        self.world.target_version(owner, name)
+    }
+
+    fn owned(&self, owner: &Owner) -> Vec<ObjectMeta> {
+        let mut owned = self.world.owned(owner);
+        if self.has(Bug::CollectsNothing) {
+            owned.retain(|metadata| !is_revision(metadata));
+        }
+        if self.has(Bug::ForgetsNumbers) {
+            for metadata in &mut owned {
+                let labels = metadata.labels.get_or_insert_default();
+                if let Some(number) = labels.get_mut(label::REVISION) {
+                    number.clear();
+                }
+            }
+        }
+        owned
+    }
+
+    async fn revisions(&self, owner: &Owner) -> Result<Vec<ConfigMap>, Failure> {
+        self.world.revisions(owner).await
+    }
+
+    async fn config_maps_in_use(&self, owner: &Owner) -> Result<BTreeSet<String>, Failure> {
+        let in_use = self.world.config_maps_in_use(owner).await?;
+        Ok(if self.has(Bug::CollectsUsed) { BTreeSet::new() } else { in_use })
+    }
+
+    async fn create(&self, map: &ConfigMap) -> Result<ConfigMap, WriteError> {
+        let is_revision = is_revision(&map.metadata);
+        if self.has(Bug::TargetBeforeRevision) && is_revision
+            || self.has(Bug::StatusBeforeTarget) && !is_revision
+        {
+            return Ok(self.put_off(map, None));
+        }
+        let mut created = self.world.create(map).await;
+        if self.has(Bug::TakesOver) && created == Err(WriteError::Conflict) {
+            let name = map.metadata.name.as_deref().unwrap_or_default();
+            if let Ok(Some(there)) = self.world.target(&nobody(), name).await {
+                created = self.world.update(map, &there, FIELD_MANAGER).await;
+            }
+        }
+        if self.has(Bug::TargetBeforeRevision) {
+            self.catch_up().await;
+        }
+        created
+    }
+
+    async fn update(
+        &self,
+        map: &ConfigMap,
+        observed: &ConfigMap,
+        manager: &str,
+    ) -> Result<ConfigMap, WriteError> {
+        if self.has(Bug::StatusBeforeTarget) && !is_revision(&map.metadata) {
+            return Ok(self.put_off(map, Some((observed.clone(), manager.to_owned()))));
+        }
+        let mut observed = observed.clone();
+        if self.has(Bug::NoPrecondition) {
+            observed.metadata.resource_version = None;
+        }
+        let updated = self.world.update(map, &observed, manager).await;
+        if self.has(Bug::TargetBeforeRevision) {
+            self.catch_up().await;
+        }
+        updated
+    }
+
+    async fn merge(&self, observed: &ConfigMap, patch: serde_json::Value) -> Result<ConfigMap, WriteError> {
+        self.world.merge(observed, patch).await
+    }
+
+    async fn delete(&self, owner: &Owner, metadata: &ObjectMeta) -> Result<(), Failure> {
+        self.world.delete(owner, metadata).await
+    }
+
+    async fn write_status(
+        &self,
+        owner: &Owner,
+        status: &ArtifactConfigStatus,
+    ) -> Result<Option<String>, Failure> {
+        let mut status = status.clone();
+        let ready = &mut status.conditions[0];
+        if self.has(Bug::ClockInStatus) {
+            ready.message.push_str(&format!(" at {}", clock::second()));
+        }
+        if self.has(Bug::DeletesWhenNothing) && ready.reason == Reason::ArtifactNotFound.as_str() {
+            let name = status.target.as_ref().map_or(owner.name.as_str(), |target| target.name.as_str());
+            if let Some(there) = self.world.target(owner, name).await? {
+                self.world.delete(owner, &there.metadata).await?;
+            }
+        }
+        let version = self.world.write_status(owner, &status).await;
+        if self.has(Bug::StatusBeforeTarget) {
+            self.catch_up().await;
+        }
+        version
+    }
+
+    async fn publish(&self, owner: &Owner, event: &EventDraft) {
+        self.world.publish(owner, event).await;
+    }
+}

@@ -1,0 +1,230 @@
+//! Rules for every write, at the instant of the write.
+
+use std::sync::Arc;
+
+use artifactconfig::api::{ArtifactConfigStatus, label};
+use artifactconfig::decide::event::EventDraft;
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use super::{Identity, status};
+use crate::model;
+use crate::names::{ENCODED_PASSWORD, PASSWORD, TYPE};
+use crate::worlds::State;
+use crate::worlds::objects::{Object, content, is_revision, label_of};
+use crate::worlds::resources::{Guarded, spec_of, target_name};
+
+/// What the operator did.
+pub enum Write<'a> {
+    Put { before: Option<&'a Object>, after: &'a ConfigMap },
+    Delete { gone: &'a Object },
+    Status { before: &'a ArtifactConfigStatus, after: &'a ArtifactConfigStatus, text: &'a str },
+    Event { event: &'a EventDraft },
+}
+
+/// Who did it, and what that reconcile has seen.
+pub struct Actor {
+    pub name: &'static str,
+    pub uid: String,
+    pub seen: Arc<Guarded>,
+}
+
+/// Looks at a write. The first rule that is broken ends the simulation.
+pub fn check(state: &mut State, write: &Write<'_>) {
+    let run = &state.runs[state.acting];
+    let actor = Actor { name: state.acting, uid: run.uid.clone(), seen: run.seen.clone() };
+    let findings = match write {
+        Write::Put { before, after } => {
+            let findings = [
+                not_ours_is_never_touched(state, &actor, *before),
+                suspended_is_left_alone(&actor),
+                only_verified_bytes(state, &actor, *before, after),
+                only_what_was_chosen(state, &actor, after),
+                revision_before_target(state, &actor, after),
+                credentials_show_nowhere(&serde_json::to_string(after).unwrap()),
+            ];
+            applied(state, &actor, after);
+            findings.to_vec()
+        }
+        Write::Delete { gone } => vec![
+            not_ours_is_never_touched(state, &actor, Some(gone)),
+            suspended_is_left_alone(&actor),
+            in_use_is_not_collected(state, &actor, gone),
+            the_last_good_outlives(state, &actor, gone),
+        ],
+        Write::Status { before, after, text } => {
+            let mut findings = status::check(state, &actor, before, after);
+            findings.push(credentials_show_nowhere(text));
+            findings
+        }
+        Write::Event { event } => vec![credentials_show_nowhere(&event.note), bounded_note(event)],
+    };
+    for (rule, what) in findings.into_iter().flatten() {
+        state.violate(rule, what);
+    }
+}
+
+/// A rule, and how it was broken.
+pub type Finding = Option<(&'static str, String)>;
+
+pub fn broken(rule: &'static str, is_broken: bool, what: impl FnOnce() -> String) -> Finding {
+    is_broken.then(|| (rule, what()))
+}
+
+/// §2.5: an object that is not ours is never touched.
+fn not_ours_is_never_touched(state: &State, actor: &Actor, object: Option<&Object>) -> Finding {
+    let object = object?;
+    broken("§2.5 not ours is never touched", !state.is_of(&actor.uid, object), || {
+        format!("{} touched {:?}, which is of {:?}", actor.uid, object.map.metadata.name, object.belongs)
+    })
+}
+
+/// `spec.suspend`: nothing is written.
+fn suspended_is_left_alone(actor: &Actor) -> Finding {
+    broken("suspended is left alone", spec_of(&actor.seen).suspend, || "a write while suspended".to_owned())
+}
+
+/// §2.2: only verified bytes are written, with the right origin beside them. Keys of others may stand among them for a
+/// moment: an apply leaves what it does not know.
+fn only_verified_bytes(state: &State, actor: &Actor, before: Option<&Object>, after: &ConfigMap) -> Finding {
+    const RULE: &str = "§2.2 only verified bytes are written";
+    let Some(held) = state.identity(after) else {
+        return Some((RULE, format!("{:?} does not say what it holds", after.metadata.name)));
+    };
+    let known = state.registry.known.get(&held.artifact);
+    let origin = known.is_some_and(|known| {
+        known.artifact.subject.as_ref() == Some(&held.image) && known.artifact.artifact_type == TYPE
+    });
+    if !origin {
+        return Some((RULE, format!("{} is not attached to {}", held.artifact, held.image)));
+    }
+    let foreign = |key: &String, value: &Vec<u8>| {
+        before.is_some_and(|before| content(&before.map).get(key) == Some(value))
+    };
+    let renderings = state.renderings(&actor.uid, &held.artifact);
+    let whole = renderings.iter().any(|rendering| {
+        rendering.iter().all(|(key, value)| held.content.get(key) == Some(value))
+            && held.content.iter().all(|(key, value)| rendering.contains_key(key) || foreign(key, value))
+    });
+    broken(RULE, !whole, || {
+        let keys: Vec<&String> = held.content.keys().collect();
+        format!("{} holds {keys:?}, which is not {} whole", held.target, held.artifact.short())
+    })
+}
+
+/// What is written is what this reconcile was asked to go back to, what it rightly selected, or what was there before.
+fn only_what_was_chosen(state: &State, actor: &Actor, after: &ConfigMap) -> Finding {
+    let (held, spec) = (state.identity(after)?, spec_of(&actor.seen));
+    let run = &state.runs[actor.name];
+    let chosen = match &spec.rollback_to {
+        Some(digest) => held.artifact.to_string() == *digest,
+        None => {
+            let selected = model::select(run.listed.as_deref().unwrap_or_default(), spec.selection.policy);
+            selected.ok().is_some_and(|selected| selected.digest == held.artifact)
+                && run.subject.as_ref() == Some(&held.image)
+        }
+    };
+    let kept = state
+        .ledger
+        .applied(&actor.uid)
+        .is_some_and(|applied| (&applied.artifact, &applied.image) == (&held.artifact, &held.image));
+    broken("only what was chosen is written", !chosen && !kept, || {
+        format!("{} was written to {}, and nothing asked for it", held.artifact.short(), held.target)
+    })
+}
+
+/// §2.8: revision first, then target.
+fn revision_before_target(state: &State, actor: &Actor, after: &ConfigMap) -> Finding {
+    const RULE: &str = "§2.8 revision first, then target";
+    let (held, spec) = (state.identity(after)?, spec_of(&actor.seen));
+    if is_revision(&after.metadata) {
+        return broken(RULE, after.immutable != Some(true), || format!("{} is not immutable", held.target));
+    }
+    if held.target != target_name(actor.name, spec) {
+        return Some(("§2.5 not ours is never touched", format!("{} is not the target", held.target)));
+    }
+    if spec.revision_history_limit == 0 {
+        return None;
+    }
+    let kept = kept_as(state, actor, &held).is_some();
+    let disturbed = !state.runs[actor.name].disturbed.is_empty();
+    broken(RULE, !kept && !disturbed, || format!("no revision keeps what {} holds", held.target))
+}
+
+/// The revision that keeps a config.
+fn kept_as<'a>(state: &'a State, actor: &Actor, config: &Identity) -> Option<&'a Object> {
+    state.objects.all().map(|(_, object)| object).find(|object| {
+        is_revision(&object.map.metadata)
+            && state.is_of(&actor.uid, object)
+            && state.identity(&object.map).is_some_and(|kept| {
+                let keys_of_others = config
+                    .content
+                    .iter()
+                    .all(|(key, value)| kept.content.get(key).is_none_or(|kept| kept == value));
+                kept.artifact == config.artifact
+                    && keys_of_others
+                    && kept.content.keys().all(|key| config.content.contains_key(key))
+            })
+    })
+}
+
+/// Notes what is in the target now, where it is whole.
+fn applied(state: &mut State, actor: &Actor, after: &ConfigMap) {
+    if let Some(held) = state.identity(after).filter(|_| !is_revision(&after.metadata)) {
+        state.ledger.of(&actor.uid).applied = Some(held);
+    }
+}
+
+/// §2.9: what a workload uses is not collected.
+fn in_use_is_not_collected(state: &State, actor: &Actor, gone: &Object) -> Finding {
+    let name = gone.map.metadata.name.clone().unwrap_or_default();
+    let used = state.runs[actor.name].in_use.contains(&name) && state.pods.values().any(|used| *used == name);
+    let revision = is_revision(&gone.map.metadata) && state.is_intact(&actor.uid, &gone.map);
+    broken("§2.9 what is in use is not collected", used && revision, || format!("{name} was deleted"))
+}
+
+/// §2.3: the last good config outlives everything. A target goes only where another one has taken its place, a revision
+/// only where no status speaks of it any more and it is not what is applied.
+fn the_last_good_outlives(state: &State, actor: &Actor, gone: &Object) -> Finding {
+    const RULE: &str = "§2.3 the last good outlives every failure";
+    let name = gone.map.metadata.name.as_deref().unwrap_or_default();
+    let (spec, run) = (spec_of(&actor.seen), &state.runs[actor.name]);
+    let target = target_name(actor.name, spec);
+    let applied = state.ledger.applied(&actor.uid);
+    if !is_revision(&gone.map.metadata) {
+        let there = state.objects.get(target).filter(|object| state.is_of(&actor.uid, object));
+        let replaced = there.and_then(|object| state.identity(&object.map)).as_ref() == applied;
+        let disturbed = run.disturbed.contains(target);
+        return broken(RULE, name == target || !(replaced || disturbed), || {
+            format!("target {name} was deleted while {target} holds nothing better")
+        });
+    }
+    if !state.is_intact(&actor.uid, &gone.map) {
+        return None;
+    }
+    let config = state.resources.actual(actor.name);
+    let config = config.filter(|config| config.metadata.uid.as_ref() == Some(&actor.uid));
+    let status = config.and_then(|config| config.status.as_ref());
+    let spoken = status
+        .is_some_and(|status| status.history.iter().any(|entry| entry.config_map.as_deref() == Some(name)));
+    let held = state.identity(&gone.map);
+    let is_applied = held.zip(applied).is_some_and(|(held, applied)| {
+        let same = held.artifact == applied.artifact && held.content == applied.content;
+        // After a new name of the target another revision keeps the same.
+        same && spec.revision_history_limit > 0 && kept_as(state, actor, applied).is_none()
+    });
+    broken(RULE, spoken || is_applied, || {
+        let number = label_of(&gone.map.metadata, label::REVISION).unwrap_or_default();
+        format!("revision {number} ({name}) was deleted; in the history: {spoken}, applied: {is_applied}")
+    })
+}
+
+/// §2.6: a credential shows in no object, event or status.
+fn credentials_show_nowhere(text: &str) -> Finding {
+    let shown = text.contains(PASSWORD) || text.contains(ENCODED_PASSWORD);
+    broken("§2.6 credentials show nowhere", shown, || "a password was written down".to_owned())
+}
+
+/// §2.7: bounds.
+fn bounded_note(event: &EventDraft) -> Finding {
+    broken("§2.7 everything is bounded", event.note.len() > 1024, || "a note is too long".to_owned())
+}

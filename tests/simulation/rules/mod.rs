@@ -1,0 +1,108 @@
+//! What must always hold (design, §2), one function a line where it can be seen from outside: `instant` at every write of
+//! the operator, `settled` once the worlds have been quiet.
+
+pub mod instant;
+pub mod settled;
+mod status;
+
+use std::collections::BTreeMap;
+
+use artifactconfig::api::{FileMapping, annotation};
+use artifactconfig::types::Digest;
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use crate::names::{self, Bytes};
+use crate::worlds::State;
+use crate::worlds::objects::{Belongs, Object, content, controller_of, digest_annotation};
+
+/// A rule that was broken, and how.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    pub rule: &'static str,
+    pub what: String,
+}
+
+/// What happened so far, as far as rules need it. By the UID of the resource.
+#[derive(Default)]
+pub struct Ledger {
+    records: BTreeMap<String, Record>,
+}
+
+#[derive(Default)]
+pub struct Record {
+    /// Every `spec.files` that the resource has had.
+    pub mappings: Vec<Vec<FileMapping>>,
+    /// What the operator wrote to a target last.
+    pub applied: Option<Identity>,
+    /// What each number in the history stands for.
+    pub numbers: BTreeMap<i64, String>,
+}
+
+/// A config, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub target: String,
+    pub artifact: Digest,
+    pub image: Digest,
+    pub content: Bytes,
+}
+
+impl Ledger {
+    pub fn of(&mut self, uid: &str) -> &mut Record {
+        self.records.entry(uid.to_owned()).or_default()
+    }
+
+    pub fn applied(&self, uid: &str) -> Option<&Identity> {
+        self.records.get(uid)?.applied.as_ref()
+    }
+}
+
+impl State {
+    /// Notes what a resource asks for now.
+    pub fn remember_spec(&mut self, name: &str) {
+        let Some(config) = self.resources.actual(name) else { return };
+        let files = config.spec.files.clone();
+        let record = self.ledger.of(config.metadata.uid.as_deref().unwrap_or_default());
+        if !record.mappings.contains(&files) {
+            record.mappings.push(files);
+        }
+    }
+
+    /// What a `ConfigMap` of the operator says that it holds.
+    pub fn identity(&self, map: &ConfigMap) -> Option<Identity> {
+        Some(Identity {
+            target: map.metadata.name.clone()?,
+            artifact: digest_annotation(map, annotation::ARTIFACT_DIGEST)?,
+            image: digest_annotation(map, annotation::IMAGE_DIGEST)?,
+            content: content(map),
+        })
+    }
+
+    /// Everything that an artifact can rightly become for a resource.
+    pub fn renderings(&self, uid: &str, artifact: &Digest) -> Vec<Bytes> {
+        let Some(attached) = self.registry.known.get(artifact).filter(|known| known.defect.is_none()) else {
+            return Vec::new();
+        };
+        // A namesake takes over what an earlier resource of the name left.
+        let name = self.resources.names.get(uid);
+        let records = self.ledger.records.iter().filter(|(uid, _)| self.resources.names.get(*uid) == name);
+        let mappings = records.flat_map(|(_, record)| &record.mappings);
+        mappings.filter_map(|mapping| names::render(&attached.files, mapping)).collect()
+    }
+
+    /// Whether a revision holds what it says: an artifact of this image, rendered as the resource asked for some time.
+    pub fn is_intact(&self, uid: &str, revision: &ConfigMap) -> bool {
+        self.identity(revision).is_some_and(|held| {
+            let known = self.registry.known.get(&held.artifact);
+            known.is_some_and(|known| known.artifact.subject.as_ref() == Some(&held.image))
+                && self.renderings(uid, &held.artifact).contains(&held.content)
+        })
+    }
+
+    /// Whether an object is this resource's, or was left behind by a namesake without a controller.
+    pub fn is_of(&self, uid: &str, object: &Object) -> bool {
+        let Belongs::Resource(owner) = &object.belongs else { return false };
+        let namesake = self.resources.names.get(owner) == self.resources.names.get(uid);
+        owner == uid || (namesake && controller_of(&object.map.metadata).is_none())
+    }
+}

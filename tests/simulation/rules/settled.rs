@@ -1,0 +1,193 @@
+//! Rules for resources that have come to rest.
+
+use std::collections::BTreeSet;
+
+use artifactconfig::api::{
+    ArtifactConfigStatus, CreationPolicy, DeletionPolicy, HistoryOutcome, Reason, annotation, label,
+};
+
+use super::instant::{Finding, broken};
+use super::status::ready;
+use crate::model::{self, Expected};
+use crate::worlds::State;
+use crate::worlds::objects::{Belongs, annotation_of, content, is_revision, label_of};
+use crate::worlds::resources::target_name;
+
+const CONVERGES: &str = "§2.8 it converges";
+
+/// Looks at a resource that has come to rest. `fetched`: how often its last reconcile asked for content.
+pub fn check(state: &mut State, name: &'static str, fetched: usize) {
+    let expected = model::expected(state, name);
+    if expected.is_empty() {
+        return;
+    }
+    let config = state.resources.actual(name).unwrap();
+    let status = config.status.clone().unwrap_or_default();
+    let mut findings = vec![observed(config.metadata.generation, &status), reason(&expected, &status)];
+    let synced = [Reason::Synced.as_str(), Reason::RolledBack.as_str()].contains(&ready(&status).1);
+    if synced {
+        findings.extend([
+            target(state, name, &expected),
+            status_says_what_is_applied(state, name, &status),
+            the_applied_revision_is_kept(state, name, &status),
+            nothing_is_left_over(state, name, &status),
+            latest(state, name, &status),
+            broken("§2.10 what is applied is not fetched again", fetched > 0, || format!("{fetched} times")),
+        ]);
+    } else {
+        findings.push(the_last_good_is_in_place(state, name, &status));
+    }
+    for (rule, what) in findings.into_iter().flatten() {
+        state.violate(rule, format!("{name}: {what}"));
+    }
+}
+
+fn observed(generation: Option<i64>, status: &ArtifactConfigStatus) -> Finding {
+    broken(CONVERGES, status.observed_generation != generation, || {
+        format!("generation {generation:?}, observed {:?}", status.observed_generation)
+    })
+}
+
+fn reason(expected: &[Expected], status: &ArtifactConfigStatus) -> Finding {
+    let is_one = |expected: &Expected| match expected {
+        Expected::Synced { back: false, .. } => ("True", Reason::Synced),
+        Expected::Synced { back: true, .. } => ("True", Reason::RolledBack),
+        Expected::Failing(reason) => ("False", *reason),
+        Expected::Suspended => (ready(status).0, Reason::Suspended),
+    };
+    let words: Vec<(&str, &str)> =
+        expected.iter().map(is_one).map(|(ready, reason)| (ready, reason.as_str())).collect();
+    broken(CONVERGES, !words.contains(&ready(status)), || {
+        format!("expected {words:?}, is {:?}: {}", ready(status), status.conditions[0].message)
+    })
+}
+
+/// The target holds exactly the right bytes, and says where they are from.
+fn target(state: &State, name: &'static str, expected: &[Expected]) -> Finding {
+    let spec = &state.resources.actual(name)?.spec;
+    let target = target_name(name, spec);
+    let Some(object) = state.objects.get(target) else {
+        return Some((CONVERGES, format!("there is no {target}")));
+    };
+    let held = state.identity(&object.map);
+    let is_right = expected.iter().any(|expected| match expected {
+        Expected::Synced { artifact, image, contents, .. } => held.as_ref().is_some_and(|held| {
+            (&held.artifact, &held.image) == (artifact, image) && contents.contains(&held.content)
+        }),
+        Expected::Failing(_) | Expected::Suspended => false,
+    });
+    let labels =
+        spec.target.labels.iter().all(|(key, value)| label_of(&object.map.metadata, key) == Some(value));
+    // Labels that only an earlier spec asked for.
+    let others = object
+        .map
+        .metadata
+        .labels
+        .iter()
+        .flatten()
+        .any(|(key, _)| key.starts_with("team") && !spec.target.labels.contains_key(key));
+    broken(CONVERGES, !is_right || !labels || others, || {
+        format!("{target} holds {:?}, expected {expected:?}", object.map)
+    })
+}
+
+fn status_says_what_is_applied(state: &State, name: &'static str, status: &ArtifactConfigStatus) -> Finding {
+    let spec = &state.resources.actual(name)?.spec;
+    let target = target_name(name, spec);
+    let held = state.objects.get(target).and_then(|object| state.identity(&object.map))?;
+    let hash = model::hash(&held.content);
+    let said = status.target.as_ref().is_some_and(|said| said.name == target && said.hash == hash)
+        && status.artifact.as_ref().is_some_and(|said| said.digest == held.artifact.to_string())
+        && status.image.as_ref().is_some_and(|said| said.digest == held.image.to_string());
+    let current = status.history.iter().find(|entry| entry.outcome != HistoryOutcome::Failed);
+    let recorded = current.is_some_and(|entry| {
+        entry.outcome == HistoryOutcome::Applied
+            && entry.artifact == held.artifact.to_string()
+            && entry.image == held.image.to_string()
+            && entry.hash.as_ref() == Some(&hash)
+    });
+    broken("status says what is applied", !said || !recorded, || {
+        format!("{} of {} is in {target}; status: {status:?}", held.artifact, held.image)
+    })
+}
+
+fn the_applied_revision_is_kept(state: &State, name: &'static str, status: &ArtifactConfigStatus) -> Finding {
+    const RULE: &str = "the applied revision is kept";
+    let config = state.resources.actual(name)?;
+    let current = status.history.iter().find(|entry| entry.outcome == HistoryOutcome::Applied)?;
+    if config.spec.revision_history_limit == 0 {
+        return broken(RULE, current.config_map.is_some(), || "a revision in spite of limit 0".to_owned());
+    }
+    let Some(revision) = current.config_map.as_ref().and_then(|name| state.objects.get(name)) else {
+        return Some((RULE, format!("{:?} does not exist", current.config_map)));
+    };
+    let target = state.objects.get(target_name(name, &config.spec))?;
+    let number = current.revision.to_string();
+    let (kept, applied) = (&revision.map.metadata, &target.map.metadata);
+    let same = content(&revision.map) == content(&target.map)
+        && revision.map.immutable == Some(true)
+        && label_of(kept, label::REVISION) == Some(&number)
+        && annotation_of(applied, annotation::REVISION) == Some(&number);
+    broken(RULE, !same, || format!("revision {number} is not what is in the target: {:?}", revision.map))
+}
+
+/// No earlier target, and no revision that neither the history nor a workload needs.
+fn nothing_is_left_over(state: &State, name: &'static str, status: &ArtifactConfigStatus) -> Finding {
+    let config = state.resources.actual(name)?;
+    let uid = config.metadata.uid.clone()?;
+    let target = target_name(name, &config.spec);
+    let used: BTreeSet<&String> = state.pods.values().collect();
+    let needed = |name: &String| {
+        used.contains(name) || status.history.iter().any(|entry| entry.config_map.as_ref() == Some(name))
+    };
+    let keeps = config.spec.target.deletion_policy == DeletionPolicy::Retain
+        || config.spec.target.creation_policy != CreationPolicy::Owner;
+    let left = state.objects.all().find(|(name, object)| {
+        let metadata = &object.map.metadata;
+        let ours = object.belongs == Belongs::Resource(uid.clone())
+            && label_of(metadata, label::OWNER_UID) == Some(&uid);
+        ours && if is_revision(metadata) { !needed(name) } else { *name != target && !keeps }
+    });
+    broken("nothing is left over", left.is_some(), || {
+        format!("{:?}, and the history is {:?}", left.map(|(name, _)| name), status.history)
+    })
+}
+
+fn latest(state: &State, name: &'static str, status: &ArtifactConfigStatus) -> Finding {
+    if !state.registry.up {
+        return None;
+    }
+    let applied = status.artifact.as_ref().map(|artifact| artifact.digest.clone());
+    let latest = model::latest(state, name).map(|digest| digest.to_string());
+    let latest = latest.filter(|latest| Some(latest) != applied.as_ref());
+    broken("status says what would come next", latest.is_some() && status.latest != latest, || {
+        format!("{:?}, expected {latest:?}", status.latest)
+    })
+}
+
+/// §2.3: while nothing new can be had, the target holds what status says, as far as its revision is there to repair it.
+fn the_last_good_is_in_place(state: &State, name: &'static str, status: &ArtifactConfigStatus) -> Finding {
+    const RULE: &str = "§2.3 the last good outlives every failure";
+    let config = state.resources.actual(name)?;
+    let uid = config.metadata.uid.as_deref()?;
+    let target = target_name(name, &config.spec);
+    let excused = [Reason::TargetConflict.as_str(), Reason::Suspended.as_str(), Reason::ApplyFailed.as_str()];
+    if status.target.as_ref()?.name != target || excused.contains(&ready(status).1) {
+        return None;
+    }
+    let current = status.history.iter().find(|entry| entry.outcome != HistoryOutcome::Failed)?;
+    let revision = state.objects.get(current.config_map.as_ref()?)?;
+    let kept = state.identity(&revision.map)?;
+    if !state.is_intact(uid, &revision.map) || kept.artifact.to_string() != current.artifact {
+        return None;
+    }
+    let object = state.objects.get(target);
+    if object.is_some_and(|object| !state.is_of(uid, object)) {
+        return None;
+    }
+    let held = object.map(|object| content(&object.map));
+    let said = status.artifact.as_ref().is_some_and(|said| said.digest == current.artifact);
+    broken(RULE, held.as_ref() != Some(&kept.content) || !said, || {
+        format!("{target} holds {held:?}; status says {:?}", status.artifact)
+    })
+}

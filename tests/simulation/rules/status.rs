@@ -1,0 +1,138 @@
+//! Rules for every status, at the instant it is written.
+
+use std::collections::BTreeSet;
+
+use artifactconfig::api::{ArtifactConfigStatus, HistoryOutcome, Reason, condition};
+
+use super::instant::{Actor, Finding, broken};
+use crate::worlds::State;
+use crate::worlds::resources::spec_of;
+
+pub fn check(
+    state: &mut State,
+    actor: &Actor,
+    before: &ArtifactConfigStatus,
+    after: &ArtifactConfigStatus,
+) -> Vec<Finding> {
+    vec![
+        the_operator_never_panics(after),
+        unknown_is_never_none(state, actor, after),
+        what_is_not_applied_is_not_claimed(state, actor, before, after),
+        the_history_forgets_nothing(actor, before, after),
+        the_history_is_in_order(after),
+        numbers_are_never_used_again(state, actor, after),
+        everything_is_bounded(actor, before, after),
+    ]
+}
+
+pub fn ready(status: &ArtifactConfigStatus) -> (&str, &str) {
+    status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == condition::READY)
+        .map_or(("", ""), |ready| (ready.status.as_str(), ready.reason.as_str()))
+}
+
+fn the_operator_never_panics(after: &ArtifactConfigStatus) -> Finding {
+    broken("the operator never panics", ready(after).1 == Reason::InternalError.as_str(), || {
+        after.conditions[0].message.clone()
+    })
+}
+
+/// §2.1: found, none, unknown. "There is none" is said only where the registry said so.
+fn unknown_is_never_none(state: &State, actor: &Actor, after: &ArtifactConfigStatus) -> Finding {
+    let run = &state.runs[actor.name];
+    let reason = ready(after).1;
+    let told = if reason == Reason::ArtifactNotFound.as_str() {
+        run.listed.as_ref().is_some_and(Vec::is_empty)
+    } else if reason == Reason::ImageNotFound.as_str() {
+        run.no_image
+    } else if reason == Reason::RevisionNotFound.as_str() {
+        run.artifact.is_some()
+    } else {
+        true
+    };
+    broken("§2.1 unknown is never none", !told, || format!("{reason}, and the registry never said so"))
+}
+
+/// §2.8: then status. What it says is applied was written before, or was said before.
+fn what_is_not_applied_is_not_claimed(
+    state: &State,
+    actor: &Actor,
+    before: &ArtifactConfigStatus,
+    after: &ArtifactConfigStatus,
+) -> Finding {
+    let claim = |status: &ArtifactConfigStatus| {
+        Some((
+            status.target.as_ref()?.name.clone(),
+            status.artifact.as_ref()?.digest.clone(),
+            status.image.as_ref()?.digest.clone(),
+        ))
+    };
+    let applied = state.ledger.applied(&actor.uid);
+    let applied = applied
+        .map(|applied| (applied.target.clone(), applied.artifact.to_string(), applied.image.to_string()));
+    let now = claim(after);
+    let synced = [Reason::Synced.as_str(), Reason::RolledBack.as_str()].contains(&ready(after).1);
+    let said = !synced && now == claim(before);
+    broken("§2.8 status says what was applied", now.is_some() && now != applied && !said, || {
+        format!("status claims {now:?}, the target was written with {applied:?}")
+    })
+}
+
+/// An entry goes only to the limit.
+fn the_history_forgets_nothing(
+    actor: &Actor,
+    before: &ArtifactConfigStatus,
+    after: &ArtifactConfigStatus,
+) -> Finding {
+    let limit = usize::try_from(spec_of(&actor.seen).revision_history_limit).unwrap_or(0);
+    let now: BTreeSet<i64> = after.history.iter().map(|entry| entry.revision).collect();
+    let lost =
+        before.history.iter().map(|entry| entry.revision).find(|number| {
+            !now.contains(number) && now.iter().filter(|newer| *newer > number).count() < limit
+        });
+    broken("the history forgets nothing", lost.is_some(), || {
+        format!("revision {lost:?} was in the history; now it holds {now:?}")
+    })
+}
+
+/// Newest first, and at most one of them applied.
+fn the_history_is_in_order(after: &ArtifactConfigStatus) -> Finding {
+    let falling = after.history.windows(2).all(|pair| pair[0].revision > pair[1].revision);
+    let applied =
+        after.history.iter().filter(|entry| entry.outcome == HistoryOutcome::Applied).collect::<Vec<_>>();
+    let current = after.history.iter().find(|entry| entry.outcome != HistoryOutcome::Failed);
+    let first = applied.first().is_none_or(|applied| Some(*applied) == current);
+    broken("the history is in order", !falling || applied.len() > 1 || !first, || {
+        let outline: Vec<_> = after.history.iter().map(|entry| (entry.revision, entry.outcome)).collect();
+        format!("{outline:?}")
+    })
+}
+
+fn numbers_are_never_used_again(state: &mut State, actor: &Actor, after: &ArtifactConfigStatus) -> Finding {
+    let numbers = &mut state.ledger.of(&actor.uid).numbers;
+    let mut finding = None;
+    for entry in &after.history {
+        let meaning = format!("{} for {} ({:?})", entry.artifact, entry.image, entry.hash);
+        let known = numbers.entry(entry.revision).or_insert_with(|| meaning.clone());
+        finding = finding.or(broken("numbers are never used again", *known != meaning, || {
+            format!("revision {} was {known}, now it is {meaning}", entry.revision)
+        }));
+    }
+    finding
+}
+
+/// §2.7: everything has a bound.
+fn everything_is_bounded(
+    actor: &Actor,
+    before: &ArtifactConfigStatus,
+    after: &ArtifactConfigStatus,
+) -> Finding {
+    let limit = usize::try_from(spec_of(&actor.seen).revision_history_limit).unwrap_or(0);
+    let long = after.history.len() > (limit + 1).max(before.history.len());
+    let wordy = after.conditions.iter().any(|condition| condition.message.len() > 1024);
+    broken("§2.7 everything is bounded", long || wordy, || {
+        format!("{} entries with a limit of {limit}; too long a message: {wordy}", after.history.len())
+    })
+}

@@ -1,0 +1,227 @@
+//! The port to the API server. Rules look on at every write.
+
+use std::collections::BTreeSet;
+
+use artifactconfig::api::{ArtifactConfigStatus, Reason, label};
+use artifactconfig::cluster::{Cluster, WriteError};
+use artifactconfig::decide::event::EventDraft;
+use artifactconfig::decide::spec::Owner;
+use artifactconfig::types::Failure;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::objects::{Belongs, Object, Refusal, label_of};
+use super::{State, World};
+use crate::names::{ENCODED_PASSWORD, SECRET};
+use crate::prng::Prng;
+use crate::rules::instant::{self, Write};
+
+fn trouble(_: &mut Prng) -> Failure {
+    Failure::new(Reason::ApplyFailed, "the simulated API server has a fault")
+}
+
+fn trouble_writing(random: &mut Prng) -> WriteError {
+    if random.chance(300) { WriteError::Conflict } else { WriteError::Failure(trouble(random)) }
+}
+
+fn refused(refusal: Refusal) -> WriteError {
+    match refusal {
+        Refusal::Conflict => WriteError::Conflict,
+        Refusal::Invalid(why) => WriteError::Failure(Failure::new(Reason::ApplyFailed, why)),
+    }
+}
+
+fn name_of(map: &ConfigMap) -> &str {
+    map.metadata.name.as_deref().unwrap_or_default()
+}
+
+impl State {
+    /// Writes, and has the rules look at it.
+    fn write(
+        &mut self,
+        name: &str,
+        write: impl FnOnce(&mut Self) -> Result<ConfigMap, Refusal>,
+    ) -> Result<ConfigMap, WriteError> {
+        let before: Option<Object> = self.objects.get(name).cloned();
+        self.writes += 1;
+        let written = write(self).map_err(refused)?;
+        instant::check(self, &Write::Put { before: before.as_ref(), after: &written });
+        Ok(written)
+    }
+
+    fn pull_secret() -> Secret {
+        let config = serde_json::json!({"auths": {"r.example": {"auth": ENCODED_PASSWORD}}}).to_string();
+        Secret {
+            type_: Some("kubernetes.io/dockerconfigjson".to_owned()),
+            data: Some([(".dockerconfigjson".to_owned(), ByteString(config.into_bytes()))].into()),
+            ..Secret::default()
+        }
+    }
+}
+
+impl Cluster for World {
+    async fn secret(&self, _: &Owner, name: &str) -> Result<Option<Secret>, Failure> {
+        self.step(
+            || format!("read secret {name}"),
+            trouble,
+            |state| Ok((state.secret && name == SECRET).then(State::pull_secret)),
+        )
+        .await
+    }
+
+    async fn service_account(&self, _: &Owner, name: &str) -> Result<Option<ServiceAccount>, Failure> {
+        self.step(|| format!("read service account {name}"), trouble, |_| Ok(None)).await
+    }
+
+    async fn status(&self, owner: &Owner) -> Result<Option<ArtifactConfigStatus>, Failure> {
+        self.step(
+            || "read status".to_owned(),
+            trouble,
+            |state| Ok(state.resources.actual(&owner.name).and_then(|config| config.status.clone())),
+        )
+        .await
+    }
+
+    async fn target(&self, _: &Owner, name: &str) -> Result<Option<ConfigMap>, Failure> {
+        self.step(
+            || format!("read {name}"),
+            trouble,
+            |state| Ok(state.objects.get(name).map(|object| object.map.clone())),
+        )
+        .await
+    }
+
+    fn target_version(&self, _: &Owner, name: &str) -> Option<String> {
+        self.lock().objects.watch.view.get(name)?.resource_version.clone()
+    }
+
+    fn owned(&self, owner: &Owner) -> Vec<ObjectMeta> {
+        let state = self.lock();
+        let is_owned = |metadata: &&ObjectMeta| label_of(metadata, label::OWNER_UID) == Some(&owner.uid);
+        state.objects.watch.view.values().filter(is_owned).cloned().collect()
+    }
+
+    async fn revisions(&self, owner: &Owner) -> Result<Vec<ConfigMap>, Failure> {
+        self.step(
+            || "list revisions".to_owned(),
+            trouble,
+            |state| {
+                let names = state.revisions_of(&owner.uid);
+                Ok(names.iter().filter_map(|name| Some(state.objects.get(name)?.map.clone())).collect())
+            },
+        )
+        .await
+    }
+
+    async fn config_maps_in_use(&self, _: &Owner) -> Result<BTreeSet<String>, Failure> {
+        self.step(
+            || "list what is in use".to_owned(),
+            trouble,
+            |state| {
+                let named: BTreeSet<String> = state.pods.values().cloned().collect();
+                state.run().in_use.extend(named.iter().cloned());
+                Ok(named)
+            },
+        )
+        .await
+    }
+
+    async fn create(&self, config_map: &ConfigMap) -> Result<ConfigMap, WriteError> {
+        let name = name_of(config_map);
+        self.step(
+            || format!("create {name}"),
+            trouble_writing,
+            |state| {
+                let belongs = Belongs::Resource(state.run().uid.clone());
+                state.write(name, |state| state.objects.create(config_map, belongs))
+            },
+        )
+        .await
+    }
+
+    async fn update(
+        &self,
+        config_map: &ConfigMap,
+        observed: &ConfigMap,
+        manager: &str,
+    ) -> Result<ConfigMap, WriteError> {
+        let (name, version) = (name_of(config_map), observed.metadata.resource_version.as_deref());
+        self.step(
+            || format!("update {name}"),
+            trouble_writing,
+            |state| state.write(name, |state| state.objects.apply(config_map, version, manager)),
+        )
+        .await
+    }
+
+    async fn merge(&self, observed: &ConfigMap, patch: serde_json::Value) -> Result<ConfigMap, WriteError> {
+        let name = name_of(observed);
+        self.step(
+            || format!("merge into {name}: {patch}"),
+            trouble_writing,
+            |state| state.write(name, |state| state.objects.merge(observed, &patch)),
+        )
+        .await
+    }
+
+    async fn delete(&self, _: &Owner, metadata: &ObjectMeta) -> Result<(), Failure> {
+        let name = metadata.name.as_deref().unwrap_or_default();
+        self.step(
+            || format!("delete {name}"),
+            trouble,
+            |state| {
+                state.writes += 1;
+                if let Some(gone) = state.objects.delete(name, metadata.uid.as_deref()) {
+                    instant::check(state, &Write::Delete { gone: &gone });
+                }
+                Ok(())
+            },
+        )
+        .await
+    }
+
+    async fn write_status(
+        &self,
+        owner: &Owner,
+        status: &ArtifactConfigStatus,
+    ) -> Result<Option<String>, Failure> {
+        self.step(
+            || {
+                let ready = &status.conditions[0];
+                format!("write status: {} {}: {}", ready.reason, ready.status, ready.message)
+            },
+            trouble,
+            |state| {
+                state.writes += 1;
+                // What the API keeps is what can be read back.
+                let text = serde_json::to_string(status).unwrap();
+                let kept: ArtifactConfigStatus = serde_json::from_str(&text).unwrap();
+                let actual = state.resources.actual(&owner.name);
+                let Some(actual) = actual.filter(|actual| actual.metadata.uid.as_ref() == Some(&owner.uid))
+                else {
+                    return Ok(None);
+                };
+                let before = actual.status.clone().unwrap_or_default();
+                instant::check(state, &Write::Status { before: &before, after: &kept, text: &text });
+                Ok(state.store_status(&owner.name, &owner.uid, kept))
+            },
+        )
+        .await
+    }
+
+    async fn publish(&self, _: &Owner, event: &EventDraft) {
+        // An event that is lost is not tried again.
+        let _: Result<(), Failure> = self
+            .step(
+                || format!("event {}", event.reason),
+                trouble,
+                |state| {
+                    state.writes += 1;
+                    instant::check(state, &Write::Event { event });
+                    Ok(())
+                },
+            )
+            .await;
+    }
+}

@@ -1,0 +1,254 @@
+//! The two worlds that the reconcile works against, in one piece of state, and the steps in which it does.
+
+pub mod cluster;
+pub mod objects;
+pub mod registry;
+pub mod resources;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Poll;
+
+use artifactconfig::types::{Artifact, Digest};
+
+use crate::clock;
+use crate::prng::Prng;
+use crate::rules::{Ledger, Violation};
+use objects::Objects;
+use registry::Store;
+use resources::{Guarded, Resources};
+
+/// The worlds, as everybody who acts on them holds them.
+#[derive(Clone)]
+pub struct World(Arc<Mutex<State>>);
+
+pub struct State {
+    pub random: Prng,
+    pub faults: Faults,
+    pub registry: Store,
+    pub objects: Objects,
+    pub resources: Resources,
+    /// Pods, and the `ConfigMap` that each names.
+    pub pods: BTreeMap<String, String>,
+    /// Whether the pull secret exists.
+    pub secret: bool,
+    /// Running reconciles, by resource.
+    pub runs: BTreeMap<&'static str, Run>,
+    /// The resource whose reconcile is being polled.
+    pub acting: &'static str,
+    /// Steps that the operator has made.
+    pub steps: usize,
+    /// Writes that the operator has made.
+    pub writes: usize,
+    pub ledger: Ledger,
+    pub trace: Trace,
+    pub violation: Option<Violation>,
+}
+
+/// What one reconcile was told: whatever it does must follow from it.
+pub struct Run {
+    pub uid: String,
+    pub seen: Arc<Guarded>,
+    pub subject: Option<Digest>,
+    /// The last listing that was answered.
+    pub listed: Option<Vec<Artifact>>,
+    /// The registry said that there is no such image.
+    pub no_image: bool,
+    /// The last answer about one artifact.
+    pub artifact: Option<Option<Artifact>>,
+    /// How often content or a manifest was asked for by digest.
+    pub fetched: usize,
+    /// What pods have named ever since the beginning, or since it was asked.
+    pub in_use: BTreeSet<String>,
+    /// What somebody deleted or replaced by hand meanwhile.
+    pub disturbed: BTreeSet<String>,
+    pub steps: usize,
+    /// A step gets no answer, ever.
+    pub gave_up: bool,
+}
+
+impl Run {
+    pub fn new(uid: String, seen: Arc<Guarded>, in_use: BTreeSet<String>) -> Self {
+        Self {
+            uid,
+            seen,
+            in_use,
+            subject: None,
+            listed: None,
+            no_image: false,
+            artifact: None,
+            fetched: 0,
+            disturbed: BTreeSet::new(),
+            steps: 0,
+            gave_up: false,
+        }
+    }
+}
+
+/// What goes wrong with a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails and has no effect.
+    Before,
+    /// It takes effect, and the answer is lost.
+    After,
+    /// There is no answer, ever.
+    Hang,
+}
+
+/// Which steps go wrong.
+#[derive(Clone, Copy, Debug)]
+pub enum Faults {
+    None,
+    /// One step, counted from 1.
+    At(usize, Fault),
+    /// So many of a thousand each.
+    Random {
+        fail: usize,
+        lose: usize,
+        hang: usize,
+        stale: usize,
+    },
+}
+
+/// What happened, where somebody wants to know.
+#[derive(Default)]
+pub struct Trace {
+    pub wanted: bool,
+    pub lines: Vec<String>,
+}
+
+impl Trace {
+    pub fn add(&mut self, line: impl FnOnce() -> String) {
+        if self.wanted {
+            let line = format!("{:>4} +{:>5}s  {}", self.lines.len(), clock::second() % 100_000, line());
+            self.lines.push(line);
+        }
+    }
+}
+
+impl World {
+    pub fn new(seed: u64, trace: bool) -> Self {
+        clock::reset();
+        Self(Arc::new(Mutex::new(State {
+            random: Prng::new(seed),
+            faults: Faults::None,
+            registry: Store::new(),
+            objects: Objects::default(),
+            resources: Resources::default(),
+            pods: BTreeMap::new(),
+            secret: true,
+            runs: BTreeMap::new(),
+            acting: "",
+            steps: 0,
+            writes: 0,
+            ledger: Ledger::default(),
+            trace: Trace { wanted: trace, lines: Vec::new() },
+            violation: None,
+        })))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// One step of the operator: others may act before it, and it may go wrong.
+    pub async fn step<T, E>(
+        &self,
+        what: impl FnOnce() -> String,
+        trouble: fn(&mut Prng) -> E,
+        effect: impl FnOnce(&mut State) -> Result<T, E>,
+    ) -> Result<T, E> {
+        give_way().await;
+        let answer = self.lock().take_step(what, trouble, effect);
+        match answer {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Ends the poll once.
+async fn give_way() {
+    let mut given = false;
+    std::future::poll_fn(
+        |_| {
+            if std::mem::replace(&mut given, true) { Poll::Ready(()) } else { Poll::Pending }
+        },
+    )
+    .await;
+}
+
+impl State {
+    /// What the acting reconcile was told.
+    pub fn run(&mut self) -> &mut Run {
+        self.runs.get_mut(self.acting).unwrap()
+    }
+
+    fn take_step<T, E>(
+        &mut self,
+        what: impl FnOnce() -> String,
+        trouble: fn(&mut Prng) -> E,
+        effect: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Option<Result<T, E>> {
+        self.steps += 1;
+        self.run().steps += 1;
+        let fault = match self.faults {
+            Faults::None => None,
+            Faults::At(step, fault) => (step == self.steps).then_some(fault),
+            Faults::Random { fail, lose, hang, .. } => {
+                let rest = 1000_usize.saturating_sub(fail + lose + hang);
+                let faults = [
+                    (fail, Some(Fault::Before)),
+                    (lose, Some(Fault::After)),
+                    (hang, Some(Fault::Hang)),
+                    (rest, None),
+                ];
+                self.random.weighted(&faults).flatten()
+            }
+        };
+        let (step, who) = (self.steps, self.acting);
+        self.trace.add(|| {
+            let fault = fault.map(|fault| format!("  ✗ {fault:?}")).unwrap_or_default();
+            format!("{who} #{step}: {}{fault}", what())
+        });
+        match fault {
+            None => {
+                let answer = effect(self);
+                if answer.is_err() {
+                    self.trace.add(|| "      refused".to_owned());
+                }
+                Some(answer)
+            }
+            Some(Fault::Before) => Some(Err(trouble(&mut self.random))),
+            Some(Fault::After) => {
+                drop(effect(self));
+                Some(Err(trouble(&mut self.random)))
+            }
+            Some(Fault::Hang) => {
+                // Half of what gets no answer has taken effect.
+                if self.random.chance(500) {
+                    drop(effect(self));
+                }
+                self.run().gave_up = true;
+                None
+            }
+        }
+    }
+
+    /// Whether this answer comes from a replica that lags behind.
+    pub fn answers_stale(&mut self) -> bool {
+        let Faults::Random { stale, .. } = self.faults else { return false };
+        let stale = self.random.chance(stale) && self.registry.past != self.registry.held;
+        if stale {
+            self.trace.add(|| "      answered as it was before the last change".to_owned());
+        }
+        stale
+    }
+
+    pub fn violate(&mut self, rule: &'static str, what: impl Into<String>) {
+        let what = what.into();
+        self.trace.add(|| format!("VIOLATED {rule}: {what}"));
+        self.violation.get_or_insert(Violation { rule, what });
+    }
+}

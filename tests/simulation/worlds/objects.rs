@@ -1,0 +1,342 @@
+//! `ConfigMaps` as an API server keeps them: versions, UIDs, immutability, fields by who applied them, garbage collection,
+//! and the watch that reports them late.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use artifactconfig::api::{FIELD_MANAGER, MANAGER, label};
+use artifactconfig::types::Digest;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    FieldsV1, ManagedFieldsEntry, ObjectMeta, OwnerReference,
+};
+use serde_json::{Value, json};
+
+use crate::names::{Bytes, NAMESPACE};
+
+/// Whose an object is, whatever its labels say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Belongs {
+    /// To somebody who has nothing to do with the operator.
+    User,
+    /// To the resource with this UID.
+    Resource(String),
+}
+
+/// A `ConfigMap`, and what nobody can read from it.
+#[derive(Clone, Debug)]
+pub struct Object {
+    pub map: ConfigMap,
+    pub belongs: Belongs,
+    applied: BTreeMap<String, Fields>,
+}
+
+/// What a field manager applied last: it goes when that manager no longer names it.
+#[derive(Clone, Debug, Default)]
+struct Fields {
+    labels: BTreeSet<String>,
+    annotations: BTreeSet<String>,
+    data: BTreeSet<String>,
+    binary_data: BTreeSet<String>,
+    owners: BTreeSet<String>,
+}
+
+/// Why the API server did not write.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    Conflict,
+    Invalid(String),
+}
+
+/// All `ConfigMaps` of the namespace.
+#[derive(Default)]
+pub struct Objects {
+    objects: BTreeMap<String, Object>,
+    versions: u64,
+    pub watch: Watch,
+}
+
+/// What a watch with the operator's label has delivered, and what is still on its way.
+#[derive(Default)]
+pub struct Watch {
+    pub view: BTreeMap<String, ObjectMeta>,
+    pending: VecDeque<(String, Option<ObjectMeta>)>,
+}
+
+impl Watch {
+    pub fn behind(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub fn deliver(&mut self, events: usize) {
+        for _ in 0..events {
+            match self.pending.pop_front() {
+                Some((name, Some(metadata))) => drop(self.view.insert(name, metadata)),
+                Some((name, None)) => drop(self.view.remove(&name)),
+                None => return,
+            }
+        }
+    }
+
+    /// Events that nobody gets to see, until the next resync.
+    pub fn miss(&mut self) {
+        self.pending.clear();
+    }
+}
+
+pub fn label_of<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    metadata.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+pub fn annotation_of<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    metadata.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
+pub fn controller_of(metadata: &ObjectMeta) -> Option<&OwnerReference> {
+    metadata.owner_references.iter().flatten().find(|reference| reference.controller == Some(true))
+}
+
+pub fn is_revision(metadata: &ObjectMeta) -> bool {
+    label_of(metadata, label::REVISION).is_some()
+}
+
+/// Content, wherever it stands.
+pub fn content(map: &ConfigMap) -> Bytes {
+    let text = map.data.iter().flatten().map(|(key, value)| (key.clone(), value.as_bytes().to_vec()));
+    let binary = map.binary_data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));
+    text.chain(binary).collect()
+}
+
+pub fn digest_annotation(map: &ConfigMap, key: &str) -> Option<Digest> {
+    annotation_of(&map.metadata, key)?.parse().ok()
+}
+
+impl Objects {
+    pub fn version(&mut self) -> String {
+        self.versions += 1;
+        self.versions.to_string()
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Object> {
+        self.objects.get(name)
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = (&String, &Object)> {
+        self.objects.iter()
+    }
+
+    /// Creates an object. Only what the operator creates counts as applied by it.
+    pub fn create(&mut self, map: &ConfigMap, belongs: Belongs) -> Result<ConfigMap, Refusal> {
+        let name = map.metadata.name.clone().unwrap();
+        if self.objects.contains_key(&name) {
+            return Err(Refusal::Conflict);
+        }
+        let version = self.version();
+        let mut map = map.clone();
+        map.metadata.namespace = Some(NAMESPACE.to_owned());
+        map.metadata.uid = Some(format!("cm-{version}"));
+        map.metadata.resource_version = None;
+        let ours = (belongs != Belongs::User).then(|| (FIELD_MANAGER.to_owned(), Fields::of(&map)));
+        let applied: BTreeMap<String, Fields> = ours.into_iter().collect();
+        map.metadata.managed_fields = record(&applied);
+        self.put(&name, Object { map, belongs, applied })
+    }
+
+    /// A server-side apply of everything that a manager has, forced, bound to the version that was observed.
+    pub fn apply(
+        &mut self,
+        wanted: &ConfigMap,
+        version: Option<&str>,
+        manager: &str,
+    ) -> Result<ConfigMap, Refusal> {
+        let name = wanted.metadata.name.clone().unwrap();
+        let mut object = self.bound(&name, version)?;
+        let now = Fields::of(wanted);
+        let before = object.applied.remove(manager).unwrap_or_default();
+        let metadata = &mut object.map.metadata;
+        overlay(&mut metadata.labels, &before.labels, wanted.metadata.labels.as_ref());
+        overlay(&mut metadata.annotations, &before.annotations, wanted.metadata.annotations.as_ref());
+        overlay(&mut object.map.data, &before.data, wanted.data.as_ref());
+        overlay(&mut object.map.binary_data, &before.binary_data, wanted.binary_data.as_ref());
+        let wanted_owners = wanted.metadata.owner_references.clone().unwrap_or_default();
+        let owners = metadata.owner_references.get_or_insert_default();
+        owners.retain(|owner| !before.owners.contains(&owner.uid) && !now.owners.contains(&owner.uid));
+        owners.extend(wanted_owners);
+        if let Some(immutable) = wanted.immutable {
+            object.map.immutable = Some(immutable);
+        }
+        object.applied.insert(manager.to_owned(), now);
+        object.map.metadata.managed_fields = record(&object.applied);
+        self.put(&name, object)
+    }
+
+    /// A merge patch, bound to the version that was observed.
+    pub fn merge(&mut self, observed: &ConfigMap, patch: &Value) -> Result<ConfigMap, Refusal> {
+        let name = observed.metadata.name.clone().unwrap();
+        let mut object = self.bound(&name, observed.metadata.resource_version.as_deref())?;
+        let mut value = serde_json::to_value(&object.map).unwrap();
+        merge_json(&mut value, patch);
+        object.map = serde_json::from_value(value).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        self.put(&name, object)
+    }
+
+    pub fn delete(&mut self, name: &str, uid: Option<&str>) -> Option<Object> {
+        let found = self.objects.get(name)?;
+        if uid.is_some() && uid != found.map.metadata.uid.as_deref() {
+            return None;
+        }
+        let gone = self.objects.remove(name)?;
+        self.report(name, Some(&gone.map.metadata));
+        Some(gone)
+    }
+
+    /// Somebody edits an object by hand.
+    pub fn edit(&mut self, name: &str, edit: impl FnOnce(&mut Object)) -> Result<ConfigMap, Refusal> {
+        let mut object = self.objects.get(name).cloned().ok_or(Refusal::Conflict)?;
+        edit(&mut object);
+        self.put(name, object)
+    }
+
+    /// Deletes what is left of resources that are gone. Returns the names.
+    pub fn collect_garbage(&mut self, alive: &BTreeSet<String>) -> Vec<String> {
+        let is_garbage = |object: &Object| {
+            let owners = object.map.metadata.owner_references.as_deref().unwrap_or_default();
+            !owners.is_empty() && owners.iter().all(|owner| !alive.contains(&owner.uid))
+        };
+        let names: Vec<String> = self
+            .objects
+            .iter()
+            .filter(|(_, object)| is_garbage(object))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &names {
+            self.delete(name, None);
+        }
+        names
+    }
+
+    /// The watch starts anew: it knows everything as it is.
+    pub fn resync(&mut self) {
+        self.watch.pending.clear();
+        self.watch.view = self
+            .objects
+            .iter()
+            .filter(|(_, object)| is_watched(&object.map.metadata))
+            .map(|(name, object)| (name.clone(), reported(&object.map.metadata)))
+            .collect();
+    }
+
+    fn bound(&self, name: &str, version: Option<&str>) -> Result<Object, Refusal> {
+        let object = self.objects.get(name).ok_or(Refusal::Conflict)?;
+        let same = version.is_none() || version == object.map.metadata.resource_version.as_deref();
+        if same { Ok(object.clone()) } else { Err(Refusal::Conflict) }
+    }
+
+    /// Validates and stores. Writes that change nothing make no new version, and no event.
+    fn put(&mut self, name: &str, mut object: Object) -> Result<ConfigMap, Refusal> {
+        let before = self.objects.get(name);
+        let invalid = |why: &str| Err(Refusal::Invalid(format!("ConfigMap \"{name}\" is invalid: {why}")));
+        let twice = |key: &String| object.map.binary_data.as_ref().is_some_and(|data| data.contains_key(key));
+        if object.map.data.iter().flatten().any(|(key, _)| twice(key)) {
+            return invalid("data: duplicate of a key in binaryData");
+        }
+        if let Some(before) = before.filter(|before| before.map.immutable == Some(true)) {
+            let same = object.map.immutable == Some(true)
+                && object.map.data.iter().flatten().eq(before.map.data.iter().flatten())
+                && object.map.binary_data.iter().flatten().eq(before.map.binary_data.iter().flatten());
+            if !same {
+                return invalid("data: field is immutable when `immutable` is set");
+            }
+        }
+        if before.is_some_and(|before| before.map == object.map) {
+            self.objects.insert(name.to_owned(), object.clone());
+            return Ok(object.map);
+        }
+        let metadata = before.map(|before| before.map.metadata.clone());
+        object.map.metadata.resource_version = Some(self.version());
+        self.objects.insert(name.to_owned(), object.clone());
+        self.report(name, metadata.as_ref());
+        Ok(object.map)
+    }
+
+    /// A watch by label reports what leaves the selection as deleted.
+    fn report(&mut self, name: &str, before: Option<&ObjectMeta>) {
+        let now = self.objects.get(name).map(|object| &object.map.metadata);
+        let now = now.filter(|metadata| is_watched(metadata)).map(reported);
+        if now.is_some() || before.is_some_and(is_watched) {
+            self.watch.pending.push_back((name.to_owned(), now));
+        }
+    }
+}
+
+fn is_watched(metadata: &ObjectMeta) -> bool {
+    label_of(metadata, label::MANAGED_BY) == Some(MANAGER)
+}
+
+/// The operator's watch keeps neither annotations nor managed fields.
+fn reported(metadata: &ObjectMeta) -> ObjectMeta {
+    ObjectMeta { managed_fields: None, annotations: None, ..metadata.clone() }
+}
+
+impl Fields {
+    fn of(map: &ConfigMap) -> Self {
+        fn keys<V>(map: Option<&BTreeMap<String, V>>) -> BTreeSet<String> {
+            map.into_iter().flatten().map(|(key, _)| key.clone()).collect()
+        }
+        Self {
+            labels: keys(map.metadata.labels.as_ref()),
+            annotations: keys(map.metadata.annotations.as_ref()),
+            data: keys(map.data.as_ref()),
+            binary_data: keys(map.binary_data.as_ref()),
+            owners: map.metadata.owner_references.iter().flatten().map(|owner| owner.uid.clone()).collect(),
+        }
+    }
+}
+
+/// Who applied what, as far as anybody reads it.
+fn record(applied: &BTreeMap<String, Fields>) -> Option<Vec<ManagedFieldsEntry>> {
+    let named = |keys: &BTreeSet<String>| -> Value {
+        keys.iter().map(|key| (format!("f:{key}"), json!({}))).collect::<serde_json::Map<_, _>>().into()
+    };
+    let entry = |(manager, fields): (&String, &Fields)| ManagedFieldsEntry {
+        manager: Some(manager.clone()),
+        operation: Some("Apply".to_owned()),
+        fields_v1: Some(FieldsV1(json!({
+            "f:data": named(&fields.data),
+            "f:binaryData": named(&fields.binary_data),
+            "f:metadata": {"f:labels": named(&fields.labels), "f:annotations": named(&fields.annotations)},
+        }))),
+        ..ManagedFieldsEntry::default()
+    };
+    (!applied.is_empty()).then(|| applied.iter().map(entry).collect())
+}
+
+fn overlay<V: Clone>(
+    have: &mut Option<BTreeMap<String, V>>,
+    before: &BTreeSet<String>,
+    want: Option<&BTreeMap<String, V>>,
+) {
+    let map = have.get_or_insert_default();
+    map.retain(|key, _| !before.contains(key));
+    map.extend(want.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
+    if map.is_empty() {
+        *have = None;
+    }
+}
+
+/// RFC 7396.
+fn merge_json(target: &mut Value, patch: &Value) {
+    let Value::Object(members) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in members {
+        if value.is_null() {
+            target.as_object_mut().unwrap().remove(key);
+        } else {
+            merge_json(&mut target[key], value);
+        }
+    }
+}

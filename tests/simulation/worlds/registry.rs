@@ -1,0 +1,209 @@
+//! A registry with one repository, and the port to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use artifactconfig::api::Reason;
+use artifactconfig::decide::files::FileRules;
+use artifactconfig::oci::{Access, Freshness, Listing, Pulled, Query, Registry, Subject};
+use artifactconfig::types::{Artifact, CREATED, ConfigFile, Digest, Failure, ImageRef, RepositoryRef};
+
+use super::{State, World};
+use crate::names::{self, IMAGES, TAGS};
+use crate::prng::Prng;
+
+/// What somebody attached.
+#[derive(Clone, Debug)]
+pub struct Attached {
+    pub artifact: Artifact,
+    pub files: Vec<ConfigFile>,
+    /// What is wrong with it in itself.
+    pub defect: Option<Reason>,
+}
+
+/// What the registry holds at some time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    pub tags: BTreeMap<String, Digest>,
+    pub artifacts: BTreeSet<Digest>,
+}
+
+/// The registry. `known` is everything that was ever attached, `held` what is there.
+pub struct Store {
+    pub up: bool,
+    pub held: Held,
+    /// As it was before the last change: what a replica that lags behind answers.
+    pub past: Held,
+    pub known: BTreeMap<Digest, Attached>,
+}
+
+impl Store {
+    pub fn new() -> Self {
+        let tags = TAGS.iter().enumerate().map(|(index, tag)| ((*tag).to_owned(), names::image(index)));
+        let held = Held { tags: tags.collect(), artifacts: BTreeSet::new() };
+        Self { up: true, past: held.clone(), held, known: BTreeMap::new() }
+    }
+
+    pub fn change(&mut self, change: impl FnOnce(&mut Held)) {
+        let before = self.held.clone();
+        change(&mut self.held);
+        if self.held != before {
+            self.past = before;
+        }
+    }
+
+    /// Attaches, as `oras attach` does: equal bytes at the same time are the same artifact.
+    pub fn attach(
+        &mut self,
+        image: usize,
+        artifact_type: &str,
+        files: Vec<ConfigFile>,
+        created: Option<String>,
+        defect: Option<Reason>,
+    ) -> Digest {
+        let subject = names::image(image % IMAGES);
+        let manifest = format!("{subject} {artifact_type} {files:?} {created:?} {defect:?}");
+        let digest = Digest::sha256(manifest.as_bytes());
+        let artifact = Artifact {
+            digest: digest.clone(),
+            media_type: String::new(),
+            artifact_type: artifact_type.to_owned(),
+            subject: Some(subject),
+            annotations: created.map(|created| (CREATED.to_owned(), created)).into_iter().collect(),
+            layers: Vec::new(),
+            children: Vec::new(),
+            unreadable_children: 0,
+        };
+        self.known.insert(digest.clone(), Attached { artifact, files, defect });
+        self.change(|held| {
+            held.artifacts.insert(digest.clone());
+        });
+        digest
+    }
+
+    /// What is attached to an image, as a replica answers it.
+    pub fn listing(&self, held: &Held, subject: &Digest, artifact_type: Option<&str>) -> Vec<Artifact> {
+        let artifacts = held.artifacts.iter().filter_map(|digest| self.known.get(digest));
+        artifacts
+            .map(|attached| &attached.artifact)
+            .filter(|artifact| artifact.subject.as_ref() == Some(subject))
+            .filter(|artifact| artifact_type.is_none_or(|wanted| artifact.artifact_type == wanted))
+            .cloned()
+            .collect()
+    }
+}
+
+/// What a registry that does not work well may say.
+fn trouble(random: &mut Prng) -> Failure {
+    const REASONS: [Reason; 5] = [
+        Reason::RegistryUnavailable,
+        Reason::RateLimited,
+        Reason::AuthenticationFailed,
+        Reason::Forbidden,
+        Reason::DigestMismatch,
+    ];
+    let reason = random.pick(&REASONS).copied().unwrap_or(Reason::RegistryUnavailable);
+    Failure::new(reason, "the simulated registry has a fault")
+}
+
+fn reachable(state: &State) -> Result<(), Failure> {
+    if state.registry.up {
+        return Ok(());
+    }
+    Err(Failure::new(Reason::RegistryUnavailable, "the simulated registry is down"))
+}
+
+impl Registry for World {
+    async fn resolve(&self, _: &Access, image: &ImageRef, _: Freshness) -> Result<Subject, Failure> {
+        if let Some(digest) = image.digest() {
+            // A pinned reference is its own answer and costs no request.
+            let subject = Subject { image: image.clone(), digest: digest.clone() };
+            self.lock().run().subject = Some(digest.clone());
+            return Ok(subject);
+        }
+        self.step(
+            || format!("resolve {image}"),
+            trouble,
+            |state| {
+                reachable(state)?;
+                let stale = state.answers_stale();
+                let held = if stale { &state.registry.past } else { &state.registry.held };
+                let found = image.tag().and_then(|tag| held.tags.get(tag)).cloned();
+                let Some(digest) = found else {
+                    state.run().no_image = true;
+                    return Err(Failure::new(Reason::ImageNotFound, format!("there is no {image}")));
+                };
+                state.run().subject = Some(digest.clone());
+                Ok(Subject { image: image.clone(), digest })
+            },
+        )
+        .await
+    }
+
+    async fn referrers(&self, _: &Access, subject: &Subject, query: Query<'_>) -> Result<Listing, Failure> {
+        let (artifact_type, digest) = (query.artifact_type, &subject.digest);
+        self.step(
+            || format!("referrers of {}", digest.short()),
+            trouble,
+            |state| {
+                reachable(state)?;
+                let stale = state.answers_stale();
+                let held = if stale { &state.registry.past } else { &state.registry.held };
+                let artifacts = state.registry.listing(held, digest, artifact_type);
+                state.run().listed = Some(artifacts.clone());
+                Ok(Listing { artifacts, notes: Vec::new() })
+            },
+        )
+        .await
+    }
+
+    async fn artifact(
+        &self,
+        _: &Access,
+        _: &RepositoryRef,
+        digest: &Digest,
+    ) -> Result<Option<Artifact>, Failure> {
+        self.step(
+            || format!("artifact {}", digest.short()),
+            trouble,
+            |state| {
+                reachable(state)?;
+                let there = state.registry.held.artifacts.contains(digest);
+                let found = state.registry.known.get(digest).filter(|_| there);
+                let found = found.map(|attached| attached.artifact.clone());
+                let run = state.run();
+                run.fetched += 1;
+                run.artifact = Some(found.clone());
+                Ok(found)
+            },
+        )
+        .await
+    }
+
+    async fn pull(
+        &self,
+        _: &Access,
+        _: &RepositoryRef,
+        artifact: &Artifact,
+        rules: &FileRules,
+    ) -> Result<Pulled, Failure> {
+        self.step(
+            || format!("pull {}", artifact.digest.short()),
+            trouble,
+            |state| {
+                reachable(state)?;
+                state.run().fetched += 1;
+                if !state.registry.held.artifacts.contains(&artifact.digest) {
+                    return Err(Failure::new(Reason::RegistryUnavailable, "its blobs are gone"));
+                }
+                let attached = &state.registry.known[&artifact.digest];
+                if let Some(defect) = attached.defect {
+                    return Err(Failure::new(defect, "it contradicts itself"));
+                }
+                let (files, others): (Vec<_>, Vec<_>) =
+                    attached.files.iter().cloned().partition(|file| rules.wants(&file.path));
+                Ok(Pulled { files, others: others.into_iter().map(|file| file.path).collect() })
+            },
+        )
+        .await
+    }
+}
