@@ -70,9 +70,14 @@ pub async fn missing(connection: &Connection, name: &str) -> anyhow::Error {
 pub fn explained(error: kube::Error) -> anyhow::Error {
     match error {
         // Of a single object the answer names it; this one is about the kind.
-        kube::Error::Api(status) if status.is_not_found() && !status.message.contains('"') => anyhow!(
-            "this cluster does not know ArtifactConfigs; install the definition ('artifactconfig crd' prints it) and the operator"
-        ),
+        kube::Error::Api(status)
+            if status.is_not_found()
+                && status.details.as_ref().is_none_or(|details| details.name.is_empty()) =>
+        {
+            anyhow!(
+                "this cluster does not know ArtifactConfigs; install the definition ('artifactconfig crd' prints it) and the operator"
+            )
+        }
         kube::Error::Api(status) => anyhow!("the API server refused: {}", status.message),
         kube::Error::SerdeError(error) => {
             anyhow!(

@@ -179,22 +179,25 @@ impl Cluster for KubeCluster {
         &self,
         owner: &Owner,
         status: &ArtifactConfigStatus,
-    ) -> Result<Option<String>, Failure> {
+        version: Option<&str>,
+    ) -> Result<Option<String>, WriteError> {
         // Read back as metadata: a resource whose spec cannot be parsed has a status all the same.
         let api: Api<PartialObjectMeta<ArtifactConfig>> =
             Api::namespaced(self.client.clone(), &owner.namespace);
         let patch = json!({
             "apiVersion": format!("{GROUP}/v1alpha1"),
             "kind": "ArtifactConfig",
-            // The UID keeps the status of one resource from reaching a namesake that was made since.
-            "metadata": {"name": owner.name, "uid": owner.uid},
+            // The UID keeps the status of one resource from reaching a namesake that was made since, the version one that
+            // was computed from an older status from overwriting a newer one.
+            "metadata": {"name": owner.name, "uid": owner.uid, "resourceVersion": version},
             "status": status,
         });
         let parameters = PatchParams::apply(STATUS_FIELD_MANAGER).force();
         match limited(api.patch_status(&owner.name, &parameters, &Patch::Apply(&patch))).await {
             Ok(object) => Ok(object.resource_version()),
-            Err(Problem::NotFound | Problem::Conflict) => Ok(None),
-            Err(problem) => Err(problem.into_failure("the status was not written")),
+            Err(Problem::NotFound) => Ok(None),
+            Err(Problem::Conflict) => Err(WriteError::Conflict),
+            Err(problem) => Err(WriteError::Failure(problem.into_failure("the status was not written"))),
         }
     }
 

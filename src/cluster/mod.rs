@@ -132,15 +132,17 @@ pub trait Cluster: Send + Sync + 'static {
         metadata: &ObjectMeta,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Writes a status. Returns the `resourceVersion` of the resource, or nothing where the resource is gone.
+    /// Writes a status over that of the resource at this `resourceVersion`. Returns the new one, or nothing where the
+    /// resource is gone.
     ///
     /// # Errors
-    /// Where the API server does not answer or refuses.
+    /// [`WriteError::Conflict`] where the resource is at another version: its status may say what this one does not know.
     fn write_status(
         &self,
         owner: &Owner,
         status: &ArtifactConfigStatus,
-    ) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
+        version: Option<&str>,
+    ) -> impl Future<Output = Result<Option<String>, WriteError>> + Send;
 
     /// Publishes an event about the owner. An event that is lost is not tried again.
     fn publish(&self, owner: &Owner, event: &EventDraft) -> impl Future<Output = ()> + Send;

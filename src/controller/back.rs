@@ -9,7 +9,7 @@ use crate::decide::revision;
 use crate::oci::Registry;
 use crate::types::{Digest, Failure};
 
-use super::context::Entry;
+use super::context::{Entry, Question};
 use super::work::Work;
 
 impl<R: Registry, C: Cluster> Work<'_, R, C> {
@@ -48,7 +48,9 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
     /// From the revision that keeps it.
     async fn restored(&self, digest: &Digest, entry: &mut Entry) -> Result<Option<Applied>, Failure> {
         if let Some((question, _)) = &entry.applied {
-            let same = question.artifact == *digest && question.generation == self.desired.generation;
+            let same = question.artifact == *digest
+                && question.generation == self.desired.generation
+                && !question.held;
             if same && let Some(applied) = self.still_applied(entry, question).await {
                 return Ok(Some(applied));
             }
@@ -148,47 +150,66 @@ fn verified(
 }
 
 /// Keeps the target as it was applied last, while nothing newer can be had: whoever edits or deletes it meanwhile does
-/// so in vain. Costs nothing while nobody does. What fails here is not reported, because what keeps the next config away
-/// is, and that is the news.
+/// so in vain. Costs nothing while nobody does. Returns what it put back or found in place, where it had to look. What
+/// fails here is not reported, because what keeps the next config away is, and that is the news.
 pub(super) async fn hold<R: Registry, C: Cluster>(
     work: &Work<'_, R, C>,
     previous: Option<&ArtifactConfigStatus>,
     entry: &mut Entry,
-) {
-    let Some(current) = revision::current(&work.history) else { return };
-    let same_target = previous
-        .and_then(|status| status.target.as_ref())
-        .is_some_and(|target| target.name == work.desired.target.name);
-    if !same_target {
+) -> Option<Applied> {
+    let current = revision::current(&work.history)?;
+    let target = previous.and_then(|status| status.target.as_ref())?;
+    if target.name != work.desired.target.name {
         // A target of another name is for a config that is known to be the right one.
-        return;
+        return None;
     }
     if let Some((question, _)) = &entry.applied
+        && question.generation == work.desired.generation
         && work.still_applied(entry, question).await.is_some()
     {
-        return;
+        return None;
     }
     let held = async {
-        let Some((origin, content)) = read_revision(&work.context.cluster, work, current).await? else {
-            return Ok(None);
-        };
-        let question = work.question(&origin.image_digest, &origin.artifact);
+        let Some((origin, content)) = last_good(work, current).await? else { return Ok(None) };
+        let question = Question { held: true, ..work.question(&origin.image_digest, &origin.artifact) };
         work.apply(question, origin, content, entry).await.map(Some)
     };
     let owner = &work.desired.owner;
     match held.await {
-        Ok(Some(applied)) if applied.changed() => {
-            tracing::info!(
-                namespace = owner.namespace,
-                name = owner.name,
-                revision = applied.stamp().number,
-                "target repaired from its revision"
-            );
+        Ok(Some(applied)) => {
+            if applied.changed() {
+                tracing::info!(
+                    namespace = owner.namespace,
+                    name = owner.name,
+                    revision = applied.stamp().number,
+                    "target repaired from its revision"
+                );
+            }
+            Some(applied)
         }
-        Ok(_) => {}
+        Ok(None) => None,
         Err(failure) => {
             let Failure { message, .. } = failure;
             tracing::warn!(namespace = owner.namespace, name = owner.name, message, "target not repaired");
+            None
         }
     }
+}
+
+/// What was in the target last: what the status says, or a later one that the operator put there before it was killed
+/// over the status. That one has a revision, and the target names it.
+async fn last_good<R: Registry, C: Cluster>(
+    work: &Work<'_, R, C>,
+    current: &HistoryEntry,
+) -> Result<Option<(Origin, Content)>, Failure> {
+    let cluster = &work.context.cluster;
+    let target = cluster.target(&work.desired.owner, &work.desired.target.name).await?;
+    let later =
+        target.as_ref().and_then(revision::entry_of_target).filter(|later| later.revision > current.revision);
+    if let Some(later) = later
+        && let Some(found) = read_revision(cluster, work, &later).await?
+    {
+        return Ok(Some(found));
+    }
+    read_revision(cluster, work, current).await
 }

@@ -91,14 +91,19 @@ pub struct Question {
     pub image: Digest,
     /// Digest of the artifact.
     pub artifact: Digest,
+    /// It was put back because nothing newer could be had, by rules of rendering that may not be those of this
+    /// generation: no answer to a question that is asked going forward or back.
+    pub held: bool,
 }
 
-/// A status that was written, and the `resourceVersion` of the resource that it was computed from. Until the watch
-/// delivers another one, the resource at hand is older than its status.
+/// A status that was written, and the `resourceVersion` of the resource before and after. Until the watch delivers
+/// another one than `from`, the resource at hand is older than its status.
 #[derive(Clone, Debug)]
 pub struct Written {
     /// `resourceVersion` of the resource when the status was computed.
     pub from: Option<String>,
+    /// `resourceVersion` of the resource with the status.
+    pub version: Option<String>,
     /// The status.
     pub status: ArtifactConfigStatus,
 }

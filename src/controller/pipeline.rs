@@ -33,7 +33,7 @@ pub(super) async fn sync<R: Registry, C: Cluster>(
         None => match work.forward(entry, seen).await {
             Err(failure) if !is_of_the_target(&failure) => {
                 // Whatever keeps the next config away, the last one stays in place, and repaired.
-                back::hold(&work, previous, entry).await;
+                seen.held = back::hold(&work, previous, entry).await.map(Box::new);
                 Err(failure)
             }
             result => result,

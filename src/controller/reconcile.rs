@@ -8,7 +8,7 @@ use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 
 use crate::api::{ArtifactConfig, ArtifactConfigStatus, Class, Reason};
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, WriteError};
 use crate::decide::outcome::{Outcome, Seen};
 use crate::decide::spec::{self, Header};
 use crate::decide::{event, schedule, status};
@@ -24,6 +24,9 @@ const UNREADABLE: (Duration, usize) = (Duration::from_mins(5), 100);
 /// How soon the second half of going back is looked at: first the config, then what would come next, which may take a
 /// registry that does not answer its time-out.
 const SECOND_HALF: Duration = Duration::from_secs(1);
+
+/// How soon a resource is looked at again that changed while its status was to be written. The watch usually comes first.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// How often revisions that a workload keeps beyond the limit are looked at again.
 const KEPT_FOR: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
@@ -67,6 +70,7 @@ pub async fn reconcile<R: Registry, C: Cluster>(
     // The resource at hand may be older than the status that was written last.
     let written = entry.written.take().filter(|written| written.from == metadata.resource_version);
     let previous = written.as_ref().map(|written| &written.status).or(status).or(read.as_ref());
+    let version = written.as_ref().map_or(&metadata.resource_version, |written| &written.version).clone();
     let mut seen = Seen::default();
     // A panic is a bug in one resource's path and must not take the other resources along.
     let outcome = AssertUnwindSafe(outcome(object, previous, context, &mut entry, &mut seen));
@@ -81,7 +85,17 @@ pub async fn reconcile<R: Registry, C: Cluster>(
         return Next::OnChange;
     }
     let next = status::next(previous, &header, &outcome, &seen, limit, (context.now)());
-    let settled = settle(metadata, previous, next, &header, &outcome, context, &mut entry).await;
+    let change = Change { metadata, previous, version, next };
+    let settled = match settle(change, &header, &outcome, context, &mut entry).await {
+        Err(WriteError::Conflict) => {
+            // Somebody, or an answer of the API server that never came, was faster. What the target holds stays known;
+            // what its status says is computed anew from the resource as it is then.
+            context.memory.keep(&header.owner.uid, entry);
+            return Next::After(AGAIN);
+        }
+        Err(WriteError::Failure(failure)) => Err(failure),
+        Ok(()) => Ok(()),
+    };
     entry.failures = match (&settled, outcome.class()) {
         (Ok(()), Class::Done | Class::Terminal | Class::Waiting) => 0,
         (Err(_), _) | (Ok(()), Class::Transient) => entry.failures.saturating_add(1),
@@ -122,22 +136,31 @@ async fn outcome<R: Registry, C: Cluster>(
     sync(config, previous, context, entry, seen).await.unwrap_or_else(Outcome::Failed)
 }
 
+/// A status to be written over another.
+struct Change<'a> {
+    metadata: &'a ObjectMeta,
+    previous: Option<&'a ArtifactConfigStatus>,
+    version: Option<String>,
+    next: ArtifactConfigStatus,
+}
+
 /// Outcome → status, event and log line, and then the revisions that it no longer needs; the only place that does.
 async fn settle<R: Registry, C: Cluster>(
-    metadata: &ObjectMeta,
-    previous: Option<&ArtifactConfigStatus>,
-    next: ArtifactConfigStatus,
+    change: Change<'_>,
     header: &Header,
     outcome: &Outcome,
     context: &Context<R, C>,
     entry: &mut Entry,
-) -> Result<(), Failure> {
+) -> Result<(), WriteError> {
+    let Change { metadata, previous, version, next } = change;
     let owner = &header.owner;
     let transition = event::transition(previous, &next, outcome);
+    let version = if previous == Some(&next) {
+        version
+    } else {
+        context.cluster.write_status(owner, &next, version.as_deref()).await?
+    };
     log(header, outcome, transition.is_some());
-    if previous != Some(&next) {
-        context.cluster.write_status(owner, &next).await?;
-    }
     // Only now: an event without its status would be published again by the next try.
     if let Some(event) = transition {
         context.cluster.publish(owner, &event).await;
@@ -146,7 +169,7 @@ async fn settle<R: Registry, C: Cluster>(
     if matches!(outcome, Outcome::Synced { .. }) {
         collect(header, &next, context, entry).await;
     }
-    entry.written = Some(Written { from: metadata.resource_version.clone(), status: next });
+    entry.written = Some(Written { from: metadata.resource_version.clone(), version, status: next });
     Ok(())
 }
 

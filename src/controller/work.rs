@@ -59,7 +59,12 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
     }
 
     pub(super) fn question(&self, image: &Digest, artifact: &Digest) -> Question {
-        Question { generation: self.desired.generation, image: image.clone(), artifact: artifact.clone() }
+        Question {
+            generation: self.desired.generation,
+            image: image.clone(),
+            artifact: artifact.clone(),
+            held: false,
+        }
     }
 
     /// What was applied before, where it answers the same question and the target is still the version that was

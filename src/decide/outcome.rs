@@ -28,6 +28,8 @@ pub enum Outcome {
 pub struct Seen {
     /// The artifact that the policy selected, and the image that it is attached to. `None`: not known this time.
     pub latest: Option<(Digest, Digest)>,
+    /// What is in the target all the same, where that had to be put back or looked up.
+    pub held: Option<Box<Applied>>,
 }
 
 impl Outcome {

@@ -222,6 +222,24 @@ pub fn rebuild(revisions: &[ConfigMap], limit: usize) -> Vec<HistoryEntry> {
     entries
 }
 
+/// The entry that a target's own annotations speak of; to be believed only where its revision bears it out.
+#[must_use]
+pub fn entry_of_target(target: &ConfigMap) -> Option<HistoryEntry> {
+    let annotated = |key: &str| target.annotations().get(key).cloned();
+    let artifact = annotated(annotation::ARTIFACT_DIGEST)?;
+    let hash = annotated(annotation::CONTENT_HASH)?;
+    Some(HistoryEntry {
+        revision: annotated(annotation::REVISION)?.parse().ok()?,
+        config_map: Some(name(target.metadata.name.as_deref()?, &artifact.parse().ok()?, &hash)),
+        artifact,
+        image: annotated(annotation::IMAGE_DIGEST)?,
+        image_reference: annotated(annotation::IMAGE),
+        hash: Some(hash),
+        applied_at: String::new(),
+        outcome: HistoryOutcome::Applied,
+    })
+}
+
 fn entry_of(revision: &ConfigMap) -> Option<HistoryEntry> {
     let stamp = read_stamp(&revision.metadata)?;
     let annotated = |key: &str| revision.annotations().get(key).cloned();

@@ -82,18 +82,26 @@ pub(super) fn same_entries<V: PartialEq>(
     left.into_iter().flatten().eq(right.into_iter().flatten())
 }
 
-/// Keys that stand in the other of the two maps: an apply that adds a key to one is refused while it stands in both, and
-/// who moved it owns it there.
+/// A merge patch for an object in which keys of ours stand in the other of the two maps, because somebody moved them or
+/// because what was text is binary now: an apply that adds a key to one map is refused while it stands in the other. The
+/// patch brings the whole content at once, so that no reader ever finds half of it.
 #[must_use]
-pub fn misplaced(desired: &ConfigMap, observed: &ConfigMap) -> Option<serde_json::Value> {
-    fn both<V, W>(have: Option<&BTreeMap<String, V>>, want: Option<&BTreeMap<String, W>>) -> Nulls {
-        let wanted = |key: &&String| want.is_some_and(|want| want.contains_key(*key));
-        nulls(have.into_iter().flatten().map(|(key, _)| key).filter(wanted))
+pub fn misplaced(wanted: &ConfigMap, observed: &ConfigMap) -> Option<serde_json::Value> {
+    fn in_both<V, W>(have: Option<&BTreeMap<String, V>>, want: Option<&BTreeMap<String, W>>) -> Nulls {
+        nulls(have.into_iter().flatten().map(|(key, _)| key).filter(|key| has(want, key)))
     }
-    removal(
-        &both(observed.data.as_ref(), desired.binary_data.as_ref()),
-        &both(observed.binary_data.as_ref(), desired.data.as_ref()),
-    )
+    fn with<V: serde::Serialize>(mut gone: Nulls, values: Option<&BTreeMap<String, V>>) -> Nulls {
+        gone.extend(values.into_iter().flatten().map(|(key, value)| (key.clone(), serde_json::json!(value))));
+        gone
+    }
+    let data = in_both(observed.data.as_ref(), wanted.binary_data.as_ref());
+    let binary_data = in_both(observed.binary_data.as_ref(), wanted.data.as_ref());
+    (!data.is_empty() || !binary_data.is_empty()).then(|| {
+        serde_json::json!({
+            "data": with(data, wanted.data.as_ref()),
+            "binaryData": with(binary_data, wanted.binary_data.as_ref()),
+        })
+    })
 }
 
 type Nulls = serde_json::Map<String, serde_json::Value>;
