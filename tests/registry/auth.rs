@@ -1,4 +1,4 @@
-//! 17. Earning the right to ask: challenge from the actual 401, several challenges, Basic, Bearer, identity token,
+//! Line 17, earning the right to ask: challenge from the actual 401, several challenges, Basic, Bearer, identity token,
 //! anonymous; a wrong password surfaces as such; realm checks; token refreshed once on 401 and 403.
 
 use std::time::Duration;
@@ -291,7 +291,7 @@ async fn a17_a_token_server_says_when_to_come_back() {
     let world = bearer().await;
     world.registry.inject(Fault::on("/token").respond(429, &[("retry-after", "3600")], ""));
     let failure = world.files().await.unwrap_err();
-    assert_eq!((failure.reason, failure.retry_after), (RateLimited, Some(Duration::from_secs(3600))));
+    assert_eq!((failure.reason, failure.retry_after), (RateLimited, Some(Duration::from_hours(1))));
 }
 
 #[rstest::rstest]

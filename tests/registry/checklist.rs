@@ -167,8 +167,11 @@ rows! {
     } => Api;
 }
 
+/// A place, and what has to happen for a request to get there; the fault comes first.
+type Place = (&'static str, fn(&World) -> Vec<Fault>);
+
 /// Everything that a request can be for, in the order of the questions.
-const PLACES: [(&str, fn(&World) -> Vec<Fault>); 5] = [
+const PLACES: [Place; 5] = [
     ("image", |w| vec![w.on_image()]),
     ("api", |w| vec![w.on_api()]),
     ("tag", |w| vec![w.on_tag(), w.on_api().status(404)]),
@@ -199,6 +202,17 @@ async fn a06_a_refusal_is_never_nothing(#[case] status: u16, #[case] reason: art
         };
         crate::expect::row(&name, refuse, Refused(reason)).await;
     }
+}
+
+// What another host answers to a redirect is not the word of the registry either. (The Referrers API is an exception,
+// see line 5: there it leads to the referrers tag, and not to "nothing".)
+rows! {
+    a06_an_image_that_is_missing_elsewhere: |w| vec![w.on_image().redirect_to_host(307, &w.elsewhere.host())] => Unknown;
+    a06_a_tag_that_is_missing_elsewhere: |w| {
+        vec![w.on_api().status(404), w.on_tag().redirect_to_host(307, &w.elsewhere.host())]
+    } => Unknown;
+    a06_an_artifact_that_is_missing_elsewhere: |w| vec![w.on_config().redirect_to_host(307, &w.elsewhere.host())] => Unknown;
+    a06_a_blob_that_is_missing_elsewhere: |w| vec![w.on_blob().redirect_to_host(307, &w.elsewhere.host())] => Unknown;
 }
 
 // 7. Fallback tag for sha256/sha512/odd algorithms. SHA-512 and odd ones in `referrers.rs`.
@@ -260,6 +274,13 @@ rows! {
     a10_attached_to_another_image: |w| {
         let another = Pushed::new(&push::image("another")).as_subject();
         w.only(&push::artifact("custom/config", &another, &[]))
+    } => Nothing("attached to something else");
+    a10_attached_to_another_image_and_listed_under_the_tag_of_this_one: |w| {
+        let another = Pushed::new(&push::image("another")).as_subject();
+        let forged = Pushed::new(&push::artifact("custom/config", &another, &[]));
+        let mut faults = w.tag_lists(&[forged.descriptor()]);
+        faults.push(w.serves(&forged));
+        faults
     } => Nothing("attached to something else");
     a10_attached_to_nothing: |w| w.only(&push::artifact("custom/config", &json!(null), &[])) => Nothing("attached to something else");
     a10_a_stale_entry_alone: |w| vec![w.on_config().status(404)] => Nothing("gone from the registry");

@@ -246,8 +246,8 @@ async fn any_location_and_any_wait_is_survived() {
         (prop_oneof!["[ -~]{0,60}", "(http|https|ftp|file)://[ -~]{0,30}", "/[!-~]{0,30}"], 0_u64..3);
     property(&world, 100, values, |world, (location, wait)| {
         // A wait that would be waited out would be all that this test does.
-        let wait = if wait == 0 { "0".to_owned() } else { (u64::MAX / wait).to_string() };
-        let status = if wait == "0" { 307 } else { 503 };
+        let (status, wait) = u64::MAX.checked_div(wait).map_or((307, 0), |wait| (503, wait));
+        let wait = wait.to_string();
         world.on_image().respond(status, &[("location", &location), ("retry-after", &wait)], "")
     })
     .await;
@@ -273,10 +273,10 @@ async fn any_archive_is_survived() {
         let bytes = archive(&entries);
         let mut layer = push::file("conf.d", &bytes);
         layer["annotations"]["io.deis.oras.content.unpack"] = json!("true");
-        let faults = world.only(&world.artifact(&[layer.clone()]));
-        let faults: Vec<_> =
-            faults.into_iter().chain([world.serves_blob(&layer["digest"], &bytes)]).collect();
-        let faults: Vec<_> = faults.into_iter().map(|fault| world.registry.inject(fault)).collect();
+        let blob = world.serves_blob(&layer["digest"], &bytes);
+        for fault in world.only(&world.artifact(&[layer])).into_iter().chain([blob]) {
+            world.registry.inject(fault);
+        }
         if let Ok(files) = world.files().await {
             let size: usize = files.iter().map(|(_, text)| text.len()).sum();
             assert!(
@@ -284,7 +284,7 @@ async fn any_archive_is_survived() {
                 "{entries:?}"
             );
         }
-        faults.into_iter().for_each(|fault| world.registry.remove_fault(fault));
+        world.registry.clear_faults();
     }
 }
 

@@ -1,4 +1,4 @@
-//! 15. What was attached before the specification was finished.
+//! Line 15, what was attached before the specification was finished.
 
 use artifactconfig::api::Reason;
 use artifactconfig::types::media_type;

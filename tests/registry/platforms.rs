@@ -1,4 +1,4 @@
-//! 16. Index ↔ platform: where what is attached hangs on the index, and where on one image in it.
+//! Line 16, index ↔ platform: where what is attached hangs on the index, and where on one image in it.
 
 use artifactconfig::api::Reason;
 use artifactconfig::types::{Failure, ImageRef, media_type};

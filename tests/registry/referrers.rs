@@ -94,6 +94,44 @@ async fn a04_pages_without_end_are_given_up() {
     assert!(world.registry.hits(fault) <= 100, "{} pages were read", world.registry.hits(fault));
 }
 
+/// Each page and each manifest keeps to its bound; all of them together would still be more than an operator has.
+#[tokio::test]
+async fn a11_many_large_pages_are_too_much_together() {
+    let world = World::new().await;
+    let count = AtomicUsize::new(0);
+    let fault = world.registry.inject(world.on_api().body(move |parts, _| {
+        let page = count.fetch_add(1, Ordering::Relaxed);
+        let next = format!("<?page={page}>; rel=\"next\"");
+        parts.headers.insert("link", HeaderValue::from_str(&next).unwrap());
+        let entry =
+            |number: usize| push::descriptor(media_type::OCI_MANIFEST, format!("{page} {number}").as_bytes());
+        let mut listed = push::index(&(0..100).map(entry).collect::<Vec<_>>());
+        listed["annotations"] = json!({"bulk": "x".repeat(3_900_000)});
+        listed.to_string()
+    }));
+    let failure = world.list().await.unwrap_err();
+    assert_eq!(failure.reason, TooLarge);
+    tells(&failure, &world);
+    assert!(world.registry.hits(fault) <= 20, "{} pages were read", world.registry.hits(fault));
+}
+
+#[tokio::test]
+async fn a11_many_large_manifests_are_too_much_together() {
+    let world = World::new().await;
+    let mut listed = Vec::new();
+    for number in 0..40 {
+        let mut manifest = world.artifact(&[]);
+        manifest["annotations"] = json!({"number": number.to_string(), "bulk": "x".repeat(3_900_000)});
+        let manifest = Pushed::new(&manifest);
+        listed.push(manifest.descriptor());
+        world.registry.inject(world.serves(&manifest));
+    }
+    world.registry.inject(world.api_lists(&listed));
+    let failure = world.list().await.unwrap_err();
+    assert_eq!(failure.reason, TooLarge);
+    tells(&failure, &world);
+}
+
 #[tokio::test]
 async fn a04_another_host_that_a_link_names_is_not_asked() {
     let world = World::new().await;

@@ -11,7 +11,7 @@ use testbed::registry::{EmbeddedRegistry, ProcessRegistry, Registry, RegistryKin
 use testbed::tools::{Tool, Tools};
 
 use crate::push::{self, Pushed, Pusher};
-use crate::world::{CONFIG, Files, Question, access, keyring, prepare};
+use crate::world::{CONFIG, Files, Question, Seen, access, keyring, prepare};
 
 /// A registry, and how it is set up.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,7 +39,7 @@ struct Bench {
     client: OciRegistry,
     access: Access,
     /// Operation and status of each request.
-    seen: Arc<Mutex<Vec<(&'static str, Option<u16>)>>>,
+    seen: Seen,
 }
 
 impl Kind {
@@ -80,10 +80,10 @@ impl Bench {
             oras.login(&registry.host(), USER, PASSWORD).await.unwrap();
             keys = keyring(&registry.host(), USER, PASSWORD);
         }
-        let seen: Arc<Mutex<Vec<_>>> = Arc::default();
+        let seen = Seen::default();
         let sink = Arc::clone(&seen);
         let observer = move |record: artifactconfig::oci::RequestRecord| {
-            sink.lock().unwrap().push((record.operation, record.status))
+            sink.lock().unwrap().push((record.operation, record.status));
         };
         let client = OciRegistry::new(Settings::default(), Arc::new(observer)).unwrap();
         Self { registry, oras, client, access: access(keys), seen }
@@ -118,7 +118,7 @@ impl Bench {
 
     async fn crane_copy(&self, from: &str, to: &str) {
         let tools = Tools::locate().unwrap().ensure(&[Tool::Crane]).await.unwrap();
-        let mut command = tools.command(Tool::Crane, &["copy", "--insecure", from, to]).unwrap();
+        let mut command = tools.command(Tool::Crane, ["copy", "--insecure", from, to]).unwrap();
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }

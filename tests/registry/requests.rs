@@ -1,6 +1,6 @@
 //! How often a registry is asked. Whoever polls pays for every request that is one too many.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use artifactconfig::api::Reason::{DigestMismatch, RegistryUnavailable};
@@ -8,7 +8,7 @@ use artifactconfig::oci::{Freshness, Keyring, OciRegistry, Settings};
 use testbed::registry::Fault;
 
 use crate::push::{self, Pusher};
-use crate::world::{CONFIG, FILE, Files, Question, World, access, client, keyring};
+use crate::world::{CONFIG, FILE, Files, Question, Seen, World, access, client, keyring};
 
 /// What was asked, in short: method, and what stands in place of a long path.
 fn asked(world: &World) -> Vec<String> {
@@ -188,7 +188,7 @@ async fn a_question_asked_anew_does_not_wait_for_an_older_answer() {
         .unwrap();
         world.list().await.unwrap()
     };
-    let (older, newer) = futures::future::join(recent.list(), new).await;
+    let (older, newer) = Box::pin(futures::future::join(recent.list(), new)).await;
     assert_eq!((older.unwrap().artifacts.len(), newer.artifacts.len()), (1, 1));
     assert_eq!(world.asked("GET", "/referrers/"), 2);
 }
@@ -240,7 +240,7 @@ async fn every_request_is_reported_under_what_it_is_for() {
     world.registry.require_bearer("", "robot", "secret");
     world.registry.inject(world.on_api().status(404));
     world.registry.inject(world.on_blob().disconnect().times(1));
-    let seen: Arc<Mutex<Vec<(&str, Option<u16>)>>> = Arc::default();
+    let seen = Seen::default();
     let sink = Arc::clone(&seen);
     let observer = Arc::new(move |record: artifactconfig::oci::RequestRecord| {
         sink.lock().unwrap().push((record.operation, record.status));

@@ -26,7 +26,8 @@ fn secrets() -> Vec<String> {
 
 fn shows_nothing(what: &str, text: &str) {
     for secret in secrets() {
-        assert!(!text.contains(&secret), "{what} shows {secret}");
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains(&secret)).take(3).collect();
+        assert!(lines.is_empty(), "{what} shows {secret}: {lines:#?}");
     }
 }
 
@@ -102,14 +103,16 @@ async fn secrets_show_nowhere() {
             let kept = Arc::clone(&records);
             let observer = Arc::new(move |record| kept.lock().unwrap().push(record));
             let client = OciRegistry::new(Settings::default(), observer).unwrap();
-            let faults: Vec<_> = faults.into_iter().map(|fault| world.registry.inject(fault)).collect();
+            for fault in faults {
+                world.registry.inject(fault);
+            }
             let mut question = world.question();
             (question.client, question.access) = (&client, &access);
             match question.files().await {
                 Ok(files) => assert!(files.len() <= 1),
                 Err(failure) => shows_nothing(name, &format!("{failure:?}")),
             }
-            faults.into_iter().for_each(|fault| world.registry.remove_fault(fault));
+            world.registry.clear_faults();
         }
     }
     shows_nothing("a record of a request", &format!("{:?}", records.lock().unwrap()));

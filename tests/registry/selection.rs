@@ -1,4 +1,4 @@
-//! 14. Several artifacts: the list is complete and in one order, so that the choice is always the same
+//! Line 14, several artifacts: the list is complete and in one order, so that the choice is always the same
 //! (`src/decide/select.rs` has the table of choices).
 
 use artifactconfig::api::SelectionPolicy;

@@ -1,15 +1,19 @@
-//! 18. Credentials are their owner's. 19. They are found by the kubelet's rules.
+//! Line 18: credentials are their owner's. Line 19: they are found by the kubelet's rules.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 
 use artifactconfig::api::Reason::AuthenticationFailed;
-use artifactconfig::oci::{Access, Freshness, Keyring, Tls};
+use artifactconfig::oci::{Access, Freshness, Keyring, Plugins, Settings, Tls};
 use artifactconfig::types::ImageRef;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::json;
+use testbed::registry::EmbeddedRegistry;
 
 use crate::expect::tells;
 use crate::push::{self, Pusher};
-use crate::world::{Question, World, access, keyring};
+use crate::world::{CONFIG, Question, World, access, client, keyring};
 
 fn asking<'a>(world: &'a World, access: &'a Access) -> Question<'a> {
     Question::new(&world.client, access, world.tagged())
@@ -56,9 +60,10 @@ async fn a18_a_rotated_password_counts_from_the_next_question() {
         let world = World::new().await;
         let require = |password| {
             world.registry.revoke_tokens();
-            match basic {
-                true => world.registry.require_basic("", "robot", password),
-                false => world.registry.require_bearer("", "robot", password),
+            if basic {
+                world.registry.require_basic("", "robot", password);
+            } else {
+                world.registry.require_bearer("", "robot", password);
             }
         };
         require("first");
@@ -92,7 +97,7 @@ async fn a18_each_repository_has_its_own_token() {
     Question::new(&world.client, &access, vault).files().await.unwrap();
     let shown = |part: &str| {
         let requests = world.registry.requests().into_iter().filter(|request| request.path.contains(part));
-        requests.filter_map(|request| request.authorization).collect::<std::collections::BTreeSet<_>>()
+        requests.filter_map(|request| request.authorization).collect::<BTreeSet<_>>()
     };
     assert_eq!((shown("/shop/").len(), shown("/bank/").len()), (1, 1));
     assert!(shown("/shop/").is_disjoint(&shown("/bank/")));
@@ -103,6 +108,67 @@ async fn a18_each_repository_has_its_own_token() {
         scopes[0].contains("shop%2Fweb%3Apull") && scopes[1].contains("bank%2Fvault%3Apull"),
         "{scopes:?}"
     );
+}
+
+/// What is attached lies in a mirror, which has credentials of its own.
+#[tokio::test]
+async fn a18_a_mirror_has_its_own_credentials() {
+    let world = World::new().await;
+    let mirror = Pusher::new(&format!("http://{}", world.elsewhere.host()), "mirror/web");
+    mirror.blob(push::EMPTY).await;
+    mirror.attach(CONFIG, &world.image.as_subject(), &[("mirrored", b"1")]).await;
+    world.registry.require_basic("", "robot", "one");
+    world.elsewhere.require_basic("", "robot", "two");
+    let (origin, other) = (world.registry.host(), world.elsewhere.host());
+    let mut keys = keyring(&origin, "robot", "one");
+    let alone = access(keys.clone());
+    let document = json!({"auths": {&other: {"username": "robot", "password": "two"}}});
+    keys.add_docker_config_json(document.to_string().as_bytes()).unwrap();
+    let both = access(keys);
+    let referrers = Some(format!("{other}/mirror/web").parse().unwrap());
+    let question = Question { referrers, ..asking(&world, &both) };
+    assert_eq!(question.files().await.unwrap(), [("mirrored".to_owned(), "1".to_owned())]);
+    let failure = Question { access: &alone, ..question }.files().await.unwrap_err();
+    assert_eq!(failure.reason, AuthenticationFailed, "the image alone is readable, which is not enough");
+    assert!(failure.message.contains(&other), "{}", failure.message);
+    let shown = |registry: &EmbeddedRegistry| {
+        registry.requests().into_iter().filter_map(|request| request.authorization).collect::<BTreeSet<_>>()
+    };
+    assert!(shown(&world.registry).is_disjoint(&shown(&world.elsewhere)));
+}
+
+/// Credentials of a plugin are tried after those of the resource, and are nobody's business but the registry's.
+#[tokio::test]
+async fn a17_credentials_of_a_plugin() {
+    let mut world = World::new().await;
+    world.registry.require_basic("", "AWS", "twelve-hours");
+    let directory = tempfile::tempdir().unwrap();
+    let host = world.registry.host();
+    let response = json!({
+        "kind": "CredentialProviderResponse",
+        "cacheKeyType": "Registry",
+        "auth": {&host: {"username": "AWS", "password": "twelve-hours"}},
+    });
+    let program = directory.path().join("provider");
+    std::fs::write(&program, format!("#!/bin/sh\ncat > /dev/null\nprintf '%s' '{response}'\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let config = json!({
+        "apiVersion": "kubelet.config.k8s.io/v1",
+        "kind": "CredentialProviderConfig",
+        "providers": [{
+            "name": "provider",
+            "matchImages": [&host],
+            "defaultCacheDuration": "1h",
+            "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+        }],
+    });
+    let file = directory.path().join("config.yaml");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let plugins = Plugins::load(&file, directory.path()).unwrap();
+    world.client = client(Settings { plugins, ..Settings::default() });
+    for keys in [Keyring::default(), keyring(&host, "robot", "outdated")] {
+        assert_eq!(asking(&world, &access(keys)).files().await.unwrap().len(), 1);
+    }
 }
 
 /// Certificates open doors too: other certificates, other answers.

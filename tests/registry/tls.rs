@@ -1,4 +1,4 @@
-//! 22. Certificates: a CA that is given is trusted, one that cannot be read is an error, and plain HTTP is spoken only
+//! Line 22, certificates: a CA that is given is trusted, one that cannot be read is an error, and plain HTTP is spoken only
 //! where asked for.
 
 use std::sync::Arc;

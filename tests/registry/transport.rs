@@ -98,6 +98,42 @@ async fn a20_redirects_that_lead_nowhere(#[case] location: &str) {
     assert!(world.registry.hits(fault) <= 20, "{} times", world.registry.hits(fault));
 }
 
+/// A person looks for what is broken where the message says, which is not always the registry.
+#[tokio::test]
+async fn a20_a_host_that_cannot_be_reached_is_named() {
+    let world = world().await;
+    world.elsewhere.stop().await;
+    world.registry.inject(world.on_blob().redirect_to_host(307, &world.elsewhere.host()));
+    let failure = world.files().await.unwrap_err();
+    assert_eq!(failure.reason, RegistryUnavailable, "{failure:?}");
+    tells(&failure, &world);
+    assert!(failure.message.contains(&world.elsewhere.host()), "{}", failure.message);
+}
+
+/// Proxies of the environment are used, and a registry that only the proxy can find is found.
+#[tokio::test]
+async fn a_proxy_of_the_environment_is_used() {
+    let world = World::new().await;
+    let home = tempfile::tempdir().unwrap();
+    let discover = async |no_proxy: &str| {
+        tokio::process::Command::new(env!("CARGO_BIN_EXE_artifactconfig"))
+            .args(["discover", "--plain-http", "registry.invalid/shop/web:v1"])
+            .env("HOME", home.path())
+            .env("HTTP_PROXY", format!("http://{}", world.registry.host()))
+            .env("NO_PROXY", no_proxy)
+            .output()
+            .await
+            .unwrap()
+    };
+    let found = discover("").await;
+    let text = String::from_utf8_lossy(&found.stdout);
+    assert!(found.status.success() && text.contains(FILE.0), "{found:?}");
+    assert!(!world.registry.requests().is_empty());
+    world.registry.clear_requests();
+    assert!(!discover("registry.invalid").await.status.success());
+    assert!(world.registry.requests().is_empty());
+}
+
 const NOW: &[(&str, &str)] = &[("retry-after", "0")];
 
 #[rstest::rstest]
@@ -157,7 +193,7 @@ async fn a21_a_short_wait_that_is_asked_for_is_waited_out(
 
 #[rstest::rstest]
 #[case::seconds(|| "3600".to_owned())]
-#[case::date(|| httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600)))]
+#[case::date(|| httpdate::fmt_http_date(SystemTime::now() + Duration::from_hours(1)))]
 #[tokio::test]
 async fn a21_a_long_wait_is_for_the_next_reconcile(
     #[case] retry_after: fn() -> String,
@@ -215,10 +251,10 @@ async fn a21_as_fast_as_the_operator_may_ask_and_no_faster() {
         client(Settings { rate: Rate { concurrency: 16, per_second: Some(20) }, ..Settings::default() });
     world.files().await.unwrap();
     let requests = world.registry.requests();
-    let (first, last) = (requests.first().unwrap().at, requests.last().unwrap().at);
+    let (begin, end) = (requests.first().unwrap().at, requests.last().unwrap().at);
     let least = Duration::from_millis(50) * u32::try_from(requests.len() - 1).unwrap();
     // The turns are spaced; what happens on the way to the registry is not ours.
-    assert!(last.duration_since(first).unwrap() + Duration::from_millis(40) >= least, "{requests:?}");
+    assert!(end.duration_since(begin).unwrap() + Duration::from_millis(40) >= least, "{requests:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The scene that most tests play in: an image in the embedded registry with a config attached, and a client.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use artifactconfig::decide::files::FileRules;
 use artifactconfig::oci::{Access, Freshness, Keyring, Listing, OciRegistry, Query, Registry as _, Settings};
@@ -36,6 +36,9 @@ pub struct World {
     pub other: Pushed,
 }
 
+/// Operation and status of each request.
+pub type Seen = Arc<Mutex<Vec<(&'static str, Option<u16>)>>>;
+
 /// Files with their content as text.
 pub type Files = Vec<(String, String)>;
 
@@ -64,6 +67,7 @@ pub fn keyring(registry: &str, username: &str, password: &str) -> Keyring {
     keyring
 }
 
+#[allow(clippy::unused_self, reason = "a place is one of the scene, whatever is needed of it to name it")]
 impl World {
     pub async fn new() -> Self {
         prepare();
