@@ -71,7 +71,7 @@ pub fn explained(error: kube::Error) -> anyhow::Error {
     match error {
         // Of a single object the answer names it; this one is about the kind.
         kube::Error::Api(status)
-            if status.is_not_found()
+            if status.code == 404
                 && status.details.as_ref().is_none_or(|details| details.name.is_empty()) =>
         {
             anyhow!(

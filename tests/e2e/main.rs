@@ -15,8 +15,10 @@ mod drift;
 mod elsewhere;
 mod faults;
 mod lifecycle;
+mod night;
 mod ownership;
 mod quiet;
+mod revisions;
 mod selection;
 mod status;
 mod sync;
@@ -41,7 +43,9 @@ fn main() -> ExitCode {
         status::cases(),
         admission::cases(),
         quiet::cases(),
+        revisions::cases(),
         cli::cases(),
+        night::cases(),
     ];
     support::main(THREADS, &cases.into_iter().flatten().collect::<Vec<_>>())
 }
