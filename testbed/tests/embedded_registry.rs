@@ -96,6 +96,12 @@ async fn faults_change_what_the_registry_answers() {
     assert_eq!(changed.text().await.unwrap(), "changed");
     registry.clear_faults();
 
+    registry.inject(Fault::on("/manifests/").declares(1_000_000));
+    let declared = client.get(&url).send().await.unwrap();
+    assert_eq!(declared.content_length(), Some(1_000_000));
+    assert!(declared.bytes().await.is_err(), "there is no more than there was");
+    registry.clear_faults();
+
     registry.inject(Fault::on("/manifests/").endless());
     let mut endless = client.get(&url).send().await.unwrap();
     let mut seen = 0;
@@ -176,6 +182,24 @@ async fn tokens_are_for_their_repository_and_action() {
         registry.requests().iter().any(|request| request.path == "/token"),
         "the token server is recorded too"
     );
+}
+
+#[tokio::test]
+async fn identity_tokens_are_traded_for_tokens() {
+    let (registry, client, url) = registry().await;
+    registry.require_identity_token("a/", "refresh-me");
+    assert_eq!(client.get(&url).send().await.unwrap().status(), 401);
+    let trade = async |token: &str| {
+        let form = format!(
+            "grant_type=refresh_token&service=testbed&scope=repository:a/b:pull&refresh_token={token}"
+        );
+        client.post(format!("http://{}/token", registry.host())).body(form).send().await.unwrap()
+    };
+    assert_eq!(trade("another").await.status(), 401);
+    let issued: serde_json::Value =
+        serde_json::from_str(&trade("refresh-me").await.text().await.unwrap()).unwrap();
+    let bearer = format!("Bearer {}", issued["access_token"].as_str().unwrap());
+    assert_eq!(client.get(&url).header("authorization", &bearer).send().await.unwrap().status(), 200);
 }
 
 fn basic(credentials: &str) -> String {
