@@ -75,8 +75,10 @@ pub struct Entry {
 /// A look at the revisions that went through.
 #[derive(Clone, Copy, Debug)]
 pub struct Collected {
-    /// Newest number in the history then; a higher one means that there may be more to collect.
+    /// Newest number in the history then; another one means that there may be more to collect.
     pub newest: Option<i64>,
+    /// Generation of the resource then; another one may have another limit.
+    pub generation: i64,
     /// When.
     pub at: Timestamp,
 }

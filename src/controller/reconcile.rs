@@ -183,11 +183,14 @@ async fn collect<R: Registry, C: Cluster>(
     let now = (context.now)();
     let newest = status.history.first().map(|entry| entry.revision);
     let looked_at = entry.collected.as_ref();
-    if looked_at.is_some_and(|looked| looked.newest == newest && now.duration_since(looked.at) < KEPT_FOR) {
+    if looked_at.is_some_and(|looked| {
+        (looked.newest, looked.generation) == (newest, header.generation)
+            && now.duration_since(looked.at) < KEPT_FOR
+    }) {
         return;
     }
     match cluster::collect(&context.cluster, &header.owner, &status.history).await {
-        Ok(_) => entry.collected = Some(Collected { newest, at: now }),
+        Ok(_) => entry.collected = Some(Collected { newest, generation: header.generation, at: now }),
         Err(failure) => {
             let owner = &header.owner;
             tracing::warn!(

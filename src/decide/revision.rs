@@ -154,6 +154,9 @@ pub fn record(
             outcome: HistoryOutcome::Applied,
         };
         next.insert(0, entry);
+    } else if let Some(entry) = next.iter_mut().find(|entry| entry.outcome != HistoryOutcome::Failed) {
+        // A history that was rebuilt does not know yet which of its entries is applied.
+        entry.outcome = HistoryOutcome::Applied;
     }
     if facts.revision.is_none() {
         // With a limit of 0 nothing is kept, and what was kept before is let go.
@@ -198,17 +201,20 @@ pub fn record_failure(
     bounded(next, limit)
 }
 
-/// What is applied now, and as many others as the limit says. What is applied is never dropped.
+/// What is applied now, and as many others as the limit says. What is applied is never dropped, and what failed takes no
+/// place from what can be gone back to.
 fn bounded(history: Vec<HistoryEntry>, limit: usize) -> Vec<HistoryEntry> {
-    let mut others = 0;
+    let (mut others, mut failed) = (0, 0);
     history
         .into_iter()
         .filter(|entry| {
-            if entry.outcome == HistoryOutcome::Applied {
-                return true;
-            }
-            others += 1;
-            others <= limit
+            let counted = match entry.outcome {
+                HistoryOutcome::Applied => return true,
+                HistoryOutcome::Superseded | HistoryOutcome::RolledBack => &mut others,
+                HistoryOutcome::Failed => &mut failed,
+            };
+            *counted += 1;
+            *counted <= limit
         })
         .collect()
 }
@@ -391,6 +397,29 @@ mod tests {
         let history = applied(&[("a", false), ("b", false), ("c", false), ("d", false)], 2);
         assert_eq!(history.iter().map(|entry| entry.revision).collect::<Vec<_>>(), [4, 3, 2]);
         assert_eq!(outline(&applied(&[("a", false), ("b", false)], 0)), [(2, HistoryOutcome::Applied)]);
+    }
+
+    #[test]
+    fn a_rebuilt_history_learns_what_is_applied() {
+        let rendered = rendered("a", "a");
+        let stamp_of = Stamp { number: 1, applied_at: at(0) };
+        let rebuilt = rebuild(&[assemble(&rendered, stamp_of)], 10);
+        assert_eq!(outline(&rebuilt), [(1, HistoryOutcome::Superseded)]);
+        let stamp = stamp(&rebuilt, &[], &rendered.facts, None, at(9));
+        assert_eq!(
+            outline(&record(&rebuilt, &rendered.facts, stamp, false, 10)),
+            [(1, HistoryOutcome::Applied)]
+        );
+    }
+
+    #[test]
+    fn what_failed_takes_no_place_from_what_can_be_gone_back_to() {
+        let history = applied(&[("a", false), ("b", false)], 1);
+        let history = record_failure(&history, &Digest::sha256(b"x"), &Digest::sha256(b"image"), at(5), 1);
+        assert_eq!(
+            outline(&history),
+            [(3, HistoryOutcome::Failed), (2, HistoryOutcome::Applied), (1, HistoryOutcome::Superseded)]
+        );
     }
 
     #[test]
