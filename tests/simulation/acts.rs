@@ -295,6 +295,20 @@ impl State {
         self.ledger.of(&uid).numbers.retain(|number, _| kept.contains(number));
     }
 
+    /// Where a revision goes that no status speaks of, nobody knows its number any more.
+    fn forget_number(&mut self, revision: &Object) {
+        let Belongs::Resource(uid) = &revision.belongs else { return };
+        let Some(number) = label_of(&revision.map.metadata, label::REVISION) else { return };
+        let status =
+            self.resources.names.get(uid).and_then(|name| self.resources.actual(name)?.status.as_ref());
+        let spoken = status
+            .is_some_and(|status| status.history.iter().any(|entry| entry.revision.to_string() == number));
+        if let (false, Ok(number)) = (spoken, number.parse()) {
+            let uid = uid.clone();
+            self.ledger.of(&uid).numbers.remove(&number);
+        }
+    }
+
     /// The target of a resource, where it is there and not somebody else's.
     fn target(&self, name: &str) -> Option<String> {
         let config = self.resources.actual(name)?;
@@ -336,11 +350,11 @@ impl State {
             drop(self.objects.edit(name, |object| {
                 let annotations = object.map.metadata.annotations.get_or_insert_default();
                 annotations.insert("note".to_owned(), "looked at".to_owned());
-                annotations.remove(annotation::APPLIED_AT);
             }));
             return;
         }
         let Some(gone) = self.objects.delete(name, None) else { return };
+        self.forget_number(&gone);
         if let Act::Forge(_, nth) = act {
             let mut forged = gone.map;
             forged.immutable = (nth % 2 == 0).then_some(true);

@@ -95,34 +95,33 @@ impl<'a> Asked<'a> {
     /// From its revision, where one is kept; else from the registry.
     fn back(&self, digest: &Digest) -> Vec<Expected> {
         let kept: Vec<&ConfigMap> = self.kept(digest).map(|object| &object.map).collect();
-        let applied = self.state.ledger.applied(self.uid).filter(|applied| applied.artifact == *digest);
         if kept.is_empty() {
             let registry = self.fetched(digest).unwrap_or_else(Expected::Failing);
-            // Without revisions nothing but the target itself remembers.
-            let remembered =
-                applied.filter(|_| self.spec.revision_history_limit == 0).map(|applied| Expected::Synced {
-                    artifact: digest.clone(),
-                    image: applied.image.clone(),
-                    contents: vec![applied.content.clone()],
-                    back: true,
-                });
-            return [Some(registry), remembered].into_iter().flatten().collect();
+            // What is in the target already may stay, whatever keeps it.
+            let target = self.state.objects.get(target_name(self.name, self.spec));
+            let applied = target.filter(|target| {
+                let held = self.state.identity(&target.map);
+                held.as_ref() == self.state.ledger.applied(self.uid)
+                    && held.is_some_and(|held| held.artifact == *digest)
+            });
+            let stays = applied.map(|applied| self.restored(digest, &applied.map));
+            return [Some(registry), stays].into_iter().flatten().collect();
         }
-        kept.iter()
-            .map(|revision| {
-                let (content, image) =
-                    (content(revision), digest_annotation(revision, annotation::IMAGE_DIGEST));
-                match self.unless_foreign(digest, &content) {
-                    Err(reason) => Expected::Failing(reason),
-                    Ok(()) => Expected::Synced {
-                        artifact: digest.clone(),
-                        image: image.unwrap(),
-                        contents: vec![content],
-                        back: true,
-                    },
-                }
-            })
-            .collect()
+        kept.into_iter().map(|revision| self.restored(digest, revision)).collect()
+    }
+
+    /// Back to what an object holds.
+    fn restored(&self, digest: &Digest, from: &ConfigMap) -> Expected {
+        let content = content(from);
+        match self.unless_foreign(digest, &content) {
+            Err(reason) => Expected::Failing(reason),
+            Ok(()) => Expected::Synced {
+                artifact: digest.clone(),
+                image: digest_annotation(from, annotation::IMAGE_DIGEST).unwrap(),
+                contents: vec![content],
+                back: true,
+            },
+        }
     }
 
     fn kept(&self, digest: &Digest) -> impl Iterator<Item = &'a Object> {

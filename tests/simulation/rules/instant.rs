@@ -28,6 +28,13 @@ pub struct Actor {
     pub seen: Arc<Guarded>,
 }
 
+impl Actor {
+    /// The status as it was seen.
+    fn status(&self) -> ArtifactConfigStatus {
+        self.seen.0.as_ref().ok().and_then(|config| config.status.clone()).unwrap_or_default()
+    }
+}
+
 /// Looks at a write. The first rule that is broken ends the simulation.
 pub fn check(state: &mut State, write: &Write<'_>) {
     let run = &state.runs[state.acting];
@@ -123,10 +130,14 @@ fn only_what_was_chosen(state: &State, actor: &Actor, after: &ConfigMap) -> Find
                 && run.subject.as_ref() == Some(&held.image)
         }
     };
-    let kept = state
-        .ledger
-        .applied(&actor.uid)
-        .is_some_and(|applied| (&applied.artifact, &applied.image) == (&held.artifact, &held.image));
+    // Where somebody took away what was there, what the status says is as good.
+    let target = state.objects.get(target_name(actor.name, spec));
+    let in_place = target.and_then(|target| state.identity(&target.map));
+    let applied = state.ledger.applied(&actor.uid);
+    let kept =
+        applied.is_some_and(|applied| (&applied.artifact, &applied.image) == (&held.artifact, &held.image));
+    let said = actor.status().artifact.is_some_and(|said| said.digest == held.artifact.to_string());
+    let kept = kept || (said && in_place.as_ref() != applied);
     broken("only what was chosen is written", !chosen && !kept, || {
         format!("{} was written to {}, and nothing asked for it", held.artifact.short(), held.target)
     })

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use artifactconfig::api::{
-    ArtifactConfigStatus, CreationPolicy, DeletionPolicy, HistoryOutcome, Reason, annotation, label,
+    ArtifactConfigStatus, CreationPolicy, DeletionPolicy, HistoryOutcome, MANAGER, Reason, annotation, label,
 };
 
 use super::instant::{Finding, broken};
@@ -145,7 +145,8 @@ fn nothing_is_left_over(state: &State, name: &'static str, status: &ArtifactConf
     let left = state.objects.all().find(|(name, object)| {
         let metadata = &object.map.metadata;
         let ours = object.belongs == Belongs::Resource(uid.clone())
-            && label_of(metadata, label::OWNER_UID) == Some(&uid);
+            && label_of(metadata, label::OWNER_UID) == Some(&uid)
+            && label_of(metadata, label::MANAGED_BY) == Some(MANAGER);
         ours && if is_revision(metadata) { !needed(name) } else { *name != target && !keeps }
     });
     broken("nothing is left over", left.is_some(), || {

@@ -150,7 +150,10 @@ impl Cluster for World {
         self.step(
             || format!("update {name}"),
             trouble_writing,
-            |state| state.write(name, |state| state.objects.apply(config_map, version, manager)),
+            |state| {
+                let uid = state.run().uid.clone();
+                state.write(name, |state| state.objects.apply(config_map, version, manager, &uid))
+            },
         )
         .await
     }

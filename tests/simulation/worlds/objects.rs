@@ -147,6 +147,7 @@ impl Objects {
         wanted: &ConfigMap,
         version: Option<&str>,
         manager: &str,
+        actor: &str,
     ) -> Result<ConfigMap, Refusal> {
         let name = wanted.metadata.name.clone().unwrap();
         let mut object = self.bound(&name, version)?;
@@ -163,6 +164,10 @@ impl Objects {
         owners.extend(wanted_owners);
         if let Some(immutable) = wanted.immutable {
             object.map.immutable = Some(immutable);
+        }
+        if let (Belongs::Resource(owner), true) = (&mut object.belongs, manager == FIELD_MANAGER) {
+            // A namesake takes over what was left behind.
+            actor.clone_into(owner);
         }
         object.applied.insert(manager.to_owned(), now);
         object.map.metadata.managed_fields = record(&object.applied);
