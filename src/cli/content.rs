@@ -170,7 +170,7 @@ async fn pulled(config: &ArtifactConfig, artifact: &str, args: &RegistryArgs) ->
     if found.artifact_type != desired.artifact_type {
         bail!("{artifact} is of type '{}', not '{}'", found.artifact_type, desired.artifact_type);
     }
-    let image = found.subject.map(|subject| format!(" of image {subject}")).unwrap_or_default();
+    let image = found.subject.map(|subject| format!(" of image {}", subject.short())).unwrap_or_default();
     Ok(Config {
         name: format!("config-{}", short_hex(artifact)),
         title: format!("config {artifact}{image}, from {}", desired.referrers),
@@ -198,7 +198,7 @@ pub fn title(config_map: &ConfigMap) -> String {
         config_map.name_any(),
         annotated(annotation::ARTIFACT_DIGEST),
         annotated(annotation::IMAGE),
-        annotated(annotation::IMAGE_DIGEST),
+        short(annotated(annotation::IMAGE_DIGEST)),
     )
 }
 

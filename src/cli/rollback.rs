@@ -12,7 +12,7 @@ use super::choose::{self, Choice, Wish};
 use super::kubectl_flags::{ClusterArgs, Connection};
 use super::output::print;
 use super::resource;
-use super::table::{age, short};
+use super::table::age;
 use super::verdict::{Asked, applier_of};
 use super::wait::WaitArgs;
 
@@ -122,7 +122,7 @@ pub fn warn_of_appliers(config: &ArtifactConfig, fields: &[&str]) {
     }
 }
 
-/// What will be done: from which config to which, both with their images.
+/// What will be done: from which config to which, both with their images, in full because they are copied from here.
 fn plan(config: &ArtifactConfig, to: &Choice, now: Timestamp) -> String {
     let current = revision::current(resource::history(config));
     let from = current.map_or_else(|| "nothing".to_owned(), |entry| described(entry, now));
@@ -132,15 +132,39 @@ fn plan(config: &ArtifactConfig, to: &Choice, now: Timestamp) -> String {
     format!("rollback of {}/{name}\nfrom {from}\nto   {to}\n", config.namespace().unwrap_or_default())
 }
 
-/// An application in one line.
-#[must_use]
-pub fn described(entry: &HistoryEntry, now: Timestamp) -> String {
+fn described(entry: &HistoryEntry, now: Timestamp) -> String {
     format!(
-        "config {} (revision {}, applied {} ago) of image {} ({})",
+        "config {}, revision {}, applied {} ago\n     of image {} ({})",
         entry.artifact,
         entry.revision,
         age(&entry.applied_at, now),
         entry.image_reference.as_deref().unwrap_or("unknown"),
-        short(&entry.image)
+        entry.image
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plan_names_both_configs_and_both_images() {
+        let config: ArtifactConfig = serde_json::from_value(json!({
+            "apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"image": "r.example/web:v2", "artifactType": "custom/config"},
+            "status": {"history": [
+                {"revision": 2, "artifact": "sha256:b", "image": "sha256:2", "imageReference": "r.example/web:v2",
+                 "hash": "b", "appliedAt": "2026-01-01T00:09:00Z", "outcome": "Applied"},
+                {"revision": 1, "artifact": "sha256:a", "image": "sha256:1", "imageReference": "r.example/web:v1",
+                 "hash": "a", "appliedAt": "2026-01-01T00:00:00Z", "outcome": "Superseded"},
+            ]}
+        }))
+        .unwrap();
+        let now = "2026-01-01T00:10:00Z".parse().unwrap();
+        let choice = choose::choose(resource::history(&config), None, &Wish::Before).unwrap();
+        insta::assert_snapshot!(plan(&config, &choice, now));
+        let elsewhere = Choice { artifact: "sha256:c".to_owned(), entry: None };
+        assert!(plan(&config, &elsewhere, now).ends_with("to   config sha256:c\n"));
+    }
 }

@@ -126,18 +126,19 @@ async fn write(
     wanted: &ConfigMap,
     observed: Option<ConfigMap>,
 ) -> Result<(ConfigMap, bool), WriteError> {
+    let manager = plan::field_manager(desired);
     let written = match (plan::target(desired, wanted, observed.as_ref()), observed) {
         (TargetStep::Keep, Some(observed)) => return Ok((observed, false)),
         (TargetStep::Update, Some(mut observed)) => {
             if let Some(patch) = plan::misplaced(wanted, &observed) {
-                observed = cluster.merge(&observed, patch).await?;
+                observed = cluster.merge(&observed, patch, &manager).await?;
             }
-            cluster.update(wanted, &observed, &plan::field_manager(desired)).await?
+            cluster.update(wanted, &observed, &manager).await?
         }
         (_, _) => cluster.create(wanted).await?,
     };
     match plan::leftovers(desired, wanted, &written) {
-        Some(patch) => Ok((cluster.merge(&written, patch).await?, true)),
+        Some(patch) => Ok((cluster.merge(&written, patch, &manager).await?, true)),
         None => Ok((written, true)),
     }
 }

@@ -131,7 +131,7 @@ impl Cluster for KubeCluster {
     ) -> Result<ConfigMap, WriteError> {
         let (name, namespace) = (config_map.name_any(), config_map.namespace().unwrap_or_default());
         let claimed = match claim(observed).filter(|_| manager == FIELD_MANAGER) {
-            Some(patch) => Some(self.merge(observed, patch).await?),
+            Some(patch) => Some(self.merge(observed, patch, manager).await?),
             None => None,
         };
         let mut applied = config_map.clone();
@@ -151,11 +151,11 @@ impl Cluster for KubeCluster {
         &self,
         observed: &ConfigMap,
         mut patch: serde_json::Value,
+        manager: &str,
     ) -> Result<ConfigMap, WriteError> {
         let (name, namespace) = (observed.name_any(), observed.namespace().unwrap_or_default());
         patch["metadata"]["resourceVersion"] = json!(observed.resource_version());
-        let parameters =
-            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let parameters = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
         limited(self.config_maps(&namespace).patch(&name, &parameters, &Patch::Merge(&patch)))
             .await
             .map_err(|problem| problem.into_write_error(&name))

@@ -112,7 +112,7 @@ pub trait Cluster: Send + Sync + 'static {
         manager: &str,
     ) -> impl Future<Output = Result<ConfigMap, WriteError>> + Send;
 
-    /// Merges a patch into a `ConfigMap` that is still `observed`.
+    /// Merges a patch into a `ConfigMap` that is still `observed`, as this field manager.
     ///
     /// # Errors
     /// [`WriteError::Conflict`] where the object is no longer `observed`.
@@ -120,6 +120,7 @@ pub trait Cluster: Send + Sync + 'static {
         &self,
         observed: &ConfigMap,
         patch: serde_json::Value,
+        manager: &str,
     ) -> impl Future<Output = Result<ConfigMap, WriteError>> + Send;
 
     /// Deletes a `ConfigMap` that still has this UID.

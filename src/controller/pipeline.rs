@@ -26,7 +26,9 @@ pub(super) async fn sync<R: Registry, C: Cluster>(
     // read (pure): the resource, once
     let desired = spec::parse(config)?;
     // read (io, rarely): what was applied before
-    let history = history(&context.cluster, &desired, previous).await?;
+    let recorded = previous.map(|status| status.history.clone()).unwrap_or_default();
+    seen.rebuilt = rebuilt(&context.cluster, &desired, &recorded).await?;
+    let history = seen.rebuilt.clone().unwrap_or(recorded);
     let work = Work { context, history, freshness: freshness(config, previous), desired };
     match &work.desired.rollback_to {
         Some(digest) => work.back(digest, entry, seen).await,
@@ -65,17 +67,18 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
     }
 }
 
-/// The history, out of the revisions where the status has lost it.
-async fn history(
+/// The history out of the revisions, where the status has lost it: a restore from a backup does, and without it every
+/// revision but the newest would count as surplus.
+async fn rebuilt(
     cluster: &impl Cluster,
     desired: &Desired,
-    previous: Option<&ArtifactConfigStatus>,
-) -> Result<Vec<HistoryEntry>, Failure> {
-    let recorded = previous.map(|status| status.history.clone()).unwrap_or_default();
+    recorded: &[HistoryEntry],
+) -> Result<Option<Vec<HistoryEntry>>, Failure> {
     if !recorded.is_empty() || !cluster.owned(&desired.owner).iter().any(revision::is_revision) {
-        return Ok(recorded);
+        return Ok(None);
     }
-    Ok(revision::rebuild(&cluster.revisions(&desired.owner).await?, desired.history_limit))
+    let entries = revision::rebuild(&cluster.revisions(&desired.owner).await?, desired.history_limit);
+    Ok((!entries.is_empty()).then_some(entries))
 }
 
 /// Whoever asks for a sync by annotation, or has just written the resource, has usually just attached something.

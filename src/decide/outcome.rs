@@ -1,6 +1,6 @@
 //! The one value a reconcile ends with. Condition, event, metric, log line and next look all derive from it.
 
-use crate::api::{Class, Reason};
+use crate::api::{Class, HistoryEntry, Reason};
 use crate::types::{Digest, Failure};
 
 use super::plan::Applied;
@@ -28,6 +28,8 @@ pub enum Outcome {
 pub struct Seen {
     /// The artifact that the policy selected, and the image that it is attached to. `None`: not known this time.
     pub latest: Option<(Digest, Digest)>,
+    /// The history as the revisions tell it, where the status had lost it.
+    pub rebuilt: Option<Vec<HistoryEntry>>,
     /// What is in the target all the same, where that had to be put back or looked up.
     pub held: Option<Box<Applied>>,
 }

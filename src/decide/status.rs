@@ -34,6 +34,9 @@ pub fn next(
     if !matches!(outcome, Outcome::Suspended) {
         status.last_handled_requested_at.clone_from(&header.requested_at);
     }
+    if let Some(rebuilt) = &seen.rebuilt {
+        status.history.clone_from(rebuilt);
+    }
     if let Some(held) = &seen.held {
         record(&mut status, held);
         status.history = revision::record(&status.history, held.facts(), held.stamp(), false, limit);
@@ -314,7 +317,7 @@ mod tests {
     fn going_back_says_what_would_come_next() {
         let Outcome::Synced { applied, notes, .. } = synced("a", true) else { unreachable!() };
         let back = Outcome::Synced { applied, notes, back: true };
-        let seen = Seen { latest: Some((Digest::sha256(b"b"), Digest::sha256(b"image"))), held: None };
+        let seen = Seen { latest: Some((Digest::sha256(b"b"), Digest::sha256(b"image"))), ..Seen::default() };
         let status = super::next(None, &header(1), &back, &seen, 10, at(0));
         assert_eq!(types(&status), [("Ready", "True", "RolledBack"), ("RolledBack", "True", "RolledBack")]);
         assert_eq!(status.latest, Some(Digest::sha256(b"b").to_string()));
@@ -332,7 +335,7 @@ mod tests {
     #[test]
     fn an_unusable_artifact_is_recorded_once() {
         let first = next(None, &header(1), &synced("a", true), at(0));
-        let seen = Seen { latest: Some((Digest::sha256(b"b"), Digest::sha256(b"image"))), held: None };
+        let seen = Seen { latest: Some((Digest::sha256(b"b"), Digest::sha256(b"image"))), ..Seen::default() };
         let failed = failed(Reason::TooLarge);
         let second = super::next(Some(&first), &header(1), &failed, &seen, 10, at(10));
         let outcomes: Vec<_> = second.history.iter().map(|entry| (entry.revision, entry.outcome)).collect();

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::api::{CreationPolicy, FIELD_MANAGER};
 use crate::decide::spec::Desired;
 
-use super::owner::owned_keys;
+use super::owner::{field_manager, owned_keys};
 
 /// Whether a write is needed. What others added to labels and annotations is theirs and stays; a key they added to
 /// the content is drift.
@@ -116,19 +116,27 @@ fn removal(data: &Nulls, binary_data: &Nulls) -> Option<serde_json::Value> {
         .then(|| serde_json::json!({"data": data, "binaryData": binary_data}))
 }
 
-/// Keys that others added to the content of an object that is ours: server-side apply leaves them, because it never
-/// owned them.
+/// Keys that have to go after an apply: of an object that is ours, those that others added, because server-side apply
+/// leaves what it never owned; of somebody else's, those of ours that an earlier patch, and not an apply, put there.
 #[must_use]
 pub fn leftovers(desired: &Desired, wanted: &ConfigMap, observed: &ConfigMap) -> Option<serde_json::Value> {
-    fn extra<V>(have: Option<&BTreeMap<String, V>>, want: Option<&BTreeMap<String, V>>) -> Nulls {
-        let unwanted = |key: &&String| !want.is_some_and(|want| want.contains_key(*key));
+    fn extra<V, W>(
+        have: Option<&BTreeMap<String, V>>,
+        want: Option<&BTreeMap<String, W>>,
+        ours: Option<&[String]>,
+    ) -> Nulls {
+        let unwanted = |key: &&String| !has(want, key) && ours.is_none_or(|ours| ours.contains(key));
         nulls(have.into_iter().flatten().map(|(key, _)| key).filter(unwanted))
     }
-    if desired.target.creation_policy == CreationPolicy::Merge {
-        return None;
-    }
+    let ours = |member: &str| -> Option<Vec<String>> {
+        let manager = field_manager(desired);
+        let entries = observed.metadata.managed_fields.iter().flatten();
+        let ours = entries.filter(|entry| entry.manager.as_deref() == Some(manager.as_str()));
+        (desired.target.creation_policy == CreationPolicy::Merge)
+            .then(|| ours.flat_map(|entry| owned_keys(entry, member)).collect())
+    };
     removal(
-        &extra(observed.data.as_ref(), wanted.data.as_ref()),
-        &extra(observed.binary_data.as_ref(), wanted.binary_data.as_ref()),
+        &extra(observed.data.as_ref(), wanted.data.as_ref(), ours("f:data").as_deref()),
+        &extra(observed.binary_data.as_ref(), wanted.binary_data.as_ref(), ours("f:binaryData").as_deref()),
     )
 }

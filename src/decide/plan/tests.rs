@@ -163,6 +163,13 @@ fn merging_touches_nothing_but_its_own_keys() {
     // A key that the config had before and has no longer.
     theirs.metadata.managed_fields = Some(vec![managed(&field_manager(&merging), &["a.json", "old.json"])]);
     assert_eq!(target(&merging, &wanted, Some(&theirs)), TargetStep::Update);
+    // Where it came by a patch, an apply does not take it away.
+    theirs.data.as_mut().unwrap().insert("old.json".into(), "{}".into());
+    assert_eq!(
+        leftovers(&merging, &wanted, &theirs).unwrap(),
+        json!({"data": {"old.json": null}, "binaryData": {}}),
+        "theirs stays"
+    );
 }
 
 #[test]
