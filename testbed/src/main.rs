@@ -54,8 +54,8 @@ enum Command {
     /// Tell the operator's story, each step run for real and checked
     ///
     /// An image is pushed, a config is attached to it, the ConfigMap appears; then the config changes,
-    /// somebody edits the ConfigMap by hand, and the registry goes down. The exit status is 0 only when every
-    /// step did what it says.
+    /// somebody edits the ConfigMap by hand, and the registry goes down. At last the night: a bad config, and
+    /// the way back while the registry is down. The exit status is 0 only when every step did what it says.
     Demo {
         /// The operator's program, for example target/debug/artifactconfig
         #[arg(long, value_name = "PATH")]

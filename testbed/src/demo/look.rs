@@ -1,11 +1,13 @@
 //! Looking at the cluster with kubectl, as the one who watches the demo would.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use testbed::{Cluster, eventually};
 
+use super::Stage;
 use super::narrator::Narrator;
 
 /// Where the demo's objects are.
@@ -22,6 +24,27 @@ pub(super) async fn show(narrator: &Narrator, cluster: &Cluster, args: &[&str]) 
     let output = cluster.kubectl(&[&["-n", NAMESPACE], args].concat()).await?.ok("kubectl")?;
     narrator.output(&output.stdout);
     Ok(())
+}
+
+/// Runs the operator's own command line in the demo's namespace and prints command and output; fails unless it ends with
+/// this status. Returns what it printed as its result.
+pub(super) async fn types(stage: &Stage, args: &[&str], status: i32) -> Result<String> {
+    let typed: Vec<_> = args.iter().map(|arg| quoted(arg)).collect();
+    stage.narrator.command(&format!("artifactconfig -n {NAMESPACE} {}", typed.join(" ")));
+    let mut command = tokio::process::Command::new(&stage.program);
+    command.args(["-n", NAMESPACE]).args(args).stdin(Stdio::null()).kill_on_drop(true);
+    command.env("KUBECONFIG", stage.world.cluster.kubeconfig());
+    let output =
+        command.output().await.with_context(|| format!("{} cannot be run", stage.program.display()))?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    stage.narrator.output(&stdout);
+    stage.narrator.output(&String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.code() == Some(status),
+        "it ended with {}, not with status {status}",
+        output.status
+    );
+    Ok(stdout)
 }
 
 /// An object as JSON; `None` where there is no such object.

@@ -2,6 +2,7 @@
 
 mod look;
 mod narrator;
+mod night;
 mod steps;
 
 use std::path::{Path, PathBuf};
@@ -18,16 +19,18 @@ struct Stage {
     narrator: Narrator,
     world: World,
     operator: OperatorProcess,
+    /// The operator's program, which is also the command line.
+    program: PathBuf,
 }
 
 /// Tells the story. With `keep` it ends only by a signal.
-pub(crate) async fn run(operator: PathBuf, keep: bool, root: Option<&Path>) -> Result<()> {
+pub(crate) async fn run(program: PathBuf, keep: bool, root: Option<&Path>) -> Result<()> {
     let manifests = Manifests::find(root)?;
-    check_operator(&operator)?;
+    check_operator(&program)?;
     let mut narrator = Narrator::new(steps::COUNT);
     let world = steps::cluster_and_registry(&mut narrator, &manifests).await?;
-    let operator = steps::operator(&mut narrator, &world, &operator, &manifests).await?;
-    let mut stage = Stage { narrator, world, operator };
+    let operator = steps::operator(&mut narrator, &world, &program, &manifests).await?;
+    let mut stage = Stage { narrator, world, operator, program };
     if let Err(why) = steps::story(&mut stage).await {
         stage.narrator.failed(&format!("{why:#}"));
         print_log(&stage);
@@ -51,6 +54,7 @@ fn look_around(stage: &Stage) -> Result<()> {
     stage.narrator.output(&stage.world.exports()?);
     stage.narrator.output(&format!("kubectl -n {NAMESPACE} get artifactconfigs,configmaps,events"));
     stage.narrator.output(&format!("kubectl -n {NAMESPACE} describe artifactconfig web"));
+    stage.narrator.output(&format!("{} -n {NAMESPACE} tree web", stage.program.display()));
     stage.narrator.output("oras discover --plain-http $REGISTRY/testimage:v1");
     stage.narrator.output(&format!("curl http://{}/metrics", stage.operator.health_address()));
     stage.narrator.output(&format!("less {}", stage.operator.log_path().display()));

@@ -9,18 +9,19 @@ use testbed::{Manifests, OperatorProcess};
 use super::Stage;
 use super::look::{NAMESPACE, get, holds, ready, show, wait_for};
 use super::narrator::Narrator;
+use super::night;
 use crate::world::{World, sample};
 
 /// How many there are.
-pub(super) const COUNT: u32 = 9;
+pub(super) const COUNT: u32 = 9 + night::COUNT;
 
 const V1: &str = "{\n  \"greeting\": \"hello\",\n  \"logLevel\": \"info\"\n}\n";
-const V2: &str = "{\n  \"greeting\": \"hello again\",\n  \"logLevel\": \"debug\"\n}\n";
+pub(super) const V2: &str = "{\n  \"greeting\": \"hello again\",\n  \"logLevel\": \"debug\"\n}\n";
 const BY_HAND: &str = r#"{"data":{"config.json":"edited by hand"}}"#;
 
 /// oras dates an artifact by the second, and the newest counts: two attached within one second would be a
 /// tie.
-const ORAS_CLOCK: Duration = Duration::from_millis(1100);
+pub(super) const ORAS_CLOCK: Duration = Duration::from_millis(1100);
 
 pub(super) async fn cluster_and_registry(narrator: &mut Narrator, manifests: &Manifests) -> Result<World> {
     narrator.step(
@@ -66,7 +67,8 @@ pub(super) async fn story(stage: &mut Stage) -> Result<()> {
     attach_second(stage, &image).await?;
     edit_by_hand(stage).await?;
     registry_down(stage).await?;
-    registry_up(stage).await
+    registry_up(stage).await?;
+    night::story(stage, &image).await
 }
 
 /// Steps 3 and 4. Returns the digests of image and config, and when the config was attached.
@@ -184,7 +186,7 @@ async fn registry_up(stage: &mut Stage) -> Result<()> {
 }
 
 /// Runs the real `oras attach` on a `config.json` with this content.
-async fn attach(stage: &Stage, image: &str, config: &str) -> Result<String> {
+pub(super) async fn attach(stage: &Stage, image: &str, config: &str) -> Result<String> {
     let directory = tempfile::tempdir().context("cannot create a temporary directory")?;
     std::fs::write(directory.path().join("config.json"), config).context("cannot write config.json")?;
     stage.narrator.command("cat config.json");
@@ -203,6 +205,6 @@ async fn request_sync(stage: &Stage) -> Result<()> {
         .await
 }
 
-fn seconds(time: Duration) -> String {
+pub(super) fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
