@@ -86,7 +86,7 @@ pub struct AppliedTarget {
 }
 
 /// One application of a config.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEntry {
     /// Counts up with each application; never used again.
