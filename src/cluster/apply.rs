@@ -34,7 +34,8 @@ pub async fn apply(
     for _ in 0..ATTEMPTS {
         let observed = cluster.target(&desired.owner, &desired.target.name).await?;
         plan::admit(desired, observed.as_ref())?;
-        let stamp = keep_revision(cluster, desired, history, &rendered, now).await?;
+        let Kept { stamp, version: revision } =
+            keep_revision(cluster, desired, history, &rendered, now).await?;
         let wanted = plan::written(desired, &rendered.clone().stamped(stamp));
         let (object, changed) = match write(cluster, desired, &wanted, observed).await {
             Ok(written) => written,
@@ -43,7 +44,7 @@ pub async fn apply(
         };
         remove_strays(cluster, desired).await?;
         let version = object.metadata.resource_version.unwrap_or_default();
-        return Ok(Applied::confirmed(rendered.facts, stamp, version, changed));
+        return Ok(Applied::confirmed(rendered.facts, stamp, version, revision, changed));
     }
     Err(keeps_changing(&desired.target.name))
 }
@@ -57,16 +58,23 @@ fn keeps_changing(name: &str) -> Failure {
     )
 }
 
+/// A revision that is in place.
+struct Kept {
+    stamp: Stamp,
+    version: Option<String>,
+}
+
 async fn keep_revision(
     cluster: &impl Cluster,
     desired: &Desired,
     history: &[HistoryEntry],
     rendered: &Rendered,
     now: Timestamp,
-) -> Result<Stamp, Failure> {
+) -> Result<Kept, Failure> {
     let owned = cluster.owned(&desired.owner);
     let Some(name) = &rendered.facts.revision else {
-        return Ok(revision::stamp(history, &owned, &rendered.facts, None, now));
+        let stamp = revision::stamp(history, &owned, &rendered.facts, None, now);
+        return Ok(Kept { stamp, version: None });
     };
     for _ in 0..ATTEMPTS {
         let existing = cluster.target(&desired.owner, name).await?;
@@ -74,18 +82,18 @@ async fn keep_revision(
         let wanted = revision::assemble(rendered, stamp);
         let step = plan::revision(desired, &wanted, existing.as_ref())?;
         let written = match (step, existing) {
-            (RevisionStep::Keep, _) => return Ok(stamp),
+            (RevisionStep::Keep, Some(existing)) => Ok(existing),
             (RevisionStep::Relabel, Some(existing)) => {
-                cluster.update(&wanted, &existing, FIELD_MANAGER).await.map(|_| ())
+                cluster.update(&wanted, &existing, FIELD_MANAGER).await
             }
             (RevisionStep::Replace, Some(existing)) => {
                 cluster.delete(&desired.owner, &existing.metadata).await?;
                 Err(WriteError::Conflict)
             }
-            (_, _) => cluster.create(&wanted).await.map(|_| ()),
+            (_, _) => cluster.create(&wanted).await,
         };
         match written {
-            Ok(()) => return Ok(stamp),
+            Ok(written) => return Ok(Kept { stamp, version: written.metadata.resource_version }),
             Err(WriteError::Conflict) => {}
             Err(WriteError::Failure(failure)) => return Err(failure),
         }

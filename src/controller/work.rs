@@ -73,7 +73,8 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         let (answered, applied) = entry.applied.as_ref()?;
         let (cluster, owner) = (&self.context.cluster, &self.desired.owner);
         let revision = applied.facts().revision.as_ref();
-        let kept = revision.is_none_or(|name| cluster.target_version(owner, name).is_some());
+        let kept = revision
+            .is_none_or(|name| cluster.target_version(owner, name).as_deref() == applied.revision_version());
         if answered != question || !kept {
             return None;
         }

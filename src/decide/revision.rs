@@ -249,13 +249,20 @@ pub fn entry_of_target(target: &ConfigMap) -> Option<HistoryEntry> {
 fn entry_of(revision: &ConfigMap) -> Option<HistoryEntry> {
     let stamp = read_stamp(&revision.metadata)?;
     let annotated = |key: &str| revision.annotations().get(key).cloned();
+    let (artifact, hash) = (annotated(annotation::ARTIFACT_DIGEST)?, annotated(annotation::CONTENT_HASH)?);
+    // The name binds artifact and content, so that one made by hand cannot vouch for itself.
+    let own = revision.metadata.name.as_deref()?;
+    let (target, _) = own.rsplit_once('-')?;
+    if name(target, &artifact.parse().ok()?, &hash) != own {
+        return None;
+    }
     Some(HistoryEntry {
         revision: stamp.number,
-        artifact: annotated(annotation::ARTIFACT_DIGEST)?,
+        artifact,
         image: annotated(annotation::IMAGE_DIGEST)?,
         image_reference: annotated(annotation::IMAGE),
         config_map: revision.metadata.name.clone(),
-        hash: annotated(annotation::CONTENT_HASH),
+        hash: Some(hash),
         applied_at: stamp.applied_at.to_string(),
         // Which of them was in the target last is not known; the next application will be.
         outcome: HistoryOutcome::Superseded,

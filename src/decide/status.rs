@@ -225,7 +225,7 @@ mod tests {
             revision: Some(format!("web-{artifact}")),
         };
         let stamp = Stamp { number: 1, applied_at: at(50) };
-        let applied = Box::new(Applied::confirmed(facts, stamp, "1".into(), changed));
+        let applied = Box::new(Applied::confirmed(facts, stamp, "1".into(), None, changed));
         Outcome::Synced { applied, notes: Vec::new(), back: false }
     }
 

@@ -100,6 +100,17 @@ impl Repository {
         }
     }
 
+    /// Whether a text of the registry's repeats a credential that it was shown.
+    pub(super) fn gives_away(&self, text: &str) -> bool {
+        // Shorter ones would be found in any text, and are no secrets.
+        const SHORTEST: usize = 4;
+        text.contains("Bearer ")
+            || text.contains("Basic ")
+            || self.credentials.iter().any(|credential| {
+                credential.secrets().any(|secret| secret.len() >= SHORTEST && text.contains(&*secret))
+            })
+    }
+
     pub(super) const fn scheme(&self) -> &'static str {
         if self.plain_http { "http" } else { "https" }
     }

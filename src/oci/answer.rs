@@ -67,8 +67,10 @@ impl Answer {
         };
         let mut bytes = BytesMut::new();
         loop {
-            let chunk =
-                response.chunk().await.map_err(|error| unreachable(repository, &error.without_url()))?;
+            let chunk = response
+                .chunk()
+                .await
+                .map_err(|error| unreachable(repository, &self.url, &error.without_url()))?;
             let Some(chunk) = chunk else {
                 drop(turn);
                 return Ok(bytes.freeze());
@@ -119,12 +121,19 @@ pub(super) fn innermost(error: &reqwest::Error) -> String {
     message
 }
 
-pub(super) fn unreachable(repository: &Repository, error: &reqwest::Error) -> Failure {
+pub(super) fn unreachable(repository: &Repository, url: &Url, error: &reqwest::Error) -> Failure {
     let what = if error.is_timeout() { "did not answer in time" } else { "cannot be reached" };
-    Failure::new(
-        Reason::RegistryUnavailable,
-        format!("registry {} {what}: {}", repository.host, innermost(error)),
-    )
+    let host = match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (host, _) => host.unwrap_or_default().to_owned(),
+    };
+    let who = if host == repository.host {
+        format!("registry {host}")
+    } else {
+        // A store of blobs, or a web site, that the operator's network may not let it reach.
+        format!("registry {} leads to {host}, which", repository.host)
+    };
+    Failure::new(Reason::RegistryUnavailable, format!("{who} {what}: {}", innermost(error)))
 }
 
 /// What a refusal means, and what to do about it. Statuses that a caller knows how to take never come here.

@@ -168,7 +168,7 @@ impl Session<'_> {
         let answer = self.send(&call).await?;
         match answer.status {
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Err(self.image_not_found(image)),
+            StatusCode::NOT_FOUND if !answer.moved => return Err(self.image_not_found(image)),
             StatusCode::METHOD_NOT_ALLOWED => return self.digest_of_content(image, &path).await,
             _ => return Err(answer.to_failure(&self.repository, &call)),
         }

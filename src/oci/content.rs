@@ -68,7 +68,7 @@ impl ContentCache {
 }
 
 /// About what a parsed manifest takes in memory.
-fn weight(artifact: &Artifact) -> u32 {
+pub(super) fn weight(artifact: &Artifact) -> u32 {
     let annotations = |annotations: &std::collections::BTreeMap<String, String>| -> usize {
         annotations.iter().map(|(key, value)| key.len() + value.len() + 64).sum()
     };
@@ -186,7 +186,8 @@ impl Session<'_> {
                 let bytes = answer.bytes(&self.repository, path, most).await?;
                 Ok(Some((bytes, content_type)))
             }
-            StatusCode::NOT_FOUND => Ok(None),
+            // The word of the registry; that of a gateway or another host it leads to is none.
+            StatusCode::NOT_FOUND if !answer.moved => Ok(None),
             _ => Err(answer.to_failure(&self.repository, &call)),
         }
     }

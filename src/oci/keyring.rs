@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::alphabet;
+use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use glob::Pattern;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -23,6 +24,14 @@ pub struct Credential {
 }
 
 impl Credential {
+    /// What must be shown nowhere: password, identity token, and the pair as it is sent.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = Zeroizing<String>> {
+        let [username, password, token] = self.parts();
+        let pair = Zeroizing::new(format!("{username}:{password}"));
+        let encoded = STANDARD.encode(pair.as_bytes());
+        [password.to_owned(), token.to_owned(), encoded].into_iter().map(Zeroizing::new)
+    }
+
     /// Parts that tell one credential from another.
     pub(super) fn parts(&self) -> [&str; 3] {
         [

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use http::header::LINK;
 use http::{HeaderMap, Method, StatusCode};
 use reqwest::Url;
@@ -19,7 +19,7 @@ use crate::types::{
 
 use super::answer::Answer;
 use super::client::{FETCHES, Session, shared};
-use super::content::MAX_MANIFEST;
+use super::content::{MAX_MANIFEST, weight};
 use super::transport::Call;
 use super::{Freshness, Listing};
 
@@ -29,10 +29,16 @@ const MAX_PAGES: usize = 100;
 /// Artifacts of the type asked for, whose manifests are all read: their dates and subjects stand nowhere else.
 const MAX_CANDIDATES: usize = 1000;
 
+/// Bytes of all pages of one listing.
+const MAX_LISTING: u64 = 32 * 1024 * 1024;
+
+/// Memory that the manifests of all candidates may take.
+const MAX_CANDIDATE_BYTES: u64 = 64 * 1024 * 1024;
+
 /// What the Referrers API said.
 enum Page {
     /// A page of the list, and where the next one is.
-    Listed(Index, Option<Url>),
+    Listed { index: Index, size: u64, next: Option<Url> },
     /// This registry, or what stands in front of it, has no such API.
     Unsupported,
 }
@@ -86,17 +92,24 @@ impl Session<'_> {
             call.url.query_pairs_mut().append_pair("artifactType", artifact_type);
         }
         let mut all = Index::default();
+        let mut read = 0;
         let mut seen = HashSet::from([call.url.clone()]);
         loop {
             let asked = call.url.clone();
             let (page, next) = match self.page(&call).await? {
-                Page::Listed(page, next) => (page, next),
+                Page::Listed { index, size, next } => {
+                    read += size;
+                    (index, next)
+                }
                 Page::Unsupported if seen.len() == 1 => return Ok(None),
                 // It has answered with a list before: this is a failure, not an answer.
                 Page::Unsupported => return Err(self.broken_listing(subject, "a later page is no list")),
             };
             all.manifests.extend(page.manifests);
             all.unreadable += page.unreadable;
+            if read > MAX_LISTING {
+                return Err(self.too_much(subject, &format!("the list has more than {MAX_LISTING} bytes")));
+            }
             let Some(next) = next else { return Ok(Some(all)) };
             if next.origin() != asked.origin() {
                 return Err(self.broken_listing(subject, "the next page is on another host"));
@@ -119,7 +132,7 @@ impl Session<'_> {
                 let next = next_page(&answer);
                 let bytes = answer.bytes(&self.repository, "list of referrers", MAX_MANIFEST).await?;
                 let index = parse_index(&bytes, None).map_err(|why| self.refused_list(&why))?;
-                Ok(Page::Listed(index, next))
+                Ok(Page::Listed { index, size: bytes.len() as u64, next })
             }
             // A login page, a gateway's answer, a registry that does not know the route: see oras-go#633, zot#4060,
             // PROJQUAY-7523 and olareg with the API switched off. The digest is well-formed, so 400 is no answer to it.
@@ -208,27 +221,38 @@ impl Session<'_> {
             }
         }
         if candidates.len() > MAX_CANDIDATES {
-            return Err(Failure::new(
-                Reason::TooLarge,
-                format!(
-                    "{}@{subject}: {} artifacts may be of the type; at most {MAX_CANDIDATES} are read; delete old ones from the registry",
-                    self.repository,
-                    candidates.len()
-                ),
+            let count = candidates.len();
+            return Err(self.too_much(
+                subject,
+                &format!("{count} artifacts may be of the type; at most {MAX_CANDIDATES} are read"),
             ));
         }
-        let manifests: Vec<Option<Arc<Artifact>>> = futures::stream::iter(candidates)
-            .map(|digest| async move { self.manifest(&digest).await })
-            .buffered(FETCHES)
-            .try_collect()
-            .await?;
         let mut kept = Kept { unreadable, ..Kept::default() };
-        for manifest in manifests {
+        let mut manifests = futures::stream::iter(candidates)
+            .map(|digest| async move { self.manifest(&digest).await })
+            .buffered(FETCHES);
+        let mut held = 0_u64;
+        while let Some(manifest) = manifests.next().await {
+            let manifest = manifest?;
+            held += manifest.as_deref().map_or(0, |manifest| u64::from(weight(manifest)));
+            if held > MAX_CANDIDATE_BYTES {
+                let most = format!(
+                    "the manifests of what may be of the type have more than {MAX_CANDIDATE_BYTES} bytes"
+                );
+                return Err(self.too_much(subject, &most));
+            }
             kept.add(manifest.as_deref(), subject, artifact_type);
         }
         let mut listing = kept.into_listing();
         listing.notes.extend(index.note.clone());
         Ok(listing)
+    }
+
+    fn too_much(&self, subject: &Digest, what: &str) -> Failure {
+        Failure::new(
+            Reason::TooLarge,
+            format!("{}@{subject}: {what}; delete old artifacts from the registry", self.repository),
+        )
     }
 
     fn broken_listing(&self, subject: &Digest, why: &str) -> Failure {

@@ -178,7 +178,7 @@ impl Transport {
             let response = self
                 .observe(call.operation, request)
                 .await
-                .map_err(|error| unreachable(repository, &error))?;
+                .map_err(|error| unreachable(repository, &url, &error))?;
             let Some(next) = redirect(&response) else {
                 let (status, headers) = (response.status(), response.headers().clone());
                 if !moved {
@@ -215,6 +215,9 @@ impl Transport {
             // `299 - "text"`: the only form that the specification gives.
             let Some(text) = warning.strip_prefix("299 - ") else { continue };
             let text: String = text.trim_matches('"').chars().take(MAX_WARNING).collect();
+            if repository.gives_away(&text) {
+                continue;
+            }
             let host = repository.host.clone();
             self.warned.get_with((host, text.clone()), || {
                 tracing::warn!(registry = repository.host, warning = text, "the registry warns");

@@ -93,13 +93,20 @@ pub struct Applied {
     facts: Facts,
     stamp: Stamp,
     resource_version: String,
+    revision_version: Option<String>,
     changed: bool,
 }
 
 impl Applied {
     /// For `cluster::apply` alone, once the API server has confirmed the object.
-    pub(crate) fn confirmed(facts: Facts, stamp: Stamp, resource_version: String, changed: bool) -> Self {
-        Self { facts, stamp, resource_version, changed }
+    pub(crate) const fn confirmed(
+        facts: Facts,
+        stamp: Stamp,
+        resource_version: String,
+        revision_version: Option<String>,
+        changed: bool,
+    ) -> Self {
+        Self { facts, stamp, resource_version, revision_version, changed }
     }
 
     /// The same, found unchanged by a later reconcile.
@@ -124,6 +131,12 @@ impl Applied {
     #[must_use]
     pub fn resource_version(&self) -> &str {
         &self.resource_version
+    }
+
+    /// `resourceVersion` of the revision that keeps it, where one does.
+    #[must_use]
+    pub fn revision_version(&self) -> Option<&str> {
+        self.revision_version.as_deref()
     }
 
     /// Whether anything had to be written.
