@@ -30,17 +30,17 @@ pub(super) async fn sync<R: Registry, C: Cluster>(
     seen.rebuilt = rebuilt(&context.cluster, &desired, &recorded).await?;
     let history = seen.rebuilt.clone().unwrap_or(recorded);
     let work = Work { context, history, freshness: freshness(config, previous), desired };
-    match &work.desired.rollback_to {
+    let result = match &work.desired.rollback_to {
         Some(digest) => work.back(digest, entry, seen).await,
-        None => match work.forward(entry, seen).await {
-            Err(failure) if !is_of_the_target(&failure) => {
-                // Whatever keeps the next config away, the last one stays in place, and repaired.
-                seen.held = back::hold(&work, previous, entry).await.map(Box::new);
-                Err(failure)
-            }
-            result => result,
-        },
+        None => work.forward(entry, seen).await,
+    };
+    if let Err(failure) = &result
+        && !is_of_the_target(failure)
+    {
+        // Whatever keeps the next config away, the last one stays in place, and repaired.
+        seen.held = back::hold(&work, previous, entry).await.map(Box::new);
     }
+    result
 }
 
 impl<R: Registry, C: Cluster> Work<'_, R, C> {

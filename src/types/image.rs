@@ -109,6 +109,10 @@ impl FromStr for ImageRef {
                 error.to_string()
             })
         })?;
+        // Docker Hub's short names pass the grammar with upper case in what it takes for a host.
+        if reference.repository().contains(|character: char| character.is_ascii_uppercase()) {
+            return Err(refuse("repositories are lower case".to_owned()));
+        }
         let digest = reference
             .digest()
             .map(str::parse::<Digest>)
@@ -177,6 +181,7 @@ mod tests {
     #[case("", "name")]
     #[case("https://r.example/web:v1", "scheme")]
     #[case("r.example/Web:v1", "lower")]
+    #[case("Shop/web:v1", "lower")]
     #[case("r.example/web@sha256:abc", "format")]
     #[case("r.example/web:v1 ", "format")]
     #[case(&format!("r.example/web@sha384:{HEX}{}", &HEX[..32]), "sha384")]
