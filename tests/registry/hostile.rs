@@ -12,6 +12,7 @@ use artifactconfig::types::{
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde_json::{Map, Value, json};
 use testbed::registry::Fault;
 
@@ -75,7 +76,35 @@ fn reads(bytes: &[u8], content_type: Option<&str>) -> Result<(), TestCaseError> 
     Ok(())
 }
 
+/// The same cases each time: a test that fails on some days teaches nobody anything. To look for more, set
+/// `PROPTEST_RNG_SEED` and `PROPTEST_CASES`.
+fn same_each_time() -> ProptestConfig {
+    let told = std::env::var_os("PROPTEST_RNG_SEED").is_some();
+    let seed = if told { ProptestConfig::default().rng_seed } else { RngSeed::Fixed(1) };
+    ProptestConfig { rng_seed: seed, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// Found by one of the properties below.
+#[rstest::rstest]
+#[case("A/a:v1")]
+#[case("Shop/web")]
+#[case("r.example/Shop/web")]
+fn an_image_without_a_host_is_lower_case_too(#[case] text: &str) {
+    let error = text.parse::<ImageRef>().unwrap_err().to_string();
+    assert!(error.contains("lower case"), "{error}");
+}
+
+/// Found by one of the properties below.
+#[rstest::rstest]
+#[case("./C:/config.json")]
+#[case(".//c:")]
+fn a_drive_letter_is_found_behind_dots_too(#[case] name: &str) {
+    assert!(normalize_path(name).is_err());
+}
+
 proptest! {
+    #![proptest_config(same_each_time())]
+
     #[test]
     fn any_bytes_are_survived(bytes in vec(any::<u8>(), 0..512), content_type in proptest::option::of(".{0,60}")) {
         reads(&bytes, content_type.as_deref())?;
@@ -242,8 +271,13 @@ async fn any_challenge_is_survived() {
 #[tokio::test]
 async fn any_location_and_any_wait_is_survived() {
     let world = World::new().await;
-    let values =
-        (prop_oneof!["[ -~]{0,60}", "(http|https|ftp|file)://[ -~]{0,30}", "/[!-~]{0,30}"], 0_u64..3);
+    // Nowhere but here: without a slash it leads to another path, and with one to a closed port.
+    let locations = prop_oneof![
+        "[ -.0-\\[\\]-~]{0,60}",
+        "(http|https|ftp|file)://127.0.0.1:1(/[ -~]{0,30})?",
+        "/[!-.0-\\[\\]-~][!-~]{0,30}",
+    ];
+    let values = (locations, 0_u64..3);
     property(&world, 100, values, |world, (location, wait)| {
         // A wait that would be waited out would be all that this test does.
         let (status, wait) = u64::MAX.checked_div(wait).map_or((307, 0), |wait| (503, wait));
