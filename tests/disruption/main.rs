@@ -10,12 +10,13 @@ mod api_server;
 mod kills;
 mod random;
 mod registry;
+mod rollback;
 mod signals;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     random::announce();
-    let cases = [registry::cases(), kills::cases(), api_server::cases(), signals::cases()];
+    let cases = [registry::cases(), rollback::cases(), kills::cases(), api_server::cases(), signals::cases()];
     support::main(1, &cases.into_iter().flatten().collect::<Vec<_>>())
 }

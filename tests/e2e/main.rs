@@ -17,8 +17,10 @@ mod faults;
 mod lifecycle;
 mod night;
 mod ownership;
+mod policies;
 mod quiet;
 mod revisions;
+mod rollback;
 mod selection;
 mod status;
 mod sync;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         asking::cases(),
         drift::cases(),
         ownership::cases(),
+        policies::cases(),
         lifecycle::cases(),
         credentials::cases(),
         elsewhere::cases(),
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         admission::cases(),
         quiet::cases(),
         revisions::cases(),
+        rollback::cases(),
         cli::cases(),
         night::cases(),
     ];
