@@ -315,32 +315,32 @@ async fn what_failed_costs_no_revision(bench: Bench) -> Result<()> {
 
 /// Creates what names the first revision, and goes on until it is beyond the limit: it stays as long as it is named, and
 /// not longer.
-async fn kept_by(bench: &Bench, user: impl FnOnce(&str) -> Value) -> Result<()> {
+async fn kept_by(bench: &Bench, names: impl FnOnce(&str) -> Value) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "1")]).await?;
     bench.apply("web", json!({"image": image, "revisionHistoryLimit": 1})).await?;
     bench.ready("web").await?;
-    let used = revision_of(bench, "web").await?;
+    let kept = revision_of(bench, "web").await?;
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("user.json");
-    std::fs::write(&file, user(&used).to_string())?;
+    std::fs::write(&file, names(&kept).to_string())?;
     let file = file.to_string_lossy();
     bench.kubectl(&["apply", "--filename", &file]).await?;
     update(bench, &image, 2, "2").await?;
-    let unused = revision_of(bench, "web").await?;
+    let idle = revision_of(bench, "web").await?;
     update(bench, &image, 3, "3").await?;
     update(bench, &image, 4, "4").await?;
-    bench.wait_gone(&unused).await?;
+    bench.wait_gone(&idle).await?;
     // Whatever was to be collected with it is collected before the next look.
     bench.sync_ready("web").await?;
-    same("the revision in use", bench.data(&used).await?, config("1"))?;
+    same("the revision in use", bench.data(&kept).await?, config("1"))?;
 
     bench.kubectl(&["delete", "--filename", &file, "--cascade=foreground"]).await?;
     update(bench, &image, 5, "5").await?;
-    bench.wait_gone(&used).await
+    bench.wait_gone(&kept).await
 }
 
 /// A Pod's spec with one container, which `uses` is part of.
-fn pod_spec(uses: Value, volumes: Value) -> Value {
+fn pod_spec(uses: Value, volumes: &Value) -> Value {
     let mut container = json!({"name": "web", "image": "registry.example.com/web:v1"});
     if let (Value::Object(container), Value::Object(uses)) = (&mut container, uses) {
         container.extend(uses);
@@ -348,12 +348,12 @@ fn pod_spec(uses: Value, volumes: Value) -> Value {
     json!({"containers": [container], "volumes": volumes})
 }
 
-fn template(spec: Value) -> Value {
+fn template(spec: &Value) -> Value {
     json!({"metadata": {"labels": {"app": "user"}}, "spec": spec})
 }
 
 fn mounted(revision: &str) -> Value {
-    pod_spec(json!({}), json!([{"name": "config", "configMap": {"name": revision}}]))
+    pod_spec(json!({}), &json!([{"name": "config", "configMap": {"name": revision}}]))
 }
 
 /// Created directly, and never scheduled: there is no node.
@@ -365,7 +365,7 @@ async fn what_a_pod_uses_is_not_collected(bench: Bench) -> Result<()> {
 }
 
 /// A workload of `apps/v1` without a Pod.
-fn workload(kind: &str, pod: Value, more: Value) -> Value {
+fn workload(kind: &str, pod: &Value, more: Value) -> Value {
     let mut spec = json!({"selector": {"matchLabels": {"app": "user"}}, "template": template(pod)});
     if let (Value::Object(spec), Value::Object(more)) = (&mut spec, more) {
         spec.extend(more);
@@ -377,27 +377,27 @@ fn workload(kind: &str, pod: Value, more: Value) -> Value {
 async fn what_a_replica_set_at_zero_names_is_not_collected(bench: Bench) -> Result<()> {
     kept_by(&bench, |revision| {
         let projected = json!({"sources": [{"configMap": {"name": revision}}]});
-        let pod = pod_spec(json!({}), json!([{"name": "config", "projected": projected}]));
-        workload("ReplicaSet", pod, json!({"replicas": 0}))
+        let pod = pod_spec(json!({}), &json!([{"name": "config", "projected": projected}]));
+        workload("ReplicaSet", &pod, json!({"replicas": 0}))
     })
     .await
 }
 
 async fn what_a_deployment_names_is_not_collected(bench: Bench) -> Result<()> {
-    kept_by(&bench, |revision| workload("Deployment", mounted(revision), json!({"replicas": 0}))).await
+    kept_by(&bench, |revision| workload("Deployment", &mounted(revision), json!({"replicas": 0}))).await
 }
 
 async fn what_a_stateful_set_names_is_not_collected(bench: Bench) -> Result<()> {
     kept_by(&bench, |revision| {
         let more = json!({"replicas": 0, "serviceName": "user"});
-        workload("StatefulSet", mounted(revision), more)
+        workload("StatefulSet", &mounted(revision), more)
     })
     .await
 }
 
 /// Without a node it has no Pod.
 async fn what_a_daemon_set_names_is_not_collected(bench: Bench) -> Result<()> {
-    kept_by(&bench, |revision| workload("DaemonSet", mounted(revision), json!({}))).await
+    kept_by(&bench, |revision| workload("DaemonSet", &mounted(revision), json!({}))).await
 }
 
 /// What stateful sets and daemon sets go back to.
@@ -405,7 +405,7 @@ async fn what_a_controller_revision_remembers_is_not_collected(bench: Bench) -> 
     kept_by(&bench, |revision| {
         let reference = json!({"name": revision, "key": "config.json"});
         let env = json!([{"name": "CONFIG", "valueFrom": {"configMapKeyRef": reference}}]);
-        let spec = json!({"template": template(pod_spec(json!({"env": env}), json!([])))});
+        let spec = json!({"template": template(&pod_spec(json!({"env": env}), &json!([])))});
         json!({
             "apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": "user"},
             "revision": 1, "data": {"spec": spec},
@@ -416,7 +416,7 @@ async fn what_a_controller_revision_remembers_is_not_collected(bench: Bench) -> 
 
 fn job(revision: &str) -> Value {
     let env = json!([{"configMapRef": {"name": revision}}]);
-    let mut pod = pod_spec(json!({"envFrom": env}), json!([]));
+    let mut pod = pod_spec(json!({"envFrom": env}), &json!([]));
     pod["restartPolicy"] = json!("Never");
     json!({"suspend": true, "template": {"spec": pod}})
 }
