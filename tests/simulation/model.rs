@@ -65,10 +65,15 @@ pub fn expected(state: &State, name: &'static str) -> Vec<Expected> {
     if config.spec.suspend {
         return vec![Expected::Suspended];
     }
-    match &config.spec.rollback_to {
+    let mut expected = match &config.spec.rollback_to {
         Some(digest) => asked.back(&digest.parse().unwrap()),
         None => vec![asked.forward().unwrap_or_else(Expected::Failing)],
+    };
+    if asked.is_foreign(target_name(name, &config.spec)) {
+        // Wherever it is noticed first.
+        expected.push(Expected::Failing(Reason::TargetConflict));
     }
+    expected
 }
 
 /// What going forward would choose, where that is known.
@@ -193,15 +198,17 @@ impl<'a> Asked<'a> {
         }
     }
 
+    /// Whether there is an object of this name that is somebody else's.
+    fn is_foreign(&self, name: &str) -> bool {
+        self.state.objects.get(name).is_some_and(|object| !self.state.is_of(self.uid, object))
+    }
+
     /// Where somebody else has the name of the target, or of the revision, nothing is written.
     fn unless_foreign(&self, artifact: &Digest, content: &Bytes) -> Result<(), Reason> {
         let target = target_name(self.name, self.spec);
-        let is_foreign = |name: &str| {
-            self.state.objects.get(name).is_some_and(|object| !self.state.is_of(self.uid, object))
-        };
         let kept = self.spec.revision_history_limit > 0;
         let revision = revision::name(target, artifact, &hash(content));
-        if is_foreign(target) || (kept && is_foreign(&revision)) {
+        if self.is_foreign(target) || (kept && self.is_foreign(&revision)) {
             return Err(Reason::TargetConflict);
         }
         Ok(())

@@ -210,8 +210,13 @@ impl Cluster for Port {
         updated
     }
 
-    async fn merge(&self, observed: &ConfigMap, patch: serde_json::Value) -> Result<ConfigMap, WriteError> {
-        self.world.merge(observed, patch).await
+    async fn merge(
+        &self,
+        observed: &ConfigMap,
+        patch: serde_json::Value,
+        manager: &str,
+    ) -> Result<ConfigMap, WriteError> {
+        self.world.merge(observed, patch, manager).await
     }
 
     async fn delete(&self, owner: &Owner, metadata: &ObjectMeta) -> Result<(), Failure> {
@@ -222,7 +227,8 @@ impl Cluster for Port {
         &self,
         owner: &Owner,
         status: &ArtifactConfigStatus,
-    ) -> Result<Option<String>, Failure> {
+        version: Option<&str>,
+    ) -> Result<Option<String>, WriteError> {
         let mut status = status.clone();
         let ready = &mut status.conditions[0];
         if self.has(Bug::ClockInStatus) {
@@ -230,11 +236,11 @@ impl Cluster for Port {
         }
         if self.has(Bug::DeletesWhenNothing) && ready.reason == Reason::ArtifactNotFound.as_str() {
             let name = status.target.as_ref().map_or(owner.name.as_str(), |target| target.name.as_str());
-            if let Some(there) = self.world.target(owner, name).await? {
-                self.world.delete(owner, &there.metadata).await?;
+            if let Ok(Some(there)) = self.world.target(owner, name).await {
+                let _ = self.world.delete(owner, &there.metadata).await;
             }
         }
-        let version = self.world.write_status(owner, &status).await;
+        let version = self.world.write_status(owner, &status, version).await;
         if self.has(Bug::StatusBeforeTarget) {
             self.catch_up().await;
         }

@@ -181,7 +181,9 @@ fn kept_as<'a>(state: &'a State, actor: &Actor, config: &Identity) -> Option<&'a
 /// Notes what is in the target now, where it is whole.
 fn applied(state: &mut State, actor: &Actor, after: &ConfigMap) {
     if let Some(held) = state.identity(after).filter(|_| !is_revision(&after.metadata)) {
-        state.ledger.of(&actor.uid).applied = Some(held);
+        let record = state.ledger.of(&actor.uid);
+        record.targets.insert(held.target.clone(), held.clone());
+        record.applied = Some(held);
     }
 }
 
@@ -203,7 +205,8 @@ fn the_last_good_outlives(state: &State, actor: &Actor, gone: &Object) -> Findin
     let applied = state.ledger.applied(&actor.uid);
     if !is_revision(&gone.map.metadata) {
         let there = state.objects.get(target).filter(|object| state.is_of(&actor.uid, object));
-        let replaced = there.and_then(|object| state.identity(&object.map)).as_ref() == applied;
+        let held = there.and_then(|object| state.identity(&object.map));
+        let replaced = held.zip(applied).is_some_and(|(held, applied)| held.is_same_as(applied));
         let disturbed = run.disturbed.contains(target);
         return broken(RULE, name == target || !(replaced || disturbed), || {
             format!("target {name} was deleted while {target} holds nothing better")

@@ -32,8 +32,10 @@ pub struct Ledger {
 pub struct Record {
     /// Every `spec.files` that the resource has had.
     pub mappings: Vec<Vec<FileMapping>>,
-    /// What the operator wrote to a target last.
+    /// What the operator wrote last, to whichever target.
     pub applied: Option<Identity>,
+    /// What it wrote last to each target.
+    pub targets: BTreeMap<String, Identity>,
     /// What each number in the history stands for.
     pub numbers: BTreeMap<i64, String>,
 }
@@ -47,6 +49,13 @@ pub struct Identity {
     pub content: Bytes,
 }
 
+impl Identity {
+    /// The same config, wherever it is.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        (&self.artifact, &self.image, &self.content) == (&other.artifact, &other.image, &other.content)
+    }
+}
+
 impl Ledger {
     pub fn of(&mut self, uid: &str) -> &mut Record {
         self.records.entry(uid.to_owned()).or_default()
@@ -54,6 +63,10 @@ impl Ledger {
 
     pub fn applied(&self, uid: &str) -> Option<&Identity> {
         self.records.get(uid)?.applied.as_ref()
+    }
+
+    pub fn written_to(&self, uid: &str, target: &str) -> Option<&Identity> {
+        self.records.get(uid)?.targets.get(target)
     }
 }
 

@@ -69,10 +69,10 @@ fn what_is_not_applied_is_not_claimed(
             status.image.as_ref()?.digest.clone(),
         ))
     };
-    let applied = state.ledger.applied(&actor.uid);
+    let now = claim(after);
+    let applied = now.as_ref().and_then(|(target, ..)| state.ledger.written_to(&actor.uid, target));
     let applied = applied
         .map(|applied| (applied.target.clone(), applied.artifact.to_string(), applied.image.to_string()));
-    let now = claim(after);
     let synced = [Reason::Synced.as_str(), Reason::RolledBack.as_str()].contains(&ready(after).1);
     let said = !synced && now == claim(before);
     broken("§2.8 status says what was applied", now.is_some() && now != applied && !said, || {
@@ -130,7 +130,8 @@ fn everything_is_bounded(
     after: &ArtifactConfigStatus,
 ) -> Finding {
     let limit = usize::try_from(spec_of(&actor.seen).revision_history_limit).unwrap_or(0);
-    let long = after.history.len() > (limit + 1).max(before.history.len());
+    // Besides what the limit counts: what is applied, and the newest, which keeps the count.
+    let long = after.history.len() > (limit + 2).max(before.history.len());
     let wordy = after.conditions.iter().any(|condition| condition.message.len() > 1024);
     broken("§2.7 everything is bounded", long || wordy, || {
         format!("{} entries with a limit of {limit}; too long a message: {wordy}", after.history.len())

@@ -158,7 +158,12 @@ impl Cluster for World {
         .await
     }
 
-    async fn merge(&self, observed: &ConfigMap, patch: serde_json::Value) -> Result<ConfigMap, WriteError> {
+    async fn merge(
+        &self,
+        observed: &ConfigMap,
+        patch: serde_json::Value,
+        _: &str,
+    ) -> Result<ConfigMap, WriteError> {
         let name = name_of(observed);
         self.step(
             || format!("merge into {name}: {patch}"),
@@ -188,23 +193,24 @@ impl Cluster for World {
         &self,
         owner: &Owner,
         status: &ArtifactConfigStatus,
-    ) -> Result<Option<String>, Failure> {
+        version: Option<&str>,
+    ) -> Result<Option<String>, WriteError> {
         self.step(
             || {
                 let ready = &status.conditions[0];
                 format!("write status: {} {}: {}", ready.reason, ready.status, ready.message)
             },
-            trouble,
+            trouble_writing,
             |state| {
                 state.writes += 1;
                 // What the API keeps is what can be read back.
                 let text = serde_json::to_string(status).unwrap();
                 let kept: ArtifactConfigStatus = serde_json::from_str(&text).unwrap();
-                let actual = state.resources.actual(&owner.name);
-                let Some(actual) = actual.filter(|actual| actual.metadata.uid.as_ref() == Some(&owner.uid))
-                else {
-                    return Ok(None);
-                };
+                let Some(actual) = state.resources.actual(&owner.name) else { return Ok(None) };
+                let (uid, at) = (&actual.metadata.uid, actual.metadata.resource_version.as_deref());
+                if uid.as_ref() != Some(&owner.uid) || (version.is_some() && version != at) {
+                    return Err(WriteError::Conflict);
+                }
                 let before = actual.status.clone().unwrap_or_default();
                 instant::check(state, &Write::Status { before: &before, after: &kept, text: &text });
                 Ok(state.store_status(&owner.name, &owner.uid, kept))
