@@ -7,9 +7,9 @@ use anyhow::{Context as _, anyhow, bail};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 
-use crate::api::{ArtifactConfig, annotation};
+use crate::api::{ArtifactConfig, CreationPolicy, annotation};
 use crate::decide::render::Content;
-use crate::decide::{render, revision, spec};
+use crate::decide::{plan, render, revision, spec};
 use crate::oci::{OciRegistry, Registry as _, Settings};
 use crate::types::{Digest, Failure};
 
@@ -72,12 +72,10 @@ pub async fn read(
 ) -> anyhow::Result<Config> {
     let latest = config.status.as_ref().and_then(|status| status.latest.clone());
     let artifact = match point {
-        Point::Applied => {
-            return target(connection, config).await.map(|target| of_config_map("applied", &target));
-        }
+        Point::Applied => return target(connection, config).await.map(|target| of_target(config, &target)),
         Point::Revision(number) => {
             let kept = resource::revision(connection, config, *number).await?;
-            return Ok(of_config_map(&format!("revision-{number}"), &kept));
+            return Ok(of_revision(&format!("revision-{number}"), &kept));
         }
         Point::Latest => match latest {
             Some(latest) => latest,
@@ -92,7 +90,7 @@ pub async fn read(
     };
     // What is kept in the cluster needs no registry.
     if let Some(kept) = kept(connection, config, &artifact).await? {
-        return Ok(of_config_map(&format!("config-{}", short_hex(&artifact)), &kept));
+        return Ok(of_revision(&format!("config-{}", short_hex(&artifact)), &kept));
     }
     pulled(config, &artifact, registry).await
 }
@@ -118,9 +116,9 @@ async fn newest(connection: &Connection, config: &ArtifactConfig) -> anyhow::Res
     match kept {
         Some(entry) => {
             let kept = resource::revision(connection, config, entry.revision).await?;
-            Ok(of_config_map(&format!("revision-{}", entry.revision), &kept))
+            Ok(of_revision(&format!("revision-{}", entry.revision), &kept))
         }
-        None => target(connection, config).await.map(|target| of_config_map("applied", &target)),
+        None => target(connection, config).await.map(|target| of_target(config, &target)),
     }
 }
 
@@ -183,28 +181,56 @@ fn short_hex(digest: &str) -> String {
     short.split_once(':').map_or(short.clone(), |(_, hex)| hex.to_owned())
 }
 
-/// What the operator wrote into a `ConfigMap`, and what it wrote of it.
+/// What the operator put into the target, and what it says of it in the status: a target that is somebody else's holds
+/// other keys as well, and none of our annotations.
 #[must_use]
-pub fn of_config_map(name: &str, config_map: &ConfigMap) -> Config {
-    Config { name: name.to_owned(), title: title(config_map), content: content(config_map) }
+pub fn of_target(config: &ArtifactConfig, target: &ConfigMap) -> Config {
+    let status = config.status.as_ref();
+    let artifact =
+        status.and_then(|status| status.artifact.as_ref()).map(|artifact| artifact.digest.as_str());
+    let image = status.and_then(|status| status.image.as_ref());
+    let image = image.map(|image| (image.reference.as_str(), image.digest.as_str()));
+    let mut content = content(target);
+    if config.spec.target.creation_policy == CreationPolicy::Merge
+        && let Ok(desired) = spec::parse(config)
+    {
+        let manager = plan::field_manager(&desired);
+        content.data.retain(|key, _| is_owned(target, &manager, "f:data", key));
+        content.binary_data.retain(|key, _| is_owned(target, &manager, "f:binaryData", key));
+    }
+    Config { name: "applied".to_owned(), title: title(target, artifact, image), content }
+}
+
+fn is_owned(object: &ConfigMap, manager: &str, member: &str, key: &str) -> bool {
+    let field = format!("f:{key}");
+    let mut ours = object.managed_fields().iter().filter(|entry| entry.manager.as_deref() == Some(manager));
+    ours.any(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0[member].get(&field).is_some()))
+}
+
+/// What a revision keeps, and what it says of itself.
+#[must_use]
+pub fn of_revision(name: &str, revision: &ConfigMap) -> Config {
+    let annotated = |key: &str| revision.annotations().get(key).map(String::as_str);
+    let image = annotated(annotation::IMAGE).zip(annotated(annotation::IMAGE_DIGEST));
+    Config {
+        name: name.to_owned(),
+        title: title(revision, annotated(annotation::ARTIFACT_DIGEST), image),
+        content: content(revision),
+    }
 }
 
 /// `ConfigMap`, config and image in one line.
-#[must_use]
-pub fn title(config_map: &ConfigMap) -> String {
-    let annotated = |key: &str| config_map.annotations().get(key).map_or("unknown", String::as_str);
-    format!(
-        "ConfigMap {}: config {} of image {} ({})",
-        config_map.name_any(),
-        annotated(annotation::ARTIFACT_DIGEST),
-        annotated(annotation::IMAGE),
-        short(annotated(annotation::IMAGE_DIGEST)),
-    )
+fn title(config_map: &ConfigMap, artifact: Option<&str>, image: Option<(&str, &str)>) -> String {
+    let artifact = artifact.unwrap_or("unknown");
+    let image = image.map_or_else(
+        || "an unknown image".to_owned(),
+        |(reference, digest)| format!("image {reference} ({})", short(digest)),
+    );
+    format!("ConfigMap {}: config {artifact} of {image}", config_map.name_any())
 }
 
 /// Keys and values.
-#[must_use]
-pub fn content(config_map: &ConfigMap) -> Content {
+fn content(config_map: &ConfigMap) -> Content {
     let binary = config_map.binary_data.clone().unwrap_or_default();
     Content {
         data: config_map.data.clone().unwrap_or_default(),
@@ -215,6 +241,7 @@ pub fn content(config_map: &ConfigMap) -> Content {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[rstest::rstest]
     #[case("7", Ok(Point::Revision(7)))]
@@ -226,5 +253,41 @@ mod tests {
     #[case("newest", Err(()))]
     fn points(#[case] text: &str, #[case] expected: Result<Point, ()>) {
         assert_eq!(text.parse::<Point>().map_err(|_| ()), expected);
+    }
+
+    /// A target that is somebody else's is theirs but for the keys that were merged into it.
+    #[test]
+    fn of_what_is_merged_only_our_keys_count() {
+        let config = |policy: &str| -> ArtifactConfig {
+            serde_json::from_value(json!({
+                "apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig",
+                "metadata": {"name": "web", "namespace": "shop", "uid": "u-1"},
+                "spec": {
+                    "image": "r.example/web:v1", "artifactType": "a/b", "target": {"creationPolicy": policy}
+                },
+                "status": {
+                    "image": {"reference": "r.example/web:v1", "digest": "sha256:0123456789abcdef"},
+                    "artifact": {"digest": "sha256:a", "size": 1}
+                }
+            }))
+            .unwrap()
+        };
+        let target: ConfigMap = serde_json::from_value(json!({
+            "metadata": {"name": "theirs", "managedFields": [
+                {"manager": "artifactconfig/merge/web", "fieldsV1": {"f:data": {"f:ours": {}}}},
+                {"manager": "kubectl", "fieldsV1": {"f:data": {"f:theirs": {}}}},
+            ]},
+            "data": {"ours": "1", "theirs": "2"}
+        }))
+        .unwrap();
+        let keys = |policy| -> Vec<String> {
+            of_target(&config(policy), &target).content.data.into_keys().collect()
+        };
+        assert_eq!(keys("Merge"), ["ours"]);
+        assert_eq!(keys("Owner"), ["ours", "theirs"]);
+        assert_eq!(
+            of_target(&config("Merge"), &target).title,
+            "ConfigMap theirs: config sha256:a of image r.example/web:v1 (sha256:0123456789ab)"
+        );
     }
 }

@@ -52,11 +52,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     if let Some(format) = args.output {
         return print(&format.text(&plain(found))?);
     }
-    let content = content::content(&found);
+    let content::Config { title, content, .. } = match args.revision {
+        Some(_) => content::of_revision("revision", &found),
+        None => content::of_target(&config, &found),
+    };
     if let Some(key) = &args.key {
         return raw(value(&content, key).map_err(|why| anyhow!(why))?);
     }
-    eprintln!("{}", content::title(&found));
+    eprintln!("{title}");
     let applied = config.status.as_ref().and_then(|status| status.target.as_ref());
     if args.revision.is_none() && applied.is_some_and(|target| target.hash != content.hash()) {
         eprintln!("note: it is not what the operator applied; somebody edited it");

@@ -99,14 +99,22 @@ async fn attached(config: &ArtifactConfig, args: &Args) -> Result<Attached, Stri
         .unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs())))
 }
 
-/// Names of the `ConfigMaps` that belong to the resource.
+/// Names of the `ConfigMaps` that belong to the resource, and of its target where that is there.
 async fn config_maps(connection: &Connection, config: &ArtifactConfig) -> anyhow::Result<BTreeSet<String>> {
     let api: Api<k8s_openapi::api::core::v1::ConfigMap> =
         Api::namespaced(connection.client.clone(), &connection.namespace);
     let uid = config.metadata.uid.clone().unwrap_or_default();
     let parameters = ListParams::default().labels(&format!("{}={uid}", label::OWNER_UID));
     let list = api.list_metadata(&parameters).await.map_err(explained)?;
-    Ok(list.items.iter().map(PartialObjectMeta::name_any).collect())
+    let mut names: BTreeSet<String> = list.items.iter().map(PartialObjectMeta::name_any).collect();
+    // One that is somebody else's and only merged into carries no label of ours.
+    if let Some(target) = config.status.as_ref().and_then(|status| status.target.as_ref())
+        && !names.contains(&target.name)
+        && api.get_metadata_opt(&target.name).await.map_err(explained)?.is_some()
+    {
+        names.insert(target.name.clone());
+    }
+    Ok(names)
 }
 
 /// Pods by the `ConfigMaps` that they name.

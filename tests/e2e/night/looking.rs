@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 
 use super::{Night, Person, TEXTS};
-use crate::support::{Bench, CONFIG_TYPE, cases, checked, eventually, same};
+use crate::support::{Bench, CONFIG_TYPE, cases, checked, eventually, same, text};
 
 cases! {
     Embedded [
@@ -15,6 +15,7 @@ cases! {
         show_prints_bytes_as_they_are,
         diff_compares_revisions_and_says_so_in_its_status,
         diff_fetches_what_no_revision_keeps,
+        of_what_is_merged_only_our_keys_are_shown,
         tree_goes_from_the_image_to_the_pods,
         misspelled_names_are_answered_with_the_right_ones,
     ]
@@ -188,6 +189,31 @@ async fn diff_fetches_what_no_revision_keeps(bench: Bench) -> Result<()> {
     checked("what would come next", ran.stdout.contains("-{\"level\": 2}\n+{\"level\": 4}"), &ran.stdout)?;
     let by_digest = person.types(&["diff", "web", "--from", "1", "--to", &fourth[..19]]).await?;
     checked("by digest", by_digest.stdout.contains("+{\"level\": 4}"), by_digest)
+}
+
+async fn of_what_is_merged_only_our_keys_are_shown(bench: Bench) -> Result<()> {
+    let person = Person::at(&bench)?;
+    let (image, _, first) = bench.image_with("web:v1", &[("config.json", "first\n")]).await?;
+    bench.create_config_map("shared", &[], &[("theirs", "theirs")]).await?;
+    let target = json!({"name": "shared", "creationPolicy": "Merge"});
+    bench.apply("web", json!({"image": image, "target": target})).await?;
+    bench.ready("web").await?;
+    let ran = person.types(&["show", "web"]).await?;
+    same("our key", ran.stdout.as_str(), "==> config.json <==\nfirst\n")?;
+    checked("what it is", ran.stderr.contains(&first) && !ran.stderr.contains("somebody edited"), &ran)?;
+    bench.attach_at(&image, 2, &[("config.json", "second\n")]).await?;
+    person.types(&["sync", "web"]).await?.ok()?;
+    let diff = person.types(&["diff", "web", "--to", "1"]).await?;
+    same("the status", diff.code, Some(1))?;
+    same(
+        "the diff",
+        diff.stdout.as_str(),
+        "--- applied/config.json\n+++ revision-1/config.json\n@@ -1 +1 @@\n-second\n+first\n",
+    )?;
+    let tree = person.types(&["tree", "web"]).await?.ok()?;
+    checked("the target is there", tree.contains("target ConfigMap shared\n"), tree)?;
+    person.types(&["rollback", "web"]).await?.ok()?;
+    same("back", bench.data("shared").await?, text(&[("config.json", "first\n"), ("theirs", "theirs")]))
 }
 
 async fn tree_goes_from_the_image_to_the_pods(bench: Bench) -> Result<()> {
