@@ -33,7 +33,8 @@ pub async fn apply(
 ) -> Result<Applied, Failure> {
     for _ in 0..ATTEMPTS {
         let observed = cluster.target(&desired.owner, &desired.target.name).await?;
-        plan::admit(desired, observed.as_ref())?;
+        let living = living(cluster, desired, plan::rivals(desired, observed.as_ref())).await?;
+        plan::admit(desired, observed.as_ref(), &living)?;
         let Kept { stamp, version: revision } =
             keep_revision(cluster, desired, history, &rendered, now).await?;
         let wanted = plan::written(desired, &rendered.clone().stamped(stamp));
@@ -47,6 +48,23 @@ pub async fn apply(
         return Ok(Applied::confirmed(rendered.facts, stamp, version, revision, changed));
     }
     Err(keeps_changing(&desired.target.name))
+}
+
+/// Those of the resources that exist: what a deleted one has merged is free.
+async fn living(
+    cluster: &impl Cluster,
+    desired: &Desired,
+    names: Vec<String>,
+) -> Result<Vec<String>, Failure> {
+    let mut living = Vec::new();
+    for name in names {
+        let rival = Owner { name, uid: String::new(), namespace: desired.owner.namespace.clone() };
+        // Every resource has a status from the start: the definition gives it one.
+        if cluster.status(&rival).await?.is_some() {
+            living.push(rival.name);
+        }
+    }
+    Ok(living)
 }
 
 fn keeps_changing(name: &str) -> Failure {

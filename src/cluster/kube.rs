@@ -164,7 +164,11 @@ impl Cluster for KubeCluster {
     async fn delete(&self, owner: &Owner, metadata: &ObjectMeta) -> Result<(), Failure> {
         let name = metadata.name.clone().unwrap_or_default();
         let parameters = DeleteParams {
-            preconditions: Some(Preconditions { uid: metadata.uid.clone(), resource_version: None }),
+            // Not one that somebody has taken over since the watch reported it.
+            preconditions: Some(Preconditions {
+                uid: metadata.uid.clone(),
+                resource_version: metadata.resource_version.clone(),
+            }),
             ..DeleteParams::default()
         };
         match limited(self.config_maps(&owner.namespace).delete(&name, &parameters)).await {

@@ -123,7 +123,7 @@ pub trait Cluster: Send + Sync + 'static {
         manager: &str,
     ) -> impl Future<Output = Result<ConfigMap, WriteError>> + Send;
 
-    /// Deletes a `ConfigMap` that still has this UID.
+    /// Deletes a `ConfigMap` that still has this UID and `resourceVersion`.
     ///
     /// # Errors
     /// Where the API server does not answer or refuses; not where it is gone already.

@@ -3,7 +3,7 @@
 use crate::api::{ArtifactConfigStatus, HistoryEntry, Reason, annotation};
 use crate::cluster::{self, Cluster};
 use crate::decide::outcome::{Outcome, Seen};
-use crate::decide::plan::{Applied, Origin};
+use crate::decide::plan::{self, Applied, Origin};
 use crate::decide::render::Content;
 use crate::decide::revision;
 use crate::oci::Registry;
@@ -71,10 +71,27 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         let revisions = self.context.cluster.revisions(&self.desired.owner).await?;
         let entries = revision::rebuild(&revisions, usize::MAX);
         let newest = entries.iter().find(|recorded| recorded.artifact == text);
-        Ok(newest.and_then(|newest| {
+        let found = newest.and_then(|newest| {
             let revision = revisions.iter().find(|revision| revision.metadata.name == newest.config_map)?;
             verified(revision, newest)
-        }))
+        });
+        match found {
+            Some(found) => Ok(Some(found)),
+            None => self.in_target(&text).await,
+        }
+    }
+
+    /// From the target itself, which is all there is where no revisions are kept.
+    async fn in_target(&self, artifact: &str) -> Result<Option<(Origin, Content)>, Failure> {
+        let Self { context, desired, history, .. } = self;
+        let Some(recorded) =
+            history.iter().find(|recorded| recorded.artifact == artifact && recorded.hash.is_some())
+        else {
+            return Ok(None);
+        };
+        let target = context.cluster.target(&desired.owner, &desired.target.name).await?;
+        let ours = target.filter(|target| plan::admit(desired, Some(target), &[]).is_ok());
+        Ok(ours.and_then(|target| verified(&target, recorded)))
     }
 
     /// From the registry, where it is attached to the image, or to the one that it was applied for before.
@@ -165,9 +182,9 @@ pub(super) async fn hold<R: Registry, C: Cluster>(
     }
     if let Some((question, _)) = &entry.applied
         && question.generation == work.desired.generation
-        && work.still_applied(entry, question).await.is_some()
+        && let Some(applied) = work.still_applied(entry, question).await
     {
-        return None;
+        return Some(applied);
     }
     let held = async {
         let Some((origin, content)) = last_good(work, current).await? else { return Ok(None) };

@@ -88,8 +88,9 @@ pub async fn reconcile<R: Registry, C: Cluster>(
     let change = Change { metadata, previous, version, next };
     let settled = match settle(change, &header, &outcome, context, &mut entry).await {
         Err(WriteError::Conflict) => {
-            // Somebody, or an answer of the API server that never came, was faster. What the target holds stays known;
-            // what its status says is computed anew from the resource as it is then.
+            // Somebody, or an answer of the API server that never came, was faster. Everything is computed anew from the
+            // resource as it is then, the number of what was applied included.
+            entry.applied = None;
             context.memory.keep(&header.owner.uid, entry);
             return Next::After(AGAIN);
         }

@@ -75,7 +75,9 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         let revision = applied.facts().revision.as_ref();
         let kept = revision
             .is_none_or(|name| cluster.target_version(owner, name).as_deref() == applied.revision_version());
-        if answered != question || !kept {
+        // A target of an earlier name that the watch reported only after the new one was written still has to go.
+        let left = !plan::strays(&self.desired, cluster.owned(owner).iter()).is_empty();
+        if answered != question || !kept || left {
             return None;
         }
         let seen = match self.desired.target.creation_policy {

@@ -202,20 +202,22 @@ pub fn record_failure(
 }
 
 /// What is applied now, and as many others as the limit says. What is applied is never dropped, and what failed takes no
-/// place from what can be gone back to.
+/// place from what can be gone back to. The newest stays whatever it is: the numbers go on from it.
 fn bounded(history: Vec<HistoryEntry>, limit: usize) -> Vec<HistoryEntry> {
     let (mut others, mut failed) = (0, 0);
     history
         .into_iter()
-        .filter(|entry| {
+        .enumerate()
+        .filter(|(index, entry)| {
             let counted = match entry.outcome {
                 HistoryOutcome::Applied => return true,
                 HistoryOutcome::Superseded | HistoryOutcome::RolledBack => &mut others,
                 HistoryOutcome::Failed => &mut failed,
             };
             *counted += 1;
-            *counted <= limit
+            *index == 0 || *counted <= limit
         })
+        .map(|(_, entry)| entry)
         .collect()
 }
 
@@ -224,6 +226,8 @@ fn bounded(history: Vec<HistoryEntry>, limit: usize) -> Vec<HistoryEntry> {
 pub fn rebuild(revisions: &[ConfigMap], limit: usize) -> Vec<HistoryEntry> {
     let mut entries: Vec<HistoryEntry> = revisions.iter().filter_map(entry_of).collect();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.revision));
+    // One application can have left two: under the names of a target that was renamed.
+    entries.dedup_by_key(|entry| entry.revision);
     entries.truncate(limit.saturating_add(1));
     entries
 }

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use self::drift::{leftovers, misplaced};
 pub use self::object::{Applied, Facts, Origin, Rendered, assemble, written};
-pub use self::owner::{admit, field_manager};
+pub use self::owner::{admit, field_manager, rivals};
 
 use self::drift::{differs, is_unmerged, same_entries};
 use self::owner::{foreign_owner, refuse_foreign};

@@ -7,11 +7,12 @@ use crate::api::{CreationPolicy, FIELD_MANAGER, MANAGER, Reason, label};
 use crate::decide::spec::{Desired, Owner};
 use crate::types::Failure;
 
-/// Whether the target may be written to at all. Asked before anything is kept for it.
+/// Whether the target may be written to at all. Asked before anything is kept for it. `living` are those of the
+/// [`rivals`] that exist.
 ///
 /// # Errors
 /// `TargetConflict` where the object belongs to someone else; `TargetNotFound` where there is none to merge into.
-pub fn admit(desired: &Desired, observed: Option<&ConfigMap>) -> Result<(), Failure> {
+pub fn admit(desired: &Desired, observed: Option<&ConfigMap>, living: &[String]) -> Result<(), Failure> {
     match (desired.target.creation_policy, observed) {
         (CreationPolicy::Owner | CreationPolicy::Orphan, None) => Ok(()),
         (CreationPolicy::Owner | CreationPolicy::Orphan, Some(observed)) => {
@@ -24,13 +25,13 @@ pub fn admit(desired: &Desired, observed: Option<&ConfigMap>) -> Result<(), Fail
                 desired.target.name
             ),
         )),
-        (CreationPolicy::Merge, Some(observed)) => refuse_merging(desired, observed),
+        (CreationPolicy::Merge, Some(observed)) => refuse_merging(desired, observed, living),
     }
 }
 
 /// Merging goes into what others keep, but not into what this operator keeps for another resource, nor over keys that
 /// another resource merges: the two would undo each other for ever.
-fn refuse_merging(desired: &Desired, observed: &ConfigMap) -> Result<(), Failure> {
+fn refuse_merging(desired: &Desired, observed: &ConfigMap, living: &[String]) -> Result<(), Failure> {
     let refuse = |whose: String| {
         Err(Failure::new(
             Reason::TargetConflict,
@@ -45,18 +46,27 @@ fn refuse_merging(desired: &Desired, observed: &ConfigMap) -> Result<(), Failure
         let name = labelled(label::NAME).map_or("another", String::as_str);
         return refuse(format!("is the target of ArtifactConfig '{name}'"));
     }
-    let ours = field_manager(desired);
-    let others = observed.metadata.managed_fields.iter().flatten().filter_map(|entry| {
-        let name = entry.manager.as_deref()?.strip_prefix(MERGE_MANAGER)?;
-        (entry.manager.as_deref() != Some(&ours)).then_some((name, entry))
-    });
-    for (name, entry) in others {
-        if !owned_keys(entry, "f:data").is_empty() || !owned_keys(entry, "f:binaryData").is_empty() {
-            // Which keys the next config has is not known here, so no two resources share one target.
-            return refuse(format!("holds keys that ArtifactConfig '{name}' merges"));
-        }
+    match living.first() {
+        // Which keys the next config has is not known here, so no two resources share one target.
+        Some(name) => refuse(format!("holds keys that ArtifactConfig '{name}' merges")),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The other resources whose keys are merged into an object. Which of them still exist is for the API server to say.
+#[must_use]
+pub fn rivals(desired: &Desired, observed: Option<&ConfigMap>) -> Vec<String> {
+    if desired.target.creation_policy != CreationPolicy::Merge {
+        return Vec::new();
+    }
+    let entries =
+        observed.and_then(|observed| observed.metadata.managed_fields.as_ref()).into_iter().flatten();
+    let merging = entries
+        .filter(|entry| {
+            !owned_keys(entry, "f:data").is_empty() || !owned_keys(entry, "f:binaryData").is_empty()
+        })
+        .filter_map(|entry| entry.manager.as_deref()?.strip_prefix(MERGE_MANAGER));
+    merging.filter(|name| *name != desired.owner.name).map(str::to_owned).collect()
 }
 
 /// Field managers of merging begin with this. One for each resource: under a common one, what one resource applies would

@@ -151,10 +151,10 @@ fn merging_touches_nothing_but_its_own_keys() {
     let wanted = written(&merging, &rendered);
     assert_eq!(wanted.metadata.labels.as_ref().unwrap().len(), 1, "{:?}", wanted.metadata);
     assert_eq!((&wanted.metadata.annotations, &wanted.metadata.owner_references), (&None, &None));
-    assert_eq!(admit(&merging, None).unwrap_err().reason, Reason::TargetNotFound);
+    assert_eq!(admit(&merging, None, &[]).unwrap_err().reason, Reason::TargetNotFound);
     let mut theirs =
         ConfigMap { data: Some([("theirs".to_owned(), "x".to_owned())].into()), ..ConfigMap::default() };
-    admit(&merging, Some(&theirs)).unwrap();
+    admit(&merging, Some(&theirs), &[]).unwrap();
     assert_eq!(target(&merging, &wanted, Some(&theirs)), TargetStep::Update);
     theirs.data.as_mut().unwrap().extend(wanted.data.clone().unwrap());
     theirs.binary_data.clone_from(&wanted.binary_data);
@@ -177,18 +177,21 @@ fn two_resources_never_merge_into_one_target() {
     let merging = desired(&json!({"creationPolicy": "Merge"}));
     let mut theirs = ConfigMap::default();
     theirs.metadata.managed_fields = Some(vec![managed("artifactconfig/merge/api", &["k"])]);
-    let failure = admit(&merging, Some(&theirs)).unwrap_err();
+    let rivals = rivals(&merging, Some(&theirs));
+    assert_eq!(rivals, ["api"]);
+    admit(&merging, Some(&theirs), &[]).unwrap();
+    let failure = admit(&merging, Some(&theirs), &rivals).unwrap_err();
     assert_eq!(failure.reason, Reason::TargetConflict);
     assert!(failure.message.contains("ArtifactConfig 'api'"), "{}", failure.message);
     let owned = rendered(&desired(&json!({}))).config_map;
-    assert_eq!(admit(&merging, Some(&owned)).unwrap_err().reason, Reason::TargetConflict);
+    assert_eq!(admit(&merging, Some(&owned), &[]).unwrap_err().reason, Reason::TargetConflict);
 }
 
 #[test]
 fn an_orphan_is_kept_but_not_owned() {
     let orphan = desired(&json!({"creationPolicy": "Orphan"}));
     assert_eq!(rendered(&orphan).config_map.metadata.owner_references, None);
-    admit(&orphan, None).unwrap();
+    admit(&orphan, None, &[]).unwrap();
 }
 
 fn controlled_by(kind: &str, name: &str, uid: &str) -> OwnerReference {
@@ -213,7 +216,7 @@ fn what_is_not_ours_is_refused(#[case] edit: fn(&mut ObjectMeta), #[case] says: 
     let rendered = rendered(&desired);
     let mut observed = rendered.config_map.clone();
     edit(&mut observed.metadata);
-    let failure = admit(&desired, Some(&observed)).unwrap_err();
+    let failure = admit(&desired, Some(&observed), &[]).unwrap_err();
     assert_eq!(failure.reason, Reason::TargetConflict);
     assert!(failure.message.contains(says), "{}", failure.message);
 }
