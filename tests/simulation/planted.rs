@@ -251,3 +251,24 @@ impl Cluster for Port {
         self.world.publish(owner, event).await;
     }
 }
+
+/// Plants a bug and sees a rule tell of it.
+#[rstest::rstest]
+#[case(Bug::TargetBeforeRevision, &["§2.8 revision first, then target"])]
+#[case(Bug::StatusBeforeTarget, &["§2.8 status says what was applied"])]
+#[case(Bug::FailureIsEmpty, &["§2.1 unknown is never none"])]
+#[case(Bug::NoPrecondition, &["§2.5 not ours is never touched"])]
+#[case(Bug::TakesOver, &["§2.5 not ours is never touched"])]
+#[case(Bug::CollectsUsed, &["§2.9 what is in use is not collected"])]
+#[case(Bug::ClockInStatus, &["§2.4 no change, no write"])]
+#[case(Bug::DeletesWhenNothing, &["§2.3 the last good outlives every failure"])]
+#[case(Bug::CollectsNothing, &["nothing is left over"])]
+#[case(Bug::ForgetsNumbers, &["numbers are never used again", "the history is in order"])]
+fn a_planted_bug_is_found(#[case] bug: Bug, #[case] rules: &[&str]) {
+    /// Enough for the rarest of them, several times over.
+    const SEEDS: u64 = 4000;
+    let found = crate::random::violations(0..SEEDS, bug, false);
+    let (seed, violation) = found.first_key_value().unwrap_or_else(|| panic!("{bug:?} was not found"));
+    println!("{bug:?} was found by seed {seed}: {}: {}", violation.rule, violation.what);
+    assert!(rules.contains(&violation.rule), "{bug:?} was found by another rule: {violation:?}");
+}

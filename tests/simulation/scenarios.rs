@@ -1,1 +1,275 @@
+//! Short stories, each with one thing going wrong at each of its steps in turn.
 
+use crate::acts::{Act, Back, Edit, What, When};
+use crate::driver::{Simulation, within_runtime};
+use crate::names::RESOURCES;
+use crate::planted::Bug;
+use crate::rules::Violation;
+use crate::worlds::{Fault, Faults};
+
+/// What there is, and then happens.
+struct Scenario {
+    name: &'static str,
+    before: &'static [Act],
+    /// In the middle: everything before has been reconciled.
+    between: &'static [Act],
+    change: &'static [Act],
+}
+
+const fn config(kind: usize) -> Act {
+    Act::Attach { image: 0, kind, when: When::Now, what: What::Config }
+}
+
+const CREATE: Act = Act::Create("web");
+const TICK: Act = Act::Clock(5);
+
+const SCENARIOS: [Scenario; 18] = [
+    Scenario { name: "first sync", before: &[], between: &[], change: &[CREATE, config(0)] },
+    Scenario { name: "update", before: &[CREATE, config(0)], between: &[], change: &[TICK, config(1)] },
+    Scenario {
+        name: "text becomes binary",
+        before: &[CREATE, config(0)],
+        between: &[],
+        change: &[TICK, config(3)],
+    },
+    Scenario {
+        name: "rollback",
+        before: &[CREATE, config(0)],
+        between: &[TICK, config(1)],
+        change: &[Act::Rollback("web", Back::History(1))],
+    },
+    Scenario {
+        name: "rollback while the registry is down",
+        before: &[CREATE, config(0)],
+        between: &[TICK, config(1)],
+        change: &[Act::Down, Act::Rollback("web", Back::History(1))],
+    },
+    Scenario {
+        name: "rollback to what was never applied",
+        before: &[CREATE, config(0), TICK, config(1)],
+        between: &[],
+        change: &[Act::Rollback("web", Back::Attached(0)), Act::Rollback("web", Back::Attached(1))],
+    },
+    Scenario {
+        name: "rollback to what nobody knows",
+        before: &[CREATE, config(0)],
+        between: &[],
+        change: &[Act::Rollback("web", Back::Unknown)],
+    },
+    Scenario {
+        name: "resume",
+        before: &[CREATE, config(0)],
+        between: &[TICK, config(1), Act::Rollback("web", Back::History(0))],
+        change: &[Act::Resume("web")],
+    },
+    Scenario { name: "rename", before: &[CREATE, config(0)], between: &[], change: &[Act::Rename("web", 1)] },
+    Scenario {
+        name: "another mapping",
+        before: &[CREATE, config(0)],
+        between: &[],
+        change: &[Act::Mapping("web", 1)],
+    },
+    Scenario {
+        name: "target deleted",
+        before: &[CREATE, config(0)],
+        between: &[],
+        change: &[Act::DeleteTarget("web")],
+    },
+    Scenario {
+        name: "target edited while nothing is attached",
+        before: &[CREATE, config(0)],
+        between: &[],
+        change: &[Act::MoveTag { tag: 0, image: 1 }, Act::EditTarget("web", Edit::Change)],
+    },
+    Scenario {
+        name: "revision deleted",
+        before: &[CREATE, config(0)],
+        between: &[],
+        change: &[Act::DeleteRevision("web", 0)],
+    },
+    Scenario {
+        name: "revision forged",
+        before: &[CREATE, config(0)],
+        between: &[],
+        change: &[Act::Forge("web", 0)],
+    },
+    Scenario {
+        name: "a bad artifact",
+        before: &[CREATE, config(0)],
+        between: &[],
+        change: &[TICK, Act::Attach { image: 0, kind: 1, when: When::Now, what: What::Defect }],
+    },
+    Scenario {
+        name: "the limit is lowered while a pod uses a revision",
+        before: &[CREATE, config(0)],
+        between: &[Act::PodStart("web", 0), TICK, config(1)],
+        change: &[Act::Limit("web", 2), TICK, config(6)],
+    },
+    Scenario {
+        name: "deleted and made anew",
+        before: &[CREATE, config(0)],
+        between: &[],
+        change: &[Act::Delete("web"), CREATE, TICK, config(1)],
+    },
+    Scenario {
+        name: "two resources, one target",
+        before: &[CREATE, Act::Create("api"), config(0)],
+        between: &[],
+        change: &[Act::Rename("api", 0), Act::Rename("web", 1)],
+    },
+];
+
+/// What others may do between any two steps.
+const INTERFERENCES: [&[Act]; 24] = [
+    &[TICK, config(6)],
+    &[Act::Detach(0)],
+    &[Act::MoveTag { tag: 0, image: 1 }],
+    &[Act::Down],
+    &[Act::EditTarget("web", Edit::Change)],
+    &[Act::EditTarget("web", Edit::Add)],
+    &[Act::EditTarget("web", Edit::MoveToBinary)],
+    &[Act::EditTarget("web", Edit::Unmanaged)],
+    &[Act::EditTarget("web", Edit::Disown)],
+    &[Act::DeleteTarget("web")],
+    &[Act::DeleteTarget("web"), Act::Foreign(0)],
+    &[Act::DeleteRevision("web", 0)],
+    &[Act::Forge("web", 0)],
+    &[Act::Forge("web", 1)],
+    &[Act::TakeRevision("web", 0)],
+    &[Act::PodStart("web", 0)],
+    &[Act::Rename("web", 2)],
+    &[Act::Rollback("web", Back::History(0))],
+    &[Act::Resume("web"), Act::Mapping("web", 2)],
+    &[Act::Limit("web", 3)],
+    &[Act::Suspend("web", true)],
+    &[Act::WipeStatus("web")],
+    &[Act::Delete("web"), Act::Garbage],
+    &[Act::Delete("web"), Act::Create("web")],
+];
+
+/// What goes wrong, after how many steps of the operator.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    Nothing,
+    Killed(usize),
+    KilledTwice(usize, usize),
+    Fault(usize, Fault),
+    Act(usize, &'static [Act]),
+}
+
+/// Plays a story to its end. Returns how many steps the operator made of it, and what was wrong.
+fn play(scenario: &Scenario, trouble: Trouble, trace: bool) -> (usize, Option<Violation>, Vec<String>) {
+    within_runtime(|| {
+        let mut simulation = Simulation::new(0, trace, Bug::None);
+        for acts in [scenario.before, scenario.between] {
+            if !acts.is_empty() {
+                simulation.act(acts);
+                simulation.settle();
+            }
+        }
+        simulation.act(scenario.change);
+        let base = simulation.world.lock().steps;
+        match trouble {
+            Trouble::Nothing => simulation.rounds_until(usize::MAX),
+            Trouble::Killed(step) => {
+                simulation.rounds_until(base + step);
+                simulation.restart();
+            }
+            Trouble::KilledTwice(first, second) => {
+                simulation.rounds_until(base + first);
+                simulation.restart();
+                simulation.rounds_until(base + first + second);
+                simulation.restart();
+            }
+            Trouble::Fault(step, fault) => {
+                simulation.world.lock().faults = Faults::At(base + step, fault);
+                simulation.rounds_until(usize::MAX);
+            }
+            Trouble::Act(step, acts) => {
+                simulation.rounds_until(base + step);
+                for act in acts {
+                    simulation.world.lock().act(*act);
+                }
+                simulation.rounds_until(usize::MAX);
+            }
+        }
+        let steps = simulation.world.lock().steps - base;
+        if simulation.violation().is_none() {
+            simulation.settle();
+        }
+        let state = simulation.world.lock();
+        (steps, state.violation.clone(), state.trace.lines.clone())
+    })
+}
+
+impl Simulation {
+    fn act(&mut self, acts: &[Act]) {
+        let mut state = self.world.lock();
+        for act in acts {
+            state.act(*act);
+        }
+        state.objects.resync();
+        state.resources.resync();
+    }
+
+    /// Reconciles every resource twice, up to this step. The watches tell nothing new meanwhile.
+    fn rounds_until(&mut self, step: usize) {
+        for name in RESOURCES.iter().chain(&RESOURCES) {
+            if !self.running().contains(name) && !self.start(name) {
+                continue;
+            }
+            while !self.is_hung() && self.violation().is_none() {
+                if self.world.lock().steps >= step {
+                    return;
+                }
+                if self.poll(name).is_some() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Plays every story with each of these troubles at each of its steps.
+fn each(troubles: impl Fn(usize) -> Vec<Trouble>) {
+    let mut played = 0;
+    let mut broken = Vec::new();
+    for scenario in &SCENARIOS {
+        let (steps, violation, lines) = play(scenario, Trouble::Nothing, true);
+        assert!(violation.is_none(), "'{}' alone: {violation:#?}\n{}", scenario.name, lines.join("\n"));
+        for trouble in (0..=steps).flat_map(&troubles) {
+            played += 1;
+            if let (_, Some(violation), _) = play(scenario, trouble, false) {
+                broken.push((scenario, trouble, violation));
+            }
+        }
+    }
+    println!("{played} stories");
+    for (scenario, trouble, violation) in &broken {
+        println!("'{}', {trouble:?}: {}", scenario.name, violation.rule);
+    }
+    if let Some((scenario, trouble, Violation { rule, what })) = broken.first() {
+        let (_, _, lines) = play(scenario, *trouble, true);
+        panic!("{}\n'{}', {trouble:?}, breaks the rule '{rule}': {what}", lines.join("\n"), scenario.name);
+    }
+}
+
+#[test]
+fn killed_after_every_single_step() {
+    each(|step| vec![Trouble::Killed(step)]);
+}
+
+#[test]
+fn killed_again_on_the_way_back() {
+    each(|step| (0..10).map(|second| Trouble::KilledTwice(step, second)).collect());
+}
+
+#[test]
+fn every_call_fails_once() {
+    each(|step| [Fault::Before, Fault::After, Fault::Hang].map(|fault| Trouble::Fault(step, fault)).to_vec());
+}
+
+#[test]
+fn others_act_between_any_two_steps() {
+    each(|step| INTERFERENCES.iter().map(|acts| Trouble::Act(step, acts)).collect());
+}

@@ -130,14 +130,16 @@ fn only_what_was_chosen(state: &State, actor: &Actor, after: &ConfigMap) -> Find
                 && run.subject.as_ref() == Some(&held.image)
         }
     };
-    // Where somebody took away what was there, what the status says is as good.
+    // Where somebody took away what was there, or what keeps it, what the status says is as good.
     let target = state.objects.get(target_name(actor.name, spec));
     let in_place = target.and_then(|target| state.identity(&target.map));
     let applied = state.ledger.applied(&actor.uid);
     let kept =
         applied.is_some_and(|applied| (&applied.artifact, &applied.image) == (&held.artifact, &held.image));
     let said = actor.status().artifact.is_some_and(|said| said.digest == held.artifact.to_string());
-    let kept = kept || (said && in_place.as_ref() != applied);
+    let lost = in_place.as_ref() != applied
+        || applied.is_none_or(|applied| kept_as(state, actor, applied).is_none());
+    let kept = kept || (said && lost);
     broken("only what was chosen is written", !chosen && !kept, || {
         format!("{} was written to {}, and nothing asked for it", held.artifact.short(), held.target)
     })
