@@ -50,6 +50,7 @@ table! {
         keys_that_leave_the_config_leave_the_target,
         a_target_to_merge_into_is_found_at_the_next_look,
         the_second_that_merges_is_refused,
+        what_a_deleted_resource_merged_is_free,
         what_another_resource_owns_is_not_merged_into,
         merging_can_go_back,
         owner_and_orphan_can_change_into_each_other,
@@ -364,4 +365,15 @@ async fn merge_is_chosen_once(bench: Bench) -> Result<()> {
     }
     with("c", Some("Orphan")).await.map(drop)?;
     Ok(())
+}
+
+/// Its keys stay; that it once merged them keeps nobody out, for it will never do so again.
+async fn what_a_deleted_resource_merged_is_free(bench: Bench) -> Result<()> {
+    let image = synced(&bench, Policy::Merge).await?;
+    bench.delete("web").await?;
+    bench.attach_at(&image, 2, &[("config.json", "second")]).await?;
+    let target = json!({"creationPolicy": "Merge", "name": "web"});
+    bench.apply("next", json!({"image": image, "target": target})).await?;
+    bench.ready("next").await?;
+    same("data", bench.data("web").await?, Policy::Merge.holds("second"))
 }
