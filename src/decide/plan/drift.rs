@@ -97,9 +97,15 @@ pub fn misplaced(wanted: &ConfigMap, observed: &ConfigMap) -> Option<serde_json:
     let data = in_both(observed.data.as_ref(), wanted.binary_data.as_ref());
     let binary_data = in_both(observed.binary_data.as_ref(), wanted.data.as_ref());
     (!data.is_empty() || !binary_data.is_empty()).then(|| {
+        let ObjectMeta { labels, annotations, .. } = &wanted.metadata;
         serde_json::json!({
             "data": with(data, wanted.data.as_ref()),
             "binaryData": with(binary_data, wanted.binary_data.as_ref()),
+            // With what it says of the content, or the one would belie the other until the apply.
+            "metadata": {
+                "labels": with(Nulls::new(), labels.as_ref()),
+                "annotations": with(Nulls::new(), annotations.as_ref()),
+            },
         })
     })
 }

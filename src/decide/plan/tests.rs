@@ -127,10 +127,10 @@ fn a_key_that_stands_in_the_other_map_changes_place_in_one_patch() {
     assert_eq!(misplaced(&rendered.config_map, &observed), None);
     observed.data = None;
     observed.binary_data.as_mut().unwrap().insert("a.json".into(), ByteString(vec![0xff]));
-    assert_eq!(
-        misplaced(&rendered.config_map, &observed).unwrap(),
-        json!({"data": {"a.json": "{}"}, "binaryData": {"a.json": null, "b.bin": "/w=="}})
-    );
+    let patch = misplaced(&rendered.config_map, &observed).unwrap();
+    assert_eq!(patch["data"], json!({"a.json": "{}"}));
+    assert_eq!(patch["binaryData"], json!({"a.json": null, "b.bin": "/w=="}));
+    assert_eq!(patch["metadata"]["annotations"], json!(rendered.config_map.metadata.annotations));
 }
 
 fn managed(manager: &str, keys: &[&str]) -> ManagedFieldsEntry {
