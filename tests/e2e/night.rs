@@ -15,7 +15,7 @@ use artifactconfig::api::ArtifactConfig;
 use serde_json::{Value, json};
 use testbed::registry::EmbeddedRegistry;
 
-use crate::support::{Bench, Case, Ready as _, World};
+use crate::support::{Bench, Case, Ready as _, Snapshot, World};
 
 pub fn cases() -> Vec<Case> {
     [looking::cases(), back::cases(), waiting::cases(), gitops::cases(), plugin::cases(), alone::cases()]
@@ -127,6 +127,13 @@ impl Night {
         self.artifacts.push(artifact.clone());
         Ok(artifact)
     }
+}
+
+/// What is there once the operator is done with what it wrote last: of a change the event comes after the status, and a
+/// look that changes nothing comes after both.
+async fn settled(bench: &Bench) -> Result<Snapshot> {
+    bench.sync("web").await?;
+    bench.snapshot().await
 }
 
 /// What the target holds under `config.json`.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use artifactconfig::api::Reason;
 use serde_json::json;
 
-use super::{Night, Person, TEXTS, applied, outcomes};
+use super::{Night, Person, TEXTS, applied, outcomes, settled};
 use crate::support::{Bench, Ready as _, cases, checked, same};
 
 cases! {
@@ -71,7 +71,7 @@ async fn back_twice_goes_back_two_configs(bench: Bench) -> Result<()> {
     person.types(&["rollback", "web"]).await?.ok()?;
     person.types(&["rollback", "web"]).await?.ok()?;
     same("the first", applied(&bench).await?.as_str(), TEXTS[0])?;
-    let before = bench.snapshot().await?;
+    let before = settled(&bench).await?;
     let end = person.types(&["rollback", "web"]).await?.failed(1)?;
     checked("no further", end.contains("all others were given up before (revision 4, 3)"), end)?;
     same("nothing changed", bench.snapshot().await?, before)
@@ -93,18 +93,12 @@ async fn back_by_number_and_by_digest(bench: Bench) -> Result<()> {
 
 async fn a_dry_run_says_it_and_changes_nothing(bench: Bench) -> Result<()> {
     let (night, person) = (Night::begins(&bench).await?, Person::at(&bench)?);
-    let before = bench.snapshot().await?;
+    let before = settled(&bench).await?;
     let said = person.types(&["rollback", "web", "--dry-run"]).await?.ok()?;
     checked("to where", said.contains(&night.artifacts[1]) && said.contains("nothing was changed"), said)?;
     same("nothing changed", bench.snapshot().await?, before)?;
     person.types(&["rollback", "web"]).await?.ok()?;
-    // The second half of going back, which may still write a status.
-    bench
-        .wait("web", "to know what comes next", |config| {
-            same("latest", config.seen()?.latest.as_ref(), Some(&night.artifacts[2]))
-        })
-        .await?;
-    let before = bench.snapshot().await?;
+    let before = settled(&bench).await?;
     let said = person.types(&["resume", "web", "--dry-run"]).await?.ok()?;
     checked("what comes next", said.contains(&night.artifacts[2][..19]), said)?;
     same("nothing changed", bench.snapshot().await?, before)
@@ -115,7 +109,7 @@ async fn what_cannot_be_gone_back_to_changes_nothing(bench: Bench) -> Result<()>
     bench.apply("web", json!({"image": image})).await?;
     bench.ready("web").await?;
     let person = Person::at(&bench)?;
-    let before = bench.snapshot().await?;
+    let before = settled(&bench).await?;
     for (args, says) in [
         (&["rollback", "web"][..], "the history holds no other config"),
         (&["rollback", "web", "--to-revision", "2"], "there is only 1"),

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 
-use super::{Night, Person, TEXTS};
+use super::{Night, Person, TEXTS, settled};
 use crate::support::{Bench, CONFIG_TYPE, cases, checked, eventually, same, text};
 
 cases! {
@@ -23,7 +23,7 @@ cases! {
 
 async fn get_shows_what_is_applied(bench: Bench) -> Result<()> {
     let (night, person) = (Night::begins(&bench).await?, Person::at(&bench)?);
-    let before = bench.snapshot().await?;
+    let before = settled(&bench).await?;
     let table = person.types(&["get"]).await?.ok()?;
     for word in ["NAME", "web", &night.image, &night.artifacts[2][..19], "Synced"] {
         checked(&format!("the table has {word}"), table.contains(word), &table)?;

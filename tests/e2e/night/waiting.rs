@@ -63,6 +63,8 @@ async fn of_two_holds_the_suspension_ends_first(bench: Bench) -> Result<()> {
 async fn what_is_suspended_goes_nowhere_unless_told_to(bench: Bench) -> Result<()> {
     let (night, person) = (Night::begins(&bench).await?, Person::at(&bench)?);
     person.types(&["suspend", "web"]).await?.ok()?;
+    // Of a change the event comes after the status.
+    bench.wait_event("web", Reason::Suspended).await?;
     let before = bench.snapshot().await?;
     let said = person.types(&["rollback", "web"]).await?.failed(1)?;
     checked("what to type instead", said.contains("rollback web --unsuspend"), said)?;
