@@ -40,8 +40,7 @@ pub fn normalize_path(path: &str) -> Result<String, PathError> {
     if path.contains('\\') {
         return Err(refuse("it holds a backslash"));
     }
-    let drive_letter = path.as_bytes().get(1) == Some(&b':') && path.as_bytes()[0].is_ascii_alphabetic();
-    if path.starts_with('/') || drive_letter {
+    if path.starts_with('/') {
         return Err(refuse("it is an absolute path"));
     }
     let segments: Vec<&str> =
@@ -49,8 +48,9 @@ pub fn normalize_path(path: &str) -> Result<String, PathError> {
     if segments.contains(&"..") {
         return Err(refuse("it leaves its directory with '..'"));
     }
-    if segments.is_empty() {
-        return Err(refuse("it is empty"));
+    let Some(first) = segments.first() else { return Err(refuse("it is empty")) };
+    if first.as_bytes().get(1) == Some(&b':') && first.as_bytes()[0].is_ascii_alphabetic() {
+        return Err(refuse("it is an absolute path"));
     }
     Ok(segments.join("/"))
 }
@@ -72,6 +72,7 @@ mod tests {
     #[case("a/../../b", "'..'")]
     #[case("/etc/hostname", "absolute")]
     #[case("C:/x", "absolute")]
+    #[case("./C:/x", "absolute")]
     #[case("a\\b", "backslash")]
     #[case("a\nb", "control")]
     #[case("", "empty")]
