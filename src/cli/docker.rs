@@ -17,7 +17,7 @@ use crate::types::RepositoryRef;
 /// How the subcommands reach registries.
 #[derive(clap::Args, Debug)]
 pub struct RegistryArgs {
-    /// Docker credentials file [default: $`DOCKER_CONFIG/config.json`, else ~/.docker/config.json].
+    /// Docker credentials file [default: `$DOCKER_CONFIG/config.json`, else ~/.docker/config.json].
     #[arg(long, value_name = "FILE")]
     registry_config: Option<PathBuf>,
 

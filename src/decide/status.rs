@@ -43,6 +43,9 @@ pub fn next(
     }
     match outcome {
         Outcome::Synced { applied, back, .. } => {
+            // Until discovery says otherwise, what was just given up is what would come next.
+            let given_up = status.artifact.as_ref().map(|artifact| artifact.digest.clone()).filter(|_| *back);
+            status.latest = status.latest.take().or(given_up);
             record(&mut status, applied);
             status.history =
                 revision::record(&status.history, applied.facts(), applied.stamp(), *back, limit);
@@ -329,6 +332,17 @@ mod tests {
         let forward = super::next(Some(&status), &header(2), &synced("b", true), &seen, 10, at(1));
         assert_eq!(forward.latest, None, "what is applied is not also what would come next");
         assert_eq!(types(&forward), [("Ready", "True", "Synced")]);
+    }
+
+    /// With the registry down nobody can say what is newest; what was applied until now is the best answer.
+    #[test]
+    fn what_was_given_up_would_come_next() {
+        let first = next(None, &header(1), &synced("b", true), at(0));
+        let Outcome::Synced { applied, notes, .. } = synced("a", true) else { unreachable!() };
+        let back = Outcome::Synced { applied, notes, back: true };
+        let second = next(Some(&first), &header(2), &back, at(1));
+        assert_eq!(second.latest, Some(Digest::sha256(b"b").to_string()));
+        assert_eq!(next(Some(&second), &header(2), &back, at(9)), second);
     }
 
     /// An artifact that cannot be applied is in the history once, however often it is looked at, and says that it failed.

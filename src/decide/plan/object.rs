@@ -23,7 +23,7 @@ pub struct Origin {
     pub artifact: Digest,
     /// `org.opencontainers.image.created` of the artifact.
     pub created: Option<String>,
-    /// Annotations of the artifact, at most [`MAX_ANNOTATIONS`] bytes of them; not kept by revisions.
+    /// Annotations of the artifact, at most 4 KiB of them; not kept by revisions.
     pub annotations: BTreeMap<String, String>,
 }
 
