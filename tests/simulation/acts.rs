@@ -154,7 +154,7 @@ impl State {
             Act::Unforeign(target) => {
                 let is_foreign = |object: &Object| object.belongs == Belongs::User;
                 if self.objects.get(TARGETS[target]).is_some_and(is_foreign) {
-                    self.objects.delete(TARGETS[target], None);
+                    self.objects.delete(TARGETS[target]);
                 }
             }
             Act::PodStart(name, nth) => {
@@ -167,7 +167,7 @@ impl State {
             Act::DeleteTarget(name) => {
                 if let Some(target) = self.target(name) {
                     self.disturb(&target);
-                    self.objects.delete(&target, None);
+                    self.objects.delete(&target);
                 }
             }
             Act::EditTarget(name, edit) => self.edit_target(name, edit),
@@ -353,7 +353,7 @@ impl State {
             }));
             return;
         }
-        let Some(gone) = self.objects.delete(name, None) else { return };
+        let Some(gone) = self.objects.delete(name) else { return };
         self.forget_number(&gone);
         if let Act::Forge(_, nth) = act {
             let mut forged = gone.map;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use artifactconfig::api::{ArtifactConfigStatus, FIELD_MANAGER, Reason, label};
+use artifactconfig::api::{ArtifactConfigStatus, FIELD_MANAGER, Reason};
 use artifactconfig::cluster::{Cluster, WriteError};
 use artifactconfig::decide::event::EventDraft;
 use artifactconfig::decide::files::FileRules;
@@ -37,8 +37,8 @@ pub enum Bug {
     ClockInStatus,
     /// Nothing attached is taken for an order to delete.
     DeletesWhenNothing,
-    /// Revisions do not tell their numbers.
-    ForgetsNumbers,
+    /// A status is written over whatever has been written since.
+    StatusOverAnything,
     /// The watch never tells of revisions, so that none is ever collected.
     CollectsNothing,
 }
@@ -150,14 +150,6 @@ impl Cluster for Port {
         if self.has(Bug::CollectsNothing) {
             owned.retain(|metadata| !is_revision(metadata));
         }
-        if self.has(Bug::ForgetsNumbers) {
-            for metadata in &mut owned {
-                let labels = metadata.labels.get_or_insert_default();
-                if let Some(number) = labels.get_mut(label::REVISION) {
-                    number.clear();
-                }
-            }
-        }
         owned
     }
 
@@ -240,6 +232,7 @@ impl Cluster for Port {
                 let _ = self.world.delete(owner, &there.metadata).await;
             }
         }
+        let version = version.filter(|_| !self.has(Bug::StatusOverAnything));
         let version = self.world.write_status(owner, &status, version).await;
         if self.has(Bug::StatusBeforeTarget) {
             self.catch_up().await;
@@ -263,7 +256,7 @@ impl Cluster for Port {
 #[case(Bug::ClockInStatus, &["§2.4 no change, no write"])]
 #[case(Bug::DeletesWhenNothing, &["§2.3 the last good outlives every failure"])]
 #[case(Bug::CollectsNothing, &["nothing is left over"])]
-#[case(Bug::ForgetsNumbers, &["numbers are never used again", "the history is in order"])]
+#[case(Bug::StatusOverAnything, &["the history forgets nothing", "numbers are never used again"])]
 fn a_planted_bug_is_found(#[case] bug: Bug, #[case] rules: &[&str]) {
     /// Enough for the rarest of them, several times over.
     const SEEDS: u64 = 4000;

@@ -204,7 +204,7 @@ fn the_last_good_outlives(state: &State, actor: &Actor, gone: &Object) -> Findin
     let name = gone.map.metadata.name.as_deref().unwrap_or_default();
     let (spec, run) = (spec_of(&actor.seen), &state.runs[actor.name]);
     let target = target_name(actor.name, spec);
-    let applied = state.ledger.applied(&actor.uid);
+    let applied = state.ledger.written_to(&actor.uid, target);
     if !is_revision(&gone.map.metadata) {
         let there = state.objects.get(target).filter(|object| state.is_of(&actor.uid, object));
         let held = there.and_then(|object| state.identity(&object.map));
@@ -226,7 +226,9 @@ fn the_last_good_outlives(state: &State, actor: &Actor, gone: &Object) -> Findin
     let is_applied = held.zip(applied).is_some_and(|(held, applied)| {
         let same = held.artifact == applied.artifact && held.content == applied.content;
         // After a new name of the target another revision keeps the same.
-        same && spec.revision_history_limit > 0 && kept_as(state, actor, applied).is_none()
+        same && spec.revision_history_limit > 0
+            && kept_as(state, actor, applied).is_none()
+            && run.disturbed.is_empty()
     });
     broken(RULE, spoken || is_applied, || {
         let number = label_of(&gone.map.metadata, label::REVISION).unwrap_or_default();

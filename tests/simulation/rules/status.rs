@@ -130,8 +130,8 @@ fn everything_is_bounded(
     after: &ArtifactConfigStatus,
 ) -> Finding {
     let limit = usize::try_from(spec_of(&actor.seen).revision_history_limit).unwrap_or(0);
-    // Besides what the limit counts: what is applied, and the newest, which keeps the count.
-    let long = after.history.len() > (limit + 2).max(before.history.len());
+    // The limit counts what failed apart, and neither what is applied nor the newest, which keeps the count.
+    let long = after.history.len() > (2 * limit + 2).max(before.history.len());
     let wordy = after.conditions.iter().any(|condition| condition.message.len() > 1024);
     broken("§2.7 everything is bounded", long || wordy, || {
         format!("{} entries with a limit of {limit}; too long a message: {wordy}", after.history.len())

@@ -180,7 +180,7 @@ impl Cluster for World {
             trouble,
             |state| {
                 state.writes += 1;
-                if let Some(gone) = state.objects.delete(name, metadata.uid.as_deref()) {
+                if let Some(gone) = state.objects.delete_observed(name, metadata) {
                     instant::check(state, &Write::Delete { gone: &gone });
                 }
                 Ok(())

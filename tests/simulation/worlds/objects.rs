@@ -184,11 +184,16 @@ impl Objects {
         self.put(&name, object)
     }
 
-    pub fn delete(&mut self, name: &str, uid: Option<&str>) -> Option<Object> {
-        let found = self.objects.get(name)?;
-        if uid.is_some() && uid != found.map.metadata.uid.as_deref() {
-            return None;
-        }
+    /// Deletes an object that is still the one that was observed.
+    pub fn delete_observed(&mut self, name: &str, observed: &ObjectMeta) -> Option<Object> {
+        let found = &self.objects.get(name)?.map.metadata;
+        let bound = |have: &Option<String>, want: &Option<String>| want.is_none() || have == want;
+        let same =
+            bound(&found.uid, &observed.uid) && bound(&found.resource_version, &observed.resource_version);
+        if same { self.delete(name) } else { None }
+    }
+
+    pub fn delete(&mut self, name: &str) -> Option<Object> {
         let gone = self.objects.remove(name)?;
         self.report(name, Some(&gone.map.metadata));
         Some(gone)
@@ -214,7 +219,7 @@ impl Objects {
             .map(|(name, _)| name.clone())
             .collect();
         for name in &names {
-            self.delete(name, None);
+            self.delete(name);
         }
         names
     }

@@ -176,7 +176,7 @@ impl State {
                     names.push(format!("resource {name}"));
                 }
                 for name in blocking {
-                    self.objects.delete(&name, None);
+                    self.objects.delete(&name);
                     names.push(name);
                 }
             }
