@@ -198,7 +198,7 @@ impl State {
     fn edit_spec(&mut self, act: Act) {
         let digest = self.digest_to_go_back_to(act);
         let now = clock::second();
-        let (name, change): (Name, Box<dyn FnOnce(&mut ArtifactConfig)>) = match act {
+        let (name, change): (Name, Change) = match act {
             Act::Rollback(name, _) => (name, Box::new(|config| config.spec.rollback_to = digest)),
             Act::Resume(name) => (name, Box::new(|config| config.spec.rollback_to = None)),
             Act::Mapping(name, index) => {
@@ -337,8 +337,8 @@ impl State {
             edit_by_hand(&mut object.map, edit);
             let labelled = label_of(&object.map.metadata, label::MANAGED_BY) == Some(MANAGER);
             let Belongs::Resource(uid) = &object.belongs else { return };
-            let named = label_of(&object.map.metadata, label::NAME) == names.get(uid).copied();
-            if controller_of(&object.map.metadata).is_none() && !(labelled && named) {
+            let by_label = label_of(&object.map.metadata, label::NAME) == names.get(uid).copied();
+            if controller_of(&object.map.metadata).is_none() && !(labelled && by_label) {
                 object.belongs = Belongs::User;
             }
         }));
@@ -434,3 +434,6 @@ fn edit_by_hand(map: &mut ConfigMap, edit: Edit) {
     }
     debug_assert!(!is_revision(&map.metadata), "targets only");
 }
+
+/// What an act does to a resource.
+type Change = Box<dyn FnOnce(&mut ArtifactConfig)>;

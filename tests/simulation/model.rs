@@ -105,7 +105,7 @@ impl<'a> Asked<'a> {
             // What is in the target already may stay, whatever keeps it.
             let target = self.state.objects.get(target_name(self.name, self.spec));
             let applied = target.filter(|target| {
-                let held = self.state.identity(&target.map);
+                let held = State::identity(&target.map);
                 held.as_ref() == self.state.ledger.applied(self.uid)
                     && held.is_some_and(|held| held.artifact == *digest)
             });
@@ -170,13 +170,11 @@ impl<'a> Asked<'a> {
 
     fn image(&self) -> Result<Digest, Reason> {
         let reference = &self.spec.image[REPOSITORY.len()..];
-        match reference.split_once('@') {
-            Some((_, digest)) => Ok(digest.parse().unwrap()),
-            None => {
-                let found = self.state.registry.held.tags.get(reference.trim_start_matches(':'));
-                found.cloned().ok_or(Reason::ImageNotFound)
-            }
+        if let Some((_, digest)) = reference.split_once('@') {
+            return Ok(digest.parse().unwrap());
         }
+        let found = self.state.registry.held.tags.get(reference.trim_start_matches(':'));
+        found.cloned().ok_or(Reason::ImageNotFound)
     }
 
     fn selected(&self) -> Result<(&'a Artifact, Digest), Reason> {

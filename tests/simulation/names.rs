@@ -70,7 +70,9 @@ pub fn render(files: &[ConfigFile], mapping: &[FileMapping]) -> Option<Bytes> {
         let key = match mapping.first() {
             None => file.path.replace('/', "."),
             Some(rule) if rule.path == file.path => rule.key.clone().unwrap_or_else(|| file.path.clone()),
-            Some(rule) if rule.path == "*.json" && file.path.ends_with(".json") => file.path.clone(),
+            Some(rule) if rule.path == "*.json" && file.path.strip_suffix(".json").is_some() => {
+                file.path.clone()
+            }
             Some(_) => continue,
         };
         if content.insert(key, file.bytes.to_vec()).is_some() {

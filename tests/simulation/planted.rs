@@ -146,11 +146,11 @@ impl Cluster for Port {
     }
 
     fn owned(&self, owner: &Owner) -> Vec<ObjectMeta> {
-        let mut owned = self.world.owned(owner);
+        let mut objects = self.world.owned(owner);
         if self.has(Bug::CollectsNothing) {
-            owned.retain(|metadata| !is_revision(metadata));
+            objects.retain(|metadata| !is_revision(metadata));
         }
-        owned
+        objects
     }
 
     async fn revisions(&self, owner: &Owner) -> Result<Vec<ConfigMap>, Failure> {
@@ -224,7 +224,7 @@ impl Cluster for Port {
         let mut status = status.clone();
         let ready = &mut status.conditions[0];
         if self.has(Bug::ClockInStatus) {
-            ready.message.push_str(&format!(" at {}", clock::second()));
+            ready.message = format!("{} at {}", ready.message, clock::second());
         }
         if self.has(Bug::DeletesWhenNothing) && ready.reason == Reason::ArtifactNotFound.as_str() {
             let name = status.target.as_ref().map_or(owner.name.as_str(), |target| target.name.as_str());

@@ -94,7 +94,7 @@ fn suspended_is_left_alone(actor: &Actor) -> Finding {
 /// moment: an apply leaves what it does not know.
 fn only_verified_bytes(state: &State, actor: &Actor, before: Option<&Object>, after: &ConfigMap) -> Finding {
     const RULE: &str = "§2.2 only verified bytes are written";
-    let Some(held) = state.identity(after) else {
+    let Some(held) = State::identity(after) else {
         return Some((RULE, format!("{:?} does not say what it holds", after.metadata.name)));
     };
     let known = state.registry.known.get(&held.artifact);
@@ -120,19 +120,18 @@ fn only_verified_bytes(state: &State, actor: &Actor, before: Option<&Object>, af
 
 /// What is written is what this reconcile was asked to go back to, what it rightly selected, or what was there before.
 fn only_what_was_chosen(state: &State, actor: &Actor, after: &ConfigMap) -> Finding {
-    let (held, spec) = (state.identity(after)?, spec_of(&actor.seen));
+    let (held, spec) = (State::identity(after)?, spec_of(&actor.seen));
     let run = &state.runs[actor.name];
-    let chosen = match &spec.rollback_to {
-        Some(digest) => held.artifact.to_string() == *digest,
-        None => {
-            let selected = model::select(run.listed.as_deref().unwrap_or_default(), spec.selection.policy);
-            selected.ok().is_some_and(|selected| selected.digest == held.artifact)
-                && run.subject.as_ref() == Some(&held.image)
-        }
+    let chosen = if let Some(digest) = &spec.rollback_to {
+        held.artifact.to_string() == *digest
+    } else {
+        let selected = model::select(run.listed.as_deref().unwrap_or_default(), spec.selection.policy);
+        selected.ok().is_some_and(|selected| selected.digest == held.artifact)
+            && run.subject.as_ref() == Some(&held.image)
     };
     // Where somebody took away what was there, or what keeps it, what the status says is as good.
     let target = state.objects.get(target_name(actor.name, spec));
-    let in_place = target.and_then(|target| state.identity(&target.map));
+    let in_place = target.and_then(|target| State::identity(&target.map));
     let applied = state.ledger.applied(&actor.uid);
     let kept =
         applied.is_some_and(|applied| (&applied.artifact, &applied.image) == (&held.artifact, &held.image));
@@ -148,7 +147,7 @@ fn only_what_was_chosen(state: &State, actor: &Actor, after: &ConfigMap) -> Find
 /// §2.8: revision first, then target.
 fn revision_before_target(state: &State, actor: &Actor, after: &ConfigMap) -> Finding {
     const RULE: &str = "§2.8 revision first, then target";
-    let (held, spec) = (state.identity(after)?, spec_of(&actor.seen));
+    let (held, spec) = (State::identity(after)?, spec_of(&actor.seen));
     if is_revision(&after.metadata) {
         return broken(RULE, after.immutable != Some(true), || format!("{} is not immutable", held.target));
     }
@@ -168,7 +167,7 @@ fn kept_as<'a>(state: &'a State, actor: &Actor, config: &Identity) -> Option<&'a
     state.objects.all().map(|(_, object)| object).find(|object| {
         is_revision(&object.map.metadata)
             && state.is_of(&actor.uid, object)
-            && state.identity(&object.map).is_some_and(|kept| {
+            && State::identity(&object.map).is_some_and(|kept| {
                 let keys_of_others = config
                     .content
                     .iter()
@@ -182,7 +181,7 @@ fn kept_as<'a>(state: &'a State, actor: &Actor, config: &Identity) -> Option<&'a
 
 /// Notes what is in the target now, where it is whole.
 fn applied(state: &mut State, actor: &Actor, after: &ConfigMap) {
-    if let Some(held) = state.identity(after).filter(|_| !is_revision(&after.metadata)) {
+    if let Some(held) = State::identity(after).filter(|_| !is_revision(&after.metadata)) {
         let record = state.ledger.of(&actor.uid);
         record.targets.insert(held.target.clone(), held.clone());
         record.applied = Some(held);
@@ -207,7 +206,7 @@ fn the_last_good_outlives(state: &State, actor: &Actor, gone: &Object) -> Findin
     let applied = state.ledger.written_to(&actor.uid, target);
     if !is_revision(&gone.map.metadata) {
         let there = state.objects.get(target).filter(|object| state.is_of(&actor.uid, object));
-        let held = there.and_then(|object| state.identity(&object.map));
+        let held = there.and_then(|object| State::identity(&object.map));
         let replaced = held.zip(applied).is_some_and(|(held, applied)| held.is_same_as(applied));
         let disturbed = run.disturbed.contains(target);
         return broken(RULE, name == target || !(replaced || disturbed), || {
@@ -222,7 +221,7 @@ fn the_last_good_outlives(state: &State, actor: &Actor, gone: &Object) -> Findin
     let status = config.and_then(|config| config.status.as_ref());
     let spoken = status
         .is_some_and(|status| status.history.iter().any(|entry| entry.config_map.as_deref() == Some(name)));
-    let held = state.identity(&gone.map);
+    let held = State::identity(&gone.map);
     let is_applied = held.zip(applied).is_some_and(|(held, applied)| {
         let same = held.artifact == applied.artifact && held.content == applied.content;
         // After a new name of the target another revision keeps the same.

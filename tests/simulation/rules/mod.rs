@@ -82,7 +82,7 @@ impl State {
     }
 
     /// What a `ConfigMap` of the operator says that it holds.
-    pub fn identity(&self, map: &ConfigMap) -> Option<Identity> {
+    pub fn identity(map: &ConfigMap) -> Option<Identity> {
         Some(Identity {
             target: map.metadata.name.clone()?,
             artifact: digest_annotation(map, annotation::ARTIFACT_DIGEST)?,
@@ -105,7 +105,7 @@ impl State {
 
     /// Whether a revision holds what it says: an artifact of this image, rendered as the resource asked for some time.
     pub fn is_intact(&self, uid: &str, revision: &ConfigMap) -> bool {
-        self.identity(revision).is_some_and(|held| {
+        State::identity(revision).is_some_and(|held| {
             let known = self.registry.known.get(&held.artifact);
             known.is_some_and(|known| known.artifact.subject.as_ref() == Some(&held.image))
                 && self.renderings(uid, &held.artifact).contains(&held.content)

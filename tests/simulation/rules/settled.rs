@@ -69,7 +69,7 @@ fn target(state: &State, name: &'static str, expected: &[Expected]) -> Finding {
     let Some(object) = state.objects.get(target) else {
         return Some((CONVERGES, format!("there is no {target}")));
     };
-    let held = state.identity(&object.map);
+    let held = State::identity(&object.map);
     let is_right = expected.iter().any(|expected| match expected {
         Expected::Synced { artifact, image, contents, .. } => held.as_ref().is_some_and(|held| {
             (&held.artifact, &held.image) == (artifact, image) && contents.contains(&held.content)
@@ -94,7 +94,7 @@ fn target(state: &State, name: &'static str, expected: &[Expected]) -> Finding {
 fn status_says_what_is_applied(state: &State, name: &'static str, status: &ArtifactConfigStatus) -> Finding {
     let spec = &state.resources.actual(name)?.spec;
     let target = target_name(name, spec);
-    let held = state.objects.get(target).and_then(|object| state.identity(&object.map))?;
+    let held = state.objects.get(target).and_then(|object| State::identity(&object.map))?;
     let hash = model::hash(&held.content);
     let said = status.target.as_ref().is_some_and(|said| said.name == target && said.hash == hash)
         && status.artifact.as_ref().is_some_and(|said| said.digest == held.artifact.to_string())
@@ -178,7 +178,7 @@ fn the_last_good_is_in_place(state: &State, name: &'static str, status: &Artifac
     }
     let current = status.history.iter().find(|entry| entry.outcome != HistoryOutcome::Failed)?;
     let revision = state.objects.get(current.config_map.as_ref()?)?;
-    let kept = state.identity(&revision.map)?;
+    let kept = State::identity(&revision.map)?;
     if !state.is_intact(uid, &revision.map) || kept.artifact.to_string() != current.artifact {
         return None;
     }

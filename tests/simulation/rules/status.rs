@@ -48,7 +48,7 @@ fn unknown_is_never_none(state: &State, actor: &Actor, after: &ArtifactConfigSta
     } else if reason == Reason::ImageNotFound.as_str() {
         run.no_image
     } else if reason == Reason::RevisionNotFound.as_str() {
-        run.artifact.is_some()
+        run.artifact_answered
     } else {
         true
     };

@@ -54,8 +54,8 @@ pub struct Run {
     pub listed: Option<Vec<Artifact>>,
     /// The registry said that there is no such image.
     pub no_image: bool,
-    /// The last answer about one artifact.
-    pub artifact: Option<Option<Artifact>>,
+    /// The registry said whether it has the one artifact that it was asked for.
+    pub artifact_answered: bool,
     /// How often content or a manifest was asked for by digest.
     pub fetched: usize,
     /// What pods have named ever since the beginning, or since it was asked.
@@ -76,7 +76,7 @@ impl Run {
             subject: None,
             listed: None,
             no_image: false,
-            artifact: None,
+            artifact_answered: false,
             fetched: 0,
             disturbed: BTreeSet::new(),
             steps: 0,

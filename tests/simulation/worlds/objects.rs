@@ -50,7 +50,7 @@ pub enum Refusal {
 /// All `ConfigMaps` of the namespace.
 #[derive(Default)]
 pub struct Objects {
-    objects: BTreeMap<String, Object>,
+    by_name: BTreeMap<String, Object>,
     versions: u64,
     pub watch: Watch,
 }
@@ -63,10 +63,6 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn behind(&self) -> usize {
-        self.pending.len()
-    }
-
     pub fn deliver(&mut self, events: usize) {
         for _ in 0..events {
             match self.pending.pop_front() {
@@ -117,17 +113,17 @@ impl Objects {
     }
 
     pub fn get(&self, name: &str) -> Option<&Object> {
-        self.objects.get(name)
+        self.by_name.get(name)
     }
 
     pub fn all(&self) -> impl Iterator<Item = (&String, &Object)> {
-        self.objects.iter()
+        self.by_name.iter()
     }
 
     /// Creates an object. Only what the operator creates counts as applied by it.
     pub fn create(&mut self, map: &ConfigMap, belongs: Belongs) -> Result<ConfigMap, Refusal> {
         let name = map.metadata.name.clone().unwrap();
-        if self.objects.contains_key(&name) {
+        if self.by_name.contains_key(&name) {
             return Err(Refusal::Conflict);
         }
         let version = self.version();
@@ -186,7 +182,7 @@ impl Objects {
 
     /// Deletes an object that is still the one that was observed.
     pub fn delete_observed(&mut self, name: &str, observed: &ObjectMeta) -> Option<Object> {
-        let found = &self.objects.get(name)?.map.metadata;
+        let found = &self.by_name.get(name)?.map.metadata;
         let bound = |have: &Option<String>, want: &Option<String>| want.is_none() || have == want;
         let same =
             bound(&found.uid, &observed.uid) && bound(&found.resource_version, &observed.resource_version);
@@ -194,14 +190,14 @@ impl Objects {
     }
 
     pub fn delete(&mut self, name: &str) -> Option<Object> {
-        let gone = self.objects.remove(name)?;
+        let gone = self.by_name.remove(name)?;
         self.report(name, Some(&gone.map.metadata));
         Some(gone)
     }
 
     /// Somebody edits an object by hand.
     pub fn edit(&mut self, name: &str, edit: impl FnOnce(&mut Object)) -> Result<ConfigMap, Refusal> {
-        let mut object = self.objects.get(name).cloned().ok_or(Refusal::Conflict)?;
+        let mut object = self.by_name.get(name).cloned().ok_or(Refusal::Conflict)?;
         edit(&mut object);
         self.put(name, object)
     }
@@ -213,7 +209,7 @@ impl Objects {
             !owners.is_empty() && owners.iter().all(|owner| !alive.contains(&owner.uid))
         };
         let names: Vec<String> = self
-            .objects
+            .by_name
             .iter()
             .filter(|(_, object)| is_garbage(object))
             .map(|(name, _)| name.clone())
@@ -228,7 +224,7 @@ impl Objects {
     pub fn resync(&mut self) {
         self.watch.pending.clear();
         self.watch.view = self
-            .objects
+            .by_name
             .iter()
             .filter(|(_, object)| is_watched(&object.map.metadata))
             .map(|(name, object)| (name.clone(), reported(&object.map.metadata)))
@@ -236,14 +232,14 @@ impl Objects {
     }
 
     fn bound(&self, name: &str, version: Option<&str>) -> Result<Object, Refusal> {
-        let object = self.objects.get(name).ok_or(Refusal::Conflict)?;
+        let object = self.by_name.get(name).ok_or(Refusal::Conflict)?;
         let same = version.is_none() || version == object.map.metadata.resource_version.as_deref();
         if same { Ok(object.clone()) } else { Err(Refusal::Conflict) }
     }
 
     /// Validates and stores. Writes that change nothing make no new version, and no event.
     fn put(&mut self, name: &str, mut object: Object) -> Result<ConfigMap, Refusal> {
-        let before = self.objects.get(name);
+        let before = self.by_name.get(name);
         let invalid = |why: &str| Err(Refusal::Invalid(format!("ConfigMap \"{name}\" is invalid: {why}")));
         let twice = |key: &String| object.map.binary_data.as_ref().is_some_and(|data| data.contains_key(key));
         if object.map.data.iter().flatten().any(|(key, _)| twice(key)) {
@@ -258,19 +254,19 @@ impl Objects {
             }
         }
         if before.is_some_and(|before| before.map == object.map) {
-            self.objects.insert(name.to_owned(), object.clone());
+            self.by_name.insert(name.to_owned(), object.clone());
             return Ok(object.map);
         }
         let metadata = before.map(|before| before.map.metadata.clone());
         object.map.metadata.resource_version = Some(self.version());
-        self.objects.insert(name.to_owned(), object.clone());
+        self.by_name.insert(name.to_owned(), object.clone());
         self.report(name, metadata.as_ref());
         Ok(object.map)
     }
 
     /// A watch by label reports what leaves the selection as deleted.
     fn report(&mut self, name: &str, before: Option<&ObjectMeta>) {
-        let now = self.objects.get(name).map(|object| &object.map.metadata);
+        let now = self.by_name.get(name).map(|object| &object.map.metadata);
         let now = now.filter(|metadata| is_watched(metadata)).map(reported);
         if now.is_some() || before.is_some_and(is_watched) {
             self.watch.pending.push_back((name.to_owned(), now));
