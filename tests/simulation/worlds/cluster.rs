@@ -162,13 +162,13 @@ impl Cluster for World {
         &self,
         observed: &ConfigMap,
         patch: serde_json::Value,
-        _: &str,
+        manager: &str,
     ) -> Result<ConfigMap, WriteError> {
         let name = name_of(observed);
         self.step(
             || format!("merge into {name}: {patch}"),
             trouble_writing,
-            |state| state.write(name, |state| state.objects.merge(observed, &patch)),
+            |state| state.write(name, |state| state.objects.merge(observed, &patch, manager)),
         )
         .await
     }
