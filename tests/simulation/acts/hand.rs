@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::{Act, foreign, pick};
 use crate::worlds::State;
-use crate::worlds::objects::{Belongs, content, controller_of, is_revision, label_of};
+use crate::worlds::objects::{Belongs, controller_of, is_revision, label_of};
 use crate::worlds::resources::target_name;
 
 /// What somebody does to a target by hand.
@@ -59,7 +59,11 @@ impl State {
         let Some(target) = self.target(name) else { return };
         self.disturb(&target);
         let names = self.resources.names.clone();
-        let before = self.objects.get(&target).map(|object| content(&object.map)).unwrap_or_default();
+        let places = |state: &Self| {
+            let map = state.objects.get(&target).map(|object| object.map.clone()).unwrap_or_default();
+            (map.data.unwrap_or_default(), map.binary_data.unwrap_or_default())
+        };
+        let before = places(self);
         // What the API server refuses stays as it is.
         drop(self.objects.edit(&target, |object| {
             edit_by_hand(&mut object.map, edit);
@@ -70,8 +74,10 @@ impl State {
                 object.belongs = Belongs::User;
             }
         }));
-        let after = self.objects.get(&target).map(|object| content(&object.map)).unwrap_or_default();
-        let changed = before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key));
+        let after = places(self);
+        let keys = before.0.keys().chain(before.1.keys());
+        let changed = keys
+            .filter(|key| before.0.get(*key) != after.0.get(*key) || before.1.get(*key) != after.1.get(*key));
         self.ledger.no_longer_merged(&target, changed);
     }
 

@@ -237,7 +237,8 @@ fn the_last_good_outlives(state: &State, actor: &Actor, gone: &Object) -> Findin
     let held = State::identity(&gone.map);
     let is_applied = held.zip(applied).is_some_and(|(held, applied)| {
         let same = held.artifact == applied.artifact && held.content == applied.content;
-        // After a new name of the target another revision keeps the same.
+        // After a new name of the target another revision keeps the same. Merging equal bytes is no write.
+        let same = same && spec.target.creation_policy != CreationPolicy::Merge;
         same && spec.revision_history_limit > 0
             && kept_as(state, actor, applied).is_none()
             && run.disturbed.is_empty()

@@ -78,7 +78,8 @@ fn candidates(state: &State, actor: &Actor, target: &str) -> Vec<Identity> {
         None => {
             let selected = model::select(run.listed.as_deref().unwrap_or_default(), spec.selection.policy);
             let content = selected.ok().and_then(|selected| {
-                let known = state.registry.known.get(&selected.digest)?;
+                let known =
+                    state.registry.known.get(&selected.digest).filter(|known| known.defect.is_none())?;
                 identity(&selected.digest, names::render(&known.files, &spec.files)?)
             });
             content.into_iter().collect()

@@ -81,15 +81,18 @@ fn target(state: &State, name: &'static str, expected: &[Expected]) -> Finding {
     });
     let labels =
         spec.target.labels.iter().all(|(key, value)| label_of(&object.map.metadata, key) == Some(value));
+    let merges = spec.target.creation_policy == CreationPolicy::Merge;
     // Labels that only an earlier spec asked for.
-    let others = object
-        .map
-        .metadata
-        .labels
-        .iter()
-        .flatten()
-        .any(|(key, _)| key.starts_with("team") && !spec.target.labels.contains_key(key));
-    broken(CONVERGES, !is_right || !labels || others, || {
+    let others = object.map.metadata.labels.iter().flatten().any(|(key, _)| {
+        key.starts_with("team")
+            && !spec.target.labels.contains_key(key)
+            && (!merges || object.has_label_by(key, &format!("artifactconfig/merge/{name}")))
+    });
+    let created =
+        state.registry.known.get(&held.as_ref()?.artifact).and_then(|known| known.artifact.created());
+    let said = annotation_of(&object.map.metadata, annotation::ARTIFACT_CREATED);
+    let origin = merges || said == created;
+    broken(CONVERGES, !is_right || !labels || others || !origin, || {
         format!("{target} holds {:?}, expected {expected:?}", object.map)
     })
 }

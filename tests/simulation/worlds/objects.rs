@@ -29,6 +29,18 @@ pub struct Object {
     fields: Fields,
 }
 
+impl Object {
+    /// Whether a manager has this label.
+    pub fn has_label_by(&self, key: &str, manager: &str) -> bool {
+        self.map.metadata.managed_fields.iter().flatten().any(|entry| {
+            let labels =
+                entry.fields_v1.as_ref().and_then(|fields| fields.0["f:metadata"]["f:labels"].as_object());
+            entry.manager.as_deref() == Some(manager)
+                && labels.is_some_and(|labels| labels.contains_key(&format!("f:{key}")))
+        })
+    }
+}
+
 /// The field manager of everybody else.
 const BY_HAND: &str = "kubectl-edit";
 
