@@ -160,10 +160,9 @@ impl Habits {
             Kind::Limit => Act::Limit(name, random.below(LIMITS.len())),
             Kind::Suspend => Act::Suspend(name, random.chance(300)),
             Kind::Image => Act::Image(name, random.below(TAGS.len() + 1)),
-            Kind::Policies => match random.below(4) {
+            Kind::Policies => match random.below(3) {
                 0 => Act::Retain(name, flag),
                 1 => Act::Team(name, flag),
-                2 => Act::Orphan(name, flag),
                 _ => Act::Only(name, random.chance(250)),
             },
             Kind::Request => Act::Request(name),
@@ -219,15 +218,8 @@ pub fn simulate(seed: u64, trace: bool, bug: Bug) -> (Option<Violation>, Vec<Str
 fn begin(simulation: &mut Simulation, habits: &Habits, random: &mut Prng) {
     {
         let mut state = simulation.world.lock();
-        let names = &RESOURCES[..habits.resources];
-        // In one of four worlds somebody merges into what others have.
-        state.merging = names.iter().copied().filter(|_| random.chance(250)).collect();
-        for name in names {
+        for name in &RESOURCES[..habits.resources] {
             state.act(Act::Create(name));
-            if state.merging.contains(name) {
-                state.act(Act::Rename(name, 1));
-                state.act(Act::Foreign(1));
-            }
         }
         if random.chance(800) {
             state.act(Act::Attach { image: 0, kind: 0, when: When::Now, what: What::Config });

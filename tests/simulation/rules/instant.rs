@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use artifactconfig::api::{ArtifactConfigStatus, CreationPolicy, DeletionPolicy, label};
+use artifactconfig::api::{ArtifactConfigStatus, label};
 use artifactconfig::decide::event::EventDraft;
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::{Identity, merging, status};
+use super::{Identity, status};
 use crate::model;
 use crate::names::{ENCODED_PASSWORD, PASSWORD, TYPE};
 use crate::worlds::State;
@@ -30,7 +30,7 @@ pub struct Actor {
 
 impl Actor {
     /// The status as it was seen.
-    pub fn status(&self) -> ArtifactConfigStatus {
+    fn status(&self) -> ArtifactConfigStatus {
         self.seen.0.as_ref().ok().and_then(|config| config.status.clone()).unwrap_or_default()
     }
 }
@@ -40,19 +40,6 @@ pub fn check(state: &mut State, write: &Write<'_>) {
     let run = &state.runs[state.acting];
     let actor = Actor { name: state.acting, uid: run.uid.clone(), seen: run.seen.clone() };
     let findings = match write {
-        Write::Put { before, after } if merging::is_merge(&actor, after) => {
-            let (merged, finding) = merging::only_a_config_is_merged(state, &actor, *before, after);
-            let findings = vec![
-                finding,
-                suspended_is_left_alone(&actor),
-                merging::revision_before_merge(state, &actor, merged.as_ref()),
-                credentials_show_nowhere(&serde_json::to_string(after).unwrap()),
-            ];
-            if let Some(merged) = merged {
-                state.ledger.of(&actor.uid).wrote(merged);
-            }
-            findings
-        }
         Write::Put { before, after } => {
             let findings = [
                 not_ours_is_never_touched(state, &actor, *before),
@@ -176,7 +163,7 @@ fn revision_before_target(state: &State, actor: &Actor, after: &ConfigMap) -> Fi
 }
 
 /// The revision that keeps a config.
-pub fn kept_as<'a>(state: &'a State, actor: &Actor, config: &Identity) -> Option<&'a Object> {
+fn kept_as<'a>(state: &'a State, actor: &Actor, config: &Identity) -> Option<&'a Object> {
     state.objects.all().map(|(_, object)| object).find(|object| {
         is_revision(&object.map.metadata)
             && state.is_of(&actor.uid, object)
@@ -195,7 +182,9 @@ pub fn kept_as<'a>(state: &'a State, actor: &Actor, config: &Identity) -> Option
 /// Notes what is in the target now, where it is whole.
 fn applied(state: &mut State, actor: &Actor, after: &ConfigMap) {
     if let Some(held) = State::identity(after).filter(|_| !is_revision(&after.metadata)) {
-        state.ledger.of(&actor.uid).wrote(held);
+        let record = state.ledger.of(&actor.uid);
+        record.targets.insert(held.target.clone(), held.clone());
+        record.applied = Some(held);
     }
 }
 
@@ -220,9 +209,7 @@ fn the_last_good_outlives(state: &State, actor: &Actor, gone: &Object) -> Findin
         let held = there.and_then(|object| State::identity(&object.map));
         let replaced = held.zip(applied).is_some_and(|(held, applied)| held.is_same_as(applied));
         let disturbed = run.disturbed.contains(target);
-        let keeps = spec.target.deletion_policy == DeletionPolicy::Retain
-            || spec.target.creation_policy != CreationPolicy::Owner;
-        return broken(RULE, keeps || name == target || !(replaced || disturbed), || {
+        return broken(RULE, name == target || !(replaced || disturbed), || {
             format!("target {name} was deleted while {target} holds nothing better")
         });
     }
@@ -237,8 +224,7 @@ fn the_last_good_outlives(state: &State, actor: &Actor, gone: &Object) -> Findin
     let held = State::identity(&gone.map);
     let is_applied = held.zip(applied).is_some_and(|(held, applied)| {
         let same = held.artifact == applied.artifact && held.content == applied.content;
-        // After a new name of the target another revision keeps the same. Merging equal bytes is no write.
-        let same = same && spec.target.creation_policy != CreationPolicy::Merge;
+        // After a new name of the target another revision keeps the same.
         same && spec.revision_history_limit > 0
             && kept_as(state, actor, applied).is_none()
             && run.disturbed.is_empty()
