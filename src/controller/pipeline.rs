@@ -27,6 +27,7 @@ pub(super) async fn sync<R: Registry, C: Cluster>(
     let desired = spec::parse(config)?;
     // read (io, rarely): what was applied before
     let recorded = previous.map(|status| status.history.clone()).unwrap_or_default();
+    seen.highest = revision::highest(&context.cluster.owned(&desired.owner));
     seen.rebuilt = rebuilt(&context.cluster, &desired, &recorded).await?;
     let history = seen.rebuilt.clone().unwrap_or(recorded);
     let work = Work { context, history, freshness: freshness(config, previous), desired };

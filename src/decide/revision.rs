@@ -62,7 +62,7 @@ pub fn stamp(
     if let Some(left) = left.filter(|left| left.number > recorded) {
         return left;
     }
-    let highest = owned.iter().filter_map(number).max().unwrap_or(0).max(recorded);
+    let highest = highest(owned).max(recorded);
     Stamp { number: highest + 1, applied_at: Timestamp::from_second(now.as_second()).unwrap_or(now) }
 }
 
@@ -79,6 +79,12 @@ fn is_entry_of(entry: &HistoryEntry, facts: &Facts) -> bool {
         && entry.image == facts.image_digest.to_string()
         && entry.hash.as_deref() == Some(facts.hash.as_str())
         && (facts.revision.is_none() || entry.config_map == facts.revision)
+}
+
+/// Highest number on any revision.
+#[must_use]
+pub fn highest(owned: &[ObjectMeta]) -> i64 {
+    owned.iter().filter_map(number).max().unwrap_or(0)
 }
 
 /// Number on the label of a revision.
@@ -172,8 +178,8 @@ pub fn record(
 #[must_use]
 pub fn record_failure(
     history: &[HistoryEntry],
-    artifact: &Digest,
-    image: &Digest,
+    (artifact, image): (&Digest, &Digest),
+    highest: i64,
     now: Timestamp,
     limit: usize,
 ) -> Vec<HistoryEntry> {
@@ -183,7 +189,7 @@ pub fn record_failure(
     if known {
         return history.to_vec();
     }
-    let number = history.iter().map(|entry| entry.revision).max().unwrap_or(0) + 1;
+    let number = history.iter().map(|entry| entry.revision).max().unwrap_or(0).max(highest) + 1;
     let mut next = history.to_vec();
     next.insert(
         0,
@@ -426,7 +432,13 @@ mod tests {
     #[test]
     fn what_failed_takes_no_place_from_what_can_be_gone_back_to() {
         let history = applied(&[("a", false), ("b", false)], 1);
-        let history = record_failure(&history, &Digest::sha256(b"x"), &Digest::sha256(b"image"), at(5), 1);
+        let failed = (&Digest::sha256(b"x"), &Digest::sha256(b"image"));
+        assert_eq!(
+            record_failure(&history, failed, 7, at(5), 1)[0].revision,
+            8,
+            "7 is on a revision already"
+        );
+        let history = record_failure(&history, failed, 0, at(5), 1);
         assert_eq!(
             outline(&history),
             [(3, HistoryOutcome::Failed), (2, HistoryOutcome::Applied), (1, HistoryOutcome::Superseded)]

@@ -52,7 +52,8 @@ pub fn next(
         }
         Outcome::Failed(failure) if condemns_artifact(failure.reason) => {
             if let Some((artifact, image)) = &seen.latest {
-                status.history = revision::record_failure(&status.history, artifact, image, now, limit);
+                status.history =
+                    revision::record_failure(&status.history, (artifact, image), seen.highest, now, limit);
             }
         }
         Outcome::Failed(_) | Outcome::Suspended => {}
