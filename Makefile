@@ -46,9 +46,10 @@ tools: need-go build ## Build the programs of the testbed that are missing
 fmt: need-rust ## Format the code
 	$(CARGO) fmt --all
 
-crds: build ## Write crds/ from the code
+crds: build ## Write crds/ from the code, and the chart's copy
 	"$(BIN)/artifactconfig" crd > crds/artifactconfigs.yaml.new
 	mv crds/artifactconfigs.yaml.new crds/artifactconfigs.yaml
+	cp crds/artifactconfigs.yaml charts/artifactconfig/files/crd.yaml
 
 docs: build ## Write docs/cli.md from the code
 	"$(BIN)/artifactconfig" reference > docs/cli.md.new

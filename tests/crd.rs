@@ -14,3 +14,14 @@ fn the_committed_definition_is_current() {
         "crds/artifactconfigs.yaml differs from what 'artifactconfig crd' prints; run 'make crds' and commit the result"
     );
 }
+
+/// The chart is packaged on its own, so it carries a copy; see docs/decisions/0015.
+#[test]
+fn the_definition_of_the_chart_is_the_same() {
+    let read =
+        |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    assert!(
+        read("charts/artifactconfig/files/crd.yaml") == read("crds/artifactconfigs.yaml"),
+        "charts/artifactconfig/files/crd.yaml differs from crds/artifactconfigs.yaml; run 'make crds' and commit the result"
+    );
+}
