@@ -26,7 +26,7 @@ BIN = $(shell $(CARGO) metadata --format-version 1 --no-deps | sed -n 's/.*"targ
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "The first run compiles the programs of the testbed (see testbed/README.md), which takes about 10 minutes"
+	@echo "The first run compiles the programs of the testbed (see testbed/README.md), which takes about 14 minutes"
 	@echo "on two cores. They are kept in $(TOOLS_DIR)."
 
 demo: need-go build ## Tell the operator's story on a real cluster, each step checked; KEEP=1 leaves it up

@@ -9,6 +9,8 @@
 //! Nothing started here outlives the process that started it (see [`Process`]).
 
 mod cluster;
+mod definitions;
+mod helm;
 pub mod manifests;
 mod operator;
 mod oras;
@@ -21,6 +23,8 @@ pub mod tools;
 mod wait;
 
 pub use cluster::{Cluster, ClusterOptions};
+pub use definitions::Definitions;
+pub use helm::Helm;
 pub use manifests::Manifests;
 pub use operator::{OperatorOptions, OperatorProcess};
 pub use oras::Oras;

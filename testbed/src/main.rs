@@ -13,8 +13,8 @@ use clap::{Parser, Subcommand};
 
 /// A real cluster and a real registry on this machine, without a container engine.
 ///
-/// etcd, kube-apiserver, kube-controller-manager, kubectl and oras are pinned Go modules: the first run
-/// builds them (about 8 minutes on two cores, Go needed), later runs start in seconds. Everything listens on
+/// etcd, kube-apiserver, kube-controller-manager, kubectl, helm and oras are pinned Go modules: the first run
+/// builds them (about 12 minutes on two cores, Go needed), later runs start in seconds. Everything listens on
 /// 127.0.0.1, keeps its data in a temporary directory, and goes away with this program however it ends.
 #[derive(Debug, Parser)]
 #[command(name = "testbed", version, after_help = ENVIRONMENT)]
@@ -35,7 +35,7 @@ Start with:
 enum Command {
     /// Build the programs and print where they are
     Tools {
-        /// Also those that the demo does not need: helm, kwok, kube-scheduler (8 minutes more)
+        /// Also those that the demo does not need: kwok, kube-scheduler (4 minutes more)
         #[arg(long)]
         all: bool,
     },
@@ -70,7 +70,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct ManifestsArgs {
-    /// The repository's root, with crds/ and deploy/ (default: where this program was built)
+    /// The repository's root, with crds/ and charts/ (default: where this program was built)
     #[arg(long = "manifests", value_name = "DIR")]
     root: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! The repository's own manifests: what a user would apply.
+//! The repository's own manifests: what a user would install.
 
 use std::path::{Path, PathBuf};
 
@@ -6,18 +6,17 @@ use anyhow::{Context, Result, bail};
 
 use crate::cluster::Cluster;
 
-/// Namespace of the operator in `deploy/`.
+/// Namespace of the operator, here and in `deploy/`.
 pub const OPERATOR_NAMESPACE: &str = "artifactconfig-system";
 
-/// `ServiceAccount` of the operator in `deploy/`.
+/// Name of the release, and what the chart makes of it for the `ServiceAccount`.
 pub const OPERATOR_SERVICE_ACCOUNT: &str = "artifactconfig";
 
 /// The custom resource definition, below the repository's root.
 const CRD: &str = "crds/artifactconfigs.yaml";
 
-/// Not applied: there are no nodes that would run the Deployment, and a kustomization is for `kubectl apply
-/// -k`.
-const NOT_APPLIED: [&str; 2] = ["deployment.yaml", "kustomization.yaml"];
+/// The chart, below the repository's root.
+const CHART: &str = "charts/artifactconfig";
 
 /// The manifests of one checkout.
 #[derive(Debug, Clone)]
@@ -30,14 +29,15 @@ impl Manifests {
     /// current directory.
     ///
     /// # Errors
-    /// When there is no custom resource definition.
+    /// When there is no custom resource definition or no chart.
     pub fn find(root: Option<&Path>) -> Result<Self> {
         let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
         let candidates = root.map_or_else(|| vec![built_from, Path::new(".")], |root| vec![root]);
-        match candidates.iter().find(|root| root.join(CRD).is_file()) {
+        let is_whole = |root: &&&Path| root.join(CRD).is_file() && root.join(CHART).is_dir();
+        match candidates.iter().find(is_whole) {
             Some(root) => Ok(Self { root: root.to_path_buf() }),
             None => bail!(
-                "no {CRD} below {}: name the repository's root with --manifests",
+                "no {CRD} and {CHART} below {}: name the repository's root with --manifests",
                 candidates.iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(" or "),
             ),
         }
@@ -49,33 +49,51 @@ impl Manifests {
         self.root.join(CRD)
     }
 
-    /// The files of `deploy/` that make sense without nodes, the namespace first.
-    ///
-    /// # Errors
-    /// When there is no `deploy/`.
-    pub fn deploy(&self) -> Result<Vec<PathBuf>> {
-        let directory = self.root.join("deploy");
-        let entries = std::fs::read_dir(&directory).with_context(|| format!("no {}", directory.display()))?;
-        let mut files: Vec<_> = entries
-            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
-            .filter(|path| !NOT_APPLIED.iter().any(|name| path.ends_with(name)))
-            .collect();
-        files.sort_by_key(|path| (!path.ends_with("namespace.yaml"), path.clone()));
-        Ok(files)
+    /// The chart.
+    #[must_use]
+    pub fn chart(&self) -> PathBuf {
+        self.root.join(CHART)
+    }
+
+    /// A path below the repository's root.
+    #[must_use]
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.root.join(below)
     }
 }
 
 impl Cluster {
-    /// Applies the definition and `deploy/`; returns the kubeconfig of the operator's `ServiceAccount`.
+    /// Installs the chart with Helm, with its default values but for the replicas: there are no nodes that would run
+    /// them. Returns the kubeconfig of the `ServiceAccount` that the chart made, for the process that is the
+    /// operator here.
     ///
     /// # Errors
-    /// When the API server refuses one of them.
+    /// When Helm or the API server refuses it.
     pub async fn install(&self, manifests: &Manifests) -> Result<PathBuf> {
-        self.apply_file(&manifests.crd()).await?;
-        for file in manifests.deploy()? {
-            self.apply_file(&file).await?;
-        }
+        let namespace = format!(
+            "apiVersion: v1
+kind: Namespace
+metadata:
+  name: {OPERATOR_NAMESPACE}
+  labels:
+    pod-security.kubernetes.io/enforce: restricted
+"
+        );
+        self.apply(&namespace).await?;
+        let chart = manifests.chart();
+        let chart = chart.to_str().context("the path of the chart is not UTF-8")?;
+        let args = [
+            "install",
+            OPERATOR_SERVICE_ACCOUNT,
+            chart,
+            "--namespace",
+            OPERATOR_NAMESPACE,
+            "--set=replicas=0",
+            // The definition is there already where the garbage collector was to know it from the start (see
+            // ClusterOptions::manifests).
+            "--take-ownership",
+        ];
+        self.helm(&args).await?.ok("helm install")?;
         self.service_account_kubeconfig(OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT).await
     }
 }
@@ -85,19 +103,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_namespace_comes_first_and_the_deployment_not_at_all() {
+    fn a_root_without_a_definition_or_a_chart_is_none() {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(root.path().join("crds")).unwrap();
-        std::fs::create_dir_all(root.path().join("deploy")).unwrap();
-        assert!(Manifests::find(Some(root.path())).unwrap_err().to_string().contains("--manifests"));
         std::fs::write(root.path().join(CRD), "").unwrap();
-        for name in
-            ["rbac.yaml", "deployment.yaml", "namespace.yaml", "kustomization.yaml", "README.md", "a.yaml"]
-        {
-            std::fs::write(root.path().join("deploy").join(name), "").unwrap();
-        }
-        let files = Manifests::find(Some(root.path())).unwrap().deploy().unwrap();
-        let names: Vec<_> = files.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
-        assert_eq!(names, ["namespace.yaml", "a.yaml", "rbac.yaml"]);
+        assert!(Manifests::find(Some(root.path())).unwrap_err().to_string().contains("--manifests"));
+        std::fs::create_dir_all(root.path().join(CHART)).unwrap();
+        assert_eq!(Manifests::find(Some(root.path())).unwrap().chart(), root.path().join(CHART));
+        assert!(Manifests::find(None).is_ok(), "that of this checkout");
     }
 }

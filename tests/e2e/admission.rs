@@ -128,7 +128,7 @@ async fn kubectl_explain_has_the_documentation(bench: Bench) -> Result<()> {
     same("fields without a description", all.contains("<no description>"), false)
 }
 
-/// What `deploy/` grants is what the operator needs, and not what would do harm in other hands.
+/// What the chart grants is what the operator needs, and not what would do harm in other hands.
 async fn the_operator_may_do_little(bench: Bench) -> Result<()> {
     let operator = "--as=system:serviceaccount:artifactconfig-system:artifactconfig";
     let may_not = [

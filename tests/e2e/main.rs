@@ -1,5 +1,5 @@
 //! End to end: the real `oras`, real registries, a real API server and controller-manager, and the operator as a process
-//! of its own with the rights of `deploy/` and no more. Tests run side by side, each in a namespace of its own.
+//! of its own with the rights that the chart gives it and no more. Tests run side by side, each in a namespace of its own.
 
 // Not every binary uses every helper.
 #[allow(dead_code, unused_imports)]

@@ -30,7 +30,7 @@ impl Kind {
 /// One of each; tests keep out of each other's way by namespaces and repositories.
 pub struct World {
     // The order is the order of dropping.
-    /// The operator, as the `ServiceAccount` of `deploy/`.
+    /// The operator, as the `ServiceAccount` of the chart.
     pub operator: OperatorProcess,
     /// Has the Referrers API.
     pub embedded: EmbeddedRegistry,
@@ -117,7 +117,7 @@ impl World {
         let refused = self.audit.refused()?;
         ensure!(
             refused.is_empty(),
-            "deploy/ does not grant what the operator asks for:\n{}",
+            "the chart does not grant what the operator asks for:\n{}",
             refused.join("\n")
         );
         Ok(())
@@ -137,6 +137,6 @@ async fn start_cluster() -> Result<(Cluster, Audit, PathBuf)> {
         ..ClusterOptions::default()
     };
     let cluster = Cluster::start(options).await?;
-    let kubeconfig = cluster.install(&manifests).await.context("cannot install crds/ and deploy/")?;
+    let kubeconfig = cluster.install(&manifests).await.context("cannot install the chart")?;
     Ok((cluster, Audit::new(scratch), kubeconfig))
 }

@@ -47,7 +47,8 @@ impl Cluster {
     /// When a program cannot be built or does not come up; the message has the end of its log.
     pub async fn start(options: ClusterOptions) -> Result<Self> {
         crate::install_crypto_provider();
-        let needed = [Tool::Etcd, Tool::KubeApiserver, Tool::KubeControllerManager, Tool::Kubectl];
+        let needed =
+            [Tool::Etcd, Tool::KubeApiserver, Tool::KubeControllerManager, Tool::Kubectl, Tool::Helm];
         let tools = Tools::locate()?.ensure(&needed).await?;
         for _ in 1..START_ATTEMPTS {
             let scratch = Scratch::new("cluster").await?;
@@ -201,6 +202,10 @@ impl Cluster {
         self.controller_manager.stop().await?;
         self.api_server.stop().await?;
         self.etcd.stop().await
+    }
+
+    pub(crate) fn tools_and_scratch(&self) -> (&ToolPaths, &Scratch) {
+        (&self.tools, &self.scratch)
     }
 
     /// The certificate that proves the API server: it signs itself, so it is its own CA.

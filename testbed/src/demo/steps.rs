@@ -49,10 +49,10 @@ pub(super) async fn operator(
 ) -> Result<OperatorProcess> {
     narrator.step(
         "The operator",
-        "The custom resource and the operator's RBAC are applied. It runs with its ServiceAccount's token:
-         what its ClusterRole does not allow, it cannot do.",
+        "The chart brings the custom resource, RBAC and a Deployment. There are no nodes, so the operator runs as a
+         process, with its ServiceAccount's token: what its ClusterRole does not allow, it cannot do.",
     );
-    narrator.command("kubectl apply -f crds/ -f deploy/");
+    narrator.command("helm install artifactconfig charts/artifactconfig --namespace artifactconfig-system");
     let operator = world.start_operator(binary, manifests).await?;
     narrator.command(&format!("artifactconfig controller --health-address {}", operator.health_address()));
     narrator.seen("/readyz answers 200");

@@ -19,6 +19,11 @@ use anyhow::{Context, Result, anyhow};
 
 use module::Module;
 
+/// A `go` command that sees nothing of the surrounding workspace.
+pub(crate) fn go_command() -> std::process::Command {
+    go::Go::command()
+}
+
 /// A program the testbed can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tool {
@@ -64,11 +69,12 @@ impl Tool {
 
     /// What tests and the demo need; the others take minutes to build and are built when something asks for
     /// them.
-    pub const DEFAULT: [Self; 8] = [
+    pub const DEFAULT: [Self; 9] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
         Self::Kubectl,
+        Self::Helm,
         Self::Oras,
         Self::Distribution,
         Self::Crane,
