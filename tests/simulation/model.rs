@@ -1,7 +1,7 @@
 //! What each resource should end up with, once the worlds are quiet: worked out from the worlds as they are, without a
 //! look at how the operator does it.
 
-use artifactconfig::api::{Reason, SelectionPolicy, annotation, label};
+use artifactconfig::api::{CreationPolicy, MANAGER, Reason, SelectionPolicy, annotation, label};
 use artifactconfig::decide::{render, revision};
 use artifactconfig::types::{Artifact, Digest};
 use jiff::Timestamp;
@@ -69,9 +69,9 @@ pub fn expected(state: &State, name: &'static str) -> Vec<Expected> {
         Some(digest) => asked.back(&digest.parse().unwrap()),
         None => vec![asked.forward().unwrap_or_else(Expected::Failing)],
     };
-    if asked.is_foreign(target_name(name, &config.spec)) {
+    if let Err(reason) = asked.unless_barred() {
         // Wherever it is noticed first.
-        expected.push(Expected::Failing(Reason::TargetConflict));
+        expected.push(Expected::Failing(reason));
     }
     expected
 }
@@ -206,10 +206,33 @@ impl<'a> Asked<'a> {
         let target = target_name(self.name, self.spec);
         let kept = self.spec.revision_history_limit > 0;
         let revision = revision::name(target, artifact, &hash(content));
-        if self.is_foreign(target) || (kept && self.is_foreign(&revision)) {
+        self.unless_barred()?;
+        if kept && self.is_foreign(&revision) {
             return Err(Reason::TargetConflict);
         }
         Ok(())
+    }
+
+    /// Somebody else's target is not to be written to, but when merging nothing else is.
+    fn unless_barred(&self) -> Result<(), Reason> {
+        let target = target_name(self.name, self.spec);
+        if self.spec.target.creation_policy != CreationPolicy::Merge {
+            return if self.is_foreign(target) { Err(Reason::TargetConflict) } else { Ok(()) };
+        }
+        let Some(object) = self.state.objects.get(target) else { return Err(Reason::TargetNotFound) };
+        let managers = object.map.metadata.managed_fields.iter().flatten();
+        let others = managers
+            .filter(|entry| {
+                let has = |member: &str| {
+                    let fields = entry.fields_v1.as_ref().and_then(|fields| fields.0[member].as_object());
+                    fields.is_some_and(|fields| !fields.is_empty())
+                };
+                has("f:data") || has("f:binaryData")
+            })
+            .filter_map(|entry| entry.manager.as_deref()?.strip_prefix("artifactconfig/merge/"))
+            .any(|name| name != self.name && self.state.resources.actual(name).is_some());
+        let managed = label_of(&object.map.metadata, label::MANAGED_BY) == Some(MANAGER);
+        if others || managed { Err(Reason::TargetConflict) } else { Ok(()) }
     }
 }
 

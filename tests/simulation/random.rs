@@ -160,9 +160,10 @@ impl Habits {
             Kind::Limit => Act::Limit(name, random.below(LIMITS.len())),
             Kind::Suspend => Act::Suspend(name, random.chance(300)),
             Kind::Image => Act::Image(name, random.below(TAGS.len() + 1)),
-            Kind::Policies => match random.below(3) {
+            Kind::Policies => match random.below(4) {
                 0 => Act::Retain(name, flag),
                 1 => Act::Team(name, flag),
+                2 => Act::Orphan(name, flag),
                 _ => Act::Only(name, random.chance(250)),
             },
             Kind::Request => Act::Request(name),
@@ -218,8 +219,15 @@ pub fn simulate(seed: u64, trace: bool, bug: Bug) -> (Option<Violation>, Vec<Str
 fn begin(simulation: &mut Simulation, habits: &Habits, random: &mut Prng) {
     {
         let mut state = simulation.world.lock();
-        for name in &RESOURCES[..habits.resources] {
+        let names = &RESOURCES[..habits.resources];
+        // In one of four worlds somebody merges into what others have.
+        state.merging = names.iter().copied().filter(|_| random.chance(250)).collect();
+        for name in names {
             state.act(Act::Create(name));
+            if state.merging.contains(name) {
+                state.act(Act::Rename(name, 1));
+                state.act(Act::Foreign(1));
+            }
         }
         if random.chance(800) {
             state.act(Act::Attach { image: 0, kind: 0, when: When::Now, what: What::Config });

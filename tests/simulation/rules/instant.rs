@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use artifactconfig::api::{ArtifactConfigStatus, label};
+use artifactconfig::api::{ArtifactConfigStatus, CreationPolicy, DeletionPolicy, label};
 use artifactconfig::decide::event::EventDraft;
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::{Identity, status};
+use super::{Identity, merging, status};
 use crate::model;
 use crate::names::{ENCODED_PASSWORD, PASSWORD, TYPE};
 use crate::worlds::State;
@@ -30,7 +30,7 @@ pub struct Actor {
 
 impl Actor {
     /// The status as it was seen.
-    fn status(&self) -> ArtifactConfigStatus {
+    pub fn status(&self) -> ArtifactConfigStatus {
         self.seen.0.as_ref().ok().and_then(|config| config.status.clone()).unwrap_or_default()
     }
 }
@@ -40,6 +40,19 @@ pub fn check(state: &mut State, write: &Write<'_>) {
     let run = &state.runs[state.acting];
     let actor = Actor { name: state.acting, uid: run.uid.clone(), seen: run.seen.clone() };
     let findings = match write {
+        Write::Put { before, after } if merging::is_merge(&actor, after) => {
+            let (merged, finding) = merging::only_a_config_is_merged(state, &actor, *before, after);
+            let findings = vec![
+                finding,
+                suspended_is_left_alone(&actor),
+                merging::revision_before_merge(state, &actor, merged.as_ref()),
+                credentials_show_nowhere(&serde_json::to_string(after).unwrap()),
+            ];
+            if let Some(merged) = merged {
+                state.ledger.of(&actor.uid).wrote(merged);
+            }
+            findings
+        }
         Write::Put { before, after } => {
             let findings = [
                 not_ours_is_never_touched(state, &actor, *before),
@@ -163,7 +176,7 @@ fn revision_before_target(state: &State, actor: &Actor, after: &ConfigMap) -> Fi
 }
 
 /// The revision that keeps a config.
-fn kept_as<'a>(state: &'a State, actor: &Actor, config: &Identity) -> Option<&'a Object> {
+pub fn kept_as<'a>(state: &'a State, actor: &Actor, config: &Identity) -> Option<&'a Object> {
     state.objects.all().map(|(_, object)| object).find(|object| {
         is_revision(&object.map.metadata)
             && state.is_of(&actor.uid, object)
@@ -182,9 +195,7 @@ fn kept_as<'a>(state: &'a State, actor: &Actor, config: &Identity) -> Option<&'a
 /// Notes what is in the target now, where it is whole.
 fn applied(state: &mut State, actor: &Actor, after: &ConfigMap) {
     if let Some(held) = State::identity(after).filter(|_| !is_revision(&after.metadata)) {
-        let record = state.ledger.of(&actor.uid);
-        record.targets.insert(held.target.clone(), held.clone());
-        record.applied = Some(held);
+        state.ledger.of(&actor.uid).wrote(held);
     }
 }
 
@@ -209,7 +220,9 @@ fn the_last_good_outlives(state: &State, actor: &Actor, gone: &Object) -> Findin
         let held = there.and_then(|object| State::identity(&object.map));
         let replaced = held.zip(applied).is_some_and(|(held, applied)| held.is_same_as(applied));
         let disturbed = run.disturbed.contains(target);
-        return broken(RULE, name == target || !(replaced || disturbed), || {
+        let keeps = spec.target.deletion_policy == DeletionPolicy::Retain
+            || spec.target.creation_policy != CreationPolicy::Owner;
+        return broken(RULE, keeps || name == target || !(replaced || disturbed), || {
             format!("target {name} was deleted while {target} holds nothing better")
         });
     }
@@ -224,7 +237,8 @@ fn the_last_good_outlives(state: &State, actor: &Actor, gone: &Object) -> Findin
     let held = State::identity(&gone.map);
     let is_applied = held.zip(applied).is_some_and(|(held, applied)| {
         let same = held.artifact == applied.artifact && held.content == applied.content;
-        // After a new name of the target another revision keeps the same.
+        // After a new name of the target another revision keeps the same. Merging equal bytes is no write.
+        let same = same && spec.target.creation_policy != CreationPolicy::Merge;
         same && spec.revision_history_limit > 0
             && kept_as(state, actor, applied).is_none()
             && run.disturbed.is_empty()

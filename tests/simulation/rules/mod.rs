@@ -2,6 +2,7 @@
 //! the operator, `settled` once the worlds have been quiet.
 
 pub mod instant;
+mod merging;
 pub mod settled;
 mod status;
 
@@ -26,6 +27,8 @@ pub struct Violation {
 #[derive(Default)]
 pub struct Ledger {
     records: BTreeMap<String, Record>,
+    /// What resources have merged into which objects of others. By the names of both: a namesake goes on with it.
+    merged: BTreeMap<(&'static str, String), Bytes>,
 }
 
 #[derive(Default)]
@@ -56,6 +59,13 @@ impl Identity {
     }
 }
 
+impl Record {
+    pub fn wrote(&mut self, config: Identity) {
+        self.targets.insert(config.target.clone(), config.clone());
+        self.applied = Some(config);
+    }
+}
+
 impl Ledger {
     pub fn of(&mut self, uid: &str) -> &mut Record {
         self.records.entry(uid.to_owned()).or_default()
@@ -63,6 +73,22 @@ impl Ledger {
 
     pub fn applied(&self, uid: &str) -> Option<&Identity> {
         self.records.get(uid)?.applied.as_ref()
+    }
+
+    /// What a resource has merged into an object, and nobody has changed since.
+    pub fn merged(&mut self, name: &'static str, target: &str) -> &mut Bytes {
+        self.merged.entry((name, target.to_owned())).or_default()
+    }
+
+    pub fn nothing_is_merged_into(&mut self, target: &str) {
+        self.merged.retain(|(_, into), _| into != target);
+    }
+
+    pub fn no_longer_merged<'a>(&mut self, target: &str, keys: impl Iterator<Item = &'a String>) {
+        for key in keys {
+            let into = self.merged.iter_mut().filter(|((_, into), _)| into == target);
+            into.for_each(|(_, merged)| drop(merged.remove(key)));
+        }
     }
 
     pub fn written_to(&self, uid: &str, target: &str) -> Option<&Identity> {

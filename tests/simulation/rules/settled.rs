@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 
 use artifactconfig::api::{
-    ArtifactConfigStatus, CreationPolicy, DeletionPolicy, HistoryOutcome, MANAGER, Reason, annotation, label,
+    ArtifactConfigSpec, ArtifactConfigStatus, CreationPolicy, DeletionPolicy, HistoryOutcome, MANAGER,
+    Reason, annotation, label,
 };
 
 use super::instant::{Finding, broken};
 use super::status::ready;
+use super::{Identity, merging};
 use crate::model::{self, Expected};
 use crate::worlds::State;
-use crate::worlds::objects::{Belongs, annotation_of, content, is_revision, label_of};
+use crate::worlds::objects::{Belongs, Object, annotation_of, content, is_revision, label_of};
 use crate::worlds::resources::target_name;
 
 const CONVERGES: &str = "§2.8 it converges";
@@ -28,7 +30,8 @@ pub fn check(state: &mut State, name: &'static str, fetched: usize) {
     if synced {
         findings.extend([
             target(state, name, &expected),
-            status_says_what_is_applied(state, name, &status),
+            status_says_what_is_applied(state, name, &status, &expected),
+            nothing_merged_is_left(state, name, &expected),
             the_applied_revision_is_kept(state, name, &status),
             nothing_is_left_over(state, name, &status),
             latest(state, name, &status),
@@ -69,7 +72,7 @@ fn target(state: &State, name: &'static str, expected: &[Expected]) -> Finding {
     let Some(object) = state.objects.get(target) else {
         return Some((CONVERGES, format!("there is no {target}")));
     };
-    let held = State::identity(&object.map);
+    let held = held(spec, object, expected);
     let is_right = expected.iter().any(|expected| match expected {
         Expected::Synced { artifact, image, contents, .. } => held.as_ref().is_some_and(|held| {
             (&held.artifact, &held.image) == (artifact, image) && contents.contains(&held.content)
@@ -78,23 +81,64 @@ fn target(state: &State, name: &'static str, expected: &[Expected]) -> Finding {
     });
     let labels =
         spec.target.labels.iter().all(|(key, value)| label_of(&object.map.metadata, key) == Some(value));
+    let merges = spec.target.creation_policy == CreationPolicy::Merge;
     // Labels that only an earlier spec asked for.
-    let others = object
-        .map
-        .metadata
-        .labels
-        .iter()
-        .flatten()
-        .any(|(key, _)| key.starts_with("team") && !spec.target.labels.contains_key(key));
-    broken(CONVERGES, !is_right || !labels || others, || {
+    let others = object.map.metadata.labels.iter().flatten().any(|(key, _)| {
+        key.starts_with("team")
+            && !spec.target.labels.contains_key(key)
+            && (!merges || object.has_label_by(key, &format!("artifactconfig/merge/{name}")))
+    });
+    let created =
+        state.registry.known.get(&held.as_ref()?.artifact).and_then(|known| known.artifact.created());
+    let said = annotation_of(&object.map.metadata, annotation::ARTIFACT_CREATED);
+    let origin = merges || said == created;
+    broken(CONVERGES, !is_right || !labels || others || !origin, || {
         format!("{target} holds {:?}, expected {expected:?}", object.map)
     })
 }
 
-fn status_says_what_is_applied(state: &State, name: &'static str, status: &ArtifactConfigStatus) -> Finding {
+/// What is in the target: what it says, or where it is somebody else's what is expected and there.
+fn held(spec: &ArtifactConfigSpec, object: &Object, expected: &[Expected]) -> Option<Identity> {
+    if spec.target.creation_policy != CreationPolicy::Merge {
+        return State::identity(&object.map);
+    }
+    let there = content(&object.map);
+    expected.iter().find_map(|expected| match expected {
+        Expected::Synced { artifact, image, contents, .. } => {
+            let merged = contents.iter().find(|content| merging::includes(&there, content))?;
+            Some(Identity {
+                target: object.map.metadata.name.clone()?,
+                artifact: artifact.clone(),
+                image: image.clone(),
+                content: merged.clone(),
+            })
+        }
+        Expected::Failing(_) | Expected::Suspended => None,
+    })
+}
+
+/// What was merged once and is no longer part of the config is gone again.
+fn nothing_merged_is_left(state: &mut State, name: &'static str, expected: &[Expected]) -> Finding {
+    let spec = state.resources.actual(name)?.spec.clone();
+    let target = target_name(name, &spec).to_owned();
+    let merged = state.ledger.merged(name, &target).clone();
+    let object = state.objects.get(&target)?;
+    let held = held(&spec, object, expected)?;
+    let there = content(&object.map);
+    let left =
+        merged.iter().find(|(key, value)| there.get(*key) == Some(value) && !held.content.contains_key(*key));
+    broken("nothing is left over", left.is_some(), || format!("{:?} in {target}", left.map(|(key, _)| key)))
+}
+
+fn status_says_what_is_applied(
+    state: &State,
+    name: &'static str,
+    status: &ArtifactConfigStatus,
+    expected: &[Expected],
+) -> Finding {
     let spec = &state.resources.actual(name)?.spec;
     let target = target_name(name, spec);
-    let held = state.objects.get(target).and_then(|object| State::identity(&object.map))?;
+    let held = state.objects.get(target).and_then(|object| held(spec, object, expected))?;
     let hash = model::hash(&held.content);
     let said = status.target.as_ref().is_some_and(|said| said.name == target && said.hash == hash)
         && status.artifact.as_ref().is_some_and(|said| said.digest == held.artifact.to_string())
@@ -124,10 +168,12 @@ fn the_applied_revision_is_kept(state: &State, name: &'static str, status: &Arti
     let target = state.objects.get(target_name(name, &config.spec))?;
     let number = current.revision.to_string();
     let (kept, applied) = (&revision.map.metadata, &target.map.metadata);
-    let same = content(&revision.map) == content(&target.map)
+    let merges = config.spec.target.creation_policy == CreationPolicy::Merge;
+    let (keeps, holds) = (content(&revision.map), content(&target.map));
+    let same = (keeps == holds || (merges && merging::includes(&holds, &keeps)))
         && revision.map.immutable == Some(true)
         && label_of(kept, label::REVISION) == Some(&number)
-        && annotation_of(applied, annotation::REVISION) == Some(&number);
+        && (merges || annotation_of(applied, annotation::REVISION) == Some(&number));
     broken(RULE, !same, || format!("revision {number} is not what is in the target: {:?}", revision.map))
 }
 
@@ -183,12 +229,14 @@ fn the_last_good_is_in_place(state: &State, name: &'static str, status: &Artifac
         return None;
     }
     let object = state.objects.get(target);
-    if object.is_some_and(|object| !state.is_of(uid, object)) {
+    let merges = config.spec.target.creation_policy == CreationPolicy::Merge;
+    if object.map_or(merges, |object| !merges && !state.is_of(uid, object)) {
         return None;
     }
     let held = object.map(|object| content(&object.map));
+    let holds = held
+        .as_ref()
+        .is_some_and(|held| *held == kept.content || (merges && merging::includes(held, &kept.content)));
     let said = status.artifact.as_ref().is_some_and(|said| said.digest == current.artifact);
-    broken(RULE, held.as_ref() != Some(&kept.content) || !said, || {
-        format!("{target} holds {held:?}; status says {:?}", status.artifact)
-    })
+    broken(RULE, !holds || !said, || format!("{target} holds {held:?}; status says {:?}", status.artifact))
 }

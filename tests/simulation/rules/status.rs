@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use artifactconfig::api::{ArtifactConfigStatus, HistoryOutcome, Reason, condition};
+use artifactconfig::api::{ArtifactConfigStatus, CreationPolicy, HistoryOutcome, Reason, condition};
 
 use super::instant::{Actor, Finding, broken};
+use super::merging;
 use crate::worlds::State;
 use crate::worlds::resources::spec_of;
 
@@ -75,6 +76,8 @@ fn what_is_not_applied_is_not_claimed(
         .map(|applied| (applied.target.clone(), applied.artifact.to_string(), applied.image.to_string()));
     let synced = [Reason::Synced.as_str(), Reason::RolledBack.as_str()].contains(&ready(after).1);
     let said = !synced && now == claim(before);
+    let merges = spec_of(&actor.seen).target.creation_policy == CreationPolicy::Merge;
+    let said = said || (merges && merging::is_merged(state, actor, after));
     broken("§2.8 status says what was applied", now.is_some() && now != applied && !said, || {
         format!("status claims {now:?}, the target was written with {applied:?}")
     })

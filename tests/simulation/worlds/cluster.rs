@@ -36,6 +36,20 @@ fn name_of(map: &ConfigMap) -> &str {
     map.metadata.name.as_deref().unwrap_or_default()
 }
 
+/// What a write has changed, for a trace.
+fn difference(before: Option<&ConfigMap>, after: &ConfigMap) -> String {
+    let members = |map: &ConfigMap| {
+        let mut value = serde_json::to_value(map).unwrap();
+        for own in ["managedFields", "resourceVersion"] {
+            value["metadata"].as_object_mut().unwrap().remove(own);
+        }
+        value.as_object().unwrap().clone()
+    };
+    let (before, after) = (before.map(members).unwrap_or_default(), members(after));
+    let changed = after.iter().filter(|(member, value)| before.get(*member) != Some(*value));
+    changed.map(|(member, value)| format!("{member}: {value}")).collect::<Vec<_>>().join(", ")
+}
+
 impl State {
     /// Writes, and has the rules look at it.
     fn write(
@@ -46,6 +60,8 @@ impl State {
         let before: Option<Object> = self.objects.get(name).cloned();
         self.writes += 1;
         let written = write(self).map_err(refused)?;
+        self.trace
+            .add(|| format!("      {}", difference(before.as_ref().map(|before| &before.map), &written)));
         instant::check(self, &Write::Put { before: before.as_ref(), after: &written });
         Ok(written)
     }
@@ -162,13 +178,13 @@ impl Cluster for World {
         &self,
         observed: &ConfigMap,
         patch: serde_json::Value,
-        _: &str,
+        manager: &str,
     ) -> Result<ConfigMap, WriteError> {
         let name = name_of(observed);
         self.step(
             || format!("merge into {name}: {patch}"),
             trouble_writing,
-            |state| state.write(name, |state| state.objects.merge(observed, &patch)),
+            |state| state.write(name, |state| state.objects.merge(observed, &patch, manager)),
         )
         .await
     }

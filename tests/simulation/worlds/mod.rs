@@ -1,6 +1,7 @@
 //! The two worlds that the reconcile works against, in one piece of state, and the steps in which it does.
 
 pub mod cluster;
+mod fields;
 pub mod objects;
 pub mod registry;
 pub mod resources;
@@ -32,6 +33,8 @@ pub struct State {
     pub pods: BTreeMap<String, String>,
     /// Whether the pull secret exists.
     pub secret: bool,
+    /// Names whose resources merge into objects of others.
+    pub merging: BTreeSet<&'static str>,
     /// Running reconciles, by resource.
     pub runs: BTreeMap<&'static str, Run>,
     /// The resource whose reconcile is being polled.
@@ -138,6 +141,7 @@ impl World {
             resources: Resources::default(),
             pods: BTreeMap::new(),
             secret: true,
+            merging: BTreeSet::new(),
             runs: BTreeMap::new(),
             acting: "",
             steps: 0,

@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use artifactconfig::api::{FIELD_MANAGER, MANAGER, label};
 use artifactconfig::types::Digest;
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
-    FieldsV1, ManagedFieldsEntry, ObjectMeta, OwnerReference,
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::{Value, json};
 
+use super::fields::Fields;
 use crate::names::{Bytes, NAMESPACE};
 
 /// Whose an object is, whatever its labels say.
@@ -27,18 +26,23 @@ pub enum Belongs {
 pub struct Object {
     pub map: ConfigMap,
     pub belongs: Belongs,
-    applied: BTreeMap<String, Fields>,
+    fields: Fields,
 }
 
-/// What a field manager applied last: it goes when that manager no longer names it.
-#[derive(Clone, Debug, Default)]
-struct Fields {
-    labels: BTreeSet<String>,
-    annotations: BTreeSet<String>,
-    data: BTreeSet<String>,
-    binary_data: BTreeSet<String>,
-    owners: BTreeSet<String>,
+impl Object {
+    /// Whether a manager has this label.
+    pub fn has_label_by(&self, key: &str, manager: &str) -> bool {
+        self.map.metadata.managed_fields.iter().flatten().any(|entry| {
+            let labels =
+                entry.fields_v1.as_ref().and_then(|fields| fields.0["f:metadata"]["f:labels"].as_object());
+            entry.manager.as_deref() == Some(manager)
+                && labels.is_some_and(|labels| labels.contains_key(&format!("f:{key}")))
+        })
+    }
 }
+
+/// The field manager of everybody else.
+const BY_HAND: &str = "kubectl-edit";
 
 /// Why the API server did not write.
 #[derive(Clone, Debug)]
@@ -131,10 +135,9 @@ impl Objects {
         map.metadata.namespace = Some(NAMESPACE.to_owned());
         map.metadata.uid = Some(format!("cm-{version}"));
         map.metadata.resource_version = None;
-        let ours = (belongs != Belongs::User).then(|| (FIELD_MANAGER.to_owned(), Fields::of(&map)));
-        let applied: BTreeMap<String, Fields> = ours.into_iter().collect();
-        map.metadata.managed_fields = record(&applied);
-        self.put(&name, Object { map, belongs, applied })
+        let maker = if belongs == Belongs::User { BY_HAND } else { FIELD_MANAGER };
+        let fields = Fields::created(&map, maker);
+        self.put(&name, Object { map, belongs, fields })
     }
 
     /// A server-side apply of everything that a manager has, forced, bound to the version that was observed.
@@ -147,36 +150,28 @@ impl Objects {
     ) -> Result<ConfigMap, Refusal> {
         let name = wanted.metadata.name.clone().unwrap();
         let mut object = self.bound(&name, version)?;
-        let now = Fields::of(wanted);
-        let before = object.applied.remove(manager).unwrap_or_default();
-        let metadata = &mut object.map.metadata;
-        overlay(&mut metadata.labels, &before.labels, wanted.metadata.labels.as_ref());
-        overlay(&mut metadata.annotations, &before.annotations, wanted.metadata.annotations.as_ref());
-        overlay(&mut object.map.data, &before.data, wanted.data.as_ref());
-        overlay(&mut object.map.binary_data, &before.binary_data, wanted.binary_data.as_ref());
-        let wanted_owners = wanted.metadata.owner_references.clone().unwrap_or_default();
-        let owners = metadata.owner_references.get_or_insert_default();
-        owners.retain(|owner| !before.owners.contains(&owner.uid) && !now.owners.contains(&owner.uid));
-        owners.extend(wanted_owners);
-        if let Some(immutable) = wanted.immutable {
-            object.map.immutable = Some(immutable);
-        }
+        object.fields.apply(&mut object.map, wanted, manager);
         if let (Belongs::Resource(owner), true) = (&mut object.belongs, manager == FIELD_MANAGER) {
             // A namesake takes over what was left behind.
             actor.clone_into(owner);
         }
-        object.applied.insert(manager.to_owned(), now);
-        object.map.metadata.managed_fields = record(&object.applied);
         self.put(&name, object)
     }
 
     /// A merge patch, bound to the version that was observed.
-    pub fn merge(&mut self, observed: &ConfigMap, patch: &Value) -> Result<ConfigMap, Refusal> {
+    pub fn merge(
+        &mut self,
+        observed: &ConfigMap,
+        patch: &Value,
+        manager: &str,
+    ) -> Result<ConfigMap, Refusal> {
         let name = observed.metadata.name.clone().unwrap();
         let mut object = self.bound(&name, observed.metadata.resource_version.as_deref())?;
         let mut value = serde_json::to_value(&object.map).unwrap();
         merge_json(&mut value, patch);
-        object.map = serde_json::from_value(value).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        let merged = serde_json::from_value(value).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        object.fields.updated(&object.map, &merged, manager);
+        object.map = merged;
         self.put(&name, object)
     }
 
@@ -198,7 +193,9 @@ impl Objects {
     /// Somebody edits an object by hand.
     pub fn edit(&mut self, name: &str, edit: impl FnOnce(&mut Object)) -> Result<ConfigMap, Refusal> {
         let mut object = self.by_name.get(name).cloned().ok_or(Refusal::Conflict)?;
+        let before = object.map.clone();
         edit(&mut object);
+        object.fields.updated(&before, &object.map, BY_HAND);
         self.put(name, object)
     }
 
@@ -239,6 +236,8 @@ impl Objects {
 
     /// Validates and stores. Writes that change nothing make no new version, and no event.
     fn put(&mut self, name: &str, mut object: Object) -> Result<ConfigMap, Refusal> {
+        object.map.metadata.managed_fields = object.fields.entries();
+        normalize(&mut object.map);
         let before = self.by_name.get(name);
         let invalid = |why: &str| Err(Refusal::Invalid(format!("ConfigMap \"{name}\" is invalid: {why}")));
         let twice = |key: &String| object.map.binary_data.as_ref().is_some_and(|data| data.contains_key(key));
@@ -283,50 +282,17 @@ fn reported(metadata: &ObjectMeta) -> ObjectMeta {
     ObjectMeta { managed_fields: None, annotations: None, ..metadata.clone() }
 }
 
-impl Fields {
-    fn of(map: &ConfigMap) -> Self {
-        fn keys<V>(map: Option<&BTreeMap<String, V>>) -> BTreeSet<String> {
-            map.into_iter().flatten().map(|(key, _)| key.clone()).collect()
-        }
-        Self {
-            labels: keys(map.metadata.labels.as_ref()),
-            annotations: keys(map.metadata.annotations.as_ref()),
-            data: keys(map.data.as_ref()),
-            binary_data: keys(map.binary_data.as_ref()),
-            owners: map.metadata.owner_references.iter().flatten().map(|owner| owner.uid.clone()).collect(),
-        }
+/// The API leaves out what is empty.
+fn normalize(map: &mut ConfigMap) {
+    fn some<V>(map: &mut Option<BTreeMap<String, V>>) {
+        *map = map.take().filter(|map| !map.is_empty());
     }
-}
-
-/// Who applied what, as far as anybody reads it.
-fn record(applied: &BTreeMap<String, Fields>) -> Option<Vec<ManagedFieldsEntry>> {
-    let named = |keys: &BTreeSet<String>| -> Value {
-        keys.iter().map(|key| (format!("f:{key}"), json!({}))).collect::<serde_json::Map<_, _>>().into()
-    };
-    let entry = |(manager, fields): (&String, &Fields)| ManagedFieldsEntry {
-        manager: Some(manager.clone()),
-        operation: Some("Apply".to_owned()),
-        fields_v1: Some(FieldsV1(json!({
-            "f:data": named(&fields.data),
-            "f:binaryData": named(&fields.binary_data),
-            "f:metadata": {"f:labels": named(&fields.labels), "f:annotations": named(&fields.annotations)},
-        }))),
-        ..ManagedFieldsEntry::default()
-    };
-    (!applied.is_empty()).then(|| applied.iter().map(entry).collect())
-}
-
-fn overlay<V: Clone>(
-    have: &mut Option<BTreeMap<String, V>>,
-    before: &BTreeSet<String>,
-    want: Option<&BTreeMap<String, V>>,
-) {
-    let map = have.get_or_insert_default();
-    map.retain(|key, _| !before.contains(key));
-    map.extend(want.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
-    if map.is_empty() {
-        *have = None;
-    }
+    some(&mut map.data);
+    some(&mut map.binary_data);
+    some(&mut map.metadata.labels);
+    some(&mut map.metadata.annotations);
+    let owners = &mut map.metadata.owner_references;
+    *owners = owners.take().filter(|owners| !owners.is_empty());
 }
 
 /// RFC 7396.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use artifactconfig::api::{ArtifactConfig, ArtifactConfigSpec, ArtifactConfigStatus, label};
+use artifactconfig::api::{ArtifactConfig, ArtifactConfigSpec, ArtifactConfigStatus, CreationPolicy, label};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::DeserializeGuard;
 use serde_json::json;
@@ -101,6 +101,9 @@ impl State {
         }))
         .unwrap();
         change(&mut config.spec);
+        if self.merging.contains(name) {
+            config.spec.target.creation_policy = CreationPolicy::Merge;
+        }
         self.resources.names.insert(uid, name);
         let slot = self.resources.slots.entry(name).or_default();
         slot.actual = Some(config);

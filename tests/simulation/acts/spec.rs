@@ -1,0 +1,143 @@
+//! Edits of resources.
+
+use artifactconfig::api::{
+    ArtifactConfig, ArtifactConfigStatus, CreationPolicy, DeletionPolicy, SecretRef, SelectionPolicy,
+    annotation, label,
+};
+
+use super::{Act, Back, Name, pick};
+use crate::clock;
+use crate::names::{self, REPOSITORY, SECRET, TAGS, TARGETS};
+use crate::worlds::State;
+use crate::worlds::objects::{Belongs, Object, label_of};
+
+/// What an act does to a resource.
+type Change = Box<dyn FnOnce(&mut ArtifactConfig)>;
+
+impl State {
+    pub(super) fn edit_spec(&mut self, act: Act) {
+        let digest = self.digest_to_go_back_to(act);
+        let now = clock::second();
+        let (name, change): (Name, Change) = match act {
+            Act::Rollback(name, _) => (name, Box::new(|config| config.spec.rollback_to = digest)),
+            Act::Resume(name) => (name, Box::new(|config| config.spec.rollback_to = None)),
+            Act::Mapping(name, index) => {
+                (name, Box::new(move |config| config.spec.files = names::mapping(index)))
+            }
+            Act::Rename(name, index) => (
+                name,
+                Box::new(move |config| {
+                    config.spec.target.name = TARGETS.get(index).map(|name| (*name).to_owned());
+                }),
+            ),
+            Act::Limit(name, index) => {
+                (name, Box::new(move |config| config.spec.revision_history_limit = names::LIMITS[index]))
+            }
+            Act::Suspend(name, suspend) => (name, Box::new(move |config| config.spec.suspend = suspend)),
+            Act::Image(name, index) => (
+                name,
+                Box::new(move |config| {
+                    config.spec.image = match TAGS.get(index) {
+                        Some(tag) => format!("{REPOSITORY}:{tag}"),
+                        None => format!("{REPOSITORY}@{}", names::image(0)),
+                    };
+                }),
+            ),
+            Act::Retain(name, retain) => (
+                name,
+                Box::new(move |config| {
+                    config.spec.target.deletion_policy =
+                        if retain { DeletionPolicy::Retain } else { DeletionPolicy::Delete };
+                }),
+            ),
+            Act::Orphan(name, orphan) => (
+                name,
+                Box::new(move |config| {
+                    let policy = &mut config.spec.target.creation_policy;
+                    // Merging is for ever.
+                    if *policy != CreationPolicy::Merge {
+                        *policy = if orphan { CreationPolicy::Orphan } else { CreationPolicy::Owner };
+                    }
+                }),
+            ),
+            Act::Team(name, team) => (
+                name,
+                Box::new(move |config| {
+                    let labels = team.then(|| ("team".to_owned(), "shop".to_owned()));
+                    config.spec.target.labels = labels.into_iter().collect();
+                }),
+            ),
+            Act::Only(name, only) => (
+                name,
+                Box::new(move |config| {
+                    config.spec.selection.policy =
+                        if only { SelectionPolicy::Only } else { SelectionPolicy::Newest };
+                }),
+            ),
+            Act::PullSecret(name, wanted) => (
+                name,
+                Box::new(move |config| {
+                    let secret = wanted.then(|| SecretRef { name: SECRET.to_owned() });
+                    config.spec.registry.pull_secrets = secret.into_iter().collect();
+                }),
+            ),
+            Act::Request(name) => (
+                name,
+                Box::new(move |config| {
+                    let annotations = config.metadata.annotations.get_or_insert_default();
+                    annotations.insert(annotation::REQUESTED_AT.to_owned(), now.to_string());
+                }),
+            ),
+            Act::WipeStatus(name) => {
+                self.forget_numbers(name);
+                // What the definition of the resource makes of none.
+                let none = ArtifactConfigStatus { observed_generation: Some(-1), ..Default::default() };
+                (name, Box::new(|config| config.status = Some(none)))
+            }
+            _ => return,
+        };
+        self.edit_resource(name, change);
+    }
+
+    fn digest_to_go_back_to(&self, act: Act) -> Option<String> {
+        let Act::Rollback(name, back) = act else { return None };
+        let history = self.resources.actual(name)?.status.as_ref().map(|status| status.history.clone());
+        let unknown = names::image(99).to_string();
+        let known = || self.registry.known.keys().map(ToString::to_string).collect();
+        Some(match back {
+            Back::History(nth) => {
+                let entries = history.unwrap_or_default().into_iter().map(|entry| entry.artifact);
+                pick(entries.collect(), nth).unwrap_or(unknown)
+            }
+            Back::Attached(nth) => pick(known(), nth).unwrap_or(unknown),
+            Back::Unknown => unknown,
+        })
+    }
+
+    /// A status that is lost takes the numbers along that no revision carries.
+    fn forget_numbers(&mut self, name: &str) {
+        let Some(uid) = self.resources.actual(name).and_then(|config| config.metadata.uid.clone()) else {
+            return;
+        };
+        let kept: Vec<i64> = self
+            .revisions_of(&uid)
+            .iter()
+            .filter_map(|name| label_of(&self.objects.get(name)?.map.metadata, label::REVISION)?.parse().ok())
+            .collect();
+        self.ledger.of(&uid).numbers.retain(|number, _| kept.contains(number));
+    }
+
+    /// Where a revision goes that no status speaks of, nobody knows its number any more.
+    pub(super) fn forget_number(&mut self, revision: &Object) {
+        let Belongs::Resource(uid) = &revision.belongs else { return };
+        let Some(number) = label_of(&revision.map.metadata, label::REVISION) else { return };
+        let status =
+            self.resources.names.get(uid).and_then(|name| self.resources.actual(name)?.status.as_ref());
+        let spoken = status
+            .is_some_and(|status| status.history.iter().any(|entry| entry.revision.to_string() == number));
+        if let (false, Ok(number)) = (spoken, number.parse()) {
+            let uid = uid.clone();
+            self.ledger.of(&uid).numbers.remove(&number);
+        }
+    }
+}

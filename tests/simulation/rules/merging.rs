@@ -1,0 +1,118 @@
+//! Rules for what is merged into objects of others.
+
+use artifactconfig::api::{ArtifactConfigStatus, CreationPolicy};
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use super::Identity;
+use super::instant::{Actor, Finding, broken};
+use crate::model;
+use crate::names::{self, Bytes};
+use crate::worlds::State;
+use crate::worlds::objects::{Belongs, Object, content, is_revision};
+use crate::worlds::resources::{spec_of, target_name};
+
+/// Whether a write is one into somebody else's object that the resource asks for.
+pub fn is_merge(actor: &Actor, map: &ConfigMap) -> bool {
+    let spec = spec_of(&actor.seen);
+    spec.target.creation_policy == CreationPolicy::Merge
+        && map.metadata.name.as_deref() == Some(target_name(actor.name, spec))
+        && !is_revision(&map.metadata)
+}
+
+/// Whether everything of a config is among the keys of an object.
+pub fn includes(object: &Bytes, config: &Bytes) -> bool {
+    config.iter().all(|(key, value)| object.get(key) == Some(value))
+}
+
+/// §2.5 for merging: a whole config that was chosen comes in, what the resource had brought before goes, and everything
+/// else stays as it was. Returns what was merged.
+pub fn only_a_config_is_merged(
+    state: &mut State,
+    actor: &Actor,
+    before: Option<&Object>,
+    after: &ConfigMap,
+) -> (Option<Identity>, Finding) {
+    const RULE: &str = "§2.5 merging leaves the rest alone";
+    let target = after.metadata.name.clone().unwrap_or_default();
+    let Some(before) = before else {
+        return (None, Some((RULE, format!("{target} was created"))));
+    };
+    if before.belongs != Belongs::User {
+        return (None, Some((RULE, format!("{target} is of {:?}", before.belongs))));
+    }
+    let (had, has) = (content(&before.map), content(after));
+    let ours = state.ledger.merged(actor.name, &target).clone();
+    let gone_were_ours = had
+        .iter()
+        .filter(|(key, _)| !has.contains_key(*key))
+        .all(|(key, value)| ours.get(key) == Some(value));
+    let is_it = |candidate: &Identity| {
+        let mut new = has.iter().filter(|(key, value)| had.get(*key) != Some(value));
+        includes(&has, &candidate.content) && new.all(|(key, _)| candidate.content.contains_key(key))
+    };
+    let mut merged: Vec<Identity> = candidates(state, actor, &target).into_iter().filter(is_it).collect();
+    // The object does not say which of several with equal bytes it was: one that is kept, where one is.
+    merged.sort_by_key(|merged| super::instant::kept_as(state, actor, merged).is_none());
+    let Some(merged) = merged.into_iter().next().filter(|_| gone_were_ours) else {
+        let keys = |of: &Bytes| of.keys().cloned().collect::<Vec<_>>().join(", ");
+        return (None, Some((RULE, format!("{target} held {}, and now {}", keys(&had), keys(&has)))));
+    };
+    let ledger = state.ledger.merged(actor.name, &target);
+    ledger.retain(|key, _| has.contains_key(key));
+    ledger.extend(merged.content.clone());
+    (Some(merged), None)
+}
+
+/// What may be merged: what was chosen, and what was there before.
+fn candidates(state: &State, actor: &Actor, target: &str) -> Vec<Identity> {
+    let (spec, run) = (spec_of(&actor.seen), &state.runs[actor.name]);
+    let identity = |digest: &artifactconfig::types::Digest, content: Bytes| {
+        let subject = state.registry.known.get(digest)?.artifact.subject.clone()?;
+        Some(Identity { target: target.to_owned(), artifact: digest.clone(), image: subject, content })
+    };
+    let all = |text: &str| -> Vec<Identity> {
+        let Ok(digest) = text.parse() else { return Vec::new() };
+        let renderings = state.renderings(&actor.uid, &digest).into_iter();
+        renderings.filter_map(|content| identity(&digest, content)).collect()
+    };
+    let mut candidates = if let Some(digest) = &spec.rollback_to {
+        all(digest)
+    } else {
+        let selected = model::select(run.listed.as_deref().unwrap_or_default(), spec.selection.policy);
+        let content = selected.ok().and_then(|selected| {
+            let known = state.registry.known.get(&selected.digest).filter(|known| known.defect.is_none())?;
+            identity(&selected.digest, names::render(&known.files, &spec.files)?)
+        });
+        content.into_iter().collect()
+    };
+    candidates.extend(state.ledger.written_to(&actor.uid, target).cloned());
+    candidates.extend(actor.status().artifact.iter().flat_map(|said| all(&said.digest)));
+    candidates
+}
+
+/// Whether the status may say that this config is merged: it was, or was there already.
+pub fn is_merged(state: &State, actor: &Actor, status: &ArtifactConfigStatus) -> bool {
+    let (Some(target), Some(artifact)) = (&status.target, &status.artifact) else { return false };
+    let Ok(digest) = artifact.digest.parse() else { return false };
+    let written = state.ledger.written_to(&actor.uid, &target.name);
+    let there = state.objects.get(&target.name).map(|object| content(&object.map));
+    let disturbed = state.runs[actor.name].disturbed.contains(&target.name);
+    state.renderings(&actor.uid, &digest).iter().filter(|content| model::hash(content) == target.hash).any(
+        |content| {
+            disturbed
+                || written.is_some_and(|written| written.content == *content)
+                || there.as_ref().is_some_and(|there| includes(there, content))
+        },
+    )
+}
+
+/// §2.8 for merging: the revision first.
+pub fn revision_before_merge(state: &State, actor: &Actor, merged: Option<&Identity>) -> Finding {
+    let merged = merged?;
+    let excused =
+        spec_of(&actor.seen).revision_history_limit == 0 || !state.runs[actor.name].disturbed.is_empty();
+    let kept = super::instant::kept_as(state, actor, merged).is_some();
+    broken("§2.8 revision first, then target", !kept && !excused, || {
+        format!("no revision keeps what was merged into {}", merged.target)
+    })
+}
