@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check tools fmt crds docs build deny advisories need-rust need-go
+.PHONY: help demo test check tools fmt crds manifests docs build deny advisories need-rust need-go
 
 CARGO ?= cargo
 
@@ -50,6 +50,9 @@ crds: build ## Write crds/ from the code, and the chart's copy
 	"$(BIN)/artifactconfig" crd > crds/artifactconfigs.yaml.new
 	mv crds/artifactconfigs.yaml.new crds/artifactconfigs.yaml
 	cp crds/artifactconfigs.yaml charts/artifactconfig/files/crd.yaml
+
+manifests: need-go build ## Write deploy/install.yaml and the values in the chart's README from the chart
+	"$(BIN)/testbed" manifests
 
 docs: build ## Write docs/cli.md from the code
 	"$(BIN)/artifactconfig" reference > docs/cli.md.new

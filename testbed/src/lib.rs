@@ -18,6 +18,7 @@ mod output;
 mod ports;
 mod process;
 pub mod registry;
+pub mod rendered;
 mod scratch;
 pub mod tools;
 mod wait;

@@ -1,6 +1,7 @@
 //! The testbed's command line.
 
 mod demo;
+mod manifests_command;
 mod stop;
 mod tools_command;
 mod up;
@@ -38,6 +39,11 @@ enum Command {
         /// Also those that the demo does not need: kwok, kube-scheduler (4 minutes more)
         #[arg(long)]
         all: bool,
+    },
+    /// Write what is rendered from the chart: deploy/install.yaml and the values in the chart's README
+    Manifests {
+        #[command(flatten)]
+        manifests: ManifestsArgs,
     },
     /// Start a cluster and a registry, and keep them until Ctrl-C
     ///
@@ -95,6 +101,7 @@ async fn run(command: Command) -> ExitCode {
     let run = async {
         match command {
             Command::Tools { all } => tools_command::run(all).await,
+            Command::Manifests { manifests } => manifests_command::run(manifests.root.as_deref()).await,
             Command::Up { operator, manifests } => up::run(operator, manifests.root.as_deref()).await,
             Command::Demo { operator, keep, manifests } => {
                 demo::run(operator, keep, manifests.root.as_deref()).await
