@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::cluster::KubeCluster;
 use crate::controller::{self, Context, Memory, Options, Stop, Watches};
 use crate::oci::{Guard, OciRegistry, Plugins, Rate, Settings};
-use crate::telemetry::{Health, LogFormat, Metrics, init_logs, serve};
+use crate::telemetry::{Health, LogFormat, Metrics, Sources, init_logs, install_panic_hook, serve};
 
 /// Run the operator.
 ///
@@ -76,6 +76,10 @@ pub struct Args {
     )]
     image_credential_provider_bin_dir: Option<PathBuf>,
 
+    /// Whether /metrics has series for each resource: its conditions, and which config for which image.
+    #[arg(long, env = "ARTIFACTCONFIG_RESOURCE_METRICS", default_value_t = true, default_missing_value = "true", num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    resource_metrics: bool,
+
     /// Form of the log lines.
     #[arg(long, env = "ARTIFACTCONFIG_LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
@@ -110,15 +114,18 @@ impl Args {
 /// Where a part cannot be started, or ends by itself.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     init_logs(args.log_format, &args.log_level)?;
+    install_panic_hook();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), concurrency = args.concurrency, "starting");
     let settings = args.settings()?;
     let client = client().await?;
-    let metrics = Metrics::new();
+    let watches = Watches::new(client.clone());
+    let metrics =
+        Metrics::with(Sources { resources: Some(watches.resources()), each: args.resource_metrics });
+    metrics.leader(true);
     let observed = metrics.clone();
-    let registry = OciRegistry::new(settings, Arc::new(move |record| observed.requested(&record))).context(
+    let registry = OciRegistry::new(settings, Arc::new(move |seen| observed.observed(seen))).context(
         "the client for registries cannot be built; are the CA certificates of the system installed?",
     )?;
-    let watches = Watches::new(client.clone());
     let (stop, stopping) = watch::channel(false);
     let ending = Stop::new(stopping);
     let context = Arc::new(Context {

@@ -105,7 +105,7 @@ pub async fn reconcile<R: Registry, C: Cluster>(
         && seen.latest.is_none()
         && entry.failures == 0;
     let ended = settled.err().map_or(outcome, Outcome::Failed);
-    context.metrics.reconciled(&ended, started.elapsed());
+    context.metrics.reconciled(&header.owner, &ended, started.elapsed());
     let wait = match &ended {
         Outcome::Synced { applied, .. } if half_done && applied.changed() => SECOND_HALF,
         _ => schedule::next(&ended, entry.failures, interval, &header.owner.uid),

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::api::{ArtifactConfig, MANAGER, annotation, label};
 use crate::cluster::{KubeCluster, TargetStore};
 use crate::oci::Registry;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Queue, ResourceStates};
 
 use super::context::Context;
 use super::reconcile::{Next, reconcile};
@@ -76,6 +76,13 @@ impl Watches {
     #[must_use]
     pub fn targets(&self) -> TargetStore {
         self.targets.0.clone()
+    }
+
+    /// The resources as they are known whenever it is asked.
+    #[must_use]
+    pub fn resources(&self) -> ResourceStates {
+        let store = self.resources.0.clone();
+        Arc::new(move || store.state())
     }
 
     /// Ends once every resource and every target is known.
@@ -141,10 +148,13 @@ async fn reconcile_guarded<R: Registry>(
     object: Arc<Guarded>,
     context: Arc<Context<R, KubeCluster>>,
 ) -> Result<Action, Infallible> {
-    Ok(match reconcile(&object, &context).await {
-        Next::After(wait) => Action::requeue(wait),
-        Next::OnChange => Action::await_change(),
-    })
+    let turn = context.metrics.queue().begin(namespace_of(&*object), name_of(&*object));
+    let next = match reconcile(&object, &context).await {
+        Next::After(wait) => Some(wait),
+        Next::OnChange => None,
+    };
+    turn.end(next);
+    Ok(next.map_or_else(Action::await_change, Action::requeue))
 }
 
 fn watch_config() -> watcher::Config {
@@ -159,13 +169,18 @@ fn resources(
     known: Arc<watch::Sender<bool>>,
     metrics: Metrics,
 ) -> impl Stream<Item = Result<Guarded, watcher::Error>> + use<> {
+    let (store, queue) = (writer.as_reader(), metrics.queue().clone());
     watcher(Api::<Guarded>::all(client.clone()), watch_config())
         .modify(|object| object.meta_mut().managed_fields = None)
         .reflect(writer)
         .inspect(move |event| note_known(event, &known))
+        .inspect(move |event| note_gone(event, &store, &queue))
         .applied_objects()
         .predicate_filter(interest, kube::runtime::PredicateConfig::default())
-        .inspect(move |result| noted("artifactconfigs", &metrics, result.as_ref().err()))
+        .inspect(move |result| match result {
+            Ok(object) => metrics.queue().changed(namespace_of(object), name_of(object)),
+            Err(error) => noted("artifactconfigs", &metrics, error),
+        })
         // After decoding: placed before it, every retry of a failing list would reset it (bitdriftlabs/pulse#52).
         .default_backoff()
 }
@@ -198,16 +213,42 @@ fn targets(
         .reflect(writer)
         .inspect(move |event| note_known(event, &known))
         .touched_objects()
-        .inspect(move |result| noted("configmaps", &metrics, result.as_ref().err()))
+        .inspect(move |result| match result {
+            Ok(target) => {
+                if let Some(owner) = owner_of(target) {
+                    metrics.queue().touched(namespace_of(target), &owner.name);
+                }
+            }
+            Err(error) => noted("configmaps", &metrics, error),
+        })
         .default_backoff()
         .filter(|result| std::future::ready(result.is_ok()))
 }
 
-fn noted(watched: &'static str, metrics: &Metrics, error: Option<&watcher::Error>) {
-    if let Some(error) = error {
-        metrics.watch_failed(watched);
-        tracing::warn!(watched, error = %error, "watch failed; trying again");
+fn noted(watched: &'static str, metrics: &Metrics, error: &watcher::Error) {
+    metrics.watch_failed(watched);
+    tracing::warn!(watched, error = %error, "watch failed; trying again");
+}
+
+/// What is gone is no longer due: by its deletion, or because it is not in a new list.
+fn note_gone(event: &Result<watcher::Event<Guarded>, watcher::Error>, store: &Store<Guarded>, queue: &Queue) {
+    match event {
+        Ok(watcher::Event::Delete(object)) => queue.gone(namespace_of(object), name_of(object)),
+        // Comes after the store has it.
+        Ok(watcher::Event::InitDone) => {
+            queue
+                .listed(None, |namespace, name| store.get(&ObjectRef::new(name).within(namespace)).is_some());
+        }
+        _ => {}
     }
+}
+
+fn namespace_of<K: kube::Resource>(object: &K) -> &str {
+    object.meta().namespace.as_deref().unwrap_or_default()
+}
+
+fn name_of<K: kube::Resource>(object: &K) -> &str {
+    object.meta().name.as_deref().unwrap_or_default()
 }
 
 /// The resource that a target belongs to: its controller, or where it has none the one that its label names. The label

@@ -12,6 +12,7 @@ use crate::api::Reason;
 use crate::types::Failure;
 
 use super::access::Repository;
+use super::observe::{Meter, authority};
 use super::transport::Call;
 
 /// Bytes of an error body that are read for its message.
@@ -32,7 +33,7 @@ pub(super) struct Answer {
 pub(super) enum Body {
     /// The content that was asked for. The turn at the host lasts until it is read, so it must be read, or dropped,
     /// before the next request is sent: whoever waits for a turn while holding one may wait for ever.
-    Content { response: reqwest::Response, turn: OwnedSemaphorePermit },
+    Content { response: reqwest::Response, turn: OwnedSemaphorePermit, meter: Meter },
     /// Anything else: as much of it as an error message needs, and the turn is over.
     Read(Bytes),
 }
@@ -61,8 +62,8 @@ impl Answer {
         if let Some(declared) = declared.filter(|declared| *declared > most) {
             return Err(too_large(declared.to_string()));
         }
-        let (mut response, turn) = match self.body {
-            Body::Content { response, turn } => (response, turn),
+        let (mut response, turn, mut meter) = match self.body {
+            Body::Content { response, turn, meter } => (response, turn, meter),
             Body::Read(bytes) => return Ok(bytes),
         };
         let mut bytes = BytesMut::new();
@@ -75,6 +76,7 @@ impl Answer {
                 drop(turn);
                 return Ok(bytes.freeze());
             };
+            meter.add(chunk.len());
             if (bytes.len() + chunk.len()) as u64 > most {
                 return Err(too_large(format!("more than {most}")));
             }
@@ -89,11 +91,14 @@ impl Answer {
 }
 
 /// The beginning of a body that is only good for a message; whatever goes wrong with it does not matter.
-pub(super) async fn beginning(mut response: reqwest::Response) -> Bytes {
+pub(super) async fn beginning(mut response: reqwest::Response, meter: &mut Meter) -> Bytes {
     let mut bytes = BytesMut::new();
     while bytes.len() < MAX_ERROR_BODY {
         match response.chunk().await {
-            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+            Ok(Some(chunk)) => {
+                meter.add(chunk.len());
+                bytes.extend_from_slice(&chunk);
+            }
             Ok(None) | Err(_) => break,
         }
     }
@@ -123,10 +128,7 @@ pub(super) fn innermost(error: &reqwest::Error) -> String {
 
 pub(super) fn unreachable(repository: &Repository, url: &Url, error: &reqwest::Error) -> Failure {
     let what = if error.is_timeout() { "did not answer in time" } else { "cannot be reached" };
-    let host = match (url.host_str(), url.port()) {
-        (Some(host), Some(port)) => format!("{host}:{port}"),
-        (host, _) => host.unwrap_or_default().to_owned(),
-    };
+    let host = authority(url);
     let who = if host == repository.host {
         format!("registry {host}")
     } else {

@@ -22,6 +22,7 @@ use super::access::{Repository, RepositoryKey};
 use super::answer::{Answer, retry_after};
 use super::challenge::{self, Challenge};
 use super::keyring::Credential;
+use super::observe::Meter;
 use super::transport::{Call, Transport};
 
 /// Repositories whose authorization is remembered; beyond it the least used are asked for again.
@@ -220,7 +221,7 @@ async fn fetch_token(
             format!("{repository}: the token endpoint {endpoint} {why}"),
         )
     };
-    let response = transport.token(&endpoint, request).await?;
+    let (response, meter) = transport.token(realm, request).await?;
     match response.status() {
         StatusCode::OK => {}
         status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) => {
@@ -243,7 +244,7 @@ async fn fetch_token(
             return Err(failure);
         }
     }
-    let body = bounded(response).await.map_err(unavailable)?;
+    let body = bounded(response, meter).await.map_err(unavailable)?;
     let answer: TokenAnswer = serde_json::from_slice(&body)
         .map_err(|_| unavailable("answered with something that is no token".to_owned()))?;
     let token = [&answer.token, &answer.access_token]
@@ -288,9 +289,10 @@ fn token_request(
     }
 }
 
-async fn bounded(mut response: reqwest::Response) -> Result<Zeroizing<Vec<u8>>, String> {
+async fn bounded(mut response: reqwest::Response, mut meter: Meter) -> Result<Zeroizing<Vec<u8>>, String> {
     let mut body = Zeroizing::new(Vec::new());
     while let Some(chunk) = response.chunk().await.map_err(|error| error.without_url().to_string())? {
+        meter.add(chunk.len());
         body.extend_from_slice(&chunk);
         if body.len() > MAX_TOKEN_BODY {
             return Err(format!("answered with more than {MAX_TOKEN_BODY} bytes"));

@@ -20,9 +20,10 @@ use super::answer::Answer;
 use super::auth::Authorizer;
 use super::content::{ContentCache, MAX_MANIFEST, accept_manifests};
 use super::guard::Guard;
+use super::observe::{CacheKind, Observation, Observer};
 use super::plugins::Plugins;
 use super::throttle::Rate;
-use super::transport::{Call, Observer, Transport};
+use super::transport::{Call, Transport};
 use super::{Freshness, Listing, Pulled, Query, Registry, Subject};
 
 /// Blobs or manifests of one artifact that are fetched side by side: a config has few files, and a registry counts
@@ -114,6 +115,11 @@ impl OciRegistry {
         })
     }
 
+    /// Reports whether an answer was there.
+    pub(super) fn looked(&self, cache: CacheKind, hit: bool) {
+        (self.transport.observer())(Observation::Cached { cache, hit });
+    }
+
     async fn session(&self, access: &Access, repository: &RepositoryRef) -> Result<Session<'_>, Failure> {
         self.guard.check(repository)?;
         let more = self.plugins.credentials(repository).await;
@@ -158,7 +164,10 @@ impl Session<'_> {
         freshness: Freshness,
     ) -> Result<Digest, Failure> {
         let key = (self.repository.key(), reference.to_owned());
-        shared(&self.client.digests, key, freshness, || self.ask_digest(image, reference)).await
+        let (digest, hit) =
+            shared(&self.client.digests, key, freshness, || self.ask_digest(image, reference)).await?;
+        self.client.looked(CacheKind::Digest, hit);
+        Ok(digest)
     }
 
     /// `HEAD`, and `GET` where the registry does not say the digest in a header (old ones need not).
@@ -226,12 +235,14 @@ pub(super) type Answers<K, V> = SharedCache<K, (Instant, V)>;
 ///
 /// Where it has to be new, an answer counts that was asked for after this question: many who ask anew at the same time
 /// still share, except for the one question that is under way when they come.
+///
+/// Also returns whether the answer was had without asking for it here.
 pub(super) async fn shared<K, V, A>(
     answers: &Answers<K, V>,
     key: K,
     freshness: Freshness,
     ask: impl Fn() -> A,
-) -> Result<V, Failure>
+) -> Result<(V, bool), Failure>
 where
     K: std::hash::Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
@@ -242,14 +253,18 @@ where
         if freshness == Freshness::Now && answers.get(&key).await.is_some_and(|(begun, _)| begun < asked) {
             answers.invalidate(&key).await;
         }
-        let fetch = async { Ok((Instant::now(), ask().await?)) };
+        let mut hit = true;
+        let fetch = async {
+            hit = false;
+            Ok((Instant::now(), ask().await?))
+        };
         let (begun, answer) = answers
             .try_get_with(key.clone(), fetch)
             .await
             .map_err(|failure: Arc<Failure>| Failure::clone(&failure))?;
         // Ends at the second turn at the latest: whatever is fetched from now on is begun after `asked`.
         if freshness == Freshness::Recent || begun >= asked {
-            return Ok(answer);
+            return Ok((answer, hit));
         }
     }
 }

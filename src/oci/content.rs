@@ -13,6 +13,7 @@ use crate::types::{Artifact, Descriptor, Digest, Failure, Platform, media_type, 
 
 use super::access::{Repository, RepositoryKey};
 use super::client::Session;
+use super::observe::CacheKind;
 
 /// Largest manifest or index that is read: what registries must support at least (distribution-spec, "Pushing
 /// Manifests"), and oras-go's own limit. 4 MiB.
@@ -86,10 +87,14 @@ impl Session<'_> {
     pub(super) async fn manifest(&self, digest: &Digest) -> Result<Option<Arc<Artifact>>, Failure> {
         let key = ContentKey { repository: self.repository.key(), digest: digest.clone() };
         let cached = &self.client.cache.manifests;
-        let found = cached
-            .try_get_with(key.clone(), self.fetch_manifest(digest))
-            .await
-            .map_err(|failure| Failure::clone(&failure))?;
+        let mut hit = true;
+        let fetch = async {
+            hit = false;
+            self.fetch_manifest(digest).await
+        };
+        let found =
+            cached.try_get_with(key.clone(), fetch).await.map_err(|failure| Failure::clone(&failure))?;
+        self.client.looked(CacheKind::Manifest, hit);
         if found.is_none() {
             cached.invalidate(&key).await;
         }
@@ -142,12 +147,15 @@ impl Session<'_> {
         }
         let content = ContentKey { repository: self.repository.key(), digest: layer.digest.clone() };
         let key = (content, layer.size);
-        self.client
-            .cache
-            .blobs
-            .try_get_with(key, self.fetch_blob(layer))
-            .await
-            .map_err(|failure| Failure::clone(&failure))
+        let mut hit = true;
+        let fetch = async {
+            hit = false;
+            self.fetch_blob(layer).await
+        };
+        let cached = &self.client.cache.blobs;
+        let blob = cached.try_get_with(key, fetch).await.map_err(|failure| Failure::clone(&failure))?;
+        self.client.looked(CacheKind::Blob, hit);
+        Ok(blob)
     }
 
     async fn fetch_blob(&self, layer: &Descriptor) -> Result<Bytes, Failure> {

@@ -20,6 +20,7 @@ use crate::types::{
 use super::answer::Answer;
 use super::client::{FETCHES, Session, shared};
 use super::content::{MAX_MANIFEST, weight};
+use super::observe::CacheKind;
 use super::transport::Call;
 use super::{Freshness, Listing};
 
@@ -52,8 +53,9 @@ impl Session<'_> {
         freshness: Freshness,
     ) -> Result<Listing, Failure> {
         let key = (self.repository.key(), subject.clone(), artifact_type.map(str::to_owned));
-        let index =
+        let (index, hit) =
             shared(&self.client.lists, key, freshness, || self.ask_list(subject, artifact_type)).await?;
+        self.client.looked(CacheKind::List, hit);
         let listing = self.read_candidates(subject, artifact_type, &index).await?;
         if !listing.artifacts.is_empty() {
             return Ok(listing);

@@ -7,10 +7,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{ACCEPT, AUTHORIZATION, LOCATION, WARNING};
+use http::header::{ACCEPT, AUTHORIZATION, LOCATION, RETRY_AFTER, WARNING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use moka::sync::Cache;
 use reqwest::Url;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::Reason;
 use crate::types::Failure;
@@ -18,6 +19,7 @@ use crate::types::Failure;
 use super::access::Repository;
 use super::answer::{Answer, Body, beginning, innermost, refused, retry_after, unreachable};
 use super::guard::{Guard, GuardedResolver};
+use super::observe::{Meter, Observation, Observer, RequestRecord, WaitCause, authority};
 use super::throttle::{Rate, Throttle};
 use super::tls::{Tls, TlsKey};
 
@@ -43,19 +45,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Idle connections kept per host, so that the polls of many resources do not open one each.
 const IDLE_CONNECTIONS: usize = 8;
 
-/// One request as it went out, for metrics.
-#[derive(Clone, Debug)]
-pub struct RequestRecord {
-    /// What was asked: `resolve`, `referrers`, `manifest`, `blob` or `token`.
-    pub operation: &'static str,
-    /// Status code, or `None` where no answer came.
-    pub status: Option<u16>,
-    /// How long the answer's head took.
-    pub took: Duration,
-}
-
-/// Receives a record of each request.
-pub type Observer = Arc<dyn Fn(RequestRecord) + Send + Sync>;
+/// The operation of a request to a token endpoint.
+const TOKEN: &str = "token";
 
 /// A request that is not yet authorized.
 #[derive(Clone, Debug)]
@@ -145,11 +136,18 @@ impl Transport {
                 Err(failure) if failure.reason == Reason::RegistryUnavailable => (failure, None),
                 Err(failure) => return Err(failure),
             };
+            let host = &repository.host;
+            if told.is_some() || failure.reason == Reason::RateLimited {
+                (self.observer)(Observation::Throttled { host });
+            }
             let next = told.unwrap_or_else(|| jittered(wait));
             if attempt == ATTEMPTS || next > LONGEST_WAIT {
                 return Err(failure);
             }
             tokio::time::sleep(next).await;
+            let cause = if told.is_some() { WaitCause::RetryAfter } else { WaitCause::Backoff };
+            (self.observer)(Observation::Waited { host, cause, time: next });
+            (self.observer)(Observation::Retried { host, operation: call.operation });
             attempt += 1;
             wait *= 2;
         }
@@ -167,7 +165,7 @@ impl Transport {
         let mut moved = false;
         for _ in 0..=REDIRECTS {
             let http = self.client_for(repository, &url)?;
-            let turn = self.throttle.turn(url.host_str().unwrap_or_default()).await?;
+            let turn = self.turn(&url).await?;
             let mut request = http.request(call.method.clone(), url.clone());
             if let Some(accept) = &call.accept {
                 request = request.header(ACCEPT, accept);
@@ -176,7 +174,7 @@ impl Transport {
                 request = request.header(AUTHORIZATION, authorization);
             }
             let response = self
-                .observe(call.operation, request)
+                .observe(call.operation, &url, request)
                 .await
                 .map_err(|error| unreachable(repository, &url, &error))?;
             let Some(next) = redirect(&response) else {
@@ -184,10 +182,11 @@ impl Transport {
                 if !moved {
                     self.report_warnings(repository, &headers);
                 }
+                let mut meter = Meter::new(&self.observer, &url, call.operation);
                 let body = if status.is_success() && call.method != Method::HEAD {
-                    Body::Content { response, turn }
+                    Body::Content { response, turn, meter }
                 } else {
-                    Body::Read(beginning(response).await)
+                    Body::Read(beginning(response, &mut meter).await)
                 };
                 return Ok(Answer { status, headers, url, moved, body });
             };
@@ -228,28 +227,49 @@ impl Transport {
     /// A request to a token endpoint: retried by the reconcile, never redirected with what it carries.
     pub(super) async fn token(
         &self,
-        host: &str,
+        realm: &Url,
         request: reqwest::RequestBuilder,
-    ) -> Result<reqwest::Response, Failure> {
-        let _turn = self.throttle.turn(host).await?;
-        self.observe("token", request).await.map_err(|error| {
+    ) -> Result<(reqwest::Response, Meter), Failure> {
+        let _turn = self.turn(realm).await?;
+        let response = self.observe(TOKEN, realm, request).await.map_err(|error| {
+            let host = realm.host_str().unwrap_or_default();
             Failure::new(
                 Reason::RegistryUnavailable,
                 format!("token endpoint {host} cannot be reached: {}", innermost(&error)),
             )
-        })
+        })?;
+        if response.status() == StatusCode::TOO_MANY_REQUESTS || response.headers().contains_key(RETRY_AFTER)
+        {
+            (self.observer)(Observation::Throttled { host: &authority(realm) });
+        }
+        Ok((response, Meter::new(&self.observer, realm, TOKEN)))
+    }
+
+    /// Waits for a turn at the host of a URL.
+    async fn turn(&self, url: &Url) -> Result<OwnedSemaphorePermit, Failure> {
+        let started = Instant::now();
+        let turn = self.throttle.turn(url.host_str().unwrap_or_default()).await;
+        let (host, time) = (authority(url), started.elapsed());
+        (self.observer)(Observation::Waited { host: &host, cause: WaitCause::Turn, time });
+        turn
+    }
+
+    pub(super) const fn observer(&self) -> &Observer {
+        &self.observer
     }
 
     async fn observe(
         &self,
         operation: &'static str,
+        url: &Url,
         request: reqwest::RequestBuilder,
     ) -> Result<reqwest::Response, reqwest::Error> {
         let started = Instant::now();
         // URLs can carry signatures (redirects to blob stores), so no error may repeat one.
         let result = request.send().await.map_err(reqwest::Error::without_url);
         let status = result.as_ref().ok().map(|response| response.status().as_u16());
-        (self.observer)(RequestRecord { operation, status, took: started.elapsed() });
+        let record = RequestRecord { host: authority(url), operation, status, took: started.elapsed() };
+        (self.observer)(Observation::Requested(record));
         result
     }
 }

@@ -82,8 +82,10 @@ impl Bench {
         }
         let seen = Seen::default();
         let sink = Arc::clone(&seen);
-        let observer = move |record: artifactconfig::oci::RequestRecord| {
-            sink.lock().unwrap().push((record.operation, record.status));
+        let observer = move |seen: artifactconfig::oci::Observation<'_>| {
+            if let artifactconfig::oci::Observation::Requested(record) = seen {
+                sink.lock().unwrap().push((record.operation, record.status));
+            }
         };
         let client = OciRegistry::new(Settings::default(), Arc::new(observer)).unwrap();
         Self { registry, oras, client, access: access(keys), seen }
@@ -354,7 +356,11 @@ async fn a21_a_rate_limit_is_kept_to() {
     let rate = artifactconfig::oci::Rate { concurrency: 16, per_second: Some(15) };
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&seen);
-    let observer = move |record: artifactconfig::oci::RequestRecord| sink.lock().unwrap().push(record.status);
+    let observer = move |seen: artifactconfig::oci::Observation<'_>| {
+        if let artifactconfig::oci::Observation::Requested(record) = seen {
+            sink.lock().unwrap().push(record.status);
+        }
+    };
     let client = OciRegistry::new(Settings { rate, ..Settings::default() }, Arc::new(observer)).unwrap();
     for _ in 0..10 {
         let question = Question { client: &client, ..bench.question(&image) };

@@ -242,8 +242,10 @@ async fn every_request_is_reported_under_what_it_is_for() {
     world.registry.inject(world.on_blob().disconnect().times(1));
     let seen = Seen::default();
     let sink = Arc::clone(&seen);
-    let observer = Arc::new(move |record: artifactconfig::oci::RequestRecord| {
-        sink.lock().unwrap().push((record.operation, record.status));
+    let observer = Arc::new(move |seen: artifactconfig::oci::Observation<'_>| {
+        if let artifactconfig::oci::Observation::Requested(record) = seen {
+            sink.lock().unwrap().push((record.operation, record.status));
+        }
     });
     let client = OciRegistry::new(Settings::default(), observer).unwrap();
     let access = access(keyring(&world.registry.host(), "robot", "secret"));

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use artifactconfig::oci::{Access, Credential, Keyring, OciRegistry, RequestRecord, Settings, Tls};
+use artifactconfig::oci::{Access, Credential, Keyring, Observation, OciRegistry, Settings, Tls};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -94,14 +94,16 @@ fn behaviours(world: &World) -> Vec<(&'static str, Vec<Fault>)> {
 async fn secrets_show_nowhere() {
     prepare();
     let world = World::new().await;
-    let records: Arc<Mutex<Vec<RequestRecord>>> = Arc::default();
+    let records: Arc<Mutex<Vec<String>>> = Arc::default();
     for keys in keyrings(&world.registry.host()) {
         let access: Access = access(keys.clone());
         shows_nothing("Keyring", &format!("{keys:?} {keys:#?}"));
         shows_nothing("Access", &format!("{access:?} {access:#?}"));
         for (name, faults) in behaviours(&world) {
             let kept = Arc::clone(&records);
-            let observer = Arc::new(move |record| kept.lock().unwrap().push(record));
+            let observer = Arc::new(move |seen: Observation<'_>| {
+                kept.lock().unwrap().push(format!("{seen:?}"));
+            });
             let client = OciRegistry::new(Settings::default(), observer).unwrap();
             for fault in faults {
                 world.registry.inject(fault);
@@ -115,7 +117,7 @@ async fn secrets_show_nowhere() {
             world.registry.clear_faults();
         }
     }
-    shows_nothing("a record of a request", &format!("{:?}", records.lock().unwrap()));
+    shows_nothing("what observers are told", &records.lock().unwrap().concat());
     for request in world.registry.requests() {
         shows_nothing("a URL", &request.target());
     }

@@ -1,0 +1,259 @@
+//! Which resources are due, and how long they wait for their turn.
+//!
+//! The controller of `kube-runtime` says nothing of its queue, so it is followed from outside: a resource is due from an
+//! event on, or from the time that its last reconcile asked for, and no longer once its next reconcile begins. Costs about
+//! 100 bytes for each resource, which go with it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use super::{gauge, seconds_since_epoch};
+
+/// Who waits; clones share what they know.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    state: Arc<Mutex<State>>,
+    wait: Histogram,
+    running: Gauge,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    resources: HashMap<Key, Entry>,
+    /// Since when there are reconciles at all. Before that everything is due, and nothing waits.
+    leading: Option<Instant>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    namespace: Arc<str>,
+    name: Arc<str>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    due: Option<Instant>,
+    succeeded: Option<f64>,
+}
+
+impl Key {
+    fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl Entry {
+    fn due_at(&mut self, at: Instant) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            state: Arc::default(),
+            // 1 ms to 17 min: a turn that comes at once, up to the longest time between two tries.
+            wait: Histogram::new(exponential_buckets(0.001, 2.0, 21)),
+            running: Gauge::default(),
+        }
+    }
+}
+
+impl Queue {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "queue_wait",
+            "Time from when a resource is due until its reconcile begins",
+            Unit::Seconds,
+            self.wait.clone(),
+        );
+        registry.register("reconciles_running", "Reconciles under way", self.running.clone());
+        registry.register_collector(Box::new(self.clone()));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here can be left half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A resource is new, or changed in a way that a reconcile answers to: it is due.
+    pub fn changed(&self, namespace: &str, name: &str) {
+        let now = Instant::now();
+        self.state().resources.entry(Key::new(namespace, name)).or_default().due_at(now);
+    }
+
+    /// An object of a resource changed: the resource is due, if there is one.
+    pub fn touched(&self, namespace: &str, name: &str) {
+        let now = Instant::now();
+        if let Some(entry) = self.state().resources.get_mut(&Key::new(namespace, name)) {
+            entry.due_at(now);
+        }
+    }
+
+    /// A resource is gone.
+    pub fn gone(&self, namespace: &str, name: &str) {
+        self.state().resources.remove(&Key::new(namespace, name));
+    }
+
+    /// All resources of a namespace, or of all, were listed anew: what is not among them went while nobody watched.
+    pub fn listed(&self, scope: Option<&str>, exists: impl Fn(&str, &str) -> bool) {
+        let is_elsewhere = |key: &Key| scope.is_some_and(|scope| scope != &*key.namespace);
+        self.state().resources.retain(|key, _| is_elsewhere(key) || exists(&key.namespace, &key.name));
+    }
+
+    /// The reconcile of a resource begins. It ends with what is returned.
+    #[must_use]
+    pub fn begin(&self, namespace: &str, name: &str) -> Turn<'_> {
+        let key = Key::new(namespace, name);
+        let now = Instant::now();
+        let mut state = self.state();
+        let leading = state.leading;
+        if let Some(due) = state.resources.get_mut(&key).and_then(|entry| entry.due.take()) {
+            let since = leading.map_or(due, |leading| due.max(leading));
+            self.wait.observe(now.saturating_duration_since(since).as_secs_f64());
+        }
+        self.running.inc();
+        Turn { queue: self, key }
+    }
+
+    pub(super) fn lead(&self, leads: bool) {
+        let mut state = self.state();
+        state.leading = leads.then(|| state.leading.unwrap_or_else(Instant::now));
+    }
+
+    pub(super) fn succeeded(&self, namespace: &str, name: &str) {
+        if let Some(entry) = self.state().resources.get_mut(&Key::new(namespace, name)) {
+            entry.succeeded = Some(seconds_since_epoch());
+        }
+    }
+
+    /// When a reconcile of a resource last succeeded here, in seconds since the epoch.
+    pub(super) fn last_success(&self, namespace: &str, name: &str) -> Option<f64> {
+        self.state().resources.get(&Key::new(namespace, name)).and_then(|entry| entry.succeeded)
+    }
+
+    /// How many wait, and the longest wait among them.
+    fn waiting(&self, now: Instant) -> (usize, Duration) {
+        let state = self.state();
+        let Some(leading) = state.leading else { return (0, Duration::ZERO) };
+        let due = state.resources.values().filter_map(|entry| entry.due.filter(|due| *due <= now));
+        due.fold((0, Duration::ZERO), |(count, longest), due| {
+            (count + 1, longest.max(now.saturating_duration_since(due.max(leading))))
+        })
+    }
+}
+
+impl Collector for Queue {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (depth, longest) = self.waiting(Instant::now());
+        let depth = u32::try_from(depth).unwrap_or(u32::MAX);
+        gauge(
+            &mut encoder,
+            ("queue_depth", "Resources that are due and whose reconcile has not begun", None),
+            depth.into(),
+        )?;
+        let longest_wait = ("queue_longest_wait", "Longest wait among these", Some(&Unit::Seconds));
+        gauge(&mut encoder, longest_wait, longest.as_secs_f64())
+    }
+}
+
+/// A reconcile under way.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    queue: &'a Queue,
+    key: Key,
+}
+
+impl Turn<'_> {
+    /// It ended, and asks for the next one after this time, or for none.
+    pub fn end(self, next: Option<Duration>) {
+        let Some(due) = next.and_then(|next| Instant::now().checked_add(next)) else { return };
+        if let Some(entry) = self.queue.state().resources.get_mut(&self.key) {
+            entry.due_at(due);
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.queue.running.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leading() -> Queue {
+        let queue = Queue::default();
+        queue.lead(true);
+        queue
+    }
+
+    fn depth_in(queue: &Queue, time: Duration) -> usize {
+        queue.waiting(Instant::now() + time).0
+    }
+
+    #[test]
+    fn a_resource_is_due_from_its_event_until_its_turn() {
+        let queue = leading();
+        queue.changed("a", "web");
+        queue.changed("a", "web");
+        queue.changed("b", "web");
+        assert_eq!(depth_in(&queue, Duration::ZERO), 2);
+        let turn = queue.begin("a", "web");
+        assert_eq!((depth_in(&queue, Duration::ZERO), queue.running.get()), (1, 1));
+        turn.end(Some(Duration::from_mins(1)));
+        assert_eq!((depth_in(&queue, Duration::ZERO), queue.running.get()), (1, 0));
+        assert_eq!(depth_in(&queue, Duration::from_mins(2)), 2, "the next look is due then");
+    }
+
+    #[test]
+    fn an_event_comes_before_the_next_look_and_one_in_the_middle_of_a_turn_is_kept() {
+        let queue = leading();
+        queue.changed("a", "web");
+        let turn = queue.begin("a", "web");
+        queue.touched("a", "web");
+        turn.end(Some(Duration::from_mins(1)));
+        assert_eq!(depth_in(&queue, Duration::ZERO), 1);
+        queue.begin("a", "web").end(None);
+        assert_eq!(depth_in(&queue, Duration::from_hours(1)), 0, "none was asked for");
+    }
+
+    #[test]
+    fn what_is_gone_leaves_nothing_behind() {
+        let queue = leading();
+        for (namespace, name) in [("a", "deleted"), ("a", "missed"), ("a", "kept"), ("b", "elsewhere")] {
+            queue.changed(namespace, name);
+        }
+        let turn = queue.begin("a", "deleted");
+        queue.gone("a", "deleted");
+        turn.end(Some(Duration::ZERO));
+        queue.touched("a", "unknown");
+        queue.listed(Some("a"), |_, name| name == "kept");
+        let state = queue.state();
+        let mut left: Vec<_> = state.resources.keys().map(|key| &*key.name).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["elsewhere", "kept"]);
+    }
+
+    /// A standby knows what is due as well, but nothing of it waits for the standby.
+    #[test]
+    fn nothing_waits_where_nobody_writes() {
+        let queue = Queue::default();
+        queue.changed("a", "web");
+        let later = Instant::now() + Duration::from_mins(1);
+        assert_eq!(queue.waiting(later), (0, Duration::ZERO));
+        queue.lead(true);
+        let (depth, longest) = queue.waiting(Instant::now());
+        assert!(depth == 1 && longest < Duration::from_secs(10), "{depth} {longest:?}");
+    }
+}
