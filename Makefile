@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check tools fmt crds manifests docs build deny advisories need-rust need-go
+.PHONY: help demo test soak load release check tools fmt crds manifests docs build deny advisories need-rust need-go
 
 CARGO ?= cargo
 
@@ -22,6 +22,7 @@ BUILD := $(CARGO) build --workspace --bins --examples $(LOCKED)
 
 # Asked only where it is used; a directory may be set in the environment or in a config of cargo's.
 BIN = $(shell $(CARGO) metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug
+RELEASE = $(patsubst %/debug,%/release,$(BIN))
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +35,12 @@ demo: need-go build ## Tell the operator's story on a real cluster, each step ch
 
 test: need-go check tools ## Everything: checks, unit tests, and end to end on a real cluster and real registries
 	$(CARGO) test --workspace --no-fail-fast $(LOCKED)
+
+soak: need-go release tools ## An hour of churn and trouble, and a verdict on leaks: SOAK_ARGS="--duration 15m"
+	@set -x; "$(BIN)/testbed" soak --operator "$(RELEASE)/artifactconfig" --report "$(RELEASE)/soak.md" $(SOAK_ARGS)
+
+load: need-go release tools ## What the operator costs, in figures (half an hour): LOAD_ARGS="--idle 0"
+	@set -x; "$(BIN)/testbed" load --operator "$(RELEASE)/artifactconfig" --report "$(RELEASE)/load.md" $(LOAD_ARGS)
 
 check: need-rust deny ## Format, lints, licences and sources of dependencies, documentation
 	$(CARGO) fmt --all --check
@@ -60,6 +67,10 @@ docs: build ## Write docs/cli.md from the code
 
 build: need-rust ## Compile the operator and the testbed
 	$(BUILD)
+
+# Both packages, for the same reason as above.
+release: need-rust ## Compile them optimized, as they are shipped
+	$(BUILD) --release
 
 deny: need-rust $(CARGO_DENY) ## Check licences, sources and duplicates of the dependencies
 	$(CARGO_DENY) --workspace check bans licenses sources

@@ -1,7 +1,10 @@
 //! The testbed's command line.
 
 mod demo;
+mod load;
 mod manifests_command;
+mod measure;
+mod soak;
 mod stop;
 mod tools_command;
 mod up;
@@ -72,13 +75,49 @@ enum Command {
         #[command(flatten)]
         manifests: ManifestsArgs,
     },
+    /// Run the operator for hours under churn and trouble, and judge whether anything leaks
+    ///
+    /// On a real cluster and two real registries configs are attached, rolled back and resumed; resources come and go;
+    /// targets are edited and deleted; tags move. Meanwhile one thing after the other breaks: registries stop, hang,
+    /// throttle and lie, the API server is killed and stopped in its tracks, watches are cut and stalled. The operator
+    /// is never restarted. At the end everything is made to work again, and once it has settled each resource is
+    /// compared with what it should be. Memory, descriptors, connections, threads, tasks, revisions and the log are
+    /// judged. The exit status is 0 only when every check passed.
+    ///
+    /// An hour takes about a third of a core. From 15 minutes on memory is judged; a minute shows that it works.
+    #[command(after_help = SOAK_EXAMPLES)]
+    Soak(soak::SoakArgs),
+    /// Measure what the operator costs: time, processor, memory
+    ///
+    /// Thousands of resources are created at once against a registry in this process, until each has its ConfigMap and
+    /// is ready; beside it the bare requests that write as much, so that figures of different machines can be compared.
+    /// Then the operator is started anew, more resources come, and all of them do nothing for a while. The contents of
+    /// all ConfigMaps are checked, the figures are not: whether they are good depends on the machine.
+    ///
+    /// Build the operator with --release, and run nothing else meanwhile. With the defaults it takes about half an hour.
+    #[command(after_help = LOAD_EXAMPLES)]
+    Load(load::LoadArgs),
 }
+
+const LOAD_EXAMPLES: &str = "Examples:
+  testbed load --operator target/release/artifactconfig --report load.md
+  testbed load --operator target/release/artifactconfig --count 200 --idle 0";
+
+const SOAK_EXAMPLES: &str = "Examples:
+  testbed soak --operator target/debug/artifactconfig --duration 1m
+  testbed soak --operator target/release/artifactconfig --report soak.md";
 
 #[derive(Debug, clap::Args)]
 struct ManifestsArgs {
     /// The repository's root, with crds/ and charts/ (default: where this program was built)
     #[arg(long = "manifests", value_name = "DIR")]
     root: Option<PathBuf>,
+}
+
+impl ManifestsArgs {
+    fn root(&self) -> Option<&std::path::Path> {
+        self.root.as_deref()
+    }
 }
 
 fn main() -> ExitCode {
@@ -101,11 +140,11 @@ async fn run(command: Command) -> ExitCode {
     let run = async {
         match command {
             Command::Tools { all } => tools_command::run(all).await,
-            Command::Manifests { manifests } => manifests_command::run(manifests.root.as_deref()).await,
-            Command::Up { operator, manifests } => up::run(operator, manifests.root.as_deref()).await,
-            Command::Demo { operator, keep, manifests } => {
-                demo::run(operator, keep, manifests.root.as_deref()).await
-            }
+            Command::Manifests { manifests } => manifests_command::run(manifests.root()).await,
+            Command::Up { operator, manifests } => up::run(operator, manifests.root()).await,
+            Command::Demo { operator, keep, manifests } => demo::run(operator, keep, manifests.root()).await,
+            Command::Soak(args) => soak::run(args).await,
+            Command::Load(args) => load::run(args).await,
         }
     };
     // Leaving this scope on a signal drops whatever runs, and that stops it.
