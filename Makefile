@@ -15,17 +15,28 @@ TOOLS_DIR := $(or $(ARTIFACTCONFIG_TOOLS_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.ca
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY_ROOT := $(TOOLS_DIR)/cargo-deny-$(CARGO_DENY_VERSION)
 CARGO_DENY := $(CARGO_DENY_ROOT)/bin/cargo-deny
+# Of the Dockerfile too; scripts/check-version compares them.
+CARGO_AUDITABLE_VERSION := 0.7.7
+CARGO_AUDITABLE_ROOT := $(TOOLS_DIR)/cargo-auditable-$(CARGO_AUDITABLE_VERSION)
+CARGO_AUDITABLE := $(CARGO_AUDITABLE_ROOT)/bin/cargo-auditable
+ACTIONLINT_VERSION := v1.7.12
+ACTIONLINT_ROOT := $(TOOLS_DIR)/actionlint-$(ACTIONLINT_VERSION)
+ACTIONLINT := $(ACTIONLINT_ROOT)/actionlint
+CRANE ?= $(TOOLS_DIR)/crane-for-images/crane
 
 # Both packages, and --examples although there are none: so cargo builds for `make demo` with the features that the
 # tests need, and `make test` does not compile the dependencies a second time.
 BUILD := $(CARGO) build --workspace --bins --examples $(LOCKED)
+
+# Prints the program's path.
+BUILD_STATIC = CARGO_AUDITABLE="$(CARGO_AUDITABLE)" scripts/build-static
 
 # Asked only where it is used; a directory may be set in the environment or in a config of cargo's.
 BIN = $(shell $(CARGO) metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/debug
 RELEASE = $(patsubst %/debug,%/release,$(BIN))
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "The first run compiles the programs of the testbed (see testbed/README.md), which takes about 14 minutes"
 	@echo "on two cores. They are kept in $(TOOLS_DIR)."
@@ -42,7 +53,7 @@ soak: need-go release tools ## An hour of churn and trouble, and a verdict on le
 load: need-go release tools ## What the operator costs, in figures (half an hour): LOAD_ARGS="--idle 0"
 	@set -x; "$(BIN)/testbed" load --operator "$(RELEASE)/artifactconfig" --report "$(RELEASE)/load.md" $(LOAD_ARGS)
 
-check: need-rust deny ## Format, lints, licences and sources of dependencies, documentation
+check: need-rust deny lint-release ## Format, lints, licences and sources of dependencies, documentation, release
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets $(LOCKED) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --lib --examples $(LOCKED)
@@ -72,6 +83,23 @@ build: need-rust ## Compile the operator and the testbed
 release: need-rust ## Compile them optimized, as they are shipped
 	$(BUILD) --release
 
+.PHONY: static image image-test lint-release
+# The features of the operator alone and link-time optimization, so this shares nothing with the other builds.
+static: need-rust $(CARGO_AUDITABLE) ## Compile the static program of the image: target/<platform>/release/artifactconfig
+	$(BUILD_STATIC)
+
+image: need-rust $(CARGO_AUDITABLE) $(CRANE) ## Push the image of this platform without a container engine: IMAGE=registry.example.com/name:tag
+	@[ -n "$(IMAGE)" ] || { echo "error: name where to: make image IMAGE=registry.example.com/name:tag" >&2; exit 1; }
+	CRANE="$(CRANE)" scripts/image-push "$$($(BUILD_STATIC))" "$(IMAGE)"
+
+image-test: need-rust tools $(CARGO_AUDITABLE) ## Run the image as a cluster does, in a root of its own, on a real cluster (as root)
+	IMAGE_PROGRAM="$$($(BUILD_STATIC))" \
+		$(CARGO) test --workspace $(LOCKED) --test image -- --ignored --nocapture --test-threads=1
+
+lint-release: $(ACTIONLINT) ## Check the workflows, and that every place names the same version
+	$(ACTIONLINT) -shellcheck= -pyflakes=
+	scripts/check-version
+
 deny: need-rust $(CARGO_DENY) ## Check licences, sources and duplicates of the dependencies
 	$(CARGO_DENY) --workspace check bans licenses sources
 
@@ -82,6 +110,19 @@ advisories: need-rust $(CARGO_DENY) ## Check the dependencies for known vulnerab
 $(CARGO_DENY): | need-rust
 	@echo "Building cargo-deny $(CARGO_DENY_VERSION) into $(TOOLS_DIR): once, some minutes"
 	$(CARGO) install --quiet --locked --root $(CARGO_DENY_ROOT) --version $(CARGO_DENY_VERSION) cargo-deny
+
+$(CARGO_AUDITABLE): | need-rust
+	@echo "Building cargo-auditable $(CARGO_AUDITABLE_VERSION) into $(TOOLS_DIR): once, a minute"
+	$(CARGO) install --quiet --locked --root $(CARGO_AUDITABLE_ROOT) --version $(CARGO_AUDITABLE_VERSION) cargo-auditable
+
+# The version that the testbed pins.
+$(CRANE): testbed/tools/crane/go.sum | need-go
+	cd testbed/tools/crane && go build -trimpath -o "$@" github.com/google/go-containerregistry/cmd/crane
+
+# The checksum database of Go holds what a version is.
+$(ACTIONLINT): | need-go
+	@echo "Building actionlint $(ACTIONLINT_VERSION) into $(TOOLS_DIR): once, half a minute"
+	GOBIN="$(ACTIONLINT_ROOT)" go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
 
 need-rust:
 	@command -v $(CARGO) > /dev/null || { \
