@@ -14,7 +14,9 @@ use tokio::sync::watch;
 use crate::cluster::KubeCluster;
 use crate::controller::{self, Context, Memory, Options, Stop, Watches};
 use crate::oci::{Guard, OciRegistry, Plugins, Rate, Settings};
-use crate::telemetry::{Health, LogFormat, Metrics, Sources, init_logs, install_panic_hook, serve};
+use crate::telemetry::{
+    AdminAddress, Health, LogFormat, Metrics, Sources, init_logs, install_panic_hook, serve, serve_admin,
+};
 
 /// Run the operator.
 ///
@@ -30,6 +32,15 @@ pub struct Args {
         value_name = "IP:PORT"
     )]
     health_address: SocketAddr,
+
+    /// Where to serve /log-level, or none. Loopback addresses only: it is reached with kubectl port-forward.
+    #[arg(
+        long,
+        env = "ARTIFACTCONFIG_ADMIN_ADDRESS",
+        default_value = "127.0.0.1:8081",
+        value_name = "IP:PORT"
+    )]
+    admin_address: AdminAddress,
 
     /// Reconciles side by side. Each waits for a registry most of its time, so this bounds connections rather than
     /// processor time.
@@ -113,7 +124,7 @@ impl Args {
 /// # Errors
 /// Where a part cannot be started, or ends by itself.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    init_logs(args.log_format, &args.log_level)?;
+    let level = init_logs(args.log_format, &args.log_level)?;
     install_panic_hook();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), concurrency = args.concurrency, "starting");
     let settings = args.settings()?;
@@ -136,6 +147,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         now: Timestamp::now,
         stop: ending.clone(),
     });
+    let ending_too = ending.clone();
+    let administering = serve_admin(args.admin_address, level, async move { ending_too.wait().await });
     let health = Health::default();
     let serving = serve(args.health_address, health.clone(), metrics, async move { ending.wait().await });
     let known = watches.known();
@@ -152,6 +165,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     tokio::try_join!(
         serving,
+        administering,
         controller::run(watches, context, Options { concurrency: args.concurrency }),
         signals
     )?;

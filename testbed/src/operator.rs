@@ -51,12 +51,13 @@ pub struct OperatorProcess {
     process: Mutex<Process>,
     options: OperatorOptions,
     port: u16,
+    admin_port: u16,
     http: reqwest::Client,
     scratch: Scratch,
 }
 
 impl OperatorProcess {
-    /// Runs `<binary> controller --health-address 127.0.0.1:<free port> <args…>`.
+    /// Runs `<binary> controller --health-address 127.0.0.1:<free port> --admin-address 127.0.0.1:<free port> <args…>`.
     ///
     /// # Errors
     /// When it does not become ready; the message has the end of its log.
@@ -76,10 +77,10 @@ impl OperatorProcess {
 
     async fn start_once(options: OperatorOptions) -> Result<Self> {
         let scratch = Scratch::new("operator").await?;
-        let port = ports::free()?;
-        let process = spawn(&options, port, &scratch).await?;
+        let (port, admin_port) = (ports::free()?, ports::free()?);
+        let process = spawn(&options, port, admin_port, &scratch).await?;
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
-        let operator = Self { process: Mutex::new(process), options, port, http, scratch };
+        let operator = Self { process: Mutex::new(process), options, port, admin_port, http, scratch };
         if operator.options.wait_ready {
             operator.wait_ready().await?;
         }
@@ -126,6 +127,25 @@ impl OperatorProcess {
         Ok((answer.status().as_u16(), answer.text().await?))
     }
 
+    /// The filter of its log lines.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn log_level(&self) -> Result<String> {
+        let url = format!("http://127.0.0.1:{}/log-level", self.admin_port);
+        Ok(self.http.get(&url).send().await?.error_for_status()?.text().await?.trim().to_owned())
+    }
+
+    /// Changes the filter of its log lines: status and body.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn set_log_level(&self, filter: impl Into<String>) -> Result<(u16, String)> {
+        let url = format!("http://127.0.0.1:{}/log-level", self.admin_port);
+        let answer = self.http.put(&url).body(filter.into()).send().await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    }
+
     /// `/metrics`, in the text format.
     ///
     /// # Errors
@@ -162,7 +182,7 @@ impl OperatorProcess {
             if process.is_running() {
                 process.kill().await?;
             }
-            *process = spawn(&self.options, self.port, &self.scratch).await?;
+            *process = spawn(&self.options, self.port, self.admin_port, &self.scratch).await?;
         }
         if self.options.wait_ready { self.wait_ready().await } else { Ok(()) }
     }
@@ -210,9 +230,10 @@ impl OperatorProcess {
     }
 }
 
-async fn spawn(options: &OperatorOptions, port: u16, scratch: &Scratch) -> Result<Process> {
+async fn spawn(options: &OperatorOptions, port: u16, admin_port: u16, scratch: &Scratch) -> Result<Process> {
     let mut command = Command::new(&options.binary);
-    command.args(["controller", "--health-address", &format!("127.0.0.1:{port}")]).args(&options.args);
+    command.args(["controller", "--health-address", &format!("127.0.0.1:{port}")]);
+    command.args(["--admin-address", &format!("127.0.0.1:{admin_port}")]).args(&options.args);
     command.env("KUBECONFIG", &options.kubeconfig);
     // Registry credentials in the home of whoever runs the tests are none of the operator's business.
     command.env("HOME", scratch.path()).env_remove("DOCKER_CONFIG");

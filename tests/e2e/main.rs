@@ -24,6 +24,7 @@ mod rollback;
 mod selection;
 mod status;
 mod sync;
+mod telemetry;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         rollback::cases(),
         cli::cases(),
         night::cases(),
+        telemetry::cases(),
     ];
     support::main(THREADS, &cases.into_iter().flatten().collect::<Vec<_>>())
 }
