@@ -152,7 +152,4 @@ annotations:
 {{- if and .Values.caBundle.configMap .Values.caBundle.secret }}
 {{- fail "caBundle: set configMap or secret, not both" }}
 {{- end }}
-{{- if and .Values.podDisruptionBudget.enabled (not (kindIs "invalid" .Values.podDisruptionBudget.minAvailable)) (not (kindIs "invalid" .Values.podDisruptionBudget.maxUnavailable)) }}
-{{- fail "podDisruptionBudget: set minAvailable or maxUnavailable, not both (null unsets maxUnavailable)" }}
-{{- end }}
 {{- end }}

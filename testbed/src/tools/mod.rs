@@ -49,11 +49,13 @@ pub enum Tool {
     Crane,
     /// Simulates nodes and pods.
     Kwok,
+    /// Runs Lua, by the interpreter that Argo CD runs health checks with.
+    Glua,
 }
 
 impl Tool {
     /// Every program.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -65,11 +67,12 @@ impl Tool {
         Self::Distribution,
         Self::Crane,
         Self::Kwok,
+        Self::Glua,
     ];
 
     /// What tests and the demo need; the others take minutes to build and are built when something asks for
     /// them.
-    pub const DEFAULT: [Self; 9] = [
+    pub const DEFAULT: [Self; 10] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -79,6 +82,7 @@ impl Tool {
         Self::Distribution,
         Self::Crane,
         Self::Olareg,
+        Self::Glua,
     ];
 
     /// The program's file name.
@@ -96,6 +100,7 @@ impl Tool {
             Self::Distribution => "registry",
             Self::Crane => "crane",
             Self::Kwok => "kwok",
+            Self::Glua => "glua",
         }
     }
 

@@ -47,6 +47,7 @@ static OLAREG: Module = pinned!("olareg", "v0.2.1", about "10 s", []);
 static DISTRIBUTION: Module = pinned!("distribution", "v3.1.2", about "1 min", []);
 static CRANE: Module = pinned!("crane", "v0.22.1", about "10 s", []);
 static KWOK: Module = pinned!("kwok", "v0.8.0", about "3 min", []);
+static GLUA: Module = pinned!("glua", "v1.1.2", about "10 s", []);
 
 impl Tool {
     pub(crate) fn module(self) -> &'static Module {
@@ -61,6 +62,7 @@ impl Tool {
             Self::Distribution => &DISTRIBUTION,
             Self::Crane => &CRANE,
             Self::Kwok => &KWOK,
+            Self::Glua => &GLUA,
         }
     }
 
@@ -78,6 +80,7 @@ impl Tool {
             Self::Distribution => "github.com/distribution/distribution/v3/cmd/registry",
             Self::Crane => "github.com/google/go-containerregistry/cmd/crane",
             Self::Kwok => "sigs.k8s.io/kwok/cmd/kwok",
+            Self::Glua => "github.com/yuin/gopher-lua/cmd/glua",
         }
     }
 
