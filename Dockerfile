@@ -11,14 +11,14 @@
 # `docker buildx imagetools inspect docker.io/library/rust:1.95.0-bookworm` says what it stands for today: append it as
 # @sha256:… to pin it, and Dependabot keeps it current from then on.
 FROM --platform=$BUILDPLATFORM docker.io/library/rust:1.95.0-bookworm AS toolchain
-ARG BUILDARCH
-ARG TARGETARCH
 # Before rust-toolchain.toml, which also asks for what only developers need.
 ENV RUSTUP_TOOLCHAIN=1.95.0
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 # The list of crates in the program, for scanners and SBOMs; the version is that of the Makefile.
 RUN cargo install --quiet --locked --version 0.7.7 --root /usr/local cargo-auditable
-# `triple` and `gcc` are what the two worlds call the same processor.
+# What is above is the same for every platform, and made once. `triple` and `gcc` are names for the same processor.
+ARG BUILDARCH
+ARG TARGETARCH
 RUN case $TARGETARCH in \
         amd64) triple=x86_64-unknown-linux-gnu gcc=x86-64 ;; \
         arm64) triple=aarch64-unknown-linux-gnu gcc=aarch64 ;; \
