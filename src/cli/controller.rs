@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use kube::{Client, Config};
+use kube::Config;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::cluster::KubeCluster;
+use crate::cluster::{self, KubeCluster};
 use crate::controller::{self, Context, Memory, Options, Stop, Watches};
 use crate::oci::{Guard, OciRegistry, Plugins, Rate, Settings};
 use crate::telemetry::{
     AdminAddress, Health, LogFormat, Metrics, Sources, init_logs, install_panic_hook, serve, serve_admin,
 };
+use crate::types::{Namespace, Namespaces};
 
 /// Run the operator.
 ///
@@ -46,6 +47,11 @@ pub struct Args {
     /// processor time.
     #[arg(long, env = "ARTIFACTCONFIG_CONCURRENCY", default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
+
+    /// Namespaces that are looked at, separated by commas; rights are needed in these only. Each costs two watches, so there
+    /// may be at most 100. Default: all namespaces, those of tomorrow included.
+    #[arg(long, env = "ARTIFACTCONFIG_NAMESPACES", value_delimiter = ',', value_name = "NAME,…")]
+    namespaces: Vec<Namespace>,
 
     /// Bytes of verified content kept in memory, so that a digest is fetched once.
     #[arg(long, env = "ARTIFACTCONFIG_CONTENT_CACHE_BYTES", default_value_t = Settings::default().content_cache, value_name = "BYTES")]
@@ -91,6 +97,9 @@ pub struct Args {
     #[arg(long, env = "ARTIFACTCONFIG_RESOURCE_METRICS", default_value_t = true, default_missing_value = "true", num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set, value_name = "BOOL")]
     resource_metrics: bool,
 
+    #[command(flatten)]
+    leader: super::leader::Args,
+
     /// Form of the log lines.
     #[arg(long, env = "ARTIFACTCONFIG_LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
@@ -103,7 +112,19 @@ pub struct Args {
 /// Longest wait for a connection to the API server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Most namespaces that are watched one by one: beyond it, one watch over all of them is cheaper for the API server.
+const MAX_NAMESPACES: usize = 100;
+
 impl Args {
+    fn namespaces(&self) -> anyhow::Result<Namespaces> {
+        anyhow::ensure!(
+            self.namespaces.len() <= MAX_NAMESPACES,
+            "--namespaces names {}, at most {MAX_NAMESPACES} are watched one by one; leave it out to watch all",
+            self.namespaces.len()
+        );
+        Ok(Namespaces::of(self.namespaces.iter().cloned()))
+    }
+
     fn settings(&self) -> anyhow::Result<Settings> {
         let plugins = match (&self.image_credential_provider_config, &self.image_credential_provider_bin_dir)
         {
@@ -128,11 +149,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     install_panic_hook();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), concurrency = args.concurrency, "starting");
     let settings = args.settings()?;
-    let client = client().await?;
-    let watches = Watches::new(client.clone());
+    let config = config().await?;
+    let (election, leadership) = args.leader.start(&config, &instance())?;
+    let client =
+        cluster::gated(config, &leadership).context("the client for the API server cannot be built")?;
+    let watches = Watches::new(client.clone(), &args.namespaces()?);
     let metrics =
         Metrics::with(Sources { resources: Some(watches.resources()), each: args.resource_metrics });
-    metrics.leader(true);
     let observed = metrics.clone();
     let registry = OciRegistry::new(settings, Arc::new(move |seen| observed.observed(seen))).context(
         "the client for registries cannot be built; are the CA certificates of the system installed?",
@@ -149,6 +172,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     });
     let ending_too = ending.clone();
     let administering = serve_admin(args.admin_address, level, async move { ending_too.wait().await });
+    tokio::spawn({
+        let (leadership, metrics) = (leadership.clone(), metrics.clone());
+        // What is lost is lost with the process.
+        async move {
+            leadership.wait().await;
+            metrics.leader(true);
+        }
+    });
     let health = Health::default();
     let serving = serve(args.health_address, health.clone(), metrics, async move { ending.wait().await });
     let known = watches.known();
@@ -163,17 +194,25 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         tracing::info!(signal = name, "ending");
         Ok(stop.send_replace(true)).map(|_| ())
     };
-    tokio::try_join!(
-        serving,
-        administering,
-        controller::run(watches, context, Options { concurrency: args.concurrency }),
-        signals
-    )?;
+    let options = Options { concurrency: args.concurrency, leadership };
+    let controlling = controller::run(watches, context, options);
+    let working = async { tokio::try_join!(serving, administering, controlling, signals) };
+    match election {
+        None => drop(working.await?),
+        Some(mut election) => {
+            tokio::select! {
+                ended = working => drop(ended?),
+                why = election.run() => return Err(why),
+            }
+            // Last of all: whoever leads next finds nothing under way.
+            election.release().await;
+        }
+    }
     tracing::info!("ended");
     Ok(())
 }
 
-async fn client() -> anyhow::Result<Client> {
+async fn config() -> anyhow::Result<Config> {
     let mut config = Config::infer()
         .await
         .context("no cluster: neither a Pod's service account nor a kubeconfig was found")?;
@@ -181,7 +220,7 @@ async fn client() -> anyhow::Result<Client> {
     // A refused request is tried again by its reconcile, which knows what else has changed; the client's own 15 tries
     // would hold a slot for minutes.
     config.default_retry = false;
-    Client::try_from(config).context("the client for the API server cannot be built")
+    Ok(config)
 }
 
 /// This process's name in events: the Pod's, which Kubernetes sets as host name.

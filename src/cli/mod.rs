@@ -11,6 +11,7 @@ mod docker;
 mod get;
 mod history;
 mod kubectl_flags;
+mod leader;
 mod near;
 mod output;
 mod reference;

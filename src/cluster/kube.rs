@@ -8,7 +8,7 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
@@ -18,10 +18,8 @@ use crate::decide::spec::Owner;
 use crate::types::Failure;
 
 use super::problem::{Problem, limited};
+use super::targets::{TargetMeta, Targets};
 use super::{Cluster, WriteError, usage};
-
-/// What the watch reports of the `ConfigMaps` that carry our label: metadata only, never content.
-pub type TargetStore = Store<PartialObjectMeta<ConfigMap>>;
 
 /// Most revisions that are read at once. The history holds at most 101, and workloads keep few beyond it.
 const MAX_REVISIONS: u32 = 150;
@@ -30,14 +28,14 @@ const MAX_REVISIONS: u32 = 150;
 #[derive(Clone)]
 pub struct KubeCluster {
     client: Client,
-    targets: TargetStore,
+    targets: Targets,
     instance: String,
 }
 
 impl KubeCluster {
     /// `instance` names this process in events.
     #[must_use]
-    pub const fn new(client: Client, targets: TargetStore, instance: String) -> Self {
+    pub const fn new(client: Client, targets: Targets, instance: String) -> Self {
         Self { client, targets, instance }
     }
 
@@ -78,18 +76,19 @@ impl Cluster for KubeCluster {
     }
 
     fn target_version(&self, owner: &Owner, name: &str) -> Option<String> {
-        self.targets.get(&ObjectRef::new(name).within(&owner.namespace))?.resource_version()
+        let targets = self.targets.within(&owner.namespace)?;
+        targets.get(&ObjectRef::new(name).within(&owner.namespace))?.resource_version()
     }
 
     fn owned(&self, owner: &Owner) -> Vec<ObjectMeta> {
-        if owner.uid.is_empty() {
+        let Some(targets) = self.targets.within(&owner.namespace).filter(|_| !owner.uid.is_empty()) else {
             return Vec::new();
-        }
-        let is_owned = |object: &PartialObjectMeta<ConfigMap>| {
+        };
+        let is_owned = |object: &TargetMeta| {
             object.metadata.namespace.as_ref() == Some(&owner.namespace)
                 && object.labels().get(label::OWNER_UID) == Some(&owner.uid)
         };
-        self.targets.state_filter(is_owned).iter().map(|object| object.metadata.clone()).collect()
+        targets.state_filter(is_owned).iter().map(|object| object.metadata.clone()).collect()
     }
 
     async fn revisions(&self, owner: &Owner) -> Result<Vec<ConfigMap>, Failure> {

@@ -3,9 +3,12 @@
 //! [`Cluster`] is the port that the reconcile works against; [`KubeCluster`] answers it from a real API server.
 
 mod apply;
+mod election;
 mod kube;
+mod leadership;
 mod problem;
 mod read;
+mod targets;
 mod usage;
 
 use std::collections::BTreeSet;
@@ -15,8 +18,11 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use self::apply::{apply, collect};
-pub use self::kube::{KubeCluster, TargetStore};
+pub use self::election::{Candidate, Election};
+pub use self::kube::KubeCluster;
+pub use self::leadership::{Leadership, gated};
 pub use self::read::access;
+pub use self::targets::{TargetMeta, TargetStore, Targets};
 
 use crate::api::ArtifactConfigStatus;
 use crate::decide::event::EventDraft;

@@ -6,6 +6,7 @@ use crate::api::Reason;
 use crate::types::{Failure, truncate};
 
 use super::WriteError;
+use super::leadership::NotLeading;
 
 /// Longest wait for an answer of the API server. Requests other than watches have no limit of their own in kube 5.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -40,6 +41,7 @@ impl Problem {
             kube::Error::Api(status) => {
                 Self::Other(format!("the API server refused: {}", truncate(&status.message, MAX_MESSAGE)))
             }
+            other if is_not_leading(other) => Self::Other(NotLeading.to_string()),
             // The innermost cause, as for registries; the layers above it only repeat that a request failed.
             other => {
                 let mut message = other.to_string();
@@ -77,6 +79,18 @@ impl Problem {
             }
         }
     }
+}
+
+/// Held back by ourselves, before the API server saw it.
+fn is_not_leading(error: &kube::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<NotLeading>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The cause that the API server names (`NamespaceTerminatingCause` in kubernetes `api/core/v1`).

@@ -6,24 +6,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::api::{ArtifactConfig, MANAGER, annotation, label};
-use crate::cluster::{KubeCluster, TargetStore};
+use crate::cluster::{KubeCluster, Leadership, TargetMeta, TargetStore, Targets};
 use crate::oci::Registry;
 use crate::telemetry::{Metrics, Queue, ResourceStates};
+use crate::types::{Namespace, Namespaces};
 
 use super::context::Context;
 use super::reconcile::{Next, reconcile};
 
 type Guarded = DeserializeGuard<ArtifactConfig>;
-type TargetMeta = PartialObjectMeta<ConfigMap>;
 
 /// Objects per page of a list: a page is held in memory twice while it is read.
 const PAGE: u32 = 100;
@@ -39,13 +38,21 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How the controller runs.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Reconciles side by side.
+    /// Reconciles side by side, in all namespaces together.
     pub concurrency: u16,
+    /// Nothing is reconciled without it.
+    pub leadership: Leadership,
 }
 
-/// The streams of one controller and the stores that they fill.
+/// The streams of the controllers and the stores that they fill.
 pub struct Watches {
     client: Client,
+    scopes: Vec<Scope>,
+}
+
+/// All namespaces, or one of several: a watch sees either, and a store is filled by one watch.
+struct Scope {
+    namespace: Option<Namespace>,
     resources: (Store<Guarded>, Writer<Guarded>),
     targets: (TargetStore, Writer<TargetMeta>),
     known: Known,
@@ -59,38 +66,71 @@ struct Known {
     targets: Arc<watch::Sender<bool>>,
 }
 
-impl Watches {
-    /// Nothing is watched yet.
-    #[must_use]
-    pub fn new(client: Client) -> Self {
+impl Scope {
+    fn new(namespace: Option<Namespace>) -> Self {
         let known = || Arc::new(watch::Sender::new(false));
         Self {
-            client,
+            namespace,
             resources: reflector::store(),
             targets: reflector::store(),
             known: Known { resources: known(), targets: known() },
         }
     }
 
+    /// What can be listed and watched with rights in this scope only.
+    fn api<K>(&self, client: &Client) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        match &self.namespace {
+            Some(namespace) => Api::namespaced(client.clone(), namespace.as_str()),
+            None => Api::all(client.clone()),
+        }
+    }
+}
+
+impl Watches {
+    /// Nothing is watched yet.
+    #[must_use]
+    pub fn new(client: Client, namespaces: &Namespaces) -> Self {
+        let scopes = match namespaces {
+            Namespaces::All => vec![Scope::new(None)],
+            Namespaces::Only(named) => named.iter().cloned().map(Some).map(Scope::new).collect(),
+        };
+        Self { client, scopes }
+    }
+
     /// What will be known of the targets.
     #[must_use]
-    pub fn targets(&self) -> TargetStore {
-        self.targets.0.clone()
+    pub fn targets(&self) -> Targets {
+        let store = |scope: &Scope| scope.targets.0.clone();
+        match self.scopes.as_slice() {
+            [all] if all.namespace.is_none() => Targets::All(store(all)),
+            each => {
+                let named = |scope: &Scope| Some((scope.namespace.as_ref()?.to_string(), store(scope)));
+                Targets::Each(Arc::new(each.iter().filter_map(named).collect()))
+            }
+        }
     }
 
     /// The resources as they are known whenever it is asked.
     #[must_use]
     pub fn resources(&self) -> ResourceStates {
-        let store = self.resources.0.clone();
-        Arc::new(move || store.state())
+        let stores: Vec<_> = self.scopes.iter().map(|scope| scope.resources.0.clone()).collect();
+        Arc::new(move || stores.iter().flat_map(Store::state).collect())
     }
 
     /// Ends once every resource and every target is known.
     pub fn known(&self) -> impl Future<Output = ()> + Send + 'static {
-        let (resources, targets) = (self.known.resources.subscribe(), self.known.targets.subscribe());
+        let flags: Vec<_> = self
+            .scopes
+            .iter()
+            .flat_map(|scope| [scope.known.resources.subscribe(), scope.known.targets.subscribe()])
+            .collect();
         async move {
-            wait_for(resources).await;
-            wait_for(targets).await;
+            for flag in flags {
+                wait_for(flag).await;
+            }
         }
     }
 }
@@ -98,39 +138,70 @@ impl Watches {
 /// Runs until the context's `stop` comes, then lets running reconciles end.
 ///
 /// # Errors
-/// Where the controller ends by itself, which it never should.
+/// Where a controller ends by itself, which it never should.
 pub async fn run<R: Registry>(
     watches: Watches,
     context: Arc<Context<R, KubeCluster>>,
     options: Options,
 ) -> anyhow::Result<()> {
-    let Watches { client, resources: (store, writer), targets: (_, target_writer), known } = watches;
-    let metrics = context.metrics.clone();
-    let config = controller::Config::default().concurrency(options.concurrency);
+    let Watches { client, scopes } = watches;
     let stop = context.stop.clone();
-    let stopping = stop.clone();
-    let controller =
-        Controller::for_stream(resources(&client, writer, known.resources.clone(), metrics.clone()), store)
-            .watches_stream(targets(&client, target_writer, known.targets.clone(), metrics), |target| {
-                owner_of(&target)
-            })
-            .with_config(config)
-            .graceful_shutdown_on(async move { stopping.wait().await })
-            .run(reconcile_guarded, |_, error: &Infallible, _| match *error {}, context)
-            .for_each(|result| {
-                if let Err(error) = result {
-                    // A resource that went between its event and its turn is no error; the watches count their own.
-                    tracing::debug!(error = %error, "not reconciled");
-                }
-                std::future::ready(())
-            });
+    let slots = Arc::new(Semaphore::new(options.concurrency.into()));
+    let controllers = scopes.into_iter().map(|scope| {
+        let worker = Arc::new(Worker {
+            context: Arc::clone(&context),
+            slots: Arc::clone(&slots),
+            leadership: options.leadership.clone(),
+        });
+        controller(&client, scope, worker, options.concurrency)
+    });
     tokio::select! {
-        () = controller => {}
+        ended = futures::future::try_join_all(controllers) => { ended?; }
         () = async { stop.wait().await; tokio::time::sleep(GRACE).await } => {
             tracing::warn!(seconds = GRACE.as_secs(), "reconciles did not end in time; ending without them");
         }
     }
-    if stop.has_come() { Ok(()) } else { anyhow::bail!("the controller ended although nobody asked it to") }
+    Ok(())
+}
+
+/// What a reconcile is run with.
+struct Worker<R> {
+    context: Arc<Context<R, KubeCluster>>,
+    /// The bound of all controllers together: each has its own, and with several namespaces there are several.
+    slots: Arc<Semaphore>,
+    leadership: Leadership,
+}
+
+/// One scope's controller, until `stop` comes.
+async fn controller<R: Registry>(
+    client: &Client,
+    scope: Scope,
+    worker: Arc<Worker<R>>,
+    concurrency: u16,
+) -> anyhow::Result<()> {
+    let metrics = &worker.context.metrics;
+    let (of_resources, of_targets) = (scope.api(client), scope.api(client));
+    let Scope { namespace, resources: (store, writer), targets: (_, target_writer), known } = scope;
+    let stop = worker.context.stop.clone();
+    let stopping = stop.clone();
+    let resources = resources(of_resources, namespace.clone(), writer, known.resources, metrics.clone());
+    let targets = targets(of_targets, target_writer, known.targets, metrics.clone());
+    Controller::for_stream(resources, store)
+        .watches_stream(targets, |target| owner_of(&target))
+        .with_config(controller::Config::default().concurrency(concurrency))
+        .graceful_shutdown_on(async move { stopping.wait().await })
+        .run(reconcile_guarded, |_, error: &Infallible, _| match *error {}, worker)
+        .for_each(|result| {
+            if let Err(error) = result {
+                // A resource that went between its event and its turn is no error; the watches count their own.
+                tracing::debug!(error = %error, "not reconciled");
+            }
+            std::future::ready(())
+        })
+        .await;
+    let scope = namespace.map_or_else(|| "all namespaces".to_owned(), |name| format!("namespace {name}"));
+    anyhow::ensure!(stop.has_come(), "the controller of {scope} ended although nobody asked it to");
+    Ok(())
 }
 
 async fn wait_for(mut flag: watch::Receiver<bool>) {
@@ -146,10 +217,21 @@ fn note_known<K>(event: &Result<watcher::Event<K>, watcher::Error>, known: &watc
 
 async fn reconcile_guarded<R: Registry>(
     object: Arc<Guarded>,
-    context: Arc<Context<R, KubeCluster>>,
+    worker: Arc<Worker<R>>,
 ) -> Result<Action, Infallible> {
+    let Worker { context, slots, leadership } = &*worker;
+    if !leadership.holds() {
+        tokio::select! {
+            () = leadership.wait() => {}
+            () = context.stop.wait() => return Ok(Action::await_change()),
+        }
+        // The resource at hand is as old as the wait.
+        return Ok(Action::requeue(Duration::ZERO));
+    }
+    // Never closed, so that there always is one to wait for.
+    let _slot = slots.acquire().await;
     let turn = context.metrics.queue().begin(namespace_of(&*object), name_of(&*object));
-    let next = match reconcile(&object, &context).await {
+    let next = match reconcile(&object, context).await {
         Next::After(wait) => Some(wait),
         Next::OnChange => None,
     };
@@ -164,17 +246,18 @@ fn watch_config() -> watcher::Config {
 /// The resources, whenever something of them changes that a reconcile answers to. Objects that cannot be parsed come
 /// through as well, to be told so in their status.
 fn resources(
-    client: &Client,
+    api: Api<Guarded>,
+    namespace: Option<Namespace>,
     writer: Writer<Guarded>,
     known: Arc<watch::Sender<bool>>,
     metrics: Metrics,
 ) -> impl Stream<Item = Result<Guarded, watcher::Error>> + use<> {
     let (store, queue) = (writer.as_reader(), metrics.queue().clone());
-    watcher(Api::<Guarded>::all(client.clone()), watch_config())
+    watcher(api, watch_config())
         .modify(|object| object.meta_mut().managed_fields = None)
         .reflect(writer)
         .inspect(move |event| note_known(event, &known))
-        .inspect(move |event| note_gone(event, &store, &queue))
+        .inspect(move |event| note_gone(event, namespace.as_ref(), &store, &queue))
         .applied_objects()
         .predicate_filter(interest, kube::runtime::PredicateConfig::default())
         .inspect(move |result| match result {
@@ -199,13 +282,13 @@ fn interest(object: &Guarded) -> Option<u64> {
 /// The targets, by label and as metadata. Errors end here: the controller would stop looking at all its streams while
 /// it waits out the error of one (stackabletech/trino-operator#936).
 fn targets(
-    client: &Client,
+    api: Api<TargetMeta>,
     writer: Writer<TargetMeta>,
     known: Arc<watch::Sender<bool>>,
     metrics: Metrics,
 ) -> impl Stream<Item = Result<TargetMeta, watcher::Error>> + use<> {
     let config = watch_config().labels(&format!("{}={MANAGER}", label::MANAGED_BY));
-    watcher(Api::<TargetMeta>::all(client.clone()), config)
+    watcher(api, config)
         .modify(|object| {
             object.metadata.managed_fields = None;
             object.metadata.annotations = None;
@@ -231,13 +314,19 @@ fn noted(watched: &'static str, metrics: &Metrics, error: &watcher::Error) {
 }
 
 /// What is gone is no longer due: by its deletion, or because it is not in a new list.
-fn note_gone(event: &Result<watcher::Event<Guarded>, watcher::Error>, store: &Store<Guarded>, queue: &Queue) {
+fn note_gone(
+    event: &Result<watcher::Event<Guarded>, watcher::Error>,
+    namespace: Option<&Namespace>,
+    store: &Store<Guarded>,
+    queue: &Queue,
+) {
     match event {
         Ok(watcher::Event::Delete(object)) => queue.gone(namespace_of(object), name_of(object)),
         // Comes after the store has it.
         Ok(watcher::Event::InitDone) => {
-            queue
-                .listed(None, |namespace, name| store.get(&ObjectRef::new(name).within(namespace)).is_some());
+            queue.listed(namespace.map(Namespace::as_str), |namespace, name| {
+                store.get(&ObjectRef::new(name).within(namespace)).is_some()
+            });
         }
         _ => {}
     }

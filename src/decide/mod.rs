@@ -1,11 +1,13 @@
 //! Decisions: data in, data out. No async, no client, no clock, no logging.
 //!
 //! In the order of the pipeline: [`spec`] reads the resource once, [`select`] chooses among what is attached,
-//! [`files`] and [`render`] turn files into the `ConfigMap`, [`plan`] compares it with what is there, [`revision`] keeps it for the way back, and from the one
-//! [`outcome`] follow [`status`], [`event`] and [`schedule`].
+//! [`files`] and [`render`] turn files into the `ConfigMap`, [`plan`] compares it with what is there, [`revision`] keeps
+//! it for the way back, and from the one [`outcome`] follow [`status`], [`event`] and [`schedule`]. Apart from it,
+//! [`lease`] decides which of several processes works.
 
 pub mod event;
 pub mod files;
+pub mod lease;
 pub mod outcome;
 pub mod plan;
 pub mod render;

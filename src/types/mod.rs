@@ -5,6 +5,7 @@ mod failure;
 mod file;
 mod image;
 mod manifest;
+mod namespace;
 mod platform;
 mod text;
 
@@ -16,6 +17,7 @@ pub use manifest::{
     Artifact, Descriptor, Index, ManifestError, is_index, media_type, parse_artifact, parse_index,
     parse_legacy_list,
 };
+pub use namespace::{Namespace, NamespaceError, Namespaces};
 pub use platform::{Platform, PlatformError};
 pub use text::truncate;
 

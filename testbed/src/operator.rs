@@ -1,6 +1,6 @@
 //! The operator under test, as a process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -194,6 +194,12 @@ impl OperatorProcess {
     pub async fn pause(&self, paused: bool) -> Result<()> {
         let process = self.process.lock().await;
         if paused { process.pause() } else { process.resume() }
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.options.kubeconfig
     }
 
     /// Its process id.

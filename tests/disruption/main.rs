@@ -8,6 +8,9 @@ mod support;
 
 mod api_server;
 mod kills;
+mod leaders;
+mod namespaces;
+mod observer;
 mod random;
 mod registry;
 mod rollback;
@@ -17,6 +20,14 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     random::announce();
-    let cases = [registry::cases(), rollback::cases(), kills::cases(), api_server::cases(), signals::cases()];
+    let cases = [
+        registry::cases(),
+        rollback::cases(),
+        kills::cases(),
+        leaders::cases(),
+        namespaces::cases(),
+        api_server::cases(),
+        signals::cases(),
+    ];
     support::main(1, &cases.into_iter().flatten().collect::<Vec<_>>())
 }

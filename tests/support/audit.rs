@@ -29,6 +29,10 @@ pub struct ApiRequest {
     pub name: String,
     /// RBAC said no.
     pub refused: bool,
+    /// Status code of the answer.
+    pub status: i64,
+    /// The token that it was made with (`JTI=…`), which tells several operators apart.
+    pub token: String,
 }
 
 impl ApiRequest {
@@ -76,6 +80,11 @@ impl Audit {
         Ok(self.read(mark)?.into_iter().filter(|request| request.namespace == namespace).collect())
     }
 
+    /// All requests of operators since a mark.
+    pub fn all_since(&self, mark: usize) -> Result<Vec<ApiRequest>> {
+        self.read(mark)
+    }
+
     /// What RBAC refused to the operator and never granted: an API server that has just started refuses everything until
     /// it knows its roles.
     pub fn refused(&self) -> Result<Vec<String>> {
@@ -109,5 +118,7 @@ fn request(event: &Value) -> ApiRequest {
         namespace: text(&object["namespace"]),
         name: text(&object["name"]),
         refused: event["annotations"]["authorization.k8s.io/decision"] == "forbid",
+        status: event["responseStatus"]["code"].as_i64().unwrap_or_default(),
+        token: text(&event["user"]["extra"]["authentication.kubernetes.io/credential-id"][0]),
     }
 }

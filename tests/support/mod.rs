@@ -8,6 +8,7 @@ mod images;
 mod report;
 mod world;
 
+pub use audit::ApiRequest;
 pub use bench::{Bench, Snapshot, eventually};
 pub use conditions::{Ready, checked, same};
 pub use harness::{Case, On, main};

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use testbed::manifests::{OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
 use testbed::registry::{EmbeddedRegistry, ProcessRegistry, RegistryKind};
 use testbed::{Cluster, ClusterOptions, Manifests, OperatorOptions, OperatorProcess, Oras, Scratch};
 
@@ -63,6 +64,16 @@ impl World {
     /// Starts another operator beside the one that runs.
     pub async fn second_operator(&self) -> Result<OperatorProcess> {
         start_operator(&self.kubeconfig).await
+    }
+
+    /// Starts another operator with further flags, under a name of its own and with a token of its own.
+    pub async fn replica(&self, name: &str, args: &[&str]) -> Result<OperatorProcess> {
+        let kubeconfig =
+            self.cluster.service_account_kubeconfig(OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT).await?;
+        let mut options = OperatorOptions::new(Self::binary(), kubeconfig);
+        options.args = args.iter().map(|&arg| arg.to_owned()).collect();
+        options.env = vec![("HOSTNAME".to_owned(), name.to_owned())];
+        OperatorProcess::start(options).await
     }
 
     /// The operator's program.

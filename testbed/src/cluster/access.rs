@@ -1,6 +1,7 @@
 //! Being somebody other than the administrator, and places to work in.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -13,6 +14,9 @@ use super::credentials::write_kubeconfig;
 
 /// Longer than any test or demo runs; a kubeconfig cannot renew its token.
 const TOKEN_SECONDS: i64 = 24 * 60 * 60;
+
+/// Makes the names of kubeconfigs distinct.
+static KUBECONFIGS: AtomicU64 = AtomicU64::new(0);
 
 impl Cluster {
     /// A kubeconfig with a token of the `ServiceAccount`, so that its RBAC applies and nothing more.
@@ -30,7 +34,9 @@ impl Cluster {
                 || format!("no token for the ServiceAccount {namespace}/{name}: was it applied?"),
             )?;
         let token = issued.status.context("the token request was answered without a token")?.token;
-        let path = self.scratch.join(format!("{namespace}.{name}.kubeconfig"));
+        // A token of its own for each: the audit log tells them apart.
+        let number = KUBECONFIGS.fetch_add(1, Ordering::Relaxed);
+        let path = self.scratch.join(format!("{namespace}.{name}.{number}.kubeconfig"));
         write_kubeconfig(&path, &self.ports.server(), &self.ca()?, name, &token)?;
         Ok(path)
     }

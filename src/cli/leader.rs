@@ -1,0 +1,114 @@
+//! The flags of leader election.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kube::{Client, Config};
+
+use crate::cluster::{Candidate, Election, Leadership};
+use crate::decide::lease::Timing;
+
+/// Several operators of which one writes.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Leader election")]
+#[group(skip)]
+pub struct Args {
+    /// Only write while holding a Lease, so that several replicas may run: one leads, the others are ready to. A process
+    /// that loses the Lease ends with an error.
+    #[arg(long, env = "ARTIFACTCONFIG_LEADER_ELECT")]
+    leader_elect: bool,
+
+    /// Name of the Lease. Operators of one cluster that look at different namespaces need different ones, or different
+    /// namespaces for them.
+    #[arg(
+        long,
+        env = "ARTIFACTCONFIG_LEASE_NAME",
+        default_value = "artifactconfig",
+        value_name = "NAME",
+        requires = "leader_elect"
+    )]
+    lease_name: String,
+
+    /// Namespace of the Lease. Default: that of the Pod, or of the kubeconfig's context.
+    #[arg(long, env = "ARTIFACTCONFIG_LEASE_NAMESPACE", value_name = "NAME", requires = "leader_elect")]
+    lease_namespace: Option<String>,
+
+    /// How long the Lease outlives its last renewal, 3s to 1h: a failover takes that long where the leader was killed, and a
+    /// moment where it ended in good order. It is renewed six times in that time; the leader gives up after two thirds.
+    #[arg(
+        long,
+        env = "ARTIFACTCONFIG_LEASE_DURATION",
+        default_value = "15s",
+        value_name = "DURATION",
+        value_parser = timing,
+        requires = "leader_elect"
+    )]
+    lease_duration: Timing,
+}
+
+impl Args {
+    /// The election, where there is to be one, and the right to write.
+    ///
+    /// # Errors
+    /// Where the configuration does not make a client.
+    pub(super) fn start(
+        &self,
+        config: &Config,
+        instance: &str,
+    ) -> anyhow::Result<(Option<Election>, Leadership)> {
+        if !self.leader_elect {
+            return Ok((None, Leadership::always()));
+        }
+        let client =
+            Client::try_from(config.clone()).context("the client of the election cannot be built")?;
+        let candidate = Candidate {
+            namespace: self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone()),
+            lease: self.lease_name.clone(),
+            identity: identity(instance),
+            timing: self.lease_duration,
+        };
+        let (election, leadership) = Election::new(client, candidate);
+        Ok((Some(election), leadership))
+    }
+}
+
+/// The Pod's name, and a number that no earlier process of that Pod had: the lease of a container that was killed is not
+/// that of the one that follows.
+fn identity(instance: &str) -> String {
+    format!("{instance}_{:016x}", RandomState::new().build_hasher().finish())
+}
+
+fn timing(text: &str) -> Result<Timing, String> {
+    let expected = "expected a duration from 3s to 1h, such as 15s";
+    let parsed: kube::core::Duration = text.parse().map_err(|error| format!("{error}; {expected}"))?;
+    if parsed < Duration::ZERO {
+        return Err(expected.to_owned());
+    }
+    Timing::new(parsed.into()).ok_or_else(|| expected.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("15s", Some(15))]
+    #[case("1m", Some(60))]
+    #[case("2s", None)]
+    #[case("2h", None)]
+    #[case("-15s", None)]
+    #[case("15", None)]
+    #[case("", None)]
+    fn lengths(#[case] text: &str, #[case] seconds: Option<u64>) {
+        assert_eq!(timing(text).ok().map(Timing::lease), seconds.map(Duration::from_secs));
+    }
+
+    #[test]
+    fn no_two_processes_have_one_identity() {
+        assert_ne!(identity("pod-a"), identity("pod-a"));
+    }
+}

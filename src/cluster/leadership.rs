@@ -1,0 +1,117 @@
+//! Writes only while this process leads.
+
+use http::{Method, Request};
+use kube::client::{Body, ClientBuilder};
+use kube::{Client, Config};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tower::BoxError;
+use tower::filter::FilterLayer;
+
+/// Whether this process may write. Clones share the answer.
+#[derive(Clone, Debug)]
+pub struct Leadership(Option<watch::Receiver<Option<Instant>>>);
+
+/// A write that was not sent.
+#[derive(Debug, thiserror::Error)]
+#[error("this process does not lead, and only the leader writes")]
+pub struct NotLeading;
+
+impl Leadership {
+    /// Of the only process there is.
+    #[must_use]
+    pub const fn always() -> Self {
+        Self(None)
+    }
+
+    /// Until the moment that the channel holds.
+    pub(super) const fn until(channel: watch::Receiver<Option<Instant>>) -> Self {
+        Self(Some(channel))
+    }
+
+    /// Whether it is there now. By a clock that goes on while the process is stopped: whoever wakes up late knows it
+    /// before anything is sent, not when it has asked.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.0.as_ref().is_none_or(|until| is_ahead(*until.borrow(), Instant::now()))
+    }
+
+    /// Ends when it is there.
+    pub async fn wait(&self) {
+        if let Some(until) = &self.0 {
+            // A dropped sender means that the process is ending.
+            let _ = until.clone().wait_for(|until| is_ahead(*until, Instant::now())).await;
+        }
+    }
+}
+
+fn is_ahead(until: Option<Instant>, now: Instant) -> bool {
+    until.is_some_and(|until| now < until)
+}
+
+/// A client whose requests that could change something leave this process only while it leads: below all code that
+/// writes, so that none can forget to ask.
+///
+/// # Errors
+/// Where the configuration does not make a client.
+pub fn gated(config: Config, leadership: &Leadership) -> kube::Result<Client> {
+    let leadership = leadership.clone();
+    let gate = move |request: Request<Body>| {
+        if is_read(request.method()) || leadership.holds() {
+            Ok(request)
+        } else {
+            Err(BoxError::from(NotLeading))
+        }
+    };
+    Ok(ClientBuilder::try_from(config)?.with_layer(&FilterLayer::new(gate)).build())
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn it_ends_by_the_clock_alone() {
+        let until = Instant::now() + Duration::from_secs(10);
+        assert!(is_ahead(Some(until), until - Duration::from_millis(1)));
+        assert!(!is_ahead(Some(until), until));
+        assert!(!is_ahead(None, until));
+    }
+
+    #[tokio::test]
+    async fn it_is_waited_for() {
+        let (sender, receiver) = watch::channel(None);
+        let leadership = Leadership::until(receiver);
+        assert!(!leadership.holds());
+        let waiting = tokio::spawn({
+            let leadership = leadership.clone();
+            async move { leadership.wait().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        sender.send_replace(Some(Instant::now() + Duration::from_mins(1)));
+        waiting.await.unwrap();
+        assert!(leadership.holds());
+        sender.send_replace(None);
+        assert!(!leadership.holds());
+    }
+
+    #[test]
+    fn without_an_election_it_always_holds() {
+        assert!(Leadership::always().holds());
+    }
+
+    #[test]
+    fn what_could_change_something_is_no_read() {
+        for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            assert!(!is_read(&method), "{method}");
+        }
+        assert!(is_read(&Method::GET));
+    }
+}

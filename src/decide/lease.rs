@@ -1,0 +1,240 @@
+//! Who leads: what to do with a Lease that was just looked at.
+//!
+//! The rules are those of client-go's `leaderelection`: a candidate takes over what is free, or what has not changed for
+//! the time that its holder promised, measured by the candidate's own clock from when it first saw it. Clocks of
+//! different nodes are never compared. A holder stops well before that time is over, so that nobody takes over what is
+//! still in use.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::LeaseSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+/// Longest time between two looks of a candidate: one small request each.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How long a lease that nobody took is promised for: the seconds of one that was given up (client-go writes the same).
+const RELEASED_SECONDS: i32 = 1;
+
+/// The times of an election, all of which follow from one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    lease: Duration,
+}
+
+impl Timing {
+    /// For leases of this length, from 3 s to an hour: shorter ones are lost to the hiccups of an API server, longer ones are
+    /// no failover.
+    pub const RANGE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_hours(1));
+
+    /// Nothing where `lease` is out of [`Timing::RANGE`].
+    #[must_use]
+    pub fn new(lease: Duration) -> Option<Self> {
+        let (shortest, longest) = Self::RANGE;
+        (shortest..=longest).contains(&lease).then_some(Self { lease })
+    }
+
+    /// After this time without a change, a candidate takes over.
+    #[must_use]
+    pub const fn lease(self) -> Duration {
+        self.lease
+    }
+
+    /// A holder whose last renewal was sent this long ago no longer holds it. The third that is left is for writes that
+    /// are under way, and for the candidate's clock.
+    #[must_use]
+    pub fn deadline(self) -> Duration {
+        self.lease * 2 / 3
+    }
+
+    /// Between two renewals: four tries until the deadline.
+    #[must_use]
+    pub fn period(self) -> Duration {
+        self.lease / 6
+    }
+
+    /// Between two looks of a candidate. Also with a long lease it soon sees that one was given up.
+    #[must_use]
+    pub fn look(self) -> Duration {
+        self.period().min(LOOK)
+    }
+
+    /// The seconds that stand in the lease, rounded up.
+    fn seconds(self) -> i32 {
+        i32::try_from(self.lease.as_secs() + u64::from(self.lease.subsec_nanos() > 0)).unwrap_or(i32::MAX)
+    }
+}
+
+/// What to do with a lease.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// It is free, ours, or over: write this, bound to the version that was looked at.
+    Write(Box<LeaseSpec>),
+    /// Somebody else holds it.
+    Wait {
+        /// Who.
+        holder: String,
+    },
+}
+
+/// What a candidate does with a lease that has looked the same to it for `unchanged`.
+#[must_use]
+pub fn step(seen: Option<&LeaseSpec>, me: &str, unchanged: Duration, timing: Timing, now: Timestamp) -> Step {
+    let holder = seen.and_then(|spec| spec.holder_identity.as_deref()).filter(|holder| !holder.is_empty());
+    match holder {
+        Some(holder) if holder != me && !is_over(seen, unchanged, timing) => {
+            Step::Wait { holder: holder.to_owned() }
+        }
+        Some(holder) if holder == me => Step::Write(Box::new(renewed(seen, timing, now))),
+        _ => Step::Write(Box::new(taken(seen, me, timing, now))),
+    }
+}
+
+/// The holder's own promise counts, not ours: it may run with another setting.
+fn is_over(seen: Option<&LeaseSpec>, unchanged: Duration, timing: Timing) -> bool {
+    let promised = seen
+        .and_then(|spec| spec.lease_duration_seconds)
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .filter(|seconds| *seconds > 0)
+        .map_or(timing.lease(), Duration::from_secs);
+    unchanged >= promised
+}
+
+fn taken(seen: Option<&LeaseSpec>, me: &str, timing: Timing, now: Timestamp) -> LeaseSpec {
+    let before = seen.and_then(|spec| spec.lease_transitions);
+    LeaseSpec {
+        holder_identity: Some(me.to_owned()),
+        lease_duration_seconds: Some(timing.seconds()),
+        acquire_time: Some(MicroTime(now)),
+        renew_time: Some(MicroTime(now)),
+        lease_transitions: Some(before.map_or(0, |count| count.saturating_add(1))),
+        ..LeaseSpec::default()
+    }
+}
+
+/// The same with a new time: what else stands in it stays.
+#[must_use]
+pub fn renewed(seen: Option<&LeaseSpec>, timing: Timing, now: Timestamp) -> LeaseSpec {
+    LeaseSpec {
+        lease_duration_seconds: Some(timing.seconds()),
+        renew_time: Some(MicroTime(now)),
+        ..seen.cloned().unwrap_or_default()
+    }
+}
+
+/// Given up: the next candidate need not wait.
+#[must_use]
+pub fn released(seen: &LeaseSpec, now: Timestamp) -> LeaseSpec {
+    LeaseSpec {
+        holder_identity: Some(String::new()),
+        lease_duration_seconds: Some(RELEASED_SECONDS),
+        renew_time: Some(MicroTime(now)),
+        ..seen.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const ME: &str = "pod-a_1";
+
+    fn timing() -> Timing {
+        Timing::new(Duration::from_secs(15)).unwrap()
+    }
+
+    fn held_by(holder: &str, seconds: i32) -> LeaseSpec {
+        LeaseSpec {
+            holder_identity: Some(holder.to_owned()),
+            lease_duration_seconds: Some(seconds),
+            acquire_time: Some(MicroTime(Timestamp::UNIX_EPOCH)),
+            renew_time: Some(MicroTime(Timestamp::UNIX_EPOCH)),
+            lease_transitions: Some(4),
+            ..LeaseSpec::default()
+        }
+    }
+
+    fn step_after(seen: Option<&LeaseSpec>, unchanged: u64) -> Step {
+        step(seen, ME, Duration::from_secs(unchanged), timing(), now())
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_000).unwrap()
+    }
+
+    fn written(step: Step) -> LeaseSpec {
+        match step {
+            Step::Write(spec) => *spec,
+            Step::Wait { holder } => panic!("it waits for {holder}"),
+        }
+    }
+
+    /// A candidate must never take over what its holder still counts on.
+    #[test]
+    fn a_holder_stops_before_anybody_takes_over() {
+        for seconds in [3, 4, 15, 60, 3600] {
+            let timing = Timing::new(Duration::from_secs(seconds)).unwrap();
+            assert!(timing.deadline() < timing.lease());
+            assert!(timing.period() * 4 <= timing.deadline());
+        }
+    }
+
+    #[rstest]
+    #[case(Duration::ZERO)]
+    #[case(Duration::from_millis(2999))]
+    #[case(Duration::from_secs(3601))]
+    fn a_length_out_of_range_is_none(#[case] length: Duration) {
+        assert_eq!(Timing::new(length), None);
+    }
+
+    #[test]
+    fn what_does_not_exist_is_taken() {
+        let spec = written(step_after(None, 0));
+        assert_eq!(spec.holder_identity.as_deref(), Some(ME));
+        assert_eq!(spec.lease_transitions, Some(0));
+        assert_eq!(spec.lease_duration_seconds, Some(15));
+        assert_eq!(spec.acquire_time, Some(MicroTime(now())));
+    }
+
+    #[test]
+    fn what_somebody_holds_is_waited_for_as_long_as_they_promised() {
+        let seen = held_by("pod-b_2", 30);
+        assert_eq!(step_after(Some(&seen), 29), Step::Wait { holder: "pod-b_2".to_owned() });
+        let spec = written(step_after(Some(&seen), 30));
+        assert_eq!(spec.holder_identity.as_deref(), Some(ME));
+        assert_eq!(spec.lease_transitions, Some(5));
+        assert_eq!(spec.lease_duration_seconds, Some(15));
+    }
+
+    /// The time in the lease is that of another node's clock: an old one is no reason to take over.
+    #[test]
+    fn an_old_time_in_the_lease_does_not_count() {
+        assert!(matches!(step_after(Some(&held_by("pod-b_2", 15)), 0), Step::Wait { .. }));
+    }
+
+    #[rstest]
+    #[case(None)]
+    #[case(Some(0))]
+    #[case(Some(-5))]
+    fn without_a_usable_promise_our_own_length_counts(#[case] seconds: Option<i32>) {
+        let seen = LeaseSpec { lease_duration_seconds: seconds, ..held_by("pod-b_2", 0) };
+        assert!(matches!(step_after(Some(&seen), 14), Step::Wait { .. }));
+        assert!(matches!(step_after(Some(&seen), 15), Step::Write(_)));
+    }
+
+    #[test]
+    fn what_was_released_is_taken_at_once() {
+        let seen = released(&held_by("pod-b_2", 15), now());
+        assert_eq!(written(step_after(Some(&seen), 0)).lease_transitions, Some(5));
+    }
+
+    #[test]
+    fn our_own_is_renewed_and_not_taken_again() {
+        let seen = held_by(ME, 15);
+        let spec = written(step_after(Some(&seen), 0));
+        assert_eq!(spec, LeaseSpec { renew_time: Some(MicroTime(now())), ..seen });
+    }
+}
