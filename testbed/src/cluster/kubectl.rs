@@ -2,12 +2,17 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::Cluster;
 use crate::output::Output;
 use crate::tools::Tool;
+use crate::wait::eventually;
+
+/// How long the API server may take to serve a definition.
+const ESTABLISHED: Duration = Duration::from_mins(1);
 
 impl Cluster {
     /// Runs `kubectl` with these arguments. A status other than 0 is an answer, not an error: see
@@ -48,8 +53,14 @@ impl Cluster {
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         self.apply(&text).await.with_context(|| format!("cannot apply {}", path.display()))?;
         if text.lines().any(|line| line.trim_end() == "kind: CustomResourceDefinition") {
-            let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"];
-            self.kubectl(&wait).await?.ok("kubectl wait --for=condition=Established crd --all")?;
+            let wait = ["wait", "--for=condition=Established", "--timeout=10s", "crd", "--all"];
+            // Again where it fails: one that has just been made, by us or by somebody else, has no conditions yet,
+            // which kubectl calls an error.
+            eventually("the definitions to be established", ESTABLISHED, || async {
+                let output = self.kubectl(&wait).await?;
+                Ok(if output.success() { Ok(()) } else { Err(output.stderr) })
+            })
+            .await?;
         }
         Ok(())
     }
