@@ -46,7 +46,8 @@ pub struct ArtifactConfigSpec {
     #[schemars(length(min = 1, max = 255))]
     pub artifact_type: String,
 
-    /// Which artifact to take where several of the type are attached.
+    /// Which artifact to take where several of the type are attached: first those with the annotations, of these the one
+    /// that the policy takes. Default: the newest.
     #[serde(default)]
     pub selection: Selection,
 
@@ -71,7 +72,7 @@ pub struct ArtifactConfigSpec {
     #[schemars(length(max = 256))]
     pub files: Vec<FileMapping>,
 
-    /// The `ConfigMap` to write.
+    /// The `ConfigMap` to write: its name, labels and annotations, and what becomes of it.
     #[serde(default)]
     pub target: TargetSpec,
 
@@ -88,25 +89,28 @@ pub struct ArtifactConfigSpec {
     #[schemars(range(min = 0, max = 100))]
     pub revision_history_limit: i32,
 
-    /// How to reach the registry.
+    /// How to reach the registry: credentials, certificates, HTTP. Everything that it names is in the same namespace.
     #[serde(default)]
     pub registry: RegistrySpec,
 
-    /// How often the registry is asked, as a Go duration such as `30s`, `5m`, `1h`. From `1s` to `24h`.
+    /// How often the registry is asked, as a Go duration such as `30s`, `5m`, `1h`. From `1s` to `24h`, spread by 5 % to
+    /// either side. A new value of the annotation `artifactconfig.dev/requestedAt` asks for a look now.
     #[serde(default = "default_interval")]
     #[schemars(regex(pattern = DURATION))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('24h')").message("interval must be from 1s to 24h"))]
     #[schemars(length(max = 32))]
     pub interval: String,
 
-    /// How long one reconcile may talk to the registry, as a Go duration. From `1s` to `10m`.
+    /// Longest time for finding the config in the registry, and once more for fetching it, as a Go duration. From `1s` to
+    /// `10m`. Beyond it the look fails with `RegistryUnavailable` and is tried again.
     #[serde(default = "default_timeout")]
     #[schemars(regex(pattern = DURATION))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('10m')").message("timeout must be from 1s to 10m"))]
     #[schemars(length(max = 32))]
     pub timeout: String,
 
-    /// Pause: nothing is asked, nothing is written, and what was applied stays, until this is false again.
+    /// Pause: nothing is asked, nothing is written, edits of the `ConfigMap` are not repaired, and what was applied stays,
+    /// until this is false again.
     #[serde(default)]
     pub suspend: bool,
 }
@@ -127,7 +131,8 @@ fn default_timeout() -> String {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Selection {
-    /// Annotations that the artifact's manifest must carry, key and value exactly.
+    /// Annotations that the artifact's manifest must carry, key and value exactly: what `oras attach --annotation` was
+    /// given. All of them must match.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_annotations: BTreeMap<String, String>,
 
@@ -255,7 +260,7 @@ pub struct RegistrySpec {
 /// Reference to a Secret in the same namespace.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct SecretRef {
-    /// Name of the Secret.
+    /// Name of the Secret, in the namespace of this resource.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }

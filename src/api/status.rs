@@ -15,20 +15,21 @@ pub struct ArtifactConfigStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// `Ready`, and `Reconciling` or `Stalled` while they are true, as kstatus reads them.
+    /// `Ready` always; `Reconciling` (the operator goes on by itself), `Stalled` (somebody has to act) and `RolledBack`
+    /// (`spec.rollbackTo` is applied) only while they are true. As kstatus reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
-    /// The image whose config is applied.
+    /// The image whose config is in the `ConfigMap`. Stays as it is where a look fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<AppliedImage>,
 
-    /// The artifact that is applied.
+    /// The artifact whose files are in the `ConfigMap`. Stays as it is where a look fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<AppliedArtifact>,
 
-    /// The `ConfigMap` that holds it.
+    /// The `ConfigMap` that holds the config.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<AppliedTarget>,
 
@@ -79,9 +80,9 @@ pub struct AppliedArtifact {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct AppliedTarget {
-    /// Its name.
+    /// Name of the `ConfigMap`: `spec.target.name`, or the name of this resource.
     pub name: String,
-    /// Hash over its content: equal content, equal hash.
+    /// Hash over its keys and values: equal content has an equal hash, whatever artifact it came from.
     pub hash: String,
 }
 
@@ -91,9 +92,9 @@ pub struct AppliedTarget {
 pub struct HistoryEntry {
     /// Counts up with each application; never used again.
     pub revision: i64,
-    /// Digest of the artifact.
+    /// Digest of the artifact's manifest; what `spec.rollbackTo` takes.
     pub artifact: String,
-    /// Digest of the image that it was applied for.
+    /// Digest of the image that it was applied for, and attached to.
     pub image: String,
     /// The image as the resource named it then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,12 +102,13 @@ pub struct HistoryEntry {
     /// The immutable `ConfigMap` that keeps it; none where `spec.revisionHistoryLimit` is 0 or the artifact failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<String>,
-    /// Hash over its content.
+    /// Hash over keys and values of the revision; content that does not have it is not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
     /// When it was applied (or found unusable), RFC 3339.
     pub applied_at: String,
-    /// How it went.
+    /// `Applied`: in the `ConfigMap` now. `Superseded`: a later one took its place. `RolledBack`: given up for an earlier
+    /// one. `Failed`: the artifact could not be used, and what was applied before stayed.
     pub outcome: HistoryOutcome,
 }
 

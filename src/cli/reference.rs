@@ -14,6 +14,8 @@ const HEAD: &str = "# Command line
 The program works alone and as a plugin of kubectl: link it as `kubectl-artifactconfig` into a directory on `PATH`, and
 `kubectl artifactconfig …` runs it.
 
+<!-- docs: scene web -->
+
 ```sh
 ln -s \"$(command -v artifactconfig)\" ~/.local/bin/kubectl-artifactconfig
 kubectl artifactconfig history web

@@ -1,0 +1,2 @@
+# Somebody deleted everything.
+kubectl delete acfg --all --all-namespaces
