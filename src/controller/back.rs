@@ -1,6 +1,6 @@
 //! The way back, which needs no registry: what was applied once is in its revision.
 
-use crate::api::{ArtifactConfigStatus, HistoryEntry, Reason, annotation};
+use crate::api::{ArtifactConfigStatus, CreationPolicy, HistoryEntry, Reason, annotation};
 use crate::cluster::{self, Cluster};
 use crate::decide::outcome::{Outcome, Seen};
 use crate::decide::plan::{self, Applied, Origin};
@@ -91,7 +91,10 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         };
         let target = context.cluster.target(&desired.owner, &desired.target.name).await?;
         let ours = target.filter(|target| plan::admit(desired, Some(target), &[]).is_ok());
-        Ok(ours.and_then(|target| verified(&target, recorded)))
+        Ok(ours.and_then(|target| match desired.target.creation_policy {
+            CreationPolicy::Owner | CreationPolicy::Orphan => verified(&target, recorded),
+            CreationPolicy::Merge => merged(&plan::own_part(desired, &target), recorded),
+        }))
     }
 
     /// From the registry, where it is attached to the image, or to the one that it was applied for before.
@@ -164,6 +167,16 @@ fn verified(
     let hash = recorded.hash.as_ref().unwrap_or(annotated);
     let content = revision::verified_content(revision, hash)?;
     (origin.artifact.to_string() == recorded.artifact).then_some((origin, content))
+}
+
+/// What was merged into an object, where it is still what was recorded. The object is somebody else's and says nothing of
+/// where it came from.
+fn merged(
+    own_part: &k8s_openapi::api::core::v1::ConfigMap,
+    recorded: &HistoryEntry,
+) -> Option<(Origin, Content)> {
+    let content = revision::verified_content(own_part, recorded.hash.as_ref()?)?;
+    Some((Origin::recorded(recorded)?, content))
 }
 
 /// Keeps the target as it was applied last, while nothing newer can be had: whoever edits or deletes it meanwhile does

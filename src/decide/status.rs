@@ -99,16 +99,15 @@ fn record(status: &mut ArtifactConfigStatus, applied: &Applied) {
     let Facts { target, image, image_digest, artifact, created, annotations, size, hash, revision: _ } =
         applied.facts();
     status.image = Some(AppliedImage { reference: image.clone(), digest: image_digest.to_string() });
-    // A revision does not keep the manifest's annotations; where the artifact is the same, they still hold.
-    let same = status
-        .artifact
-        .take()
-        .filter(|before| annotations.is_empty() && before.digest == artifact.to_string());
+    // Neither a revision nor the history keeps everything that a manifest says; where the artifact is the same, it still
+    // holds.
+    let same = status.artifact.take().filter(|before| before.digest == artifact.to_string());
+    let (said, still) = same.map_or_else(Default::default, |before| (before.created, before.annotations));
     status.artifact = Some(AppliedArtifact {
         digest: artifact.to_string(),
         short_digest: artifact.short(),
-        created: created.clone(),
-        annotations: same.map_or_else(|| annotations.clone(), |before| before.annotations),
+        created: created.clone().or(said),
+        annotations: if annotations.is_empty() { still } else { annotations.clone() },
         size: i64::try_from(*size).unwrap_or(i64::MAX),
     });
     status.target = Some(AppliedTarget { name: target.clone(), hash: hash.clone() });
@@ -200,6 +199,8 @@ fn in_place(status: &ArtifactConfigStatus) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::api::HistoryOutcome;
     use crate::decide::event;
@@ -315,6 +316,18 @@ mod tests {
         assert_eq!(second.last_handled_requested_at, None);
         let third = next(Some(&second), &asked, &synced("a", false), at(2));
         assert_eq!(third.last_handled_requested_at.as_deref(), Some("now"));
+    }
+
+    /// Neither a revision nor the history keeps all that the manifest said, and whoever goes back by them must not change the
+    /// status because of that.
+    #[test]
+    fn what_was_known_of_the_same_artifact_stays() {
+        let before = next(None, &header(3), &synced("a", true), at(1));
+        let Outcome::Synced { applied, .. } = synced("a", false) else { unreachable!() };
+        let facts = Facts { created: None, annotations: BTreeMap::new(), ..applied.facts().clone() };
+        let applied = Applied::confirmed(facts, applied.stamp(), "1".into(), None, false);
+        let outcome = Outcome::Synced { applied: Box::new(applied), notes: Vec::new(), back: false };
+        assert_eq!(next(Some(&before), &header(3), &outcome, at(9)), before);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What differs between an object that is there and what it should be, and what has to go besides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -25,44 +25,55 @@ pub(super) fn differs(desired: &ConfigMap, observed: &ConfigMap) -> bool {
     !includes(have.labels.as_ref(), want.labels.as_ref())
         || !includes(have.annotations.as_ref(), want.annotations.as_ref())
         || controller(have) != controller(want)
-        || abandoned(have, want)
+        || !abandoned(FIELD_MANAGER, have, want).is_empty()
         || !same_entries(observed.data.as_ref(), desired.data.as_ref())
         || !same_entries(observed.binary_data.as_ref(), desired.binary_data.as_ref())
 }
 
 /// Whether something of ours is missing in somebody else's object, or something that was ours is left in it.
 pub(super) fn is_unmerged(manager: &str, wanted: &ConfigMap, observed: &ConfigMap) -> bool {
-    let entries = observed.metadata.managed_fields.iter().flatten();
-    let left = entries.filter(|entry| entry.manager.as_deref() == Some(manager)).any(|entry| {
-        let gone = |key: &String, map: bool| {
-            if map { !has(wanted.data.as_ref(), key) } else { !has(wanted.binary_data.as_ref(), key) }
-        };
-        owned_keys(entry, "f:data").iter().any(|key| gone(key, true))
-            || owned_keys(entry, "f:binaryData").iter().any(|key| gone(key, false))
-    });
-    left || !includes(observed.data.as_ref(), wanted.data.as_ref())
+    let left = |member: &str, is_wanted: &dyn Fn(&str) -> bool| {
+        owned_keys(&observed.metadata, manager, &[member]).iter().any(|key| !is_wanted(key))
+    };
+    left("f:data", &|key| has(wanted.data.as_ref(), key))
+        || left("f:binaryData", &|key| has(wanted.binary_data.as_ref(), key))
+        || !abandoned(manager, &observed.metadata, &wanted.metadata).is_empty()
+        || !includes(observed.data.as_ref(), wanted.data.as_ref())
         || !includes(observed.binary_data.as_ref(), wanted.binary_data.as_ref())
         || !includes(observed.metadata.labels.as_ref(), wanted.metadata.labels.as_ref())
         || !includes(observed.metadata.annotations.as_ref(), wanted.metadata.annotations.as_ref())
 }
 
-/// Whether a label or annotation stands there only because an earlier version of the resource asked for it. The API
-/// server keeps the record of that: what our field manager owns and the object no longer names.
-fn abandoned(have: &ObjectMeta, want: &ObjectMeta) -> bool {
-    let ours =
-        have.managed_fields.iter().flatten().filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER));
-    ours.filter_map(|entry| entry.fields_v1.as_ref()?.0.get("f:metadata")).any(|fields| {
-        [("f:labels", &want.labels), ("f:annotations", &want.annotations)].into_iter().any(
-            |(member, wanted)| {
-                let owned = fields.get(member).and_then(serde_json::Value::as_object);
-                owned
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|(key, _)| key.strip_prefix("f:"))
-                    .any(|key| !wanted.as_ref().is_some_and(|wanted| wanted.contains_key(key)))
-            },
-        )
-    })
+/// What the resource has merged into somebody else's object: the keys that its field manager owns.
+#[must_use]
+pub fn own_part(desired: &Desired, observed: &ConfigMap) -> ConfigMap {
+    fn part<V: Clone>(
+        of: Option<&BTreeMap<String, V>>,
+        ours: &BTreeSet<String>,
+    ) -> Option<BTreeMap<String, V>> {
+        let ours = of?.iter().filter(|(key, _)| ours.contains(*key));
+        Some(ours.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+    let ours = |member: &str| owned_keys(&observed.metadata, &field_manager(desired), &[member]);
+    ConfigMap {
+        data: part(observed.data.as_ref(), &ours("f:data")),
+        binary_data: part(observed.binary_data.as_ref(), &ours("f:binaryData")),
+        ..ConfigMap::default()
+    }
+}
+
+/// Labels and annotations that stand there only because an earlier config or version of the resource asked for them, as
+/// members of a merge patch that removes them. The API server keeps the record of that: what our field manager owns and
+/// the object no longer names.
+fn abandoned(manager: &str, have: &ObjectMeta, want: &ObjectMeta) -> Nulls {
+    let members =
+        [("labels", &have.labels, &want.labels), ("annotations", &have.annotations, &want.annotations)];
+    let left = members.into_iter().map(|(member, have_keys, wanted)| {
+        let owned = owned_keys(have, manager, &["f:metadata", &format!("f:{member}")]);
+        let left = owned.iter().filter(|key| has(have_keys.as_ref(), key) && !has(wanted.as_ref(), key));
+        (member.to_owned(), serde_json::Value::from(nulls(left)))
+    });
+    left.filter(|(_, left)| left.as_object().is_some_and(|left| !left.is_empty())).collect()
 }
 
 fn has<V>(map: Option<&BTreeMap<String, V>>, key: &str) -> bool {
@@ -116,33 +127,32 @@ fn nulls<'a>(keys: impl Iterator<Item = &'a String>) -> Nulls {
     keys.map(|key| (key.clone(), serde_json::Value::Null)).collect()
 }
 
-/// A merge patch that removes keys, where there are any.
-fn removal(data: &Nulls, binary_data: &Nulls) -> Option<serde_json::Value> {
-    (!data.is_empty() || !binary_data.is_empty())
-        .then(|| serde_json::json!({"data": data, "binaryData": binary_data}))
-}
-
-/// Keys that have to go after an apply: of an object that is ours, those that others added, because server-side apply
-/// leaves what it never owned; of somebody else's, those of ours that an earlier patch, and not an apply, put there.
+/// What has to go after an apply. Of the content of an object that is ours, what others added, because server-side apply
+/// leaves what it never owned; of everything else, what is ours by an earlier patch, and not by an apply.
 #[must_use]
 pub fn leftovers(desired: &Desired, wanted: &ConfigMap, observed: &ConfigMap) -> Option<serde_json::Value> {
     fn extra<V, W>(
         have: Option<&BTreeMap<String, V>>,
         want: Option<&BTreeMap<String, W>>,
-        ours: Option<&[String]>,
+        ours: Option<&BTreeSet<String>>,
     ) -> Nulls {
-        let unwanted = |key: &&String| !has(want, key) && ours.is_none_or(|ours| ours.contains(key));
+        let unwanted = |key: &&String| !has(want, key) && ours.is_none_or(|ours| ours.contains(*key));
         nulls(have.into_iter().flatten().map(|(key, _)| key).filter(unwanted))
     }
-    let ours = |member: &str| -> Option<Vec<String>> {
-        let manager = field_manager(desired);
-        let entries = observed.metadata.managed_fields.iter().flatten();
-        let ours = entries.filter(|entry| entry.manager.as_deref() == Some(manager.as_str()));
+    let manager = field_manager(desired);
+    let ours = |member: &str| {
         (desired.target.creation_policy == CreationPolicy::Merge)
-            .then(|| ours.flat_map(|entry| owned_keys(entry, member)).collect())
+            .then(|| owned_keys(&observed.metadata, &manager, &[member]))
     };
-    removal(
-        &extra(observed.data.as_ref(), wanted.data.as_ref(), ours("f:data").as_deref()),
-        &extra(observed.binary_data.as_ref(), wanted.binary_data.as_ref(), ours("f:binaryData").as_deref()),
-    )
+    let data = extra(observed.data.as_ref(), wanted.data.as_ref(), ours("f:data").as_ref());
+    let binary_data =
+        extra(observed.binary_data.as_ref(), wanted.binary_data.as_ref(), ours("f:binaryData").as_ref());
+    let metadata = abandoned(&manager, &observed.metadata, &wanted.metadata);
+    let all = [("data", data), ("binaryData", binary_data), ("metadata", metadata)];
+    let patch: Nulls = all
+        .into_iter()
+        .filter(|(_, members)| !members.is_empty())
+        .map(|(member, members)| (member.to_owned(), members.into()))
+        .collect();
+    (!patch.is_empty()).then(|| patch.into())
 }

@@ -9,7 +9,7 @@ mod tests;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-pub use self::drift::{leftovers, misplaced};
+pub use self::drift::{leftovers, misplaced, own_part};
 pub use self::object::{Applied, Facts, Origin, Rendered, assemble, written};
 pub use self::owner::{admit, field_manager, rivals};
 

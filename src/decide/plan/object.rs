@@ -6,7 +6,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-use crate::api::{CreationPolicy, DeletionPolicy, GROUP, MANAGER, annotation, label};
+use crate::api::{CreationPolicy, DeletionPolicy, GROUP, HistoryEntry, MANAGER, annotation, label};
 use crate::decide::render::Content;
 use crate::decide::revision::{self, Stamp};
 use crate::decide::spec::{Desired, Target};
@@ -49,6 +49,18 @@ impl Origin {
             image_digest: annotated(annotation::IMAGE_DIGEST)?.parse().ok()?,
             artifact: annotated(annotation::ARTIFACT_DIGEST)?.parse().ok()?,
             created: annotated(annotation::ARTIFACT_CREATED).cloned(),
+            annotations: BTreeMap::new(),
+        })
+    }
+
+    /// Of what was applied before, as far as the history tells.
+    #[must_use]
+    pub fn recorded(entry: &HistoryEntry) -> Option<Self> {
+        Some(Self {
+            image: entry.image_reference.clone()?,
+            image_digest: entry.image.parse().ok()?,
+            artifact: entry.artifact.parse().ok()?,
+            created: None,
             annotations: BTreeMap::new(),
         })
     }

@@ -1,5 +1,7 @@
 //! Whose an object is: what is not ours is never touched.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 
@@ -63,7 +65,7 @@ pub fn rivals(desired: &Desired, observed: Option<&ConfigMap>) -> Vec<String> {
         observed.and_then(|observed| observed.metadata.managed_fields.as_ref()).into_iter().flatten();
     let merging = entries
         .filter(|entry| {
-            !owned_keys(entry, "f:data").is_empty() || !owned_keys(entry, "f:binaryData").is_empty()
+            !keys_of(entry, &["f:data"]).is_empty() || !keys_of(entry, &["f:binaryData"]).is_empty()
         })
         .filter_map(|entry| entry.manager.as_deref()?.strip_prefix(MERGE_MANAGER));
     merging.filter(|name| *name != desired.owner.name).map(str::to_owned).collect()
@@ -82,11 +84,18 @@ pub fn field_manager(desired: &Desired) -> String {
     }
 }
 
-/// Keys below a member that an entry of `managedFields` owns.
-pub(super) fn owned_keys(entry: &ManagedFieldsEntry, member: &str) -> Vec<String> {
-    let fields =
-        entry.fields_v1.as_ref().and_then(|fields| fields.0.get(member)).and_then(|value| value.as_object());
-    fields.into_iter().flatten().filter_map(|(key, _)| Some(key.strip_prefix("f:")?.to_owned())).collect()
+/// Keys below a member of an object that a field manager owns, by whatever kind of write.
+pub(super) fn owned_keys(metadata: &ObjectMeta, manager: &str, path: &[&str]) -> BTreeSet<String> {
+    let entries = metadata.managed_fields.iter().flatten();
+    let ours = entries.filter(|entry| entry.manager.as_deref() == Some(manager));
+    ours.flat_map(|entry| keys_of(entry, path)).collect()
+}
+
+fn keys_of(entry: &ManagedFieldsEntry, path: &[&str]) -> Vec<String> {
+    let Some(fields) = &entry.fields_v1 else { return Vec::new() };
+    let member = path.iter().try_fold(&fields.0, |fields, member| fields.get(member));
+    let keys = member.and_then(serde_json::Value::as_object).into_iter().flatten();
+    keys.filter_map(|(key, _)| Some(key.strip_prefix("f:")?.to_owned())).collect()
 }
 
 pub(super) fn refuse_foreign(desired: &Desired, metadata: &ObjectMeta) -> Result<(), Failure> {

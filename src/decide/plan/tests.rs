@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, OwnerReference};
 
 use crate::api::{FIELD_MANAGER, Reason, label};
 use crate::decide::render::Content;
@@ -94,7 +94,6 @@ fn drift_is_seen(#[case] edit: fn(&mut ConfigMap)) {
 #[case(FIELD_MANAGER, TargetStep::Update)]
 #[case("kubectl-edit", TargetStep::Keep)]
 fn a_label_that_is_no_longer_asked_for_is_drift(#[case] manager: &str, #[case] expected: TargetStep) {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::FieldsV1;
     let desired = desired(&json!({}));
     let rendered = rendered(&desired);
     let mut observed = rendered.config_map.clone();
@@ -105,6 +104,10 @@ fn a_label_that_is_no_longer_asked_for_is_drift(#[case] manager: &str, #[case] e
         ..ManagedFieldsEntry::default()
     }]);
     assert_eq!(target(&desired, &rendered.config_map, Some(&observed)), expected);
+    // Where it came by the patch that moves content between the maps, an apply leaves it, and every look would find it.
+    let patch = leftovers(&desired, &rendered.config_map, &observed);
+    let removed = (expected == TargetStep::Update).then(|| json!({"metadata": {"labels": {"team": null}}}));
+    assert_eq!(patch, removed);
 }
 
 #[test]
@@ -113,10 +116,7 @@ fn keys_that_others_added_are_taken_away() {
     let rendered = rendered(&desired);
     let mut observed = rendered.config_map.clone();
     observed.data.as_mut().unwrap().insert("x".into(), "y".into());
-    assert_eq!(
-        leftovers(&desired, &rendered.config_map, &observed).unwrap(),
-        json!({"data": {"x": null}, "binaryData": {}})
-    );
+    assert_eq!(leftovers(&desired, &rendered.config_map, &observed).unwrap(), json!({"data": {"x": null}}));
 }
 
 /// The API server refuses a key in both maps, so one that somebody moved has to go before it can come back.
@@ -134,7 +134,6 @@ fn a_key_that_stands_in_the_other_map_changes_place_in_one_patch() {
 }
 
 fn managed(manager: &str, keys: &[&str]) -> ManagedFieldsEntry {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::FieldsV1;
     let fields: serde_json::Map<String, serde_json::Value> =
         keys.iter().map(|key| (format!("f:{key}"), json!({}))).collect();
     ManagedFieldsEntry {
@@ -163,13 +162,35 @@ fn merging_touches_nothing_but_its_own_keys() {
     // A key that the config had before and has no longer.
     theirs.metadata.managed_fields = Some(vec![managed(&field_manager(&merging), &["a.json", "old.json"])]);
     assert_eq!(target(&merging, &wanted, Some(&theirs)), TargetStep::Update);
+    // Nor does a label stay that the resource no longer asks for.
+    let mut labelled = theirs.clone();
+    labelled.metadata.labels.get_or_insert_default().insert("old".into(), "x".into());
+    labelled.metadata.managed_fields = Some(vec![ManagedFieldsEntry {
+        manager: Some(field_manager(&merging)),
+        fields_v1: Some(FieldsV1(json!({"f:metadata": {"f:labels": {"f:old": {}}}}))),
+        ..ManagedFieldsEntry::default()
+    }]);
+    assert_eq!(target(&merging, &wanted, Some(&labelled)), TargetStep::Update);
     // Where it came by a patch, an apply does not take it away.
     theirs.data.as_mut().unwrap().insert("old.json".into(), "{}".into());
     assert_eq!(
         leftovers(&merging, &wanted, &theirs).unwrap(),
-        json!({"data": {"old.json": null}, "binaryData": {}}),
+        json!({"data": {"old.json": null}}),
         "theirs stays"
     );
+}
+
+/// Going back where no revision is kept: what the resource has merged is in its keys, and nowhere else.
+#[test]
+fn what_was_merged_can_be_told_from_the_rest() {
+    let merging = desired(&json!({"creationPolicy": "Merge"}));
+    let mut theirs = rendered(&merging).config_map;
+    theirs.data.as_mut().unwrap().insert("theirs".into(), "x".into());
+    theirs.metadata.managed_fields =
+        Some(vec![managed(&field_manager(&merging), &["a.json"]), managed("kubectl-edit", &["theirs"])]);
+    let own = own_part(&merging, &theirs);
+    assert_eq!(own.data, Some([("a.json".to_owned(), "{}".to_owned())].into()));
+    assert_eq!(own.binary_data.unwrap_or_default().len(), 0, "'b.bin' is not ours by now");
 }
 
 #[test]
