@@ -1,13 +1,12 @@
 //! [`Rendered`] → [`Applied`]: what was decided, done.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::{FIELD_MANAGER, HistoryEntry, Reason};
 use crate::decide::plan::{self, Applied, Rendered, RevisionStep, TargetStep};
-use crate::decide::revision::{self, Stamp};
+use crate::decide::revision::{self, Given, Stamp};
 use crate::decide::spec::{Desired, Owner};
 use crate::types::Failure;
 
@@ -20,7 +19,8 @@ const ATTEMPTS: usize = 3;
 /// this order, so that whatever is in the target can be gone back to, wherever the operator is killed.
 ///
 /// Every write is bound to the object that was looked at, so that one which somebody else made or took over in between
-/// is judged anew instead of overwritten.
+/// is judged anew instead of overwritten. `given` is the number that was given last, and then this one, whatever came of
+/// it.
 ///
 /// # Errors
 /// `TargetConflict` where the target belongs to someone else, `ApplyFailed` where the API server did not take it.
@@ -28,6 +28,7 @@ pub async fn apply(
     cluster: &impl Cluster,
     desired: &Desired,
     history: &[HistoryEntry],
+    given: &mut Option<Given>,
     rendered: Rendered,
     now: Timestamp,
 ) -> Result<Applied, Failure> {
@@ -36,7 +37,7 @@ pub async fn apply(
         let living = living(cluster, desired, plan::rivals(desired, observed.as_ref())).await?;
         plan::admit(desired, observed.as_ref(), &living)?;
         let Kept { stamp, version: revision } =
-            keep_revision(cluster, desired, history, &rendered, now).await?;
+            keep_revision(cluster, desired, history, given, &rendered, now).await?;
         let wanted = plan::written(desired, &rendered.clone().stamped(stamp));
         let (object, changed) = match write(cluster, desired, &wanted, observed).await {
             Ok(written) => written,
@@ -86,17 +87,20 @@ async fn keep_revision(
     cluster: &impl Cluster,
     desired: &Desired,
     history: &[HistoryEntry],
+    given: &mut Option<Given>,
     rendered: &Rendered,
     now: Timestamp,
 ) -> Result<Kept, Failure> {
     let owned = cluster.owned(&desired.owner);
     let Some(name) = &rendered.facts.revision else {
-        let stamp = revision::stamp(history, &owned, &rendered.facts, None, now);
+        let stamp = revision::stamp(history, &owned, given.as_ref(), &rendered.facts, None, now);
         return Ok(Kept { stamp, version: None });
     };
     for _ in 0..ATTEMPTS {
         let existing = cluster.target(&desired.owner, name).await?;
-        let stamp = revision::stamp(history, &owned, &rendered.facts, existing.as_ref(), now);
+        let stamp = revision::stamp(history, &owned, given.as_ref(), &rendered.facts, existing.as_ref(), now);
+        // Before the write: it may take effect although its answer never comes.
+        *given = Some(Given { number: stamp.number, revision: name.clone() });
         let wanted = revision::assemble(rendered, stamp);
         let step = plan::revision(desired, &wanted, existing.as_ref())?;
         let written = match (step, existing) {
@@ -119,31 +123,34 @@ async fn keep_revision(
     Err(keeps_changing(name))
 }
 
-/// Deletes revisions that neither the history nor a workload needs. Returns the names of those that a workload keeps.
+/// Revisions that neither the history nor a workload needs.
 ///
 /// # Errors
-/// Where the API server does not answer or refuses; then nothing is deleted that was not known to be unused.
-pub async fn collect(
+/// Where the API server does not answer or refuses: "in use" is never guessed.
+pub async fn surplus(
     cluster: &impl Cluster,
     owner: &Owner,
     history: &[HistoryEntry],
-) -> Result<BTreeSet<String>, Failure> {
+) -> Result<Vec<ObjectMeta>, Failure> {
     let objects = cluster.owned(owner);
     let surplus = revision::surplus(history, &objects);
     if surplus.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok(Vec::new());
     }
-    let named = cluster.config_maps_in_use(owner).await?;
-    let mut kept = BTreeSet::new();
-    for metadata in surplus {
-        match metadata.name.as_ref().filter(|name| named.contains(*name)) {
-            Some(name) => {
-                kept.insert(name.clone());
-            }
-            None => cluster.delete(owner, metadata).await?,
-        }
+    let in_use = cluster.config_maps_in_use(owner).await?;
+    let unused = |metadata: &&&ObjectMeta| metadata.name.as_ref().is_some_and(|name| !in_use.contains(name));
+    Ok(surplus.iter().filter(unused).copied().cloned().collect())
+}
+
+/// Deletes revisions, each only as it was looked at.
+///
+/// # Errors
+/// Where the API server does not answer or refuses; then the rest of them is still there.
+pub async fn discard(cluster: &impl Cluster, owner: &Owner, revisions: &[ObjectMeta]) -> Result<(), Failure> {
+    for metadata in revisions {
+        cluster.delete(owner, metadata).await?;
     }
-    Ok(kept)
+    Ok(())
 }
 
 async fn write(

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use crate::api::ArtifactConfigStatus;
 use crate::decide::plan::Applied;
+use crate::decide::revision::Given;
 use crate::telemetry::Metrics;
 use crate::types::Digest;
 
@@ -68,6 +69,8 @@ pub struct Entry {
     pub applied: Option<(Question, Applied)>,
     /// The status that was written last.
     pub written: Option<Written>,
+    /// The number that was given last.
+    pub given: Option<Given>,
     /// When revisions were last collected.
     pub collected: Option<Collected>,
 }
@@ -98,16 +101,55 @@ pub struct Question {
     pub held: bool,
 }
 
-/// A status that was written, and the `resourceVersion` of the resource before and after. Until the watch delivers
-/// another one than `from`, the resource at hand is older than its status.
+/// A status that was written. Until the watch delivers it, the resource at hand is older than its status.
 #[derive(Clone, Debug)]
 pub struct Written {
-    /// `resourceVersion` of the resource when the status was computed.
-    pub from: Option<String>,
+    /// Every `resourceVersion` of the resource that it replaced and that the watch may still deliver, oldest first.
+    older: Vec<Option<String>>,
     /// `resourceVersion` of the resource with the status.
     pub version: Option<String>,
     /// The status.
     pub status: ArtifactConfigStatus,
+}
+
+/// Versions that are known to be outdated, of one resource. A watch that lags behind by more is broken, and then the
+/// writes of a reconcile that sees too old a resource are refused.
+const OUTDATED: usize = 32;
+
+impl Written {
+    /// A status that was written over the resource at one version and gave it another. `before` is what was known to be
+    /// newer than the resource at hand. Nothing, where the resource at hand has this status itself.
+    #[must_use]
+    pub fn new(
+        before: Option<Self>,
+        over: Option<String>,
+        version: Option<String>,
+        status: ArtifactConfigStatus,
+    ) -> Option<Self> {
+        let mut older = before.map_or_else(Vec::new, |before| before.older);
+        if over != version {
+            older.push(over);
+        }
+        older.drain(..older.len().saturating_sub(OUTDATED));
+        (!older.is_empty()).then_some(Self { older, version, status })
+    }
+
+    /// What it still says where the resource at hand is at this version: nothing, once the watch has delivered it, or
+    /// what somebody else wrote since.
+    #[must_use]
+    pub fn newer_than(mut self, at_hand: Option<&String>) -> Option<Self> {
+        let position = self.older.iter().position(|older| older.as_ref() == at_hand)?;
+        self.older.drain(..position);
+        Some(self)
+    }
+}
+
+impl Entry {
+    /// After a panic: what may have been left half done is not believed.
+    #[must_use]
+    pub fn distrusted(self) -> Self {
+        Self { failures: self.failures, given: self.given, ..Self::default() }
+    }
 }
 
 impl Memory {
@@ -132,5 +174,46 @@ impl Memory {
 impl Default for Memory {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(number: i32) -> Option<String> {
+        Some(number.to_string())
+    }
+
+    fn written(before: Option<Written>, over: i32, next: i32) -> Option<Written> {
+        Written::new(before, version(over), version(next), ArtifactConfigStatus::default())
+    }
+
+    /// A watch that lags behind several of our own writes delivers each of them, and none of those but the last is news.
+    #[test]
+    fn every_version_that_was_replaced_is_known_to_be_old() {
+        let first = written(None, 1, 2).and_then(|written| written.newer_than(version(1).as_ref()));
+        let second = written(first, 2, 3).unwrap();
+        for old in [1, 2] {
+            assert!(second.clone().newer_than(version(old).as_ref()).is_some(), "{old}");
+        }
+        for news in [3, 4] {
+            assert!(second.clone().newer_than(version(news).as_ref()).is_none(), "{news}");
+        }
+        // The watch does not go back.
+        let delivered = second.newer_than(version(2).as_ref()).unwrap();
+        assert!(delivered.newer_than(version(1).as_ref()).is_none());
+    }
+
+    #[test]
+    fn what_the_resource_says_itself_is_not_remembered() {
+        assert!(written(None, 1, 1).is_none());
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let lagging = (1..1000).fold(None, |before, number| written(before, number, number + 1)).unwrap();
+        assert_eq!(lagging.older.len(), OUTDATED);
+        assert!(lagging.newer_than(version(999).as_ref()).is_some(), "the last ones count");
     }
 }

@@ -27,7 +27,6 @@ pub(super) async fn sync<R: Registry, C: Cluster>(
     let desired = spec::parse(config)?;
     // read (io, rarely): what was applied before
     let recorded = previous.map(|status| status.history.clone()).unwrap_or_default();
-    seen.highest = revision::highest(&context.cluster.owned(&desired.owner));
     seen.rebuilt = rebuilt(&context.cluster, &desired, &recorded).await?;
     let history = seen.rebuilt.clone().unwrap_or(recorded);
     let work = Work { context, history, freshness: freshness(config, previous), desired };
@@ -41,6 +40,8 @@ pub(super) async fn sync<R: Registry, C: Cluster>(
         // Whatever keeps the next config away, the last one stays in place, and repaired.
         seen.held = back::hold(&work, previous, entry).await.map(Box::new);
     }
+    let owned = context.cluster.owned(&work.desired.owner);
+    seen.highest = revision::highest(&owned, entry.given.as_ref());
     result
 }
 

@@ -4,13 +4,13 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
-use kube::api::ObjectMeta;
+use kube::Resource as _;
 use kube::core::DeserializeGuard;
 
 use crate::api::{ArtifactConfig, ArtifactConfigStatus, Class, Reason};
 use crate::cluster::{self, Cluster, WriteError};
 use crate::decide::outcome::{Outcome, Seen};
-use crate::decide::spec::{self, Header};
+use crate::decide::spec::{self, Header, Owner};
 use crate::decide::{event, schedule, status};
 use crate::oci::Registry;
 use crate::types::Failure;
@@ -41,61 +41,101 @@ pub enum Next {
 }
 
 /// Looks at a resource, brings its target up to date, and says so in its status. Never fails: what goes wrong is an
-/// outcome like any other.
+/// outcome like any other, a panic included.
 pub async fn reconcile<R: Registry, C: Cluster>(
     object: &DeserializeGuard<ArtifactConfig>,
     context: &Context<R, C>,
 ) -> Next {
-    let (metadata, status) = match &object.0 {
-        Ok(config) => (&config.metadata, config.status.as_ref()),
-        Err(invalid) => (&invalid.metadata, None),
-    };
+    let metadata = object.meta();
     if metadata.deletion_timestamp.is_some() {
         return Next::OnChange;
     }
     let started = Instant::now();
-    let header = spec::header(metadata);
-    let (interval, limit) = match &object.0 {
-        Ok(config) => {
-            spec::parse(config).map_or(UNREADABLE, |desired| (desired.interval, desired.history_limit))
+    let Header { owner, .. } = spec::header(metadata);
+    let mut entry = context.memory.of(&owner.uid);
+    let next = match guarded(&owner, attend(object, context, &mut entry)).await {
+        Ok(next) => next,
+        Err(failure) => {
+            // While the outcome was being told: whoever looks at the log and the metrics hears of it all the same.
+            entry = entry.distrusted();
+            entry.failures = entry.failures.saturating_add(1);
+            let outcome = Outcome::Failed(failure);
+            context.metrics.reconciled(&owner, &outcome, started.elapsed());
+            Next::After(schedule::next(&outcome, entry.failures, UNREADABLE.0, &owner.uid))
         }
-        Err(_) => UNREADABLE,
     };
-    let mut entry = context.memory.of(&header.owner.uid);
+    context.memory.keep(&owner.uid, entry);
+    next
+}
+
+/// Where every panic of a reconcile ends: it is a bug in one resource's path and must not take the other resources along,
+/// which a task that panics does (kube-runtime raises it once more where the controller is polled).
+async fn guarded<T>(owner: &Owner, work: impl Future<Output = T>) -> Result<T, Failure> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|_| {
+        let Owner { namespace, name, .. } = owner;
+        tracing::error!(namespace, name, "the reconcile panicked; the line of the panic has the place");
+        Failure::new(Reason::InternalError, "the operator panicked; its log has the place; please report it")
+    })
+}
+
+/// One reconcile of a resource that is to stay.
+async fn attend<R: Registry, C: Cluster>(
+    object: &DeserializeGuard<ArtifactConfig>,
+    context: &Context<R, C>,
+    entry: &mut Entry,
+) -> Next {
+    let started = Instant::now();
+    let metadata = object.meta();
+    let header = spec::header(metadata);
+    let (status, (interval, limit)) = match &object.0 {
+        Ok(config) => {
+            let read = spec::parse(config).map(|desired| (desired.interval, desired.history_limit));
+            (config.status.as_ref(), read.unwrap_or(UNREADABLE))
+        }
+        Err(_) => (None, UNREADABLE),
+    };
     // What cannot be parsed has a status all the same, and it must not be lost to a write.
     let read = match &object.0 {
         Err(_) => context.cluster.status(&header.owner).await.unwrap_or_default(),
         Ok(_) => None,
     };
     // The resource at hand may be older than the status that was written last.
-    let written = entry.written.take().filter(|written| written.from == metadata.resource_version);
+    let at_hand = &metadata.resource_version;
+    let written = entry.written.take().and_then(|written| written.newer_than(at_hand.as_ref()));
     let previous = written.as_ref().map(|written| &written.status).or(status).or(read.as_ref());
-    let version = written.as_ref().map_or(&metadata.resource_version, |written| &written.version).clone();
+    let version = written.as_ref().map_or(at_hand, |written| &written.version).clone();
     let mut seen = Seen::default();
-    // A panic is a bug in one resource's path and must not take the other resources along.
-    let outcome = AssertUnwindSafe(outcome(object, previous, context, &mut entry, &mut seen));
-    let outcome = outcome.catch_unwind().await.unwrap_or_else(|_| {
-        Outcome::Failed(Failure::new(
-            Reason::InternalError,
-            "the operator panicked; its log has the place; please report it",
-        ))
-    });
+    let outcome = match guarded(&header.owner, outcome(object, previous, context, entry, &mut seen)).await {
+        Ok(outcome) => outcome,
+        Err(failure) => {
+            (*entry, seen) = (std::mem::take(entry).distrusted(), Seen::default());
+            Outcome::Failed(failure)
+        }
+    };
     if matches!(outcome, Outcome::Failed(_)) && context.stop.has_come() {
         // Broken off in the middle of a question: no news of the resource.
         return Next::OnChange;
     }
     let next = status::next(previous, &header, &outcome, &seen, limit, (context.now)());
-    let change = Change { metadata, previous, version, next };
-    let settled = match settle(change, &header, &outcome, context, &mut entry).await {
-        Err(WriteError::Conflict) => {
-            // Somebody, or an answer of the API server that never came, was faster. Everything is computed anew from the
-            // resource as it is then, the number of what was applied included.
-            entry.applied = None;
-            context.memory.keep(&header.owner.uid, entry);
-            return Next::After(AGAIN);
+    let change =
+        Change { previous, version: version.clone(), next: &next, touched: touched(&outcome, &seen) };
+    let settled = match settle(change, &header, &outcome, context, entry).await {
+        Ok(now) => {
+            entry.written = Written::new(written, version, now, next);
+            Ok(())
         }
-        Err(WriteError::Failure(failure)) => Err(failure),
-        Ok(()) => Ok(()),
+        Err(error) => {
+            entry.written = written;
+            match error {
+                WriteError::Conflict => {
+                    // Somebody, or an answer of the API server that never came, was faster. Everything is computed anew
+                    // from the resource as it is then, the number of what was applied included.
+                    entry.applied = None;
+                    return Next::After(AGAIN);
+                }
+                WriteError::Failure(failure) => Err(failure),
+            }
+        }
     };
     entry.failures = match (&settled, outcome.class()) {
         (Ok(()), Class::Done | Class::Terminal | Class::Waiting) => 0,
@@ -106,12 +146,19 @@ pub async fn reconcile<R: Registry, C: Cluster>(
         && entry.failures == 0;
     let ended = settled.err().map_or(outcome, Outcome::Failed);
     context.metrics.reconciled(&header.owner, &ended, started.elapsed());
-    let wait = match &ended {
+    Next::After(match &ended {
         Outcome::Synced { applied, .. } if half_done && applied.changed() => SECOND_HALF,
         _ => schedule::next(&ended, entry.failures, interval, &header.owner.uid),
+    })
+}
+
+/// Whether anything but the status was written.
+fn touched(outcome: &Outcome, seen: &Seen) -> bool {
+    let applied = match outcome {
+        Outcome::Synced { applied, .. } => Some(applied),
+        Outcome::Failed(_) | Outcome::Suspended => None,
     };
-    context.memory.keep(&header.owner.uid, entry);
-    Next::After(wait)
+    applied.or(seen.held.as_ref()).is_some_and(|applied| applied.changed())
 }
 
 async fn outcome<R: Registry, C: Cluster>(
@@ -139,28 +186,30 @@ async fn outcome<R: Registry, C: Cluster>(
 
 /// A status to be written over another.
 struct Change<'a> {
-    metadata: &'a ObjectMeta,
     previous: Option<&'a ArtifactConfigStatus>,
     version: Option<String>,
-    next: ArtifactConfigStatus,
+    next: &'a ArtifactConfigStatus,
+    /// Something else was written already.
+    touched: bool,
 }
 
 /// Outcome → status, event and log line, and then the revisions that it no longer needs; the only place that does.
+/// Returns the version that the resource has then.
 async fn settle<R: Registry, C: Cluster>(
     change: Change<'_>,
     header: &Header,
     outcome: &Outcome,
     context: &Context<R, C>,
     entry: &mut Entry,
-) -> Result<(), WriteError> {
-    let Change { metadata, previous, version, next } = change;
+) -> Result<Option<String>, WriteError> {
+    let Change { previous, version, next, touched } = change;
     let owner = &header.owner;
-    let transition = event::transition(previous, &next, outcome);
-    let version = if previous == Some(&next) {
-        version
-    } else {
-        context.cluster.write_status(owner, &next, version.as_deref()).await?
-    };
+    let transition = event::transition(previous, next, outcome);
+    // A write that changes nothing costs no version, and is refused where the resource at hand is outdated: what was done
+    // by an old status is then done anew by the one that holds.
+    let is_due = previous != Some(next) || touched;
+    let version =
+        if is_due { context.cluster.write_status(owner, next, version.as_deref()).await? } else { version };
     log(header, outcome, transition.is_some());
     // Only now: an event without its status would be published again by the next try.
     if let Some(event) = transition {
@@ -168,40 +217,50 @@ async fn settle<R: Registry, C: Cluster>(
     }
     // Last of all: a revision goes only once no status speaks of it.
     if matches!(outcome, Outcome::Synced { .. }) {
-        collect(header, &next, context, entry).await;
+        let certain = is_due;
+        return collect(header, next, version, certain, context, entry).await;
     }
-    entry.written = Some(Written { from: metadata.resource_version.clone(), version, status: next });
-    Ok(())
+    Ok(version)
 }
 
-/// Deletes surplus revisions. What fails here fails again at the next change and harms nothing until then.
+/// Deletes surplus revisions. What fails here fails again at the next change and harms nothing until then. `certain`:
+/// this status is known to be the one that holds, because it was just written. Returns the version that the resource has
+/// then.
 async fn collect<R: Registry, C: Cluster>(
     header: &Header,
     status: &ArtifactConfigStatus,
+    version: Option<String>,
+    certain: bool,
     context: &Context<R, C>,
     entry: &mut Entry,
-) {
-    let now = (context.now)();
+) -> Result<Option<String>, WriteError> {
+    let (owner, cluster, now) = (&header.owner, &context.cluster, (context.now)());
     let newest = status.history.first().map(|entry| entry.revision);
     let looked_at = entry.collected.as_ref();
     if looked_at.is_some_and(|looked| {
         (looked.newest, looked.generation) == (newest, header.generation)
             && now.duration_since(looked.at) < KEPT_FOR
     }) {
-        return;
+        return Ok(version);
     }
-    match cluster::collect(&context.cluster, &header.owner, &status.history).await {
-        Ok(_) => entry.collected = Some(Collected { newest, generation: header.generation, at: now }),
-        Err(failure) => {
-            let owner = &header.owner;
-            tracing::warn!(
-                namespace = owner.namespace,
-                name = owner.name,
-                message = failure.message,
-                "revisions not collected"
-            );
+    let mut version = version;
+    let collected = match cluster::surplus(cluster, owner, &status.history).await {
+        Ok(surplus) => {
+            if !surplus.is_empty() && !certain {
+                version = cluster.write_status(owner, status, version.as_deref()).await?;
+            }
+            cluster::discard(cluster, owner, &surplus).await
+        }
+        Err(failure) => Err(failure),
+    };
+    match collected {
+        Ok(()) => entry.collected = Some(Collected { newest, generation: header.generation, at: now }),
+        Err(Failure { message, .. }) => {
+            let Owner { namespace, name, .. } = owner;
+            tracing::warn!(namespace, name, message, "revisions not collected");
         }
     }
+    Ok(version)
 }
 
 fn log(header: &Header, outcome: &Outcome, transition: bool) {

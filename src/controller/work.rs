@@ -103,8 +103,9 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         let rendered = plan::assemble(&self.desired, origin, content);
         entry.applied = None;
         let now = (self.context.now)();
+        let Self { context, desired, history, .. } = self;
         let applied =
-            cluster::apply(&self.context.cluster, &self.desired, &self.history, rendered, now).await?;
+            cluster::apply(&context.cluster, desired, history, &mut entry.given, rendered, now).await?;
         entry.applied = Some((question, applied.unchanged()));
         Ok(applied)
     }

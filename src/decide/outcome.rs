@@ -30,7 +30,8 @@ pub struct Seen {
     pub latest: Option<(Digest, Digest)>,
     /// The history as the revisions tell it, where the status had lost it.
     pub rebuilt: Option<Vec<HistoryEntry>>,
-    /// Highest number on a revision: that of one which a killed operator left is not in the history yet.
+    /// Highest number that a revision has: that of one which a killed operator left is not in the history yet, nor is one
+    /// that was given in vain.
     pub highest: i64,
     /// What is in the target all the same, where that had to be put back or looked up.
     pub held: Option<Box<Applied>>,

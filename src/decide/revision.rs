@@ -43,12 +43,23 @@ pub struct Stamp {
     pub applied_at: Timestamp,
 }
 
+/// The last number that was given to a revision. A watch that lags behind does not show it yet, nor does a status that
+/// was not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The number.
+    pub number: i64,
+    /// Name of the revision that has it, or was to have it.
+    pub revision: String,
+}
+
 /// The stamp of applying `facts`: that of the newest entry where it is the same config for the same image, that which
-/// a killed operator has left on the revision, or a new one.
+/// a killed operator has left on the revision, that which was meant for it before, or a new one.
 #[must_use]
 pub fn stamp(
     history: &[HistoryEntry],
     owned: &[ObjectMeta],
+    given: Option<&Given>,
     facts: &Facts,
     existing: Option<&ConfigMap>,
     now: Timestamp,
@@ -62,8 +73,11 @@ pub fn stamp(
     if let Some(left) = left.filter(|left| left.number > recorded) {
         return left;
     }
-    let highest = highest(owned).max(recorded);
-    Stamp { number: highest + 1, applied_at: Timestamp::from_second(now.as_second()).unwrap_or(now) }
+    let highest = highest(owned, given).max(recorded);
+    let meant =
+        given.filter(|given| given.number > recorded && facts.revision.as_ref() == Some(&given.revision));
+    let number = meant.map_or(highest + 1, |meant| meant.number);
+    Stamp { number, applied_at: Timestamp::from_second(now.as_second()).unwrap_or(now) }
 }
 
 /// The entry of what is in the target: the newest that did not fail.
@@ -81,10 +95,10 @@ fn is_entry_of(entry: &HistoryEntry, facts: &Facts) -> bool {
         && (facts.revision.is_none() || entry.config_map == facts.revision)
 }
 
-/// Highest number on any revision.
+/// Highest number that any revision has, or was to have.
 #[must_use]
-pub fn highest(owned: &[ObjectMeta]) -> i64 {
-    owned.iter().filter_map(number).max().unwrap_or(0)
+pub fn highest(owned: &[ObjectMeta], given: Option<&Given>) -> i64 {
+    owned.iter().filter_map(number).chain(given.map(|given| given.number)).max().unwrap_or(0)
 }
 
 /// Number on the label of a revision.
@@ -347,7 +361,7 @@ mod tests {
     fn applied(steps: &[(&str, bool)], limit: usize) -> Vec<HistoryEntry> {
         steps.iter().enumerate().fold(Vec::new(), |history, (index, (artifact, back))| {
             let facts = rendered(artifact, artifact).facts;
-            let stamp = stamp(&history, &[], &facts, None, at(i64::try_from(index).unwrap()));
+            let stamp = stamp(&history, &[], None, &facts, None, at(i64::try_from(index).unwrap()));
             record(&history, &facts, stamp, *back, limit)
         })
     }
@@ -422,7 +436,7 @@ mod tests {
         let stamp_of = Stamp { number: 1, applied_at: at(0) };
         let rebuilt = rebuild(&[assemble(&rendered, stamp_of)], 10);
         assert_eq!(outline(&rebuilt), [(1, HistoryOutcome::Superseded)]);
-        let stamp = stamp(&rebuilt, &[], &rendered.facts, None, at(9));
+        let stamp = stamp(&rebuilt, &[], None, &rendered.facts, None, at(9));
         assert_eq!(
             outline(&record(&rebuilt, &rendered.facts, stamp, false, 10)),
             [(1, HistoryOutcome::Applied)]
@@ -450,7 +464,7 @@ mod tests {
         let before = applied(&[("a", false)], 10);
         let mut facts = rendered("a", "a").facts;
         facts.revision = Some("other-0123456789".to_owned());
-        let stamp = stamp(&before, &[], &facts, None, at(9));
+        let stamp = stamp(&before, &[], None, &facts, None, at(9));
         let after = record(&before, &facts, stamp, false, 10);
         assert_eq!(outline(&after), [(2, HistoryOutcome::Applied), (1, HistoryOutcome::Superseded)]);
         assert_eq!(after[0].config_map, facts.revision);
@@ -460,7 +474,7 @@ mod tests {
     fn a_limit_of_zero_lets_go_of_what_was_kept() {
         let before = applied(&[("a", false), ("b", false)], 10);
         let facts = Facts { revision: None, ..rendered("b", "b").facts };
-        let stamp = stamp(&before, &[], &facts, None, at(9));
+        let stamp = stamp(&before, &[], None, &facts, None, at(9));
         let after = record(&before, &facts, stamp, false, 0);
         assert_eq!(outline(&after), [(2, HistoryOutcome::Applied)]);
         assert_eq!(after[0].config_map, None);
@@ -473,11 +487,30 @@ mod tests {
         let next = rendered("b", "b");
         let left = assemble(&next, Stamp { number: 2, applied_at: at(50) });
         let owned = [left.metadata.clone()];
-        let again = stamp(&history, &owned, &next.facts, Some(&left), at(900));
+        let again = stamp(&history, &owned, None, &next.facts, Some(&left), at(900));
         assert_eq!(again, Stamp { number: 2, applied_at: at(50) });
         // Another config in the meantime gets a number of its own.
-        let other = stamp(&history, &owned, &rendered("c", "c").facts, None, at(900));
+        let other = stamp(&history, &owned, None, &rendered("c", "c").facts, None, at(900));
         assert_eq!(other.number, 3);
+    }
+
+    /// The watch may not have reported a revision yet when the next one is made, and no status names the first: two configs
+    /// under one number could not be told apart once a history is rebuilt from the revisions.
+    #[test]
+    fn a_number_that_was_given_is_not_given_to_another_config() {
+        let (history, b, c) =
+            (applied(&[("a", false)], 10), rendered("b", "b").facts, rendered("c", "c").facts);
+        let given = Given { number: 2, revision: b.revision.clone().unwrap() };
+        assert_eq!(stamp(&history, &[], Some(&given), &c, None, at(9)).number, 3);
+        assert_eq!(
+            stamp(&history, &[], Some(&given), &b, None, at(9)).number,
+            2,
+            "it was meant for this one"
+        );
+        // What is in the history by now was counted on from there.
+        let history = applied(&[("a", false), ("b", false), ("a", false)], 10);
+        assert_eq!(stamp(&history, &[], Some(&given), &b, None, at(9)).number, 4);
+        assert_eq!(highest(&[], Some(&given)), 2, "an artifact that failed gets the next one");
     }
 
     #[test]
