@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use artifactconfig::api::Reason;
 use artifactconfig::controller::{Context, Memory, Next, Stop, reconcile};
 use artifactconfig::telemetry::Metrics;
 use tokio::sync::watch;
@@ -104,7 +105,25 @@ impl Simulation {
         }
         state.trace.add(|| format!("{name} ends: {polled:?}"));
         self.running.remove(name);
-        state.runs.remove(name)
+        let run = state.runs.remove(name)?;
+        drop(state);
+        if run.panicked {
+            self.sees_the_panic(name, &run);
+        }
+        Some(run)
+    }
+
+    /// A panic does not go unseen: it is counted, and was to be told in the status, unless that is where it came from. Not
+    /// looked at where others act, whose writes may forestall that of the status.
+    fn sees_the_panic(&self, name: &str, run: &Run) {
+        if !matches!(self.world.lock().faults, Faults::At(..)) {
+            return;
+        }
+        let counted = self.metrics.text().contains(&format!("reason=\"{}\"", Reason::InternalError));
+        if !counted || !run.told {
+            let what = format!("{name}: counted: {counted}, told: {}", run.told);
+            self.violate("a panic does not go unseen", what);
+        }
     }
 
     /// Runs a reconcile to its end. Nothing, where there is nothing to reconcile, or no answer.

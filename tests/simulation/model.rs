@@ -76,6 +76,13 @@ pub fn expected(state: &State, name: &'static str) -> Vec<Expected> {
     expected
 }
 
+/// Whether somebody else's object keeps the resource from its target.
+pub fn is_barred(state: &State, name: &'static str) -> bool {
+    let Some(config) = state.resources.actual(name) else { return false };
+    let uid = config.metadata.uid.as_deref().unwrap_or_default();
+    Asked { state, name, uid, spec: &config.spec }.unless_barred().is_err()
+}
+
 /// What going forward would choose, where that is known.
 pub fn latest(state: &State, name: &'static str) -> Option<Digest> {
     let config = state.resources.actual(name)?;
@@ -110,7 +117,7 @@ impl<'a> Asked<'a> {
                     && held.is_some_and(|held| held.artifact == *digest)
             });
             let stays = applied.map(|applied| self.restored(digest, &applied.map));
-            return [Some(registry), stays].into_iter().flatten().collect();
+            return [Some(registry), stays, self.merged(digest)].into_iter().flatten().collect();
         }
         kept.into_iter().map(|revision| self.restored(digest, revision)).collect()
     }
@@ -127,6 +134,22 @@ impl<'a> Asked<'a> {
                 back: true,
             },
         }
+    }
+
+    /// Back to what was merged before, and nobody has changed since.
+    fn merged(&self, digest: &Digest) -> Option<Expected> {
+        let target = target_name(self.name, self.spec);
+        let content = self.state.ledger.merged_into(self.name, target)?;
+        let image = self.state.registry.known.get(digest)?.artifact.subject.clone()?;
+        let is_it = self.spec.target.creation_policy == CreationPolicy::Merge
+            && self.state.renderings(self.uid, digest).contains(content);
+        is_it.then(|| match self.unless_foreign(digest, content) {
+            Err(reason) => Expected::Failing(reason),
+            Ok(()) => {
+                let (artifact, contents) = (digest.clone(), vec![content.clone()]);
+                Expected::Synced { artifact, image, contents, back: true }
+            }
+        })
     }
 
     fn kept(&self, digest: &Digest) -> impl Iterator<Item = &'a Object> {

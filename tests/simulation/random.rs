@@ -100,6 +100,7 @@ impl Habits {
             fail: rate(random),
             lose: rate(random),
             hang: rate(random) / 5,
+            panic: rate(random) / 2,
             stale: rate(random),
         };
         let moves = [

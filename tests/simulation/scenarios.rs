@@ -269,6 +269,13 @@ fn every_call_fails_once() {
     each(|step| [Fault::Before, Fault::After, Fault::Hang].map(|fault| Trouble::Fault(step, fault)).to_vec());
 }
 
+/// A panic is one resource's failure of one reconcile: it is told, the other resources go on, and nothing is lost. An
+/// operator that does not catch it takes the simulation along.
+#[test]
+fn every_call_panics_once() {
+    each(|step| [Fault::Panic, Fault::PanicAfter].map(|fault| Trouble::Fault(step, fault)).to_vec());
+}
+
 #[test]
 fn others_act_between_any_two_steps() {
     each(|step| INTERFERENCES.iter().map(|acts| Trouble::Act(step, acts)).collect());

@@ -29,9 +29,12 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// The status as it was seen.
-    pub fn status(&self) -> ArtifactConfigStatus {
-        self.seen.0.as_ref().ok().and_then(|config| config.status.clone()).unwrap_or_default()
+    /// The artifacts that the status names: as it was seen, and as it is, which the operator may remember.
+    pub fn said(&self, state: &State) -> Vec<String> {
+        let seen = self.seen.0.as_ref().ok();
+        let configs = [seen, state.resources.actual(self.name)];
+        let statuses = configs.into_iter().flatten().filter_map(|config| config.status.as_ref());
+        statuses.filter_map(|status| Some(status.artifact.as_ref()?.digest.clone())).collect()
     }
 }
 
@@ -148,7 +151,7 @@ fn only_what_was_chosen(state: &State, actor: &Actor, after: &ConfigMap) -> Find
     let applied = state.ledger.applied(&actor.uid);
     let kept =
         applied.is_some_and(|applied| (&applied.artifact, &applied.image) == (&held.artifact, &held.image));
-    let said = actor.status().artifact.is_some_and(|said| said.digest == held.artifact.to_string());
+    let said = actor.said(state).contains(&held.artifact.to_string());
     let lost = in_place.as_ref() != applied
         || applied.is_none_or(|applied| kept_as(state, actor, applied).is_none());
     let kept = kept || (said && lost);

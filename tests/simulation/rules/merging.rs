@@ -86,7 +86,7 @@ fn candidates(state: &State, actor: &Actor, target: &str) -> Vec<Identity> {
         content.into_iter().collect()
     };
     candidates.extend(state.ledger.written_to(&actor.uid, target).cloned());
-    candidates.extend(actor.status().artifact.iter().flat_map(|said| all(&said.digest)));
+    candidates.extend(actor.said(state).iter().flat_map(|said| all(said)));
     candidates
 }
 

@@ -80,6 +80,10 @@ impl Ledger {
         self.merged.entry((name, target.to_owned())).or_default()
     }
 
+    pub fn merged_into(&self, name: &'static str, target: &str) -> Option<&Bytes> {
+        self.merged.get(&(name, target.to_owned()))
+    }
+
     pub fn nothing_is_merged_into(&mut self, target: &str) {
         self.merged.retain(|(_, into), _| into != target);
     }

@@ -118,12 +118,12 @@ fn held(spec: &ArtifactConfigSpec, object: &Object, expected: &[Expected]) -> Op
 }
 
 /// What was merged once and is no longer part of the config is gone again.
-fn nothing_merged_is_left(state: &mut State, name: &'static str, expected: &[Expected]) -> Finding {
-    let spec = state.resources.actual(name)?.spec.clone();
-    let target = target_name(name, &spec).to_owned();
-    let merged = state.ledger.merged(name, &target).clone();
-    let object = state.objects.get(&target)?;
-    let held = held(&spec, object, expected)?;
+fn nothing_merged_is_left(state: &State, name: &'static str, expected: &[Expected]) -> Finding {
+    let spec = &state.resources.actual(name)?.spec;
+    let target = target_name(name, spec);
+    let merged = state.ledger.merged_into(name, target)?;
+    let object = state.objects.get(target)?;
+    let held = held(spec, object, expected)?;
     let there = content(&object.map);
     let left =
         merged.iter().find(|(key, value)| there.get(*key) == Some(value) && !held.content.contains_key(*key));
@@ -219,7 +219,8 @@ fn the_last_good_is_in_place(state: &State, name: &'static str, status: &Artifac
     let uid = config.metadata.uid.as_deref()?;
     let target = target_name(name, &config.spec);
     let excused = [Reason::TargetConflict.as_str(), Reason::Suspended.as_str(), Reason::ApplyFailed.as_str()];
-    if status.target.as_ref()?.name != target || excused.contains(&ready(status).1) {
+    let barred = model::is_barred(state, name);
+    if status.target.as_ref()?.name != target || barred || excused.contains(&ready(status).1) {
         return None;
     }
     let current = status.history.iter().find(|entry| entry.outcome != HistoryOutcome::Failed)?;
@@ -230,9 +231,6 @@ fn the_last_good_is_in_place(state: &State, name: &'static str, status: &Artifac
     }
     let object = state.objects.get(target);
     let merges = config.spec.target.creation_policy == CreationPolicy::Merge;
-    if object.map_or(merges, |object| !merges && !state.is_of(uid, object)) {
-        return None;
-    }
     let held = object.map(|object| content(&object.map));
     let holds = held
         .as_ref()

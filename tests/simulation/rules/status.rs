@@ -16,7 +16,7 @@ pub fn check(
     after: &ArtifactConfigStatus,
 ) -> Vec<Finding> {
     vec![
-        the_operator_never_panics(after),
+        a_panic_is_told(state, actor, after),
         unknown_is_never_none(state, actor, after),
         what_is_not_applied_is_not_claimed(state, actor, before, after),
         the_history_forgets_nothing(actor, before, after),
@@ -34,8 +34,10 @@ pub fn ready(status: &ArtifactConfigStatus) -> (&str, &str) {
         .map_or(("", ""), |ready| (ready.status.as_str(), ready.reason.as_str()))
 }
 
-fn the_operator_never_panics(after: &ArtifactConfigStatus) -> Finding {
-    broken("the operator never panics", ready(after).1 == Reason::InternalError.as_str(), || {
+/// A reconcile that panicked says so, and no other does.
+fn a_panic_is_told(state: &State, actor: &Actor, after: &ArtifactConfigStatus) -> Finding {
+    let says = ready(after).1 == Reason::InternalError.as_str();
+    broken("a panic is told, and nothing else is", says != state.runs[actor.name].panicked, || {
         after.conditions[0].message.clone()
     })
 }

@@ -211,6 +211,7 @@ impl Cluster for World {
         status: &ArtifactConfigStatus,
         version: Option<&str>,
     ) -> Result<Option<String>, WriteError> {
+        self.lock().run().told = true;
         self.step(
             || {
                 let ready = &status.conditions[0];

@@ -68,6 +68,10 @@ pub struct Run {
     pub steps: usize,
     /// A step gets no answer, ever.
     pub gave_up: bool,
+    /// A step panicked.
+    pub panicked: bool,
+    /// A status was to be written.
+    pub told: bool,
 }
 
 impl Run {
@@ -84,6 +88,8 @@ impl Run {
             disturbed: BTreeSet::new(),
             steps: 0,
             gave_up: false,
+            panicked: false,
+            told: false,
         }
     }
 }
@@ -97,6 +103,10 @@ pub enum Fault {
     After,
     /// There is no answer, ever.
     Hang,
+    /// It panics, before it has any effect.
+    Panic,
+    /// It takes effect, and then panics.
+    PanicAfter,
 }
 
 /// Which steps go wrong.
@@ -110,8 +120,16 @@ pub enum Faults {
         fail: usize,
         lose: usize,
         hang: usize,
+        panic: usize,
         stale: usize,
     },
+}
+
+/// What comes of a step.
+enum Answer<T> {
+    Told(T),
+    Never,
+    Panic,
 }
 
 /// What happened, where somebody wants to know.
@@ -166,8 +184,10 @@ impl World {
         give_way().await;
         let answer = self.lock().take_step(what, trouble, effect);
         match answer {
-            Some(answer) => answer,
-            None => std::future::pending().await,
+            Answer::Told(answer) => answer,
+            Answer::Never => std::future::pending().await,
+            // Not by `panic!`, whose hook would print a thousand of them.
+            Answer::Panic => std::panic::resume_unwind(Box::new("a simulated bug")),
         }
     }
 }
@@ -194,18 +214,21 @@ impl State {
         what: impl FnOnce() -> String,
         trouble: fn(&mut Prng) -> E,
         effect: impl FnOnce(&mut Self) -> Result<T, E>,
-    ) -> Option<Result<T, E>> {
+    ) -> Answer<Result<T, E>> {
         self.steps += 1;
         self.run().steps += 1;
         let fault = match self.faults {
             Faults::None => None,
             Faults::At(step, fault) => (step == self.steps).then_some(fault),
-            Faults::Random { fail, lose, hang, .. } => {
-                let rest = 1000_usize.saturating_sub(fail + lose + hang);
+            Faults::Random { fail, lose, hang, panic, .. } => {
+                let rest = 1000_usize.saturating_sub(fail + lose + hang + panic);
+                let (early, late) = (panic / 2, panic - panic / 2);
                 let faults = [
                     (fail, Some(Fault::Before)),
                     (lose, Some(Fault::After)),
                     (hang, Some(Fault::Hang)),
+                    (early, Some(Fault::Panic)),
+                    (late, Some(Fault::PanicAfter)),
                     (rest, None),
                 ];
                 self.random.weighted(&faults).flatten()
@@ -222,12 +245,12 @@ impl State {
                 if answer.is_err() {
                     self.trace.add(|| "      refused".to_owned());
                 }
-                Some(answer)
+                Answer::Told(answer)
             }
-            Some(Fault::Before) => Some(Err(trouble(&mut self.random))),
+            Some(Fault::Before) => Answer::Told(Err(trouble(&mut self.random))),
             Some(Fault::After) => {
                 drop(effect(self));
-                Some(Err(trouble(&mut self.random)))
+                Answer::Told(Err(trouble(&mut self.random)))
             }
             Some(Fault::Hang) => {
                 // Half of what gets no answer has taken effect.
@@ -235,7 +258,14 @@ impl State {
                     drop(effect(self));
                 }
                 self.run().gave_up = true;
-                None
+                Answer::Never
+            }
+            Some(fault @ (Fault::Panic | Fault::PanicAfter)) => {
+                if fault == Fault::PanicAfter {
+                    drop(effect(self));
+                }
+                self.run().panicked = true;
+                Answer::Panic
             }
         }
     }
