@@ -181,28 +181,28 @@ impl Default for Memory {
 mod tests {
     use super::*;
 
-    fn version(number: i32) -> Option<String> {
-        Some(number.to_string())
+    fn written(before: Option<Written>, over: i32, next: i32) -> Option<Written> {
+        Written::new(before, Some(over.to_string()), Some(next.to_string()), ArtifactConfigStatus::default())
     }
 
-    fn written(before: Option<Written>, over: i32, next: i32) -> Option<Written> {
-        Written::new(before, version(over), version(next), ArtifactConfigStatus::default())
+    fn seen_at(written: &Written, version: i32) -> Option<Written> {
+        written.clone().newer_than(Some(&version.to_string()))
     }
 
     /// A watch that lags behind several of our own writes delivers each of them, and none of those but the last is news.
     #[test]
     fn every_version_that_was_replaced_is_known_to_be_old() {
-        let first = written(None, 1, 2).and_then(|written| written.newer_than(version(1).as_ref()));
+        let first = written(None, 1, 2).and_then(|first| seen_at(&first, 1));
         let second = written(first, 2, 3).unwrap();
         for old in [1, 2] {
-            assert!(second.clone().newer_than(version(old).as_ref()).is_some(), "{old}");
+            assert!(seen_at(&second, old).is_some(), "{old}");
         }
         for news in [3, 4] {
-            assert!(second.clone().newer_than(version(news).as_ref()).is_none(), "{news}");
+            assert!(seen_at(&second, news).is_none(), "{news}");
         }
         // The watch does not go back.
-        let delivered = second.newer_than(version(2).as_ref()).unwrap();
-        assert!(delivered.newer_than(version(1).as_ref()).is_none());
+        let delivered = seen_at(&second, 2).unwrap();
+        assert!(seen_at(&delivered, 1).is_none());
     }
 
     #[test]
@@ -214,6 +214,6 @@ mod tests {
     fn what_is_remembered_is_bounded() {
         let lagging = (1..1000).fold(None, |before, number| written(before, number, number + 1)).unwrap();
         assert_eq!(lagging.older.len(), OUTDATED);
-        assert!(lagging.newer_than(version(999).as_ref()).is_some(), "the last ones count");
+        assert!(seen_at(&lagging, 999).is_some(), "the last ones count");
     }
 }

@@ -70,11 +70,21 @@ pub async fn reconcile<R: Registry, C: Cluster>(
 
 /// Where every panic of a reconcile ends: it is a bug in one resource's path and must not take the other resources along,
 /// which a task that panics does (kube-runtime raises it once more where the controller is polled).
-async fn guarded<T>(owner: &Owner, work: impl Future<Output = T>) -> Result<T, Failure> {
-    AssertUnwindSafe(work).catch_unwind().await.map_err(|_| {
-        let Owner { namespace, name, .. } = owner;
-        tracing::error!(namespace, name, "the reconcile panicked; the line of the panic has the place");
-        Failure::new(Reason::InternalError, "the operator panicked; its log has the place; please report it")
+///
+/// No `async fn`, which would hold the work twice: as its argument, and where it waits for it.
+fn guarded<T>(
+    owner: &Owner,
+    work: impl Future<Output = T> + Send,
+) -> impl Future<Output = Result<T, Failure>> + Send {
+    AssertUnwindSafe(work).catch_unwind().map(|ended| {
+        ended.map_err(|_| {
+            let Owner { namespace, name, .. } = owner;
+            tracing::error!(namespace, name, "the reconcile panicked; the line of the panic has the place");
+            Failure::new(
+                Reason::InternalError,
+                "the operator panicked; its log has the place; please report it",
+            )
+        })
     })
 }
 
