@@ -14,7 +14,7 @@ use crate::clock;
 use crate::names::RESOURCES;
 use crate::planted::{Bug, Port};
 use crate::rules::{Violation, settled};
-use crate::worlds::{Faults, Run, World};
+use crate::worlds::{Broken, Faults, Run, Who, World};
 
 /// Most steps of one reconcile. The longest so far takes about 30; beyond this it goes round in circles.
 const STEPS: usize = 100;
@@ -25,6 +25,9 @@ const ROUNDS: usize = 16;
 /// Between two rounds: longer than anything that the operator waits for before it looks again.
 const ROUND: i64 = 700;
 
+/// What disturbs a reconcile while there are two operators.
+const ANOTHER: &str = "another operator";
+
 type Future = Pin<Box<dyn std::future::Future<Output = Next> + Send>>;
 
 pub struct Simulation {
@@ -33,7 +36,9 @@ pub struct Simulation {
     metrics: Metrics,
     stop: watch::Sender<bool>,
     operator: Arc<Context<Port, Port>>,
-    running: BTreeMap<&'static str, Future>,
+    running: BTreeMap<Who, Future>,
+    /// How many operators there were before this one.
+    generation: usize,
     hung: bool,
 }
 
@@ -43,25 +48,59 @@ impl Simulation {
         let ports = Port::new(world.clone(), bug);
         let (metrics, stop) = (Metrics::new(), watch::Sender::new(false));
         let operator = operator(&ports, &metrics, &stop);
-        Self { world, ports, metrics, stop, operator, running: BTreeMap::new(), hung: false }
+        Self { world, ports, metrics, stop, operator, running: BTreeMap::new(), generation: 0, hung: false }
     }
 
     /// The operator is killed and started again: it knows nothing but what its watches tell it.
     pub fn restart(&mut self) {
+        self.stop_all();
+        self.world.lock().trace.add(|| "──── the operator is killed and started again".to_owned());
+        self.begin();
+    }
+
+    /// The operator is stopped for a while, and another one takes over. What the first is about to do it still does when it
+    /// wakes up: nothing keeps it from that but the versions to which its writes are bound.
+    pub fn take_over(&mut self) {
+        // One that sleeps at a time: the others are gone.
+        let outdated: Vec<Who> =
+            self.running.keys().copied().filter(|who| who.operator < self.generation).collect();
+        let mut state = self.world.lock();
+        for who in outdated {
+            self.running.remove(&who);
+            state.runs.remove(&who);
+        }
+        let known = state.objects.watch.view.clone();
+        state.outdated = [(self.generation, known)].into();
+        state.trace.add(|| "──── another operator takes over".to_owned());
+        for run in state.runs.values_mut() {
+            run.disturbed.insert(ANOTHER.to_owned());
+        }
+        drop(state);
+        self.begin();
+    }
+
+    fn stop_all(&mut self) {
         self.running.clear();
         self.hung = false;
-        self.operator = operator(&self.ports, &self.metrics, &self.stop);
         let mut state = self.world.lock();
         state.runs.clear();
-        state.trace.add(|| "──── the operator is killed and started again".to_owned());
+        state.outdated.clear();
+    }
+
+    /// An operator that knows nothing but what its watches tell it.
+    fn begin(&mut self) {
+        self.generation += 1;
+        self.operator = operator(&self.ports, &self.metrics, &self.stop);
+        let mut state = self.world.lock();
         state.resources.resync();
         state.objects.resync();
     }
 
     /// Starts a reconcile, where the watch knows the resource and none is running.
     pub fn start(&mut self, name: &'static str) -> bool {
+        let who = self.who(name);
         let mut state = self.world.lock();
-        let Some(seen) = state.resources.view(name).filter(|_| !self.running.contains_key(name)) else {
+        let Some(seen) = state.resources.view(name).filter(|_| !self.running.contains_key(&who)) else {
             return false;
         };
         let metadata = &seen.0.as_ref().unwrap().metadata;
@@ -71,14 +110,22 @@ impl Simulation {
             .trace
             .add(|| format!("{name} starts; sees version {} ({behind} behind)", version.unwrap_or_default()));
         let in_use: BTreeSet<String> = state.pods.values().cloned().collect();
-        state.runs.insert(name, Run::new(uid, seen.clone(), in_use));
+        let mut run = Run::new(uid, seen.clone(), in_use);
+        run.disturbed.extend((!state.outdated.is_empty()).then(|| ANOTHER.to_owned()));
+        state.runs.insert(who, run);
         drop(state);
         let operator = self.operator.clone();
-        self.running.insert(name, Box::pin(async move { reconcile(&seen, &operator).await }));
+        self.running.insert(who, Box::pin(async move { reconcile(&seen, &operator).await }));
         true
     }
 
-    pub fn running(&self) -> Vec<&'static str> {
+    /// The reconcile of a resource by the operator that leads.
+    pub const fn who(&self, name: &'static str) -> Who {
+        Who { operator: self.generation, name }
+    }
+
+    /// Running reconciles, those of an operator that was replaced included.
+    pub fn running(&self) -> Vec<Who> {
         self.running.keys().copied().collect()
     }
 
@@ -88,14 +135,15 @@ impl Simulation {
     }
 
     /// One step of a running reconcile. Returns what it was told, when it has ended.
-    pub fn poll(&mut self, name: &'static str) -> Option<Run> {
-        self.world.lock().acting = name;
-        let future = self.running.get_mut(name)?;
+    pub fn poll(&mut self, who: Who) -> Option<Run> {
+        let name = who.name;
+        let future = self.running.get_mut(&who)?;
+        self.world.lock().acting = who;
         let polled = future.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
         let mut state = self.world.lock();
         if polled == Poll::Pending {
-            let run = state.runs.get(name)?;
-            self.hung |= run.gave_up;
+            let run = state.runs.get(&who)?;
+            self.hung |= run.broken == Some(Broken::Hung);
             let steps = run.steps;
             if steps > STEPS {
                 state
@@ -104,10 +152,13 @@ impl Simulation {
             return None;
         }
         state.trace.add(|| format!("{name} ends: {polled:?}"));
-        self.running.remove(name);
-        let run = state.runs.remove(name)?;
+        self.running.remove(&who);
+        let run = state.runs.remove(&who)?;
+        if !self.running.keys().any(|other| other.operator < self.generation) {
+            state.outdated.clear();
+        }
         drop(state);
-        if run.panicked {
+        if run.panicked() {
             self.sees_the_panic(name, &run);
         }
         Some(run)
@@ -128,11 +179,17 @@ impl Simulation {
 
     /// Runs a reconcile to its end. Nothing, where there is nothing to reconcile, or no answer.
     pub fn run(&mut self, name: &'static str) -> Option<Run> {
-        if !self.running.contains_key(name) && !self.start(name) {
+        let who = self.who(name);
+        if !self.running.contains_key(&who) && !self.start(name) {
             return None;
         }
+        self.finish(who)
+    }
+
+    /// The rest of a running reconcile.
+    pub fn finish(&mut self, who: Who) -> Option<Run> {
         for _ in 0..2 * STEPS {
-            if let Some(run) = self.poll(name) {
+            if let Some(run) = self.poll(who) {
                 return Some(run);
             }
             if self.hung || self.violation().is_some() {
@@ -165,8 +222,8 @@ impl Simulation {
         }
         self.world.lock().faults = Faults::None;
         self.world.lock().trace.add(|| "──── from here on nothing happens but the operator".to_owned());
-        for name in self.running() {
-            self.run(name);
+        for who in self.running() {
+            self.finish(who);
         }
         let mut quiet = 0;
         for _ in 0..ROUNDS {

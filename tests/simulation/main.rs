@@ -1,6 +1,7 @@
 //! The real reconcile against worlds in memory: a registry and an API server that fail, lag behind and are changed by others
-//! at any step, while the operator is killed at any step. Whatever happens, every line of `rules` holds at every instant,
-//! and once the worlds are quiet the operator reaches what `model` says and stays there.
+//! at any step, while the operator is killed, panics, or is overtaken by another one at any step. Whatever happens, every
+//! line of `rules` holds at every instant, and once the worlds are quiet the operator reaches what `model` says and stays
+//! there.
 //!
 //! `SIMULATION_SEEDS=100000 cargo test --workspace --test simulation` runs more of them; `SIMULATION_SEED=42 …` runs one
 //! and prints what happened.

@@ -143,13 +143,9 @@ impl<'a> Asked<'a> {
         let image = self.state.registry.known.get(digest)?.artifact.subject.clone()?;
         let is_it = self.spec.target.creation_policy == CreationPolicy::Merge
             && self.state.renderings(self.uid, digest).contains(content);
-        is_it.then(|| match self.unless_foreign(digest, content) {
-            Err(reason) => Expected::Failing(reason),
-            Ok(()) => {
-                let (artifact, contents) = (digest.clone(), vec![content.clone()]);
-                Expected::Synced { artifact, image, contents, back: true }
-            }
-        })
+        let (artifact, contents) = (digest.clone(), vec![content.clone()]);
+        let back = Expected::Synced { artifact, image, contents, back: true };
+        is_it.then(|| self.unless_foreign(digest, content).map_or_else(Expected::Failing, |()| back))
     }
 
     fn kept(&self, digest: &Digest) -> impl Iterator<Item = &'a Object> {

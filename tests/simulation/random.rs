@@ -17,8 +17,8 @@ use crate::worlds::Faults;
 struct Habits {
     acts: Vec<(usize, Kind)>,
     faults: Faults,
-    /// Weights of: a step of the operator, a start, an act, news, a kill, missed news.
-    moves: [(usize, Move); 6],
+    /// Weights of: a step of an operator, a start, an act, news, a kill, another operator, missed news.
+    moves: [(usize, Move); 7],
     resources: usize,
 }
 
@@ -29,6 +29,7 @@ enum Move {
     Act,
     Deliver,
     Kill,
+    TakeOver,
     Miss,
 }
 
@@ -109,6 +110,7 @@ impl Habits {
             (*random.pick(&[5, 15, 30]).unwrap_or(&5), Move::Act),
             (*random.pick(&[5, 40, 80]).unwrap_or(&40), Move::Deliver),
             (*random.pick(&[0, 1, 5]).unwrap_or(&1), Move::Kill),
+            (*random.pick(&[0, 0, 2]).unwrap_or(&0), Move::TakeOver),
             (*random.pick(&[0, 0, 5]).unwrap_or(&0), Move::Miss),
         ];
         Self { acts, faults, moves, resources: 1 + random.below(RESOURCES.len()) }
@@ -246,8 +248,8 @@ fn trouble(simulation: &mut Simulation, habits: &Habits, random: &mut Prng, move
     for _ in 0..moves {
         match random.weighted(&habits.moves) {
             Some(Move::Step) => {
-                if let Some(name) = random.pick(&simulation.running()) {
-                    simulation.poll(name);
+                if let Some(who) = random.pick(&simulation.running()) {
+                    simulation.poll(*who);
                 }
             }
             Some(Move::Start) => {
@@ -265,6 +267,7 @@ fn trouble(simulation: &mut Simulation, habits: &Habits, random: &mut Prng, move
                 state.resources.deliver(name, 1 + random.below(2));
             }
             Some(Move::Kill) => simulation.restart(),
+            Some(Move::TakeOver) => simulation.take_over(),
             Some(Move::Miss) => simulation.world.lock().objects.watch.miss(),
             None => {}
         }

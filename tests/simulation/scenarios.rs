@@ -155,6 +155,8 @@ enum Trouble {
     KilledTwice(usize, usize),
     Fault(usize, Fault),
     Act(usize, &'static [Act]),
+    /// Stopped, and awake again when the operator that took over has made so many steps.
+    TakenOver(usize, usize),
 }
 
 /// Plays a story to its end. Returns how many steps the operator made of it, and what was wrong.
@@ -192,6 +194,16 @@ fn play(scenario: &Scenario, trouble: Trouble, trace: bool) -> (usize, Option<Vi
                 }
                 simulation.rounds_until(usize::MAX);
             }
+            Trouble::TakenOver(step, later) => {
+                simulation.rounds_until(base + step);
+                let stopped = simulation.running();
+                simulation.take_over();
+                simulation.rounds_until(base.saturating_add(step).saturating_add(later));
+                for who in stopped {
+                    simulation.finish(who);
+                }
+                simulation.rounds_until(usize::MAX);
+            }
         }
         let steps = simulation.world.lock().steps - base;
         if simulation.violation().is_none() {
@@ -215,14 +227,15 @@ impl Simulation {
     /// Reconciles every resource twice, up to this step. The watches tell nothing new meanwhile.
     fn rounds_until(&mut self, step: usize) {
         for name in RESOURCES.iter().chain(&RESOURCES) {
-            if !self.running().contains(name) && !self.start(name) {
+            let who = self.who(name);
+            if !self.running().contains(&who) && !self.start(name) {
                 continue;
             }
             while !self.is_hung() && self.violation().is_none() {
                 if self.world.lock().steps >= step {
                     return;
                 }
-                if self.poll(name).is_some() {
+                if self.poll(who).is_some() {
                     break;
                 }
             }
@@ -274,6 +287,13 @@ fn every_call_fails_once() {
 #[test]
 fn every_call_panics_once() {
     each(|step| [Fault::Panic, Fault::PanicAfter].map(|fault| Trouble::Fault(step, fault)).to_vec());
+}
+
+/// A leader that wakes up when another one has taken over, and goes on where it was: no write is lost, no revision is left
+/// over, and it converges, although nothing but the versions stands in its way.
+#[test]
+fn a_leader_that_was_replaced_goes_on() {
+    each(|step| [1, 3, 6, usize::MAX].map(|later| Trouble::TakenOver(step, later)).to_vec());
 }
 
 #[test]

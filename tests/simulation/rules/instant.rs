@@ -9,9 +9,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use super::{Identity, merging, status};
 use crate::model;
 use crate::names::{ENCODED_PASSWORD, PASSWORD, TYPE};
-use crate::worlds::State;
 use crate::worlds::objects::{Object, content, is_revision, label_of};
 use crate::worlds::resources::{Guarded, spec_of, target_name};
+use crate::worlds::{State, Who};
 
 /// What the operator did.
 pub enum Write<'a> {
@@ -23,6 +23,7 @@ pub enum Write<'a> {
 
 /// Who did it, and what that reconcile has seen.
 pub struct Actor {
+    pub who: Who,
     pub name: &'static str,
     pub uid: String,
     pub seen: Arc<Guarded>,
@@ -40,8 +41,8 @@ impl Actor {
 
 /// Looks at a write. The first rule that is broken ends the simulation.
 pub fn check(state: &mut State, write: &Write<'_>) {
-    let run = &state.runs[state.acting];
-    let actor = Actor { name: state.acting, uid: run.uid.clone(), seen: run.seen.clone() };
+    let (who, run) = (state.acting, &state.runs[&state.acting]);
+    let actor = Actor { who, name: who.name, uid: run.uid.clone(), seen: run.seen.clone() };
     let findings = match write {
         Write::Put { before, after } if merging::is_merge(&actor, after) => {
             let (merged, finding) = merging::only_a_config_is_merged(state, &actor, *before, after);
@@ -137,7 +138,7 @@ fn only_verified_bytes(state: &State, actor: &Actor, before: Option<&Object>, af
 /// What is written is what this reconcile was asked to go back to, what it rightly selected, or what was there before.
 fn only_what_was_chosen(state: &State, actor: &Actor, after: &ConfigMap) -> Finding {
     let (held, spec) = (State::identity(after)?, spec_of(&actor.seen));
-    let run = &state.runs[actor.name];
+    let run = &state.runs[&actor.who];
     let chosen = if let Some(digest) = &spec.rollback_to {
         held.artifact.to_string() == *digest
     } else {
@@ -174,7 +175,7 @@ fn revision_before_target(state: &State, actor: &Actor, after: &ConfigMap) -> Fi
         return None;
     }
     let kept = kept_as(state, actor, &held).is_some();
-    let disturbed = !state.runs[actor.name].disturbed.is_empty();
+    let disturbed = !state.runs[&actor.who].disturbed.is_empty();
     broken(RULE, !kept && !disturbed, || format!("no revision keeps what {} holds", held.target))
 }
 
@@ -205,7 +206,7 @@ fn applied(state: &mut State, actor: &Actor, after: &ConfigMap) {
 /// §2.9: what a workload uses is not collected.
 fn in_use_is_not_collected(state: &State, actor: &Actor, gone: &Object) -> Finding {
     let name = gone.map.metadata.name.clone().unwrap_or_default();
-    let used = state.runs[actor.name].in_use.contains(&name) && state.pods.values().any(|used| *used == name);
+    let used = state.runs[&actor.who].in_use.contains(&name) && state.pods.values().any(|used| *used == name);
     let revision = is_revision(&gone.map.metadata) && state.is_intact(&actor.uid, &gone.map);
     broken("§2.9 what is in use is not collected", used && revision, || format!("{name} was deleted"))
 }
@@ -215,7 +216,7 @@ fn in_use_is_not_collected(state: &State, actor: &Actor, gone: &Object) -> Findi
 fn the_last_good_outlives(state: &State, actor: &Actor, gone: &Object) -> Finding {
     const RULE: &str = "§2.3 the last good outlives every failure";
     let name = gone.map.metadata.name.as_deref().unwrap_or_default();
-    let (spec, run) = (spec_of(&actor.seen), &state.runs[actor.name]);
+    let (spec, run) = (spec_of(&actor.seen), &state.runs[&actor.who]);
     let target = target_name(actor.name, spec);
     let applied = state.ledger.written_to(&actor.uid, target);
     if !is_revision(&gone.map.metadata) {

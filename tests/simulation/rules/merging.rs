@@ -65,7 +65,7 @@ pub fn only_a_config_is_merged(
 
 /// What may be merged: what was chosen, and what was there before.
 fn candidates(state: &State, actor: &Actor, target: &str) -> Vec<Identity> {
-    let (spec, run) = (spec_of(&actor.seen), &state.runs[actor.name]);
+    let (spec, run) = (spec_of(&actor.seen), &state.runs[&actor.who]);
     let identity = |digest: &artifactconfig::types::Digest, content: Bytes| {
         let subject = state.registry.known.get(digest)?.artifact.subject.clone()?;
         Some(Identity { target: target.to_owned(), artifact: digest.clone(), image: subject, content })
@@ -96,7 +96,7 @@ pub fn is_merged(state: &State, actor: &Actor, status: &ArtifactConfigStatus) ->
     let Ok(digest) = artifact.digest.parse() else { return false };
     let written = state.ledger.written_to(&actor.uid, &target.name);
     let there = state.objects.get(&target.name).map(|object| content(&object.map));
-    let disturbed = state.runs[actor.name].disturbed.contains(&target.name);
+    let disturbed = state.runs[&actor.who].disturbed.contains(&target.name);
     state.renderings(&actor.uid, &digest).iter().filter(|content| model::hash(content) == target.hash).any(
         |content| {
             disturbed
@@ -110,7 +110,7 @@ pub fn is_merged(state: &State, actor: &Actor, status: &ArtifactConfigStatus) ->
 pub fn revision_before_merge(state: &State, actor: &Actor, merged: Option<&Identity>) -> Finding {
     let merged = merged?;
     let excused =
-        spec_of(&actor.seen).revision_history_limit == 0 || !state.runs[actor.name].disturbed.is_empty();
+        spec_of(&actor.seen).revision_history_limit == 0 || !state.runs[&actor.who].disturbed.is_empty();
     let kept = super::instant::kept_as(state, actor, merged).is_some();
     broken("§2.8 revision first, then target", !kept && !excused, || {
         format!("no revision keeps what was merged into {}", merged.target)

@@ -37,14 +37,14 @@ pub fn ready(status: &ArtifactConfigStatus) -> (&str, &str) {
 /// A reconcile that panicked says so, and no other does.
 fn a_panic_is_told(state: &State, actor: &Actor, after: &ArtifactConfigStatus) -> Finding {
     let says = ready(after).1 == Reason::InternalError.as_str();
-    broken("a panic is told, and nothing else is", says != state.runs[actor.name].panicked, || {
+    broken("a panic is told, and nothing else is", says != state.runs[&actor.who].panicked(), || {
         after.conditions[0].message.clone()
     })
 }
 
 /// §2.1: found, none, unknown. "There is none" is said only where the registry said so.
 fn unknown_is_never_none(state: &State, actor: &Actor, after: &ArtifactConfigStatus) -> Finding {
-    let run = &state.runs[actor.name];
+    let run = &state.runs[&actor.who];
     let reason = ready(after).1;
     let told = if reason == Reason::ArtifactNotFound.as_str() {
         run.listed.as_ref().is_some_and(Vec::is_empty)

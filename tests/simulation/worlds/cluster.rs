@@ -109,13 +109,13 @@ impl Cluster for World {
     }
 
     fn target_version(&self, _: &Owner, name: &str) -> Option<String> {
-        self.lock().objects.watch.view.get(name)?.resource_version.clone()
+        self.lock().watched().get(name)?.resource_version.clone()
     }
 
     fn owned(&self, owner: &Owner) -> Vec<ObjectMeta> {
         let state = self.lock();
         let is_owned = |metadata: &&ObjectMeta| label_of(metadata, label::OWNER_UID) == Some(&owner.uid);
-        state.objects.watch.view.values().filter(is_owned).cloned().collect()
+        state.watched().values().filter(is_owned).cloned().collect()
     }
 
     async fn revisions(&self, owner: &Owner) -> Result<Vec<ConfigMap>, Failure> {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 
 use artifactconfig::types::{Artifact, Digest};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::clock;
 use crate::prng::Prng;
@@ -35,10 +36,12 @@ pub struct State {
     pub secret: bool,
     /// Names whose resources merge into objects of others.
     pub merging: BTreeSet<&'static str>,
-    /// Running reconciles, by resource.
-    pub runs: BTreeMap<&'static str, Run>,
-    /// The resource whose reconcile is being polled.
-    pub acting: &'static str,
+    /// Running reconciles.
+    pub runs: BTreeMap<Who, Run>,
+    /// The reconcile that is being polled.
+    pub acting: Who,
+    /// What an operator that another one has replaced knew of the `ConfigMaps` when that happened.
+    pub outdated: BTreeMap<usize, BTreeMap<String, ObjectMeta>>,
     /// Steps that the operator has made.
     pub steps: usize,
     /// Writes that the operator has made.
@@ -46,6 +49,15 @@ pub struct State {
     pub ledger: Ledger,
     pub trace: Trace,
     pub violation: Option<Violation>,
+}
+
+/// A reconcile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Who {
+    /// Counts the operators, of which the last one leads.
+    pub operator: usize,
+    /// The resource.
+    pub name: &'static str,
 }
 
 /// What one reconcile was told: whatever it does must follow from it.
@@ -66,15 +78,26 @@ pub struct Run {
     /// What somebody deleted or replaced by hand meanwhile.
     pub disturbed: BTreeSet<String>,
     pub steps: usize,
-    /// A step gets no answer, ever.
-    pub gave_up: bool,
-    /// A step panicked.
-    pub panicked: bool,
+    /// What became of it in the middle.
+    pub broken: Option<Broken>,
     /// A status was to be written.
     pub told: bool,
 }
 
+/// How a reconcile ends before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// A step gets no answer, ever.
+    Hung,
+    /// A step panicked.
+    Panicked,
+}
+
 impl Run {
+    pub fn panicked(&self) -> bool {
+        self.broken == Some(Broken::Panicked)
+    }
+
     pub fn new(uid: String, seen: Arc<Guarded>, in_use: BTreeSet<String>) -> Self {
         Self {
             uid,
@@ -87,8 +110,7 @@ impl Run {
             fetched: 0,
             disturbed: BTreeSet::new(),
             steps: 0,
-            gave_up: false,
-            panicked: false,
+            broken: None,
             told: false,
         }
     }
@@ -161,7 +183,8 @@ impl World {
             secret: true,
             merging: BTreeSet::new(),
             runs: BTreeMap::new(),
-            acting: "",
+            acting: Who::default(),
+            outdated: BTreeMap::new(),
             steps: 0,
             writes: 0,
             ledger: Ledger::default(),
@@ -206,7 +229,7 @@ async fn give_way() {
 impl State {
     /// What the acting reconcile was told.
     pub fn run(&mut self) -> &mut Run {
-        self.runs.get_mut(self.acting).unwrap()
+        self.runs.get_mut(&self.acting).unwrap()
     }
 
     fn take_step<T, E>(
@@ -234,10 +257,11 @@ impl State {
                 self.random.weighted(&faults).flatten()
             }
         };
-        let (step, who) = (self.steps, self.acting);
+        let (step, Who { operator, name }) = (self.steps, self.acting);
+        let who = if self.outdated.contains_key(&operator) { "outdated " } else { "" };
         self.trace.add(|| {
             let fault = fault.map(|fault| format!("  ✗ {fault:?}")).unwrap_or_default();
-            format!("{who} #{step}: {}{fault}", what())
+            format!("{who}{name} #{step}: {}{fault}", what())
         });
         match fault {
             None => {
@@ -257,17 +281,22 @@ impl State {
                 if self.random.chance(500) {
                     drop(effect(self));
                 }
-                self.run().gave_up = true;
+                self.run().broken = Some(Broken::Hung);
                 Answer::Never
             }
             Some(fault @ (Fault::Panic | Fault::PanicAfter)) => {
                 if fault == Fault::PanicAfter {
                     drop(effect(self));
                 }
-                self.run().panicked = true;
+                self.run().broken = Some(Broken::Panicked);
                 Answer::Panic
             }
         }
+    }
+
+    /// The `ConfigMaps` as the watch of the acting operator has delivered them.
+    pub fn watched(&self) -> &BTreeMap<String, ObjectMeta> {
+        self.outdated.get(&self.acting.operator).unwrap_or(&self.objects.watch.view)
     }
 
     /// Whether this answer comes from a replica that lags behind.
