@@ -79,9 +79,9 @@ docs: build ## Write docs/cli.md from the code
 build: need-rust ## Compile the operator and the testbed
 	$(BUILD)
 
-# Both packages, for the same reason as above.
-release: need-rust ## Compile them optimized, as they are shipped
-	$(BUILD) --release
+# --workspace for the same reason as above.
+release: build ## Compile the operator optimized, as it is shipped
+	$(CARGO) build --release --workspace --bin artifactconfig $(LOCKED)
 
 .PHONY: static image image-test lint-release
 # The features of the operator alone and link-time optimization, so this shares nothing with the other builds.

@@ -1,5 +1,7 @@
 //! What every reconcile shares.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use moka::sync::Cache;
 use tokio::sync::watch;
@@ -13,6 +15,10 @@ use crate::types::Digest;
 /// Resources whose memory is kept. Ten times what the operator is measured for; beyond it the least used resource is
 /// merely read once more.
 const REMEMBERED: u64 = 100_000;
+
+/// How long a resource is remembered that nobody looks at: twice the longest `spec.interval`. One whose deletion was not
+/// seen, because the watch was down, goes with this.
+const IDLE: Duration = Duration::from_hours(48);
 
 /// The two worlds, the clock, and what is remembered of each resource.
 pub struct Context<R, C> {
@@ -56,6 +62,7 @@ impl Stop {
 
 /// What is remembered of each resource, by UID. All of it can be lost at any time: it saves requests, and decides
 /// nothing that the cluster would not decide the same.
+#[derive(Clone)]
 pub struct Memory {
     entries: Cache<String, Entry>,
 }
@@ -156,13 +163,18 @@ impl Memory {
     /// Nothing remembered yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { entries: Cache::new(REMEMBERED) }
+        Self { entries: Cache::builder().max_capacity(REMEMBERED).time_to_idle(IDLE).build() }
     }
 
     /// What is remembered of a resource.
     #[must_use]
     pub fn of(&self, uid: &str) -> Entry {
         self.entries.get(uid).unwrap_or_default()
+    }
+
+    /// Forgets a resource that is gone, with the status and history that go with it.
+    pub fn forget(&self, uid: &str) {
+        self.entries.invalidate(uid);
     }
 
     /// Remembers.
@@ -215,5 +227,15 @@ mod tests {
         let lagging = (1..1000).fold(None, |before, number| written(before, number, number + 1)).unwrap();
         assert_eq!(lagging.older.len(), OUTDATED);
         assert!(seen_at(&lagging, 999).is_some(), "the last ones count");
+    }
+
+    #[test]
+    fn what_is_gone_is_forgotten() {
+        let memory = Memory::new();
+        for uid in ["gone", "there"] {
+            memory.keep(uid, Entry { failures: 3, ..Entry::default() });
+        }
+        memory.forget("gone");
+        assert_eq!((memory.of("gone").failures, memory.of("there").failures), (0, 3));
     }
 }

@@ -19,7 +19,7 @@ use crate::oci::Registry;
 use crate::telemetry::{Metrics, Queue, ResourceStates};
 use crate::types::{Namespace, Namespaces};
 
-use super::context::Context;
+use super::context::{Context, Memory};
 use super::reconcile::{Next, reconcile};
 
 type Guarded = DeserializeGuard<ArtifactConfig>;
@@ -184,7 +184,9 @@ async fn controller<R: Registry>(
     let Scope { namespace, resources: (store, writer), targets: (_, target_writer), known } = scope;
     let stop = worker.context.stop.clone();
     let stopping = stop.clone();
-    let resources = resources(of_resources, namespace.clone(), writer, known.resources, metrics.clone());
+    let memory = worker.context.memory.clone();
+    let resources =
+        resources(of_resources, namespace.clone(), writer, known.resources, metrics.clone(), memory);
     let targets = targets(of_targets, target_writer, known.targets, metrics.clone());
     Controller::for_stream(resources, store)
         .watches_stream(targets, |target| owner_of(&target))
@@ -251,13 +253,14 @@ fn resources(
     writer: Writer<Guarded>,
     known: Arc<watch::Sender<bool>>,
     metrics: Metrics,
+    memory: Memory,
 ) -> impl Stream<Item = Result<Guarded, watcher::Error>> + use<> {
     let (store, queue) = (writer.as_reader(), metrics.queue().clone());
     watcher(api, watch_config())
         .modify(|object| object.meta_mut().managed_fields = None)
         .reflect(writer)
         .inspect(move |event| note_known(event, &known))
-        .inspect(move |event| note_gone(event, namespace.as_ref(), &store, &queue))
+        .inspect(move |event| note_gone(event, namespace.as_ref(), &store, &queue, &memory))
         .applied_objects()
         .predicate_filter(interest, kube::runtime::PredicateConfig::default())
         .inspect(move |result| match result {
@@ -313,15 +316,19 @@ fn noted(watched: &'static str, metrics: &Metrics, error: &watcher::Error) {
     tracing::warn!(watched, error = %error, "watch failed; trying again");
 }
 
-/// What is gone is no longer due: by its deletion, or because it is not in a new list.
+/// What is gone is no longer due, and nothing is remembered of it: by its deletion, or because it is not in a new list.
 fn note_gone(
     event: &Result<watcher::Event<Guarded>, watcher::Error>,
     namespace: Option<&Namespace>,
     store: &Store<Guarded>,
     queue: &Queue,
+    memory: &Memory,
 ) {
     match event {
-        Ok(watcher::Event::Delete(object)) => queue.gone(namespace_of(object), name_of(object)),
+        Ok(watcher::Event::Delete(object)) => {
+            queue.gone(namespace_of(object), name_of(object));
+            memory.forget(object.meta().uid.as_deref().unwrap_or_default());
+        }
         // Comes after the store has it.
         Ok(watcher::Event::InitDone) => {
             queue.listed(namespace.map(Namespace::as_str), |namespace, name| {
