@@ -8,7 +8,6 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
-use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
@@ -18,7 +17,7 @@ use crate::decide::spec::Owner;
 use crate::types::Failure;
 
 use super::problem::{Problem, limited};
-use super::targets::{TargetMeta, Targets};
+use super::targets::Targets;
 use super::{Cluster, WriteError, usage};
 
 /// Most revisions that are read at once. The history holds at most 101, and workloads keep few beyond it.
@@ -76,19 +75,12 @@ impl Cluster for KubeCluster {
     }
 
     fn target_version(&self, owner: &Owner, name: &str) -> Option<String> {
-        let targets = self.targets.within(&owner.namespace)?;
-        targets.get(&ObjectRef::new(name).within(&owner.namespace))?.resource_version()
+        self.targets.within(&owner.namespace)?.version(&owner.namespace, name)
     }
 
     fn owned(&self, owner: &Owner) -> Vec<ObjectMeta> {
-        let Some(targets) = self.targets.within(&owner.namespace).filter(|_| !owner.uid.is_empty()) else {
-            return Vec::new();
-        };
-        let is_owned = |object: &TargetMeta| {
-            object.metadata.namespace.as_ref() == Some(&owner.namespace)
-                && object.labels().get(label::OWNER_UID) == Some(&owner.uid)
-        };
-        targets.state_filter(is_owned).iter().map(|object| object.metadata.clone()).collect()
+        let targets = self.targets.within(&owner.namespace).filter(|_| !owner.uid.is_empty());
+        targets.map(|targets| targets.owned(&owner.namespace, &owner.uid)).unwrap_or_default()
     }
 
     async fn revisions(&self, owner: &Owner) -> Result<Vec<ConfigMap>, Failure> {

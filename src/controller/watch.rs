@@ -54,7 +54,7 @@ pub struct Watches {
 struct Scope {
     namespace: Option<Namespace>,
     resources: (Store<Guarded>, Writer<Guarded>),
-    targets: (TargetStore, Writer<TargetMeta>),
+    targets: TargetStore,
     known: Known,
 }
 
@@ -72,7 +72,7 @@ impl Scope {
         Self {
             namespace,
             resources: reflector::store(),
-            targets: reflector::store(),
+            targets: TargetStore::default(),
             known: Known { resources: known(), targets: known() },
         }
     }
@@ -103,7 +103,7 @@ impl Watches {
     /// What will be known of the targets.
     #[must_use]
     pub fn targets(&self) -> Targets {
-        let store = |scope: &Scope| scope.targets.0.clone();
+        let store = |scope: &Scope| scope.targets.clone();
         match self.scopes.as_slice() {
             [all] if all.namespace.is_none() => Targets::All(store(all)),
             each => {
@@ -181,13 +181,13 @@ async fn controller<R: Registry>(
 ) -> anyhow::Result<()> {
     let metrics = &worker.context.metrics;
     let (of_resources, of_targets) = (scope.api(client), scope.api(client));
-    let Scope { namespace, resources: (store, writer), targets: (_, target_writer), known } = scope;
+    let Scope { namespace, resources: (store, writer), targets: target_store, known } = scope;
     let stop = worker.context.stop.clone();
     let stopping = stop.clone();
     let memory = worker.context.memory.clone();
     let resources =
         resources(of_resources, namespace.clone(), writer, known.resources, metrics.clone(), memory);
-    let targets = targets(of_targets, target_writer, known.targets, metrics.clone());
+    let targets = targets(of_targets, target_store, known.targets, metrics.clone());
     Controller::for_stream(resources, store)
         .watches_stream(targets, |target| owner_of(&target))
         .with_config(controller::Config::default().concurrency(concurrency))
@@ -286,7 +286,7 @@ fn interest(object: &Guarded) -> Option<u64> {
 /// it waits out the error of one (stackabletech/trino-operator#936).
 fn targets(
     api: Api<TargetMeta>,
-    writer: Writer<TargetMeta>,
+    store: TargetStore,
     known: Arc<watch::Sender<bool>>,
     metrics: Metrics,
 ) -> impl Stream<Item = Result<TargetMeta, watcher::Error>> + use<> {
@@ -296,7 +296,11 @@ fn targets(
             object.metadata.managed_fields = None;
             object.metadata.annotations = None;
         })
-        .reflect(writer)
+        .inspect(move |event| {
+            if let Ok(event) = event {
+                store.note(event);
+            }
+        })
         .inspect(move |event| note_known(event, &known))
         .touched_objects()
         .inspect(move |result| match result {
