@@ -3,10 +3,10 @@
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use crate::stage::{Tools, cluster, eventually};
+use crate::stage::{Tools, cluster, eventually, served};
 
 crate::stage::cases! {
-    Alone [kubectl_applies_and_deletes_it]
+    Alone [kubectl_applies_and_deletes_it, helm_takes_over_what_kubectl_has_applied]
 }
 
 async fn kubectl_applies_and_deletes_it(tools: Tools) -> Result<()> {
@@ -28,6 +28,7 @@ async fn kubectl_applies_and_deletes_it(tools: Tools) -> Result<()> {
     })
     .await?;
     cluster.service_account_kubeconfig("artifactconfig-system", "artifactconfig").await?;
+    served(&cluster).await?;
     cluster.kubectl(&["delete", "-k", &directory, "--wait=false"]).await?.ok("kubectl delete -k deploy")?;
     let selector = "--selector=app.kubernetes.io/name=artifactconfig";
     eventually("everything to go", || async {
@@ -38,5 +39,31 @@ async fn kubectl_applies_and_deletes_it(tools: Tools) -> Result<()> {
         Ok(if left.is_empty() { Ok(()) } else { Err(left) })
     })
     .await?;
+    cluster.stop().await
+}
+
+/// The way from `kubectl apply` to Helm that the chart's README describes: the same objects, and nothing in between.
+async fn helm_takes_over_what_kubectl_has_applied(tools: Tools) -> Result<()> {
+    let cluster = cluster(Vec::new()).await?;
+    let directory = tools.manifests.path("deploy").display().to_string();
+    cluster.kubectl(&["apply", "-k", &directory]).await?.ok("kubectl apply -k deploy")?;
+    let chart = tools.chart();
+    let identity = ["get", "deployment/artifactconfig", "crd/artifactconfigs.artifactconfig.dev"];
+    let identity =
+        [&identity[..], &["--namespace=artifactconfig-system", "-o", "jsonpath={.items[*].metadata.uid}"]]
+            .concat();
+    let before = cluster.kubectl(&identity).await?.ok("kubectl get")?.stdout;
+    let install = ["install", "artifactconfig", &chart, "--namespace=artifactconfig-system"];
+    let refused = cluster.helm(&install).await?;
+    ensure!(refused.stderr.contains("invalid ownership metadata"), "it is not refused: {refused:?}");
+    let take = [&install[..], &["--take-ownership", "--force-conflicts"]].concat();
+    cluster.helm(&take).await?.ok("helm install --take-ownership --force-conflicts")?;
+    let after = cluster.kubectl(&identity).await?.ok("kubectl get")?.stdout;
+    ensure!(!before.is_empty() && before == after, "the objects are others: {before:?}, {after:?}");
+    // What kubectl has set stays kubectl's as well.
+    let upgrade =
+        ["upgrade", "artifactconfig", &chart, "--namespace=artifactconfig-system", "--set=replicas=3"];
+    let upgrade = [&upgrade[..], &["--force-conflicts"]].concat();
+    cluster.helm(&upgrade).await?.ok("helm upgrade")?;
     cluster.stop().await
 }

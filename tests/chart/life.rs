@@ -10,7 +10,7 @@ use testbed::registry::EmbeddedRegistry;
 use testbed::{Cluster, OperatorOptions, OperatorProcess, Oras};
 
 use crate::release::{args, objects};
-use crate::stage::{Tools, cluster, eventually, restrict, same};
+use crate::stage::{Tools, cluster, eventually, restrict, same, served};
 
 crate::stage::cases! {
     Alone [a_release_from_its_first_day_to_its_last]
@@ -114,6 +114,7 @@ async fn a_release_from_its_first_day_to_its_last(tools: Tools) -> Result<()> {
 
     // Without `keep` uninstalling is enough.
     helm(&["install", "artifactconfig", &chart, "--set=crds.keep=false"]).await?;
+    served(&cluster).await?;
     helm(&["uninstall", "artifactconfig"]).await?;
     all_gone(&cluster, &empty).await?;
     cluster.stop().await

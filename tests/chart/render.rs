@@ -15,6 +15,7 @@ crate::stage::cases! {
         every_role_is_small,
         pods_are_restricted_by_default,
         it_works_below_another_chart,
+        it_is_pushed_to_a_registry_and_comes_back,
         a_changed_plugin_configuration_makes_new_pods,
         objects_are_named_apart_from_another_releases,
         replicas_are_spread,
@@ -147,6 +148,31 @@ async fn it_works_below_another_chart(tools: Tools) -> Result<()> {
     let rendered = objects(&output.stdout)?;
     same("replicas", &the(&rendered, "Deployment")?["spec"]["replicas"], 3)?;
     same("name", &the(&rendered, "Deployment")?["metadata"]["name"], "platform-artifactconfig")
+}
+
+/// As a release does, and as the README installs it. What `.helmignore` leaves out is not in the package.
+async fn it_is_pushed_to_a_registry_and_comes_back(tools: Tools) -> Result<()> {
+    let registry = testbed::registry::EmbeddedRegistry::start().await?;
+    let packages = tempfile::tempdir()?;
+    let (chart, directory) = (tools.chart(), packages.path().display().to_string());
+    tools.helm.run(&["package", &chart, "--destination", &directory]).await?.ok("helm package")?;
+    let version = env!("CARGO_PKG_VERSION");
+    let package = format!("{directory}/artifactconfig-{version}.tgz");
+    let charts = format!("oci://{}/charts", registry.host());
+    tools.helm.run(&["push", &package, &charts, "--plain-http"]).await?.ok("helm push")?;
+
+    let pushed = format!("{charts}/artifactconfig");
+    let from_registry = ["template", "artifactconfig", &pushed, "--version", version, "--plain-http"];
+    let from_registry = [&from_registry[..], &["--namespace=operator"]].concat();
+    let rendered = tools.helm.run(&from_registry).await?.ok("helm template oci://…")?.stdout;
+    ensure!(rendered == tools.template(&[]).await?, "what comes from the registry renders something else");
+    let pull =
+        ["pull", &pushed, "--version", version, "--plain-http", "--untar", "--destination", &directory];
+    tools.helm.run(&pull).await?.ok("helm pull")?;
+    let pulled = packages.path().join("artifactconfig");
+    ensure!(pulled.join("values.schema.json").is_file(), "the package has no schema");
+    ensure!(!pulled.join("ci").exists(), "the package has values for tests");
+    Ok(())
 }
 
 async fn a_changed_plugin_configuration_makes_new_pods(tools: Tools) -> Result<()> {

@@ -103,6 +103,16 @@ pub async fn cluster(definitions: Vec<PathBuf>) -> Result<Cluster> {
     Cluster::start(ClusterOptions { manifests: definitions, ..ClusterOptions::default() }).await
 }
 
+/// Waits until the resources of the definition can be listed. A definition that is deleted before makes the API server
+/// try again to clean up, ever less often, up to minutes apart.
+pub async fn served(cluster: &Cluster) -> Result<()> {
+    eventually("the resources to be served", || async {
+        let output = cluster.kubectl(&["get", "artifactconfigs", "--all-namespaces"]).await?;
+        Ok(if output.success() { Ok(()) } else { Err(output.stderr) })
+    })
+    .await
+}
+
 /// Waits until the probe answers with a value; its last word is in the error.
 pub async fn eventually<T, F>(what: impl std::fmt::Display, probe: impl FnMut() -> F) -> Result<T>
 where
