@@ -12,7 +12,8 @@
 //! | [`oci`] | the registry | network |
 //! | [`cluster`] | the API server | network |
 //! | [`controller`] | the reconcile, and the watches that trigger it | through the two above |
-//! | [`telemetry`] | logs, metrics, health | local |
+//! | [`spans`] | what traces are made of | none |
+//! | [`telemetry`] | logs, metrics, traces, health | local |
 //! | [`cli`] | one file a subcommand | all |
 
 pub mod api;
@@ -21,5 +22,6 @@ pub mod cluster;
 pub mod controller;
 pub mod decide;
 pub mod oci;
+pub mod spans;
 pub mod telemetry;
 pub mod types;

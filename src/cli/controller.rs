@@ -15,7 +15,8 @@ use crate::cluster::{self, KubeCluster};
 use crate::controller::{self, Context, Memory, Options, Stop, Watches};
 use crate::oci::{Guard, OciRegistry, Plugins, Rate, Settings};
 use crate::telemetry::{
-    AdminAddress, Health, LogFormat, Metrics, Sources, init_logs, install_panic_hook, serve, serve_admin,
+    AdminAddress, Endpoint, Health, LogFormat, Metrics, Sources, TraceOptions, Traces, init_logs,
+    install_panic_hook, serve, serve_admin,
 };
 use crate::types::{Namespace, Namespaces};
 
@@ -100,6 +101,14 @@ pub struct Args {
     #[command(flatten)]
     leader: super::leader::Args,
 
+    /// Collector that traces are sent to, by OTLP over HTTP. Default: no traces.
+    #[arg(long, env = "ARTIFACTCONFIG_OTLP_ENDPOINT", value_name = "URL")]
+    otlp_endpoint: Option<Endpoint>,
+
+    /// Share of reconciles that are traced, from 0 to 1.
+    #[arg(long, env = "ARTIFACTCONFIG_TRACE_SAMPLE_RATIO", default_value_t = 1.0, value_name = "RATIO", value_parser = ratio)]
+    trace_sample_ratio: f64,
+
     /// Form of the log lines.
     #[arg(long, env = "ARTIFACTCONFIG_LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
@@ -125,6 +134,11 @@ impl Args {
         Ok(Namespaces::of(self.namespaces.iter().cloned()))
     }
 
+    fn traces(&self) -> Option<TraceOptions> {
+        let endpoint = self.otlp_endpoint.clone()?;
+        Some(TraceOptions { endpoint, ratio: self.trace_sample_ratio })
+    }
+
     fn settings(&self) -> anyhow::Result<Settings> {
         let plugins = match (&self.image_credential_provider_config, &self.image_credential_provider_bin_dir)
         {
@@ -140,12 +154,18 @@ impl Args {
     }
 }
 
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| "it must be a number from 0 to 1, such as 0.1".to_owned())
+}
+
 /// Runs until a signal comes.
 ///
 /// # Errors
 /// Where a part cannot be started, or ends by itself.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let level = init_logs(args.log_format, &args.log_level)?;
+    let traces = args.traces().map(|options| Traces::start(&options)).transpose()?;
+    let level = init_logs(args.log_format, &args.log_level, traces.as_ref())?;
     install_panic_hook();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), concurrency = args.concurrency, "starting");
     let settings = args.settings()?;
@@ -154,8 +174,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let client =
         cluster::gated(config, &leadership).context("the client for the API server cannot be built")?;
     let watches = Watches::new(client.clone(), &args.namespaces()?);
-    let metrics =
-        Metrics::with(Sources { resources: Some(watches.resources()), each: args.resource_metrics });
+    let metrics = Metrics::with(Sources {
+        resources: Some(watches.resources()),
+        each: args.resource_metrics,
+        spans: traces.as_ref().map(Traces::counts),
+    });
     let observed = metrics.clone();
     let registry = OciRegistry::new(settings, Arc::new(move |seen| observed.observed(seen))).context(
         "the client for registries cannot be built; are the CA certificates of the system installed?",
@@ -207,6 +230,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             // Last of all: whoever leads next finds nothing under way.
             election.release().await;
         }
+    }
+    if let Some(traces) = traces {
+        traces.end().await;
     }
     tracing::info!("ended");
     Ok(())

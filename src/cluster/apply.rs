@@ -8,6 +8,7 @@ use crate::api::{FIELD_MANAGER, HistoryEntry, Reason};
 use crate::decide::plan::{self, Applied, Rendered, RevisionStep, TargetStep};
 use crate::decide::revision::{self, Given, Stamp};
 use crate::decide::spec::{Desired, Owner};
+use crate::spans::{self, stage};
 use crate::types::Failure;
 
 use super::{Cluster, WriteError};
@@ -33,22 +34,44 @@ pub async fn apply(
     now: Timestamp,
 ) -> Result<Applied, Failure> {
     for _ in 0..ATTEMPTS {
-        let observed = cluster.target(&desired.owner, &desired.target.name).await?;
-        let living = living(cluster, desired, plan::rivals(desired, observed.as_ref())).await?;
-        plan::admit(desired, observed.as_ref(), &living)?;
-        let Kept { stamp, version: revision } =
-            keep_revision(cluster, desired, history, given, &rendered, now).await?;
-        let wanted = plan::written(desired, &rendered.clone().stamped(stamp));
-        let (object, changed) = match write(cluster, desired, &wanted, observed).await {
-            Ok(written) => written,
-            Err(WriteError::Conflict) => continue,
-            Err(WriteError::Failure(failure)) => return Err(failure),
-        };
-        remove_strays(cluster, desired).await?;
-        let version = object.metadata.resource_version.unwrap_or_default();
-        return Ok(Applied::confirmed(rendered.facts, stamp, version, revision, changed));
+        let observed = spans::within(stage!("plan"), admitted(cluster, desired)).await?;
+        let putting = put(cluster, desired, history, given, &rendered, observed, now);
+        if let Some(applied) = spans::within(stage!("apply"), putting).await? {
+            return Ok(applied);
+        }
     }
     Err(keeps_changing(&desired.target.name))
+}
+
+/// The target as it is, where it may be written.
+async fn admitted(cluster: &impl Cluster, desired: &Desired) -> Result<Option<ConfigMap>, Failure> {
+    let observed = cluster.target(&desired.owner, &desired.target.name).await?;
+    let living = living(cluster, desired, plan::rivals(desired, observed.as_ref())).await?;
+    plan::admit(desired, observed.as_ref(), &living)?;
+    Ok(observed)
+}
+
+/// Nothing where the target is not what was observed any more.
+async fn put(
+    cluster: &impl Cluster,
+    desired: &Desired,
+    history: &[HistoryEntry],
+    given: &mut Option<Given>,
+    rendered: &Rendered,
+    observed: Option<ConfigMap>,
+    now: Timestamp,
+) -> Result<Option<Applied>, Failure> {
+    let Kept { stamp, version: revision } =
+        keep_revision(cluster, desired, history, given, rendered, now).await?;
+    let wanted = plan::written(desired, &rendered.clone().stamped(stamp));
+    let (object, changed) = match write(cluster, desired, &wanted, observed).await {
+        Ok(written) => written,
+        Err(WriteError::Conflict) => return Ok(None),
+        Err(WriteError::Failure(failure)) => return Err(failure),
+    };
+    remove_strays(cluster, desired).await?;
+    let version = object.metadata.resource_version.unwrap_or_default();
+    Ok(Some(Applied::confirmed(rendered.facts.clone(), stamp, version, revision, changed)))
 }
 
 /// Those of the resources that exist: what a deleted one has merged is free.

@@ -1,12 +1,13 @@
 //! The way back, which needs no registry: what was applied once is in its revision.
 
 use crate::api::{ArtifactConfigStatus, CreationPolicy, HistoryEntry, Reason, annotation};
-use crate::cluster::{self, Cluster};
+use crate::cluster::Cluster;
 use crate::decide::outcome::{Outcome, Seen};
 use crate::decide::plan::{self, Applied, Origin};
 use crate::decide::render::Content;
 use crate::decide::revision;
 use crate::oci::Registry;
+use crate::spans::{self, stage};
 use crate::types::{Digest, Failure};
 
 use super::context::{Entry, Question};
@@ -37,7 +38,7 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
 
     /// What going forward would apply. Nothing attached is an answer as well.
     async fn latest(&self) -> Result<Option<(Digest, Digest)>, Failure> {
-        let access = cluster::access(&self.context.cluster, &self.desired).await?;
+        let access = self.read().await?;
         let (subject, listing) = self.discover(&access).await?;
         Ok(self
             .select(&subject, &listing)
@@ -55,7 +56,8 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
                 return Ok(Some(applied));
             }
         }
-        let Some((origin, content)) = self.revision_of(digest).await? else { return Ok(None) };
+        let found = spans::within(stage!("read"), self.revision_of(digest)).await?;
+        let Some((origin, content)) = found else { return Ok(None) };
         let question = self.question(&origin.image_digest, &origin.artifact);
         self.apply(question, origin, content, entry).await.map(Some)
     }
@@ -100,7 +102,7 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
     /// From the registry, where it is attached to the image, or to the one that it was applied for before.
     async fn fetched(&self, digest: &Digest, entry: &mut Entry) -> Result<Applied, Failure> {
         let Self { context, desired, .. } = self;
-        let access = cluster::access(&context.cluster, desired).await?;
+        let access = self.read().await?;
         let found = self.in_time(context.registry.artifact(&access, &desired.referrers, digest)).await?;
         let Some(artifact) = found else {
             return Err(self.not_found(digest, "the registry does not have it"));

@@ -3,7 +3,7 @@
 use kube::ResourceExt as _;
 
 use crate::api::{ArtifactConfig, ArtifactConfigStatus, HistoryEntry, Reason, annotation};
-use crate::cluster::{self, Cluster};
+use crate::cluster::Cluster;
 use crate::decide::outcome::{Outcome, Seen};
 use crate::decide::plan::Origin;
 use crate::decide::revision;
@@ -49,7 +49,7 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
     /// Forward: what the policy selects among what is attached.
     async fn forward(&self, entry: &mut Entry, seen: &mut Seen) -> Result<Outcome, Failure> {
         // read (io): what the resource refers to
-        let access = cluster::access(&self.context.cluster, &self.desired).await?;
+        let access = self.read().await?;
         // resolve, discover (io): what the image is now, and what is attached to it
         let (subject, listing) = self.discover(&access).await?;
         // select (pure): which of it

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use kube::Resource as _;
 use kube::core::DeserializeGuard;
+use tracing::Instrument as _;
 
 use crate::api::{ArtifactConfig, ArtifactConfigStatus, Class, Reason};
 use crate::cluster::{self, Cluster, WriteError};
@@ -13,6 +14,7 @@ use crate::decide::outcome::{Outcome, Seen};
 use crate::decide::spec::{self, Header, Owner};
 use crate::decide::{event, schedule, status};
 use crate::oci::Registry;
+use crate::spans::{self, stage};
 use crate::types::Failure;
 
 use super::context::{Collected, Context, Entry, Written};
@@ -129,7 +131,8 @@ async fn attend<R: Registry, C: Cluster>(
     let next = status::next(previous, &header, &outcome, &seen, limit, (context.now)());
     let change =
         Change { previous, version: version.clone(), next: &next, touched: touched(&outcome, &seen) };
-    let settled = match settle(change, &header, &outcome, context, entry).await {
+    let settling = settle(change, &header, &outcome, context, entry).instrument(stage!("status"));
+    let settled = match settling.await {
         Ok(now) => {
             entry.written = Written::new(written, version, now, next);
             Ok(())
@@ -155,6 +158,7 @@ async fn attend<R: Registry, C: Cluster>(
         && seen.latest.is_none()
         && entry.failures == 0;
     let ended = settled.err().map_or(outcome, Outcome::Failed);
+    trace(&ended);
     context.metrics.reconciled(&header.owner, &ended, started.elapsed());
     Next::After(match &ended {
         Outcome::Synced { applied, .. } if half_done && applied.changed() => SECOND_HALF,
@@ -169,6 +173,15 @@ fn touched(outcome: &Outcome, seen: &Seen) -> bool {
         Outcome::Failed(_) | Outcome::Suspended => None,
     };
     applied.or(seen.held.as_ref()).is_some_and(|applied| applied.changed())
+}
+
+/// Says in the span of the reconcile how it ended.
+fn trace(outcome: &Outcome) {
+    let span = tracing::Span::current();
+    span.record("artifactconfig.reason", outcome.reason().as_str());
+    if let Outcome::Failed(failure) = outcome {
+        spans::failed(&span, failure.reason.as_str(), &failure.message);
+    }
 }
 
 async fn outcome<R: Registry, C: Cluster>(

@@ -12,11 +12,13 @@ use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use tokio::sync::{Semaphore, watch};
+use tracing::Instrument as _;
 
 use crate::api::{ArtifactConfig, MANAGER, annotation, label};
 use crate::cluster::{KubeCluster, Leadership, TargetMeta, TargetStore, Targets};
 use crate::oci::Registry;
-use crate::telemetry::{Metrics, Queue, ResourceStates};
+use crate::spans;
+use crate::telemetry::{Metrics, Queue, ResourceStates, waited};
 use crate::types::{Namespace, Namespaces};
 
 use super::context::{Context, Memory};
@@ -233,7 +235,21 @@ async fn reconcile_guarded<R: Registry>(
     // Never closed, so that there always is one to wait for.
     let _slot = slots.acquire().await;
     let turn = context.metrics.queue().begin(namespace_of(&*object), name_of(&*object));
-    let next = match reconcile(&object, context).await {
+    let span = tracing::info_span!(
+        target: spans::TARGET,
+        "reconcile",
+        "k8s.namespace.name" = namespace_of(&*object),
+        "artifactconfig.name" = name_of(&*object),
+        "artifactconfig.generation" = object.meta().generation,
+        "artifactconfig.reason" = tracing::field::Empty,
+        "otel.status_code" = tracing::field::Empty,
+        "otel.status_description" = tracing::field::Empty,
+        "error.type" = tracing::field::Empty,
+    );
+    if let Some(time) = turn.waited() {
+        waited(&span, "watch", time);
+    }
+    let next = match reconcile(&object, context).instrument(span).await {
         Next::After(wait) => Some(wait),
         Next::OnChange => None,
     };

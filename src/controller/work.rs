@@ -7,6 +7,7 @@ use crate::decide::render::{self, Content};
 use crate::decide::select::{self, Selected};
 use crate::decide::spec::Desired;
 use crate::oci::{Access, Freshness, Listing, Query, Registry, Subject};
+use crate::spans::{self, stage};
 use crate::types::{Artifact, Digest, Failure};
 
 use super::context::{Context, Entry, Question};
@@ -20,17 +21,24 @@ pub(super) struct Work<'a, R, C> {
 }
 
 impl<R: Registry, C: Cluster> Work<'_, R, C> {
+    /// What the resource refers to.
+    pub(super) async fn read(&self) -> Result<Access, Failure> {
+        spans::within(stage!("read"), cluster::access(&self.context.cluster, &self.desired)).await
+    }
+
     pub(super) async fn discover(&self, access: &Access) -> Result<(Subject, Listing), Failure> {
         let Self { context, desired, freshness, .. } = self;
         self.in_time(async {
-            let subject = context.registry.resolve(access, &desired.image, *freshness).await?;
+            let resolving = context.registry.resolve(access, &desired.image, *freshness);
+            let subject = spans::within(stage!("resolve"), resolving).await?;
             let query = Query {
                 repository: &desired.referrers,
                 artifact_type: Some(&desired.artifact_type),
                 platform: desired.platform.as_ref(),
                 freshness: *freshness,
             };
-            let listing = context.registry.referrers(access, &subject, query).await?;
+            let listing = context.registry.referrers(access, &subject, query);
+            let listing = spans::within(stage!("discover"), listing).await?;
             Ok((subject, listing))
         })
         .await
@@ -47,15 +55,19 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
             subject: &subject.digest,
             artifact_type: &desired.artifact_type,
         };
-        select::select(question, &listing.artifacts, &desired.selector)
-            .map_err(|failure| failure.with_notes(&listing.notes))
+        spans::within_sync(&stage!("select"), || {
+            select::select(question, &listing.artifacts, &desired.selector)
+                .map_err(|failure| failure.with_notes(&listing.notes))
+        })
     }
 
     pub(super) async fn content(&self, access: &Access, artifact: &Artifact) -> Result<Content, Failure> {
         let Self { context, desired, .. } = self;
-        let pulled =
-            self.in_time(context.registry.pull(access, &desired.referrers, artifact, &desired.files)).await?;
-        render::render(&pulled.files, &pulled.others, &desired.files)
+        let pulling = context.registry.pull(access, &desired.referrers, artifact, &desired.files);
+        let pulled = self.in_time(spans::within(stage!("pull"), pulling)).await?;
+        spans::within_sync(&stage!("render"), || {
+            render::render(&pulled.files, &pulled.others, &desired.files)
+        })
     }
 
     pub(super) fn question(&self, image: &Digest, artifact: &Digest) -> Question {

@@ -12,8 +12,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use moka::sync::Cache;
 use reqwest::Url;
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::{Instrument as _, Span};
 
 use crate::api::Reason;
+use crate::spans;
 use crate::types::Failure;
 
 use super::access::Repository;
@@ -174,7 +176,7 @@ impl Transport {
                 request = request.header(AUTHORIZATION, authorization);
             }
             let response = self
-                .observe(call.operation, &url, request)
+                .observe(call.operation, &url, moved, request)
                 .await
                 .map_err(|error| unreachable(repository, &url, &error))?;
             let Some(next) = redirect(&response) else {
@@ -231,7 +233,7 @@ impl Transport {
         request: reqwest::RequestBuilder,
     ) -> Result<(reqwest::Response, Meter), Failure> {
         let _turn = self.turn(realm).await?;
-        let response = self.observe(TOKEN, realm, request).await.map_err(|error| {
+        let response = self.observe(TOKEN, realm, false, request).await.map_err(|error| {
             let host = realm.host_str().unwrap_or_default();
             Failure::new(
                 Reason::RegistryUnavailable,
@@ -262,15 +264,59 @@ impl Transport {
         &self,
         operation: &'static str,
         url: &Url,
+        moved: bool,
         request: reqwest::RequestBuilder,
     ) -> Result<reqwest::Response, reqwest::Error> {
         let started = Instant::now();
+        let (client, request) = request.build_split();
+        let request = request.map_err(reqwest::Error::without_url)?;
+        let span = span(operation, moved, request.method(), url);
         // URLs can carry signatures (redirects to blob stores), so no error may repeat one.
-        let result = request.send().await.map_err(reqwest::Error::without_url);
+        let sent = client.execute(request).instrument(span.clone()).await;
+        let result = sent.map_err(reqwest::Error::without_url);
         let status = result.as_ref().ok().map(|response| response.status().as_u16());
+        trace(&span, &result);
         let record = RequestRecord { host: authority(url), operation, status, took: started.elapsed() };
         (self.observer)(Observation::Requested(record));
         result
+    }
+}
+
+/// A request in a trace, by OpenTelemetry's conventions for HTTP clients. Of the URL only what holds no signature: never
+/// the query, and where a redirect led elsewhere no path either.
+fn span(operation: &'static str, moved: bool, method: &Method, url: &Url) -> Span {
+    tracing::info_span!(
+        target: spans::TARGET,
+        "request",
+        "otel.name" = format!("{method} {operation}"),
+        "otel.kind" = "client",
+        "http.request.method" = method.as_str(),
+        "server.address" = url.host_str(),
+        "server.port" = url.port_or_known_default(),
+        "url.scheme" = url.scheme(),
+        "url.path" = (!moved).then(|| url.path()),
+        "http.response.status_code" = tracing::field::Empty,
+        "otel.status_code" = tracing::field::Empty,
+        "otel.status_description" = tracing::field::Empty,
+        "error.type" = tracing::field::Empty,
+    )
+}
+
+/// How a request ended; each status from 400 on is an error to the client that asked.
+fn trace(span: &Span, result: &Result<reqwest::Response, reqwest::Error>) {
+    match result {
+        Ok(response) => {
+            let status = response.status();
+            span.record("http.response.status_code", status.as_u16());
+            if status.is_client_error() || status.is_server_error() {
+                span.record("otel.status_code", "ERROR");
+                span.record("error.type", status.as_str());
+            }
+        }
+        Err(error) => {
+            let kind = if error.is_timeout() { "timeout" } else { "connection" };
+            spans::failed(span, kind, &innermost(error));
+        }
     }
 }
 

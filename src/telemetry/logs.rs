@@ -4,10 +4,15 @@ use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::Subscriber;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+
+use crate::spans;
+
+use super::Traces;
 
 /// Form of the log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -26,17 +31,22 @@ pub struct LogLevel {
     text: Arc<Mutex<String>>,
 }
 
-/// Starts logging.
+/// Starts logging, and traces where they are wanted.
 ///
 /// # Errors
 /// Where `filter` is no filter, or logging was started before.
-pub fn init(format: LogFormat, filter: &str) -> anyhow::Result<LogLevel> {
+pub fn init(format: LogFormat, filter: &str, traces: Option<&Traces>) -> anyhow::Result<LogLevel> {
     let parsed = parse(filter).map_err(|why| anyhow::anyhow!("--log-level {why}"))?;
     let (parsed, handle) = reload::Layer::new(parsed);
     tracing_subscriber::registry()
-        .with(lines(format).with_filter(parsed))
+        // The spans of traces would stand in front of each line, and say what its fields say.
+        .with(lines(format).with_filter(parsed.and(filter_fn(|metadata| metadata.target() != spans::TARGET))))
+        .with(traces.map(Traces::layer))
         .try_init()
         .map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))?;
+    if let Some(traces) = traces {
+        traces.set_global();
+    }
     Ok(LogLevel { handle, text: Arc::new(Mutex::new(filter.to_owned())) })
 }
 

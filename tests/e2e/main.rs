@@ -25,6 +25,7 @@ mod selection;
 mod status;
 mod sync;
 mod telemetry;
+mod traces;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         cli::cases(),
         night::cases(),
         telemetry::cases(),
+        traces::cases(),
     ];
     support::main(THREADS, &cases.into_iter().flatten().collect::<Vec<_>>())
 }

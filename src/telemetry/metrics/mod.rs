@@ -32,6 +32,7 @@ use crate::api::Class;
 use crate::decide::outcome::Outcome;
 use crate::decide::spec::Owner;
 use crate::oci::Observation;
+use crate::telemetry::SpanCounts;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reconciled {
@@ -54,6 +55,8 @@ pub struct Sources {
     pub resources: Option<ResourceStates>,
     /// Whether to say it of each resource, or only how many there are.
     pub each: bool,
+    /// What becomes of traces, where there are any.
+    pub spans: Option<Arc<SpanCounts>>,
 }
 
 /// The operator's metrics; clones share their numbers.
@@ -110,6 +113,9 @@ impl Metrics {
             Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
         );
         registry.register_collector(Box::new(runtime::Runtime));
+        if let Some(counts) = sources.spans {
+            registry.register_collector(Box::new(runtime::Spans(counts)));
+        }
         queue.register(registry);
         if let Some(states) = sources.resources {
             registry.register_collector(Box::new(resources::Resources::new(

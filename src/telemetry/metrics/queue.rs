@@ -116,12 +116,16 @@ impl Queue {
         let now = Instant::now();
         let mut state = self.state();
         let leading = state.leading;
-        if let Some(due) = state.resources.get_mut(&key).and_then(|entry| entry.due.take()) {
+        let due = state.resources.get_mut(&key).and_then(|entry| entry.due.take());
+        let waited = due.map(|due| {
             let since = leading.map_or(due, |leading| due.max(leading));
-            self.wait.observe(now.saturating_duration_since(since).as_secs_f64());
+            now.saturating_duration_since(since)
+        });
+        if let Some(waited) = waited {
+            self.wait.observe(waited.as_secs_f64());
         }
         self.running.inc();
-        Turn { queue: self, key }
+        Turn { queue: self, key, waited }
     }
 
     pub(super) fn lead(&self, leads: bool) {
@@ -170,9 +174,16 @@ impl Collector for Queue {
 pub struct Turn<'a> {
     queue: &'a Queue,
     key: Key,
+    waited: Option<Duration>,
 }
 
 impl Turn<'_> {
+    /// How long the resource waited for it, where that is known.
+    #[must_use]
+    pub const fn waited(&self) -> Option<Duration> {
+        self.waited
+    }
+
     /// It ended, and asks for the next one after this time, or for none.
     pub fn end(self, next: Option<Duration>) {
         let Some(due) = next.and_then(|next| Instant::now().checked_add(next)) else { return };

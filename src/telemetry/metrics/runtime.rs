@@ -1,11 +1,14 @@
-//! The runtime: tasks that live, and panics.
+//! The runtime: tasks that live, panics, and what becomes of traces.
 
 use std::fmt;
+use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::exemplar::Exemplar;
 
-use crate::telemetry::panics;
+use crate::telemetry::{SpanCounts, panics};
 
 use super::{counter, gauge};
 
@@ -25,6 +28,21 @@ impl Collector for Runtime {
         gauge(&mut encoder, tasks, to_f64(runtime.num_alive_tasks() as u64))?;
         let queued = ("runtime_global_queue_tasks", "Tasks that wait for any thread", None);
         gauge(&mut encoder, queued, to_f64(runtime.global_queue_depth() as u64))
+    }
+}
+
+/// What became of spans.
+#[derive(Debug)]
+pub(super) struct Spans(pub(super) Arc<SpanCounts>);
+
+impl Collector for Spans {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (exported, failed) = self.0.get();
+        let help = "Spans of traces that the collector took (exported), or not (failed).";
+        let mut metric = encoder.encode_descriptor("trace_spans", help, None, MetricType::Counter)?;
+        let exemplar: Option<&Exemplar<NoLabelSet, f64>> = None;
+        metric.encode_family(&[("result", "exported")])?.encode_counter(&exported, exemplar)?;
+        metric.encode_family(&[("result", "failed")])?.encode_counter(&failed, exemplar)
     }
 }
 
