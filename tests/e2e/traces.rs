@@ -1,7 +1,7 @@
 //! Traces: a reconcile as a collector sees it, and a collector that is not there.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -46,7 +46,7 @@ impl Collector {
         let take = move |body: Bytes| async move {
             match ExportTraceServiceRequest::decode(body) {
                 Ok(request) => {
-                    kept.lock().unwrap().push(request);
+                    kept.lock().unwrap_or_else(PoisonError::into_inner).push(request);
                     StatusCode::OK
                 }
                 Err(_) => StatusCode::BAD_REQUEST,
@@ -57,8 +57,12 @@ impl Collector {
         Ok(url)
     }
 
+    fn kept(&self) -> MutexGuard<'_, Vec<ExportTraceServiceRequest>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn spans(&self) -> Vec<Span> {
-        let requests = self.requests.lock().unwrap();
+        let requests = self.kept();
         let scopes = requests.iter().flat_map(|request| &request.resource_spans);
         scopes.flat_map(|resource| &resource.scope_spans).flat_map(|scope| scope.spans.clone()).collect()
     }
@@ -76,7 +80,7 @@ impl Collector {
     }
 
     fn resource(&self) -> BTreeMap<String, String> {
-        let requests = self.requests.lock().unwrap();
+        let requests = self.kept();
         let resources = requests.iter().flat_map(|request| &request.resource_spans);
         let attributes = resources.filter_map(|spans| spans.resource.as_ref()).flat_map(|it| &it.attributes);
         attributes.map(|pair| (pair.key.clone(), shown(pair.value.as_ref()))).collect()
@@ -182,7 +186,7 @@ async fn a_reconcile_is_a_tree_of_stages_and_requests(bench: Bench) -> Result<()
     same("service", collector.resource().get("service.name").map(String::as_str), Some("artifactconfig"))?;
 
     // Nothing that opens a registry.
-    let all = format!("{:?}", collector.requests.lock().unwrap());
+    let all = format!("{:?}", collector.kept());
     for secret in ["secret-word", "Bearer", "Basic", "scope="] {
         checked(&format!("no {secret} in any span"), !all.contains(secret), secret)?;
     }
