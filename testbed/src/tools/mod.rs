@@ -51,11 +51,13 @@ pub enum Tool {
     Kwok,
     /// Runs Lua, by the interpreter that Argo CD runs health checks with.
     Glua,
+    /// Checks and tests the alerts, as Prometheus would.
+    Promtool,
 }
 
 impl Tool {
     /// Every program.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -68,6 +70,7 @@ impl Tool {
         Self::Crane,
         Self::Kwok,
         Self::Glua,
+        Self::Promtool,
     ];
 
     /// What tests and the demo need; the others take minutes to build and are built when something asks for
@@ -101,6 +104,7 @@ impl Tool {
             Self::Crane => "crane",
             Self::Kwok => "kwok",
             Self::Glua => "glua",
+            Self::Promtool => "promtool",
         }
     }
 

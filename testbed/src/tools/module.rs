@@ -13,18 +13,24 @@ pub(crate) struct Module {
     pub(crate) go_sum: &'static str,
     /// Values set at link time (`-X`).
     pub(crate) variables: &'static [(&'static str, &'static str)],
+    /// Build tags, separated by commas.
+    pub(crate) tags: &'static str,
     /// How long a cold build takes on two cores, for the progress line.
     pub(crate) about: &'static str,
 }
 
 macro_rules! pinned {
     ($dir:literal, $version:literal, about $about:literal, [$(($key:literal, $value:literal)),* $(,)?]) => {
+        pinned!($dir, $version, about $about, tags "", [$(($key, $value)),*])
+    };
+    ($dir:literal, $version:literal, about $about:literal, tags $tags:literal, [$(($key:literal, $value:literal)),* $(,)?]) => {
         Module {
             name: $dir,
             version: $version,
             go_mod: include_str!(concat!("../../tools/", $dir, "/go.mod")),
             go_sum: include_str!(concat!("../../tools/", $dir, "/go.sum")),
             variables: &[$(($key, $value)),*],
+            tags: $tags,
             about: $about,
         }
     };
@@ -46,6 +52,8 @@ static ORAS: Module = pinned!("oras", "v1.3.3", about "40 s", []);
 static OLAREG: Module = pinned!("olareg", "v0.2.1", about "10 s", []);
 static DISTRIBUTION: Module = pinned!("distribution", "v3.1.2", about "1 min", []);
 static CRANE: Module = pinned!("crane", "v0.22.1", about "10 s", []);
+/// Without the clients of the clouds that Prometheus discovers its targets in.
+static PROMTOOL: Module = pinned!("promtool", "v0.312.0", about "2 min", tags "remove_all_sd", []);
 static KWOK: Module = pinned!("kwok", "v0.8.0", about "3 min", []);
 static GLUA: Module = pinned!("glua", "v1.1.2", about "10 s", []);
 
@@ -62,6 +70,7 @@ impl Tool {
             Self::Distribution => &DISTRIBUTION,
             Self::Crane => &CRANE,
             Self::Kwok => &KWOK,
+            Self::Promtool => &PROMTOOL,
             Self::Glua => &GLUA,
         }
     }
@@ -80,6 +89,7 @@ impl Tool {
             Self::Distribution => "github.com/distribution/distribution/v3/cmd/registry",
             Self::Crane => "github.com/google/go-containerregistry/cmd/crane",
             Self::Kwok => "sigs.k8s.io/kwok/cmd/kwok",
+            Self::Promtool => "github.com/prometheus/prometheus/cmd/promtool",
             Self::Glua => "github.com/yuin/gopher-lua/cmd/glua",
         }
     }
@@ -102,7 +112,12 @@ impl Module {
             link.push('=');
             link.push_str(value);
         }
-        ["-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", &link].map(str::to_owned).to_vec()
+        let mut flags =
+            ["-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", &link].map(str::to_owned).to_vec();
+        if !self.tags.is_empty() {
+            flags.extend(["-tags", self.tags].map(str::to_owned));
+        }
+        flags
     }
 
     /// The `go` line: the oldest Go that may build the module.
