@@ -3,6 +3,7 @@
 
 mod authority;
 mod kubelet;
+mod own;
 mod page;
 mod place;
 mod story;
@@ -216,6 +217,11 @@ fn main() -> ExitCode {
         let pages = Arc::clone(&pages);
         trials.push(Trial::test(format!("text::{name}"), move || {
             check(&pages).map_err(|why| Failed::from(format!("{why:#}")))
+        }));
+    }
+    for (name, check) in own::CHECKS_OF_CHECKS {
+        trials.push(Trial::test(format!("own::{name}"), move || {
+            check().map_err(|why| Failed::from(format!("{why:#}")))
         }));
     }
     for path in pages.values().filter(|page| page.is_story()).map(|page| page.path.clone()) {

@@ -110,7 +110,7 @@ impl Page {
         Self::parse(path.clone(), &text).with_context(|| path)
     }
 
-    fn parse(path: String, text: &str) -> Result<Self> {
+    pub fn parse(path: String, text: &str) -> Result<Self> {
         let mut reader = Reader { page: Self::empty(path, text.to_owned()), ..Reader::default() };
         let parser = Parser::new_ext(text, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH);
         for (event, range) in parser.into_offset_iter() {

@@ -102,7 +102,7 @@ async fn typed(place: &Place, block: &Block, line: usize, page: &Page) -> Result
 
 /// Whether the output is what the page says, but for digests, times, ages and blanks. `…` stands for anything, on a line
 /// of its own for any lines.
-fn agrees(printed: &[String], output: &str) -> Result<bool> {
+pub fn agrees(printed: &[String], output: &str) -> Result<bool> {
     let mut pattern = String::from("(?s)^");
     for line in printed {
         if line.trim() == "…" {
