@@ -18,7 +18,9 @@ pub const ENCODED_PASSWORD: &str = "cm9ib3Q6aHVudGVyMg==";
 /// The resources.
 pub const RESOURCES: [&str; 2] = ["web", "api"];
 /// Names of targets that a spec may ask for, besides the name of the resource itself.
-pub const TARGETS: [&str; 3] = ["web", "shared", "other"];
+pub const TARGETS: [&str; 3] = ["web", SHARED, "other"];
+/// The one into which is merged.
+pub const SHARED: &str = "shared";
 pub const TAGS: [&str; 2] = ["v1", "v2"];
 pub const IMAGES: usize = 3;
 pub const LIMITS: [i32; 4] = [10, 2, 1, 0];

@@ -41,6 +41,12 @@ pub enum Bug {
     StatusOverAnything,
     /// The watch never tells of revisions, so that none is ever collected.
     CollectsNothing,
+    /// What others have in an object goes when something is merged into it.
+    MergesOverOthers,
+    /// Each time another field manager merges, which knows nothing of what came before.
+    MergesAsAnybody,
+    /// Whoever else merges into an object is taken for gone.
+    MergesWithRivals,
 }
 
 /// A write that is not done yet: the object, and where it is an update what it is bound to and by whom.
@@ -78,6 +84,10 @@ impl Port {
             };
         }
     }
+}
+
+fn is_merging(manager: &str) -> bool {
+    manager != FIELD_MANAGER
 }
 
 fn nobody() -> Owner {
@@ -134,7 +144,8 @@ impl Cluster for Port {
     }
 
     async fn status(&self, owner: &Owner) -> Result<Option<ArtifactConfigStatus>, Failure> {
-        self.world.status(owner).await
+        let status = self.world.status(owner).await?;
+        Ok(status.filter(|_| !self.has(Bug::MergesWithRivals)))
     }
 
     async fn target(&self, owner: &Owner, name: &str) -> Result<Option<ConfigMap>, Failure> {
@@ -195,7 +206,14 @@ impl Cluster for Port {
         if self.has(Bug::NoPrecondition) {
             observed.metadata.resource_version = None;
         }
+        if self.has(Bug::MergesAsAnybody) && is_merging(manager) {
+            let version = observed.metadata.resource_version.as_deref().unwrap_or_default();
+            return self.world.update(map, &observed, &format!("{manager}/{version}")).await;
+        }
         let updated = self.world.update(map, &observed, manager).await;
+        if self.has(Bug::MergesOverOthers) && is_merging(manager) {
+            return self.world.merge(&updated?, serde_json::json!({"data": {"theirs": null}}), manager).await;
+        }
         if self.has(Bug::TargetBeforeRevision) {
             self.catch_up().await;
         }
@@ -257,6 +275,9 @@ impl Cluster for Port {
 // Into whose object it merges, there it is also the deletion of somebody else's.
 #[case(Bug::DeletesWhenNothing, &["§2.3 the last good outlives every failure", "§2.5 not ours is never touched"])]
 #[case(Bug::CollectsNothing, &["nothing is left over"])]
+#[case(Bug::MergesOverOthers, &["§2.5 merging leaves the rest alone"])]
+#[case(Bug::MergesAsAnybody, &["nothing is left over"])]
+#[case(Bug::MergesWithRivals, &["§2.8 it converges", "§2.4 no change, no write"])]
 #[case(Bug::StatusOverAnything, &["the history forgets nothing", "numbers are never used again"])]
 fn a_planted_bug_is_found(#[case] bug: Bug, #[case] rules: &[&str]) {
     /// Enough for the rarest of them, several times over.

@@ -224,13 +224,8 @@ fn begin(simulation: &mut Simulation, habits: &Habits, random: &mut Prng) {
         let mut state = simulation.world.lock();
         let names = &RESOURCES[..habits.resources];
         // In one of four worlds somebody merges into what others have.
-        state.merging = names.iter().copied().filter(|_| random.chance(250)).collect();
         for name in names {
-            state.act(Act::Create(name));
-            if state.merging.contains(name) {
-                state.act(Act::Rename(name, 1));
-                state.act(Act::Foreign(1));
-            }
+            state.act(if random.chance(250) { Act::Merging(name) } else { Act::Create(name) });
         }
         if random.chance(800) {
             state.act(Act::Attach { image: 0, kind: 0, when: When::Now, what: What::Config });

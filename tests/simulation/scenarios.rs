@@ -21,9 +21,10 @@ const fn config(kind: usize) -> Act {
 }
 
 const CREATE: Act = Act::Create("web");
+const MERGE: Act = Act::Merging("web");
 const TICK: Act = Act::Clock(5);
 
-const SCENARIOS: [Scenario; 18] = [
+const SCENARIOS: [Scenario; 24] = [
     Scenario { name: "first sync", before: &[], between: &[], change: &[CREATE, config(0)] },
     Scenario { name: "update", before: &[CREATE, config(0)], between: &[], change: &[TICK, config(1)] },
     Scenario {
@@ -110,6 +111,42 @@ const SCENARIOS: [Scenario; 18] = [
         before: &[CREATE, config(0)],
         between: &[],
         change: &[Act::Delete("web"), CREATE, TICK, config(1)],
+    },
+    Scenario {
+        // What the patch says that moves the key has to go with the next config.
+        name: "binary becomes text of an artifact without a time",
+        before: &[CREATE, config(0)],
+        between: &[TICK, config(3)],
+        change: &[
+            Act::Attach { image: 1, kind: 1, when: When::Never, what: What::Config },
+            Act::MoveTag { tag: 0, image: 1 },
+        ],
+    },
+    Scenario { name: "merging", before: &[], between: &[], change: &[MERGE, config(0)] },
+    Scenario {
+        name: "merging less than before",
+        before: &[MERGE, config(2)],
+        between: &[],
+        change: &[TICK, config(0)],
+    },
+    Scenario {
+        name: "merging what becomes binary, under another label",
+        before: &[MERGE, Act::Team("web", true), config(0)],
+        between: &[],
+        change: &[TICK, config(3), Act::Team("web", false)],
+    },
+    Scenario {
+        // The same after a start: what is merged is where to go back to.
+        name: "merging, and back to what nothing keeps",
+        before: &[MERGE, config(0)],
+        between: &[TICK, config(1)],
+        change: &[Act::Rollback("web", Back::History(1)), Act::Mapping("web", 1), Act::Limit("web", 3)],
+    },
+    Scenario {
+        name: "two resources merge into one object",
+        before: &[MERGE, config(0)],
+        between: &[],
+        change: &[Act::Merging("api"), Act::Delete("web")],
     },
     Scenario {
         name: "two resources, one target",

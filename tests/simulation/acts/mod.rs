@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::clock;
-use crate::names::{self, OTHER_TYPE, TAGS, TARGETS, TYPE};
+use crate::names::{self, OTHER_TYPE, SHARED, TAGS, TARGETS, TYPE};
 use crate::worlds::State;
 use crate::worlds::objects::{Belongs, Object};
 
@@ -37,6 +37,8 @@ pub enum Act {
     Up,
     Secret(bool),
     Create(Name),
+    /// One that merges, and the object of somebody else into which it does.
+    Merging(Name),
     Delete(Name),
     /// In the foreground: marked first, gone when its objects are.
     Mark(Name),
@@ -120,16 +122,16 @@ impl State {
             Act::Up => self.registry.up = true,
             Act::Secret(there) => self.secret = there,
             Act::Create(name) => self.create_resource(name, |_| {}),
+            Act::Merging(name) => {
+                self.merging.insert(name);
+                self.create_resource(name, |spec| spec.target.name = Some(SHARED.to_owned()));
+                self.put_foreign(SHARED);
+            }
             Act::Delete(name) => self.delete_resource(name, true),
             Act::Mark(name) => self.delete_resource(name, false),
             Act::Garbage => self.collect_garbage(),
             Act::Clock(seconds) => clock::advance(seconds),
-            Act::Foreign(target) => {
-                let foreign = foreign(TARGETS[target]);
-                if self.objects.create(&foreign, Belongs::User).is_ok() {
-                    self.ledger.nothing_is_merged_into(TARGETS[target]);
-                }
-            }
+            Act::Foreign(target) => self.put_foreign(TARGETS[target]),
             Act::Unforeign(target) => {
                 let is_foreign = |object: &Object| object.belongs == Belongs::User;
                 if self.objects.get(TARGETS[target]).is_some_and(is_foreign) {
@@ -159,6 +161,12 @@ impl State {
                 }
             }
             _ => self.edit_spec(act),
+        }
+    }
+
+    fn put_foreign(&mut self, name: &str) {
+        if self.objects.create(&foreign(name), Belongs::User).is_ok() {
+            self.ledger.nothing_is_merged_into(name);
         }
     }
 
