@@ -14,7 +14,7 @@ use crate::clock;
 use crate::names::RESOURCES;
 use crate::planted::{Bug, Port};
 use crate::rules::{Violation, settled};
-use crate::worlds::{Broken, Faults, Run, Who, World};
+use crate::worlds::{ANOTHER_OPERATOR, Broken, Faults, Run, Who, World};
 
 /// Most steps of one reconcile. The longest so far takes about 30; beyond this it goes round in circles.
 const STEPS: usize = 100;
@@ -24,9 +24,6 @@ const ROUNDS: usize = 16;
 
 /// Between two rounds: longer than anything that the operator waits for before it looks again.
 const ROUND: i64 = 700;
-
-/// What disturbs a reconcile while there are two operators.
-const ANOTHER: &str = "another operator";
 
 type Future = Pin<Box<dyn std::future::Future<Output = Next> + Send>>;
 
@@ -73,7 +70,7 @@ impl Simulation {
         state.outdated = [(self.generation, known)].into();
         state.trace.add(|| "──── another operator takes over".to_owned());
         for run in state.runs.values_mut() {
-            run.disturbed.insert(ANOTHER.to_owned());
+            run.disturbed.insert(ANOTHER_OPERATOR.to_owned());
         }
         drop(state);
         self.begin();
@@ -111,7 +108,7 @@ impl Simulation {
             .add(|| format!("{name} starts; sees version {} ({behind} behind)", version.unwrap_or_default()));
         let in_use: BTreeSet<String> = state.pods.values().cloned().collect();
         let mut run = Run::new(uid, seen.clone(), in_use);
-        run.disturbed.extend((!state.outdated.is_empty()).then(|| ANOTHER.to_owned()));
+        run.disturbed.extend((!state.outdated.is_empty()).then(|| ANOTHER_OPERATOR.to_owned()));
         state.runs.insert(who, run);
         drop(state);
         let operator = self.operator.clone();

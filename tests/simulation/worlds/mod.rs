@@ -84,6 +84,9 @@ pub struct Run {
     pub told: bool,
 }
 
+/// What disturbs a reconcile while there are two operators.
+pub const ANOTHER_OPERATOR: &str = "another operator";
+
 /// How a reconcile ends before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
