@@ -1,5 +1,6 @@
 //! Seen from outside: what `/metrics` says of resources and registries, and the log level that changes while it runs.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
@@ -15,6 +16,7 @@ cases! {
         registry_metrics_name_the_host_and_what_it_cost,
         metrics_tell_leadership_process_and_queue,
         the_log_level_changes_while_it_runs,
+        the_list_of_metrics_is_the_one_that_is_served,
     ]
 }
 
@@ -249,4 +251,55 @@ async fn the_log_level_changes_while_it_runs(bench: Bench) -> Result<()> {
     bench.sync_ready("web").await?;
     bench.sync_ready("web").await?;
     same("lines of looks without news, afterwards", quiet_looks(), seen)
+}
+
+/// `docs/metrics.md` lists what is served, by name, type and labels, and nothing else.
+async fn the_list_of_metrics_is_the_one_that_is_served(bench: Bench) -> Result<()> {
+    let (image, _, _) = bench.image_with("web:v1", &FILES).await?;
+    // Retries and throttling are not told before there are some.
+    let blobs = format!("/v2/{}/web/blobs/", bench.namespace);
+    bench
+        .world
+        .embedded
+        .inject(Fault::on(&blobs).method("GET").respond(429, &[("retry-after", "1")], "").times(1));
+    bench.apply("web", json!({"image": image})).await?;
+    bench.ready("web").await?;
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md"))?;
+    let mut listed = BTreeMap::new();
+    for line in page.lines() {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        let [_, name, kind, labels, meaning, _] = cells.as_slice() else { continue };
+        let words =
+            |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>();
+        // The main operator sends no traces.
+        if let Some(name) = words(name).pop_first()
+            && !meaning.contains("--otlp-endpoint")
+        {
+            listed.insert(name, ((*kind).to_owned(), words(labels)));
+        }
+    }
+    let text = bench.world.operator.metrics().await?;
+    let mut served = BTreeMap::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (family, kind) = line.split_once(' ').context(line.to_owned())?;
+        let suffix = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        served.insert(format!("{family}{suffix}"), kind.to_owned());
+    }
+    let kinds: BTreeMap<_, _> = listed.iter().map(|(name, (kind, _))| (name.clone(), kind.clone())).collect();
+    same("names and types", served, kinds)?;
+    for sample in text.lines().filter(|line| !line.starts_with('#')).filter_map(Sample::parse) {
+        let name = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|suffix| sample.name.strip_suffix(suffix).filter(|name| listed.contains_key(*name)));
+        let name = name.unwrap_or(&sample.name);
+        let (_, labels) = listed.get(name).with_context(|| format!("{name} is not listed"))?;
+        let keys = sample.labels.split("\",").filter_map(|pair| Some(pair.split_once('=')?.0.to_owned()));
+        let keys: BTreeSet<_> = keys.filter(|key| key != "le").collect();
+        same(&format!("labels of {name}"), &keys, labels)?;
+    }
+    Ok(())
 }

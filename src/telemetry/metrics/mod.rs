@@ -45,6 +45,9 @@ struct Watched {
     resource: &'static str,
 }
 
+/// What is watched.
+const WATCHED: [&str; 2] = ["artifactconfigs", "configmaps"];
+
 /// Seconds since the epoch, settable from anywhere.
 type Timestamp = Gauge<f64, AtomicU64>;
 
@@ -86,7 +89,11 @@ impl Metrics {
         // 1 ms to about 65 s: from an answer out of memory to the default spec.timeout.
         let reconcile_duration = Histogram::new(exponential_buckets(0.001, 2.0, 17));
         let (last_success, leader) = (Timestamp::default(), Gauge::default());
-        let watch_errors = Family::default();
+        let watch_errors: Family<Watched, Counter> = Family::default();
+        // At 0 from the start: an increase from nothing is none to Prometheus.
+        for resource in WATCHED {
+            let _ = watch_errors.get_or_create_owned(&Watched { resource });
+        }
         let queue = Queue::default();
         let mut all = Registry::default();
         all.register_collector(Box::new(process::Process));
