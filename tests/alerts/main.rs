@@ -1,6 +1,8 @@
 //! Alerts and dashboard: taken by the real `promtool`, tested by it, explained in the runbook, and made of metrics that
 //! exist. That `docs/metrics.md` lists what a running operator serves is checked end to end (`tests/e2e/telemetry.rs`).
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
