@@ -221,8 +221,8 @@ pub(super) async fn hold<R: Registry, C: Cluster>(
         }
         Ok(None) => None,
         Err(failure) => {
-            let Failure { message, .. } = failure;
-            tracing::warn!(namespace = owner.namespace, name = owner.name, message, "target not repaired");
+            let error = failure.message;
+            tracing::warn!(namespace = owner.namespace, name = owner.name, error, "target not repaired");
             None
         }
     }

@@ -278,9 +278,9 @@ async fn collect<R: Registry, C: Cluster>(
     };
     match collected {
         Ok(()) => entry.collected = Some(Collected { newest, generation: header.generation, at: now }),
-        Err(Failure { message, .. }) => {
+        Err(Failure { message: error, .. }) => {
             let Owner { namespace, name, .. } = owner;
-            tracing::warn!(namespace, name, message, "revisions not collected");
+            tracing::warn!(namespace, name, error, "revisions not collected");
         }
     }
     Ok(version)
@@ -296,7 +296,7 @@ fn log(header: &Header, outcome: &Outcome, transition: bool) {
                 name = owner.name,
                 generation,
                 reason,
-                message = failure.message,
+                error = failure.message,
                 "not synced"
             );
         }
@@ -312,5 +312,42 @@ fn log(header: &Header, outcome: &Outcome, transition: bool) {
             tracing::info!(namespace = owner.namespace, name = owner.name, generation, reason, "changed");
         }
         _ => tracing::debug!(namespace = owner.namespace, name = owner.name, generation, reason, "unchanged"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A field named `message` stood beside the line's own words, and readers of JSON take one of the two.
+    #[test]
+    fn a_line_says_each_thing_once() {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber =
+            tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
+        let metadata = kube::api::ObjectMeta { name: Some("web".to_owned()), ..Default::default() };
+        let outcome = Outcome::Failed(Failure::new(Reason::Forbidden, "it said no"));
+        tracing::subscriber::with_default(subscriber, || log(&spec::header(&metadata), &outcome, true));
+        let line = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(line.matches("\"message\"").count(), 1, "{line}");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["error"], "it said no");
     }
 }
