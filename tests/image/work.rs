@@ -53,6 +53,7 @@ pub async fn check(image: &Image) -> Result<()> {
     pod.mount("/etc/hosts", &format!("127.0.0.1\tlocalhost\n127.0.0.1\t{BY_HOSTS}\n"))?;
     let operator = Operator::start(&pod, &api_server, &[], image, "operator.log").await?;
     operator.is_restricted()?;
+    operator.knows_itself().await.with_context(|| operator.log())?;
     let ca = format!("--from-file=ca.crt={}", image.beside("oras/ca.pem").display());
     cluster
         .kubectl(&["create", "secret", "generic", "ca", "--namespace=default", &ca])
@@ -147,6 +148,8 @@ async fn written(cluster: &Cluster, name: &str) -> Result<()> {
 /// The operator, in its container.
 struct Operator {
     process: Process,
+    health: String,
+    http: reqwest::Client,
 }
 
 impl Operator {
@@ -169,15 +172,15 @@ impl Operator {
         let command = pod.command(&["controller", "--log-format=json"], &[&own[..], env].concat());
         let started = Instant::now();
         let process = Process::spawn("the image", &command, &image.beside(log)).await?;
-        let operator = Self { process };
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+        let operator = Self { process, health, http };
         for path in ["livez", "readyz"] {
-            let url = format!("http://{health}/{path}");
-            let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+            let url = operator.url(path);
             let answers = eventually(&url, START, || async {
                 if !operator.process.is_running() {
                     return Err(anyhow::anyhow!("it has ended"));
                 }
-                Ok(match http.get(&url).send().await {
+                Ok(match operator.http.get(&url).send().await {
                     Ok(answer) if answer.status().is_success() => Ok(()),
                     Ok(answer) => Err(answer.status().to_string()),
                     Err(why) => Err(why.to_string()),
@@ -187,6 +190,19 @@ impl Operator {
             eprintln!("/{path} answers after {:?}", started.elapsed());
         }
         Ok(operator)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.health)
+    }
+
+    /// What it says of its own process is read out of /proc, with what libc knows of the machine.
+    async fn knows_itself(&self) -> Result<()> {
+        let metrics = self.http.get(self.url("metrics")).send().await?.text().await?;
+        for name in ["process_resident_memory_bytes", "process_open_fds", "artifactconfig_build_info"] {
+            ensure!(metrics.lines().any(|line| line.starts_with(name)), "no {name} in\n{metrics}");
+        }
+        Ok(())
     }
 
     fn log(&self) -> String {
