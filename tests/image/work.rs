@@ -169,7 +169,8 @@ impl Operator {
             ("ARTIFACTCONFIG_HEALTH_ADDRESS", health.as_str()),
             ("ARTIFACTCONFIG_ADMIN_ADDRESS", "127.0.0.1:0"),
         ];
-        let command = pod.command(&["controller", "--log-format=json"], &[&own[..], env].concat());
+        let command =
+            pod.command(&["controller", "--log-format=json", "--leader-elect"], &[&own[..], env].concat());
         let started = Instant::now();
         let process = Process::spawn("the image", &command, &image.beside(log)).await?;
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
