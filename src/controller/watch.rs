@@ -1,30 +1,23 @@
-//! The watches, and the controller that they trigger.
+//! The watches: what is listed, what is kept of it, and which changes matter.
 
-use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
 use kube::core::DeserializeGuard;
-use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
-use tokio::sync::{Semaphore, watch};
-use tracing::Instrument as _;
+use tokio::sync::watch;
 
 use crate::api::{ArtifactConfig, MANAGER, annotation, label};
-use crate::cluster::{KubeCluster, Leadership, TargetMeta, TargetStore, Targets};
-use crate::oci::Registry;
-use crate::spans;
-use crate::telemetry::{Metrics, Queue, ResourceStates, waited};
+use crate::cluster::{TargetMeta, TargetStore, Targets};
+use crate::telemetry::{Metrics, Queue, ResourceStates};
 use crate::types::{Namespace, Namespaces};
 
-use super::context::{Context, Memory};
-use super::reconcile::{Next, reconcile};
+use super::context::Memory;
 
-type Guarded = DeserializeGuard<ArtifactConfig>;
+pub(super) type Guarded = DeserializeGuard<ArtifactConfig>;
 
 /// Objects per page of a list: a page is held in memory twice while it is read.
 const PAGE: u32 = 100;
@@ -33,39 +26,26 @@ const PAGE: u32 = 100;
 /// word (kube#1798), so that a dead watch is noticed by its end.
 const WATCH: u32 = 200;
 
-/// How long running reconciles may take to end after the signal: what they write is written in a moment, and what they
-/// ask of registries is broken off. Kubernetes kills after 30 s.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// How the controller runs.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Reconciles side by side, in all namespaces together.
-    pub concurrency: u16,
-    /// Nothing is reconciled without it.
-    pub leadership: Leadership,
-}
-
 /// The streams of the controllers and the stores that they fill.
 pub struct Watches {
-    client: Client,
-    scopes: Vec<Scope>,
+    pub(super) client: Client,
+    pub(super) scopes: Vec<Scope>,
 }
 
 /// All namespaces, or one of several: a watch sees either, and a store is filled by one watch.
-struct Scope {
-    namespace: Option<Namespace>,
-    resources: (Store<Guarded>, Writer<Guarded>),
-    targets: TargetStore,
-    known: Known,
+pub(super) struct Scope {
+    pub(super) namespace: Option<Namespace>,
+    pub(super) resources: (Store<Guarded>, Writer<Guarded>),
+    pub(super) targets: TargetStore,
+    pub(super) known: Known,
 }
 
 /// Which watches have delivered everything once. Not by `Store::wait_until_ready`: in kube-runtime 5 it wakes one
 /// waiter only, and the controller is waiting already (`DelayedInit::get` polls one shared receiver).
 #[derive(Clone)]
-struct Known {
-    resources: Arc<watch::Sender<bool>>,
-    targets: Arc<watch::Sender<bool>>,
+pub(super) struct Known {
+    pub(super) resources: Arc<watch::Sender<bool>>,
+    pub(super) targets: Arc<watch::Sender<bool>>,
 }
 
 impl Scope {
@@ -80,7 +60,7 @@ impl Scope {
     }
 
     /// What can be listed and watched with rights in this scope only.
-    fn api<K>(&self, client: &Client) -> Api<K>
+    pub(super) fn api<K>(&self, client: &Client) -> Api<K>
     where
         K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
     {
@@ -137,77 +117,6 @@ impl Watches {
     }
 }
 
-/// Runs until the context's `stop` comes, then lets running reconciles end.
-///
-/// # Errors
-/// Where a controller ends by itself, which it never should.
-pub async fn run<R: Registry>(
-    watches: Watches,
-    context: Arc<Context<R, KubeCluster>>,
-    options: Options,
-) -> anyhow::Result<()> {
-    let Watches { client, scopes } = watches;
-    let stop = context.stop.clone();
-    let slots = Arc::new(Semaphore::new(options.concurrency.into()));
-    let controllers = scopes.into_iter().map(|scope| {
-        let worker = Arc::new(Worker {
-            context: Arc::clone(&context),
-            slots: Arc::clone(&slots),
-            leadership: options.leadership.clone(),
-        });
-        controller(&client, scope, worker, options.concurrency)
-    });
-    tokio::select! {
-        ended = futures::future::try_join_all(controllers) => { ended?; }
-        () = async { stop.wait().await; tokio::time::sleep(GRACE).await } => {
-            tracing::warn!(seconds = GRACE.as_secs(), "reconciles did not end in time; ending without them");
-        }
-    }
-    Ok(())
-}
-
-/// What a reconcile is run with.
-struct Worker<R> {
-    context: Arc<Context<R, KubeCluster>>,
-    /// The bound of all controllers together: each has its own, and with several namespaces there are several.
-    slots: Arc<Semaphore>,
-    leadership: Leadership,
-}
-
-/// One scope's controller, until `stop` comes.
-async fn controller<R: Registry>(
-    client: &Client,
-    scope: Scope,
-    worker: Arc<Worker<R>>,
-    concurrency: u16,
-) -> anyhow::Result<()> {
-    let metrics = &worker.context.metrics;
-    let (of_resources, of_targets) = (scope.api(client), scope.api(client));
-    let Scope { namespace, resources: (store, writer), targets: target_store, known } = scope;
-    let stop = worker.context.stop.clone();
-    let stopping = stop.clone();
-    let memory = worker.context.memory.clone();
-    let resources =
-        resources(of_resources, namespace.clone(), writer, known.resources, metrics.clone(), memory);
-    let targets = targets(of_targets, target_store, known.targets, metrics.clone());
-    Controller::for_stream(resources, store)
-        .watches_stream(targets, |target| owner_of(&target))
-        .with_config(controller::Config::default().concurrency(concurrency))
-        .graceful_shutdown_on(async move { stopping.wait().await })
-        .run(reconcile_guarded, |_, error: &Infallible, _| match *error {}, worker)
-        .for_each(|result| {
-            if let Err(error) = result {
-                // A resource that went between its event and its turn is no error; the watches count their own.
-                tracing::debug!(error = %error, "not reconciled");
-            }
-            std::future::ready(())
-        })
-        .await;
-    let scope = namespace.map_or_else(|| "all namespaces".to_owned(), |name| format!("namespace {name}"));
-    anyhow::ensure!(stop.has_come(), "the controller of {scope} ended although nobody asked it to");
-    Ok(())
-}
-
 async fn wait_for(mut flag: watch::Receiver<bool>) {
     // A dropped sender means that the process is ending as well.
     let _ = flag.wait_for(|set| *set).await;
@@ -219,51 +128,13 @@ fn note_known<K>(event: &Result<watcher::Event<K>, watcher::Error>, known: &watc
     }
 }
 
-async fn reconcile_guarded<R: Registry>(
-    object: Arc<Guarded>,
-    worker: Arc<Worker<R>>,
-) -> Result<Action, Infallible> {
-    let Worker { context, slots, leadership } = &*worker;
-    if !leadership.holds() {
-        tokio::select! {
-            () = leadership.wait() => {}
-            () = context.stop.wait() => return Ok(Action::await_change()),
-        }
-        // The resource at hand is as old as the wait.
-        return Ok(Action::requeue(Duration::ZERO));
-    }
-    // Never closed, so that there always is one to wait for.
-    let _slot = slots.acquire().await;
-    let turn = context.metrics.queue().begin(namespace_of(&*object), name_of(&*object));
-    let span = tracing::info_span!(
-        target: spans::TARGET,
-        "reconcile",
-        "k8s.namespace.name" = namespace_of(&*object),
-        "artifactconfig.name" = name_of(&*object),
-        "artifactconfig.generation" = object.meta().generation,
-        "artifactconfig.reason" = tracing::field::Empty,
-        "otel.status_code" = tracing::field::Empty,
-        "otel.status_description" = tracing::field::Empty,
-        "error.type" = tracing::field::Empty,
-    );
-    if let Some(time) = turn.waited() {
-        waited(&span, "watch", time);
-    }
-    let next = match reconcile(&object, context).instrument(span).await {
-        Next::After(wait) => Some(wait),
-        Next::OnChange => None,
-    };
-    turn.end(next);
-    Ok(next.map_or_else(Action::await_change, Action::requeue))
-}
-
 fn watch_config() -> watcher::Config {
     watcher::Config::default().page_size(PAGE).timeout(WATCH)
 }
 
 /// The resources, whenever something of them changes that a reconcile answers to. Objects that cannot be parsed come
 /// through as well, to be told so in their status.
-fn resources(
+pub(super) fn resources(
     api: Api<Guarded>,
     namespace: Option<Namespace>,
     writer: Writer<Guarded>,
@@ -300,7 +171,7 @@ fn interest(object: &Guarded) -> Option<u64> {
 
 /// The targets, by label and as metadata. Errors end here: the controller would stop looking at all its streams while
 /// it waits out the error of one (stackabletech/trino-operator#936).
-fn targets(
+pub(super) fn targets(
     api: Api<TargetMeta>,
     store: TargetStore,
     known: Arc<watch::Sender<bool>>,
@@ -359,17 +230,17 @@ fn note_gone(
     }
 }
 
-fn namespace_of<K: kube::Resource>(object: &K) -> &str {
+pub(super) fn namespace_of<K: kube::Resource>(object: &K) -> &str {
     object.meta().namespace.as_deref().unwrap_or_default()
 }
 
-fn name_of<K: kube::Resource>(object: &K) -> &str {
+pub(super) fn name_of<K: kube::Resource>(object: &K) -> &str {
     object.meta().name.as_deref().unwrap_or_default()
 }
 
 /// The resource that a target belongs to: its controller, or where it has none the one that its label names. The label
 /// alone would not do, because it may be what somebody changed.
-fn owner_of(target: &TargetMeta) -> Option<ObjectRef<Guarded>> {
+pub(super) fn owner_of(target: &TargetMeta) -> Option<ObjectRef<Guarded>> {
     let controller = target.owner_references().iter().find(|reference| reference.controller == Some(true));
     let name = controller
         .filter(|controller| controller.kind == "ArtifactConfig")
