@@ -1,5 +1,6 @@
 //! What every reconcile shares.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -83,12 +84,14 @@ pub struct Entry {
 }
 
 /// A look at the revisions that went through.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Collected {
     /// Newest number in the history then; another one means that there may be more to collect.
     pub newest: Option<i64>,
     /// Generation of the resource then; another one may have another limit.
     pub generation: i64,
+    /// Names of the surplus revisions then: another one is one that the watch delivered later.
+    pub surplus: BTreeSet<String>,
     /// When.
     pub at: Timestamp,
 }

@@ -12,7 +12,7 @@ use crate::api::{ArtifactConfig, ArtifactConfigStatus, Class, Reason};
 use crate::cluster::{self, Cluster, WriteError};
 use crate::decide::outcome::{Outcome, Seen};
 use crate::decide::spec::{self, Header, Owner};
-use crate::decide::{event, schedule, status};
+use crate::decide::{event, revision, schedule, status};
 use crate::oci::Registry;
 use crate::spans::{self, stage};
 use crate::types::Failure;
@@ -259,9 +259,13 @@ async fn collect<R: Registry, C: Cluster>(
 ) -> Result<Option<String>, WriteError> {
     let (owner, cluster, now) = (&header.owner, &context.cluster, (context.now)());
     let newest = status.history.first().map(|entry| entry.revision);
+    let objects = cluster.owned(owner);
+    let seen =
+        revision::surplus(&status.history, &objects).into_iter().filter_map(|it| it.name.clone()).collect();
     let looked_at = entry.collected.as_ref();
     if looked_at.is_some_and(|looked| {
         (looked.newest, looked.generation) == (newest, header.generation)
+            && looked.surplus.is_superset(&seen)
             && now.duration_since(looked.at) < KEPT_FOR
     }) {
         return Ok(version);
@@ -277,7 +281,10 @@ async fn collect<R: Registry, C: Cluster>(
         Err(failure) => Err(failure),
     };
     match collected {
-        Ok(()) => entry.collected = Some(Collected { newest, generation: header.generation, at: now }),
+        Ok(()) => {
+            let generation = header.generation;
+            entry.collected = Some(Collected { newest, generation, surplus: seen, at: now });
+        }
         Err(Failure { message: error, .. }) => {
             let Owner { namespace, name, .. } = owner;
             tracing::warn!(namespace, name, error, "revisions not collected");
