@@ -2,7 +2,6 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use kube::{Client, Config};
@@ -82,16 +81,14 @@ fn identity(instance: &str) -> String {
 
 fn timing(text: &str) -> Result<Timing, String> {
     let expected = "expected a duration from 3s to 1h, such as 15s";
-    let parsed: kube::core::Duration = text.parse().map_err(|error| format!("{error}; {expected}"))?;
-    if parsed < Duration::ZERO {
-        return Err(expected.to_owned());
-    }
-    Timing::new(parsed.into()).ok_or_else(|| expected.to_owned())
+    Timing::new(super::duration::parse(text, expected)?).ok_or_else(|| expected.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
+
+    use std::time::Duration;
 
     use super::*;
 

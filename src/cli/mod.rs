@@ -8,6 +8,7 @@ mod crd;
 mod diff;
 mod discover;
 mod docker;
+mod duration;
 mod get;
 mod history;
 mod kubectl_flags;

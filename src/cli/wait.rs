@@ -31,12 +31,7 @@ pub struct WaitArgs {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let expected = "expected a Go duration such as 30s or 2m";
-    let parsed: kube::core::Duration = text.parse().map_err(|error| format!("{error}; {expected}"))?;
-    if parsed < Duration::ZERO {
-        return Err(format!("it is negative; {expected}"));
-    }
-    Ok(parsed.into())
+    super::duration::parse(text, "expected a Go duration such as 30s or 2m")
 }
 
 impl WaitArgs {

@@ -1,0 +1,12 @@
+//! Durations as arguments, as Go writes them.
+
+use std::time::Duration;
+
+/// Reads one. What is wrong is followed by `expected`.
+pub(super) fn parse(text: &str, expected: &str) -> Result<Duration, String> {
+    let parsed: kube::core::Duration = text.parse().map_err(|error| format!("{error}; {expected}"))?;
+    if parsed < Duration::ZERO {
+        return Err(format!("it is negative; {expected}"));
+    }
+    Ok(parsed.into())
+}
