@@ -146,30 +146,30 @@ async fn keep_revision(
     Err(keeps_changing(name))
 }
 
-/// Revisions that neither the history nor a workload needs.
+/// Those of the revisions that no workload needs.
 ///
 /// # Errors
 /// Where the API server does not answer or refuses: "in use" is never guessed.
-pub async fn surplus(
+pub async fn unused<'a>(
     cluster: &impl Cluster,
     owner: &Owner,
-    history: &[HistoryEntry],
-) -> Result<Vec<ObjectMeta>, Failure> {
-    let objects = cluster.owned(owner);
-    let surplus = revision::surplus(history, &objects);
-    if surplus.is_empty() {
-        return Ok(Vec::new());
-    }
+    revisions: Vec<&'a ObjectMeta>,
+) -> Result<Vec<&'a ObjectMeta>, Failure> {
     let in_use = cluster.config_maps_in_use(owner).await?;
-    let unused = |metadata: &&&ObjectMeta| metadata.name.as_ref().is_some_and(|name| !in_use.contains(name));
-    Ok(surplus.iter().filter(unused).copied().cloned().collect())
+    let is_unused =
+        |metadata: &&ObjectMeta| metadata.name.as_ref().is_some_and(|name| !in_use.contains(name));
+    Ok(revisions.into_iter().filter(is_unused).collect())
 }
 
 /// Deletes revisions, each only as it was looked at.
 ///
 /// # Errors
 /// Where the API server does not answer or refuses; then the rest of them is still there.
-pub async fn discard(cluster: &impl Cluster, owner: &Owner, revisions: &[ObjectMeta]) -> Result<(), Failure> {
+pub async fn discard(
+    cluster: &impl Cluster,
+    owner: &Owner,
+    revisions: &[&ObjectMeta],
+) -> Result<(), Failure> {
     for metadata in revisions {
         cluster.delete(owner, metadata).await?;
     }

@@ -17,7 +17,7 @@ use std::future::Future;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-pub use self::apply::{apply, discard, surplus};
+pub use self::apply::{apply, discard, unused};
 pub use self::election::{Candidate, Election};
 pub use self::kube::KubeCluster;
 pub use self::leadership::{Leadership, gated};

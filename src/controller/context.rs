@@ -79,18 +79,21 @@ pub struct Entry {
     pub written: Option<Written>,
     /// The number that was given last.
     pub given: Option<Given>,
-    /// When revisions were last collected.
+    /// The last look at surplus revisions.
     pub collected: Option<Collected>,
 }
 
-/// A look at the revisions that went through.
+/// How often revisions that a workload keeps beyond the limit are looked at again.
+const KEPT_FOR: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+
+/// A look at surplus revisions that went through.
 #[derive(Clone, Debug)]
 pub struct Collected {
     /// Newest number in the history then; another one means that there may be more to collect.
     pub newest: Option<i64>,
     /// Generation of the resource then; another one may have another limit.
     pub generation: i64,
-    /// Names of the surplus revisions then: another one is one that the watch delivered later.
+    /// Their names then: another one is one that the watch delivered later.
     pub surplus: BTreeSet<String>,
     /// When.
     pub at: Timestamp,
@@ -154,6 +157,24 @@ impl Written {
     }
 }
 
+impl Collected {
+    /// Whether this look says all that a look at these revisions would say now: none of them is news, and a workload
+    /// that kept them then is taken to keep them still. A watch that lags behind delivers revisions that were made in
+    /// vain after the others were looked at, while nothing else changes.
+    #[must_use]
+    pub fn answers(
+        &self,
+        newest: Option<i64>,
+        generation: i64,
+        surplus: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> bool {
+        (self.newest, self.generation) == (newest, generation)
+            && self.surplus.is_superset(surplus)
+            && now.duration_since(self.at) < KEPT_FOR
+    }
+}
+
 impl Entry {
     /// After a panic: what may have been left half done is not believed.
     #[must_use]
@@ -194,6 +215,8 @@ impl Default for Memory {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
     fn written(before: Option<Written>, over: i32, next: i32) -> Option<Written> {
@@ -230,6 +253,30 @@ mod tests {
         let lagging = (1..1000).fold(None, |before, number| written(before, number, number + 1)).unwrap();
         assert_eq!(lagging.older.len(), OUTDATED);
         assert!(seen_at(&lagging, 999).is_some(), "the last ones count");
+    }
+
+    fn names(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[rstest]
+    #[case::nothing_new(Some(7), 2, &["web-3", "web-4"], 599, true)]
+    #[case::one_is_gone(Some(7), 2, &["web-4"], 0, true)]
+    #[case::delivered_late(Some(7), 2, &["web-3", "web-4", "web-6"], 0, false)]
+    #[case::another_is_surplus(Some(8), 2, &["web-3", "web-4"], 0, false)]
+    #[case::another_limit(Some(7), 3, &["web-3", "web-4"], 0, false)]
+    #[case::too_long_ago(Some(7), 2, &["web-3", "web-4"], 600, false)]
+    fn a_look_at_surplus_revisions_answers_until_something_changes(
+        #[case] newest: Option<i64>,
+        #[case] generation: i64,
+        #[case] surplus: &[&str],
+        #[case] seconds_later: i64,
+        #[case] expected: bool,
+    ) {
+        let at = Timestamp::UNIX_EPOCH;
+        let looked = Collected { newest: Some(7), generation: 2, surplus: names(&["web-3", "web-4"]), at };
+        let now = at + jiff::SignedDuration::from_secs(seconds_later);
+        assert_eq!(looked.answers(newest, generation, &names(surplus), now), expected);
     }
 
     #[test]

@@ -30,9 +30,6 @@ const SECOND_HALF: Duration = Duration::from_secs(1);
 /// How soon a resource is looked at again that changed while its status was to be written. The watch usually comes first.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How often revisions that a workload keeps beyond the limit are looked at again.
-const KEPT_FOR: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
-
 /// When to look again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -260,30 +257,29 @@ async fn collect<R: Registry, C: Cluster>(
     let (owner, cluster, now) = (&header.owner, &context.cluster, (context.now)());
     let newest = status.history.first().map(|entry| entry.revision);
     let objects = cluster.owned(owner);
-    let seen =
-        revision::surplus(&status.history, &objects).into_iter().filter_map(|it| it.name.clone()).collect();
-    let looked_at = entry.collected.as_ref();
-    if looked_at.is_some_and(|looked| {
-        (looked.newest, looked.generation) == (newest, header.generation)
-            && looked.surplus.is_superset(&seen)
-            && now.duration_since(looked.at) < KEPT_FOR
-    }) {
+    let surplus = revision::surplus(&status.history, &objects);
+    if surplus.is_empty() {
+        return Ok(version);
+    }
+    let names = surplus.iter().filter_map(|metadata| metadata.name.clone()).collect();
+    let looked = entry.collected.as_ref();
+    if looked.is_some_and(|looked| looked.answers(newest, header.generation, &names, now)) {
         return Ok(version);
     }
     let mut version = version;
-    let collected = match cluster::surplus(cluster, owner, &status.history).await {
-        Ok(surplus) => {
-            if !surplus.is_empty() && !certain {
+    let collected = match cluster::unused(cluster, owner, surplus).await {
+        Ok(unused) => {
+            if !unused.is_empty() && !certain {
                 version = cluster.write_status(owner, status, version.as_deref()).await?;
             }
-            cluster::discard(cluster, owner, &surplus).await
+            cluster::discard(cluster, owner, &unused).await
         }
         Err(failure) => Err(failure),
     };
     match collected {
         Ok(()) => {
             let generation = header.generation;
-            entry.collected = Some(Collected { newest, generation, surplus: seen, at: now });
+            entry.collected = Some(Collected { newest, generation, surplus: names, at: now });
         }
         Err(Failure { message: error, .. }) => {
             let Owner { namespace, name, .. } = owner;
