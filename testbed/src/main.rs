@@ -2,6 +2,7 @@
 
 mod demo;
 mod load;
+mod long;
 mod manifests_command;
 mod measure;
 mod soak;

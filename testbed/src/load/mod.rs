@@ -8,14 +8,14 @@ mod report;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use jiff::{SignedDuration, Timestamp};
+use anyhow::{Result, ensure};
 use testbed::registry::EmbeddedRegistry;
 use testbed::{Cluster, ClusterOptions, Manifests, OperatorOptions, OperatorProcess};
 use tokio::time::{Instant, sleep};
 
 use self::burst::{Burst, Resources};
 use self::report::{Idle, Report, Restart};
+use crate::long::{duration, save, say};
 use crate::measure::{Usage, machine};
 use crate::world::check_operator;
 
@@ -53,9 +53,7 @@ pub(crate) struct LoadArgs {
 }
 
 fn window(text: &str) -> Result<Duration> {
-    let parsed: SignedDuration =
-        text.parse().with_context(|| format!("'{text}' is no duration such as 90s or 10m"))?;
-    let parsed = Duration::try_from(parsed).context("a duration cannot be negative")?;
+    let parsed = duration(text)?;
     ensure!(parsed >= Duration::from_secs(1), "at least 1s");
     Ok(parsed)
 }
@@ -102,7 +100,7 @@ pub(crate) async fn run(args: LoadArgs) -> Result<()> {
     let text = report.markdown();
     println!("{text}");
     if let Some(path) = &args.report {
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        save(path, &text)?;
     }
     Ok(())
 }
@@ -180,11 +178,6 @@ async fn idling(
         reconciles: reconciles(&operator.metrics().await?).saturating_sub(reconciled),
         requests: registry.requests().len(),
     })
-}
-
-/// Progress, apart from the report on standard output.
-fn say(text: &str) {
-    eprintln!("{} {text}", Timestamp::now().strftime("%H:%M:%S"));
 }
 
 #[cfg(test)]

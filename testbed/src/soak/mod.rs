@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use jiff::{SignedDuration, Timestamp};
+use anyhow::{Result, bail, ensure};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
@@ -34,6 +34,7 @@ use self::sample::{MANAGED, Sample};
 use self::stage::Stage;
 use self::trouble::Troubles;
 use self::verdict::{Check, Complaints, Managed, Observed};
+use crate::long::{duration, save, say};
 use crate::measure::machine;
 use crate::world::check_operator;
 
@@ -50,7 +51,7 @@ pub(crate) struct SoakArgs {
     #[arg(long, value_name = "PATH")]
     operator: PathBuf,
     /// How long there is churn, such as 1m, 90s or 1h. Starting and judging add some minutes
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = churning)]
     duration: Duration,
     /// What is done and broken, in which order (default: by the clock). The same seed makes the same choices; how they
     /// fall in with each other is up to the machine
@@ -69,10 +70,8 @@ pub(crate) struct SoakArgs {
     manifests: crate::ManifestsArgs,
 }
 
-fn duration(text: &str) -> Result<Duration> {
-    let parsed: SignedDuration =
-        text.parse().with_context(|| format!("'{text}' is no duration such as 90s or 1h"))?;
-    let parsed = Duration::try_from(parsed).context("a duration cannot be negative")?;
+fn churning(text: &str) -> Result<Duration> {
+    let parsed = duration(text)?;
     ensure!(parsed >= SHORTEST, "at least {SHORTEST:?}: less shows nothing");
     Ok(parsed)
 }
@@ -288,25 +287,16 @@ fn described(operator: &Path) -> String {
     parts.into_iter().rev().collect::<Vec<_>>().join("/")
 }
 
-fn save(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Progress, apart from the verdict on standard output.
-fn say(text: &str) {
-    eprintln!("{} {text}", Timestamp::now().strftime("%H:%M:%S"));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn durations_are_as_one_writes_them() {
-        assert_eq!(duration("1h").unwrap(), Duration::from_hours(1));
-        assert_eq!(duration("1m30s").unwrap(), Duration::from_secs(90));
+        assert_eq!(churning("1h").unwrap(), Duration::from_hours(1));
+        assert_eq!(churning("1m30s").unwrap(), Duration::from_secs(90));
         for wrong in ["", "x", "-1h", "5s"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
+            assert!(churning(wrong).is_err(), "{wrong}");
         }
     }
 }
