@@ -45,7 +45,7 @@ demo: need-go build ## Tell the operator's story on a real cluster, each step ch
 	@set -x; "$(BIN)/testbed" demo --operator "$(BIN)/artifactconfig" $(if $(KEEP),--keep)
 
 test: need-go check tools ## Everything: checks, unit tests, and end to end on a real cluster and real registries
-	$(CARGO) test --workspace --no-fail-fast $(LOCKED)
+	CARGO="$(CARGO)" scripts/test --workspace --no-fail-fast $(LOCKED)
 
 soak: need-go release tools ## An hour of churn and trouble, and a verdict on leaks: SOAK_ARGS="--duration 15m"
 	@set -x; "$(BIN)/testbed" soak --operator "$(RELEASE)/artifactconfig" --report "$(RELEASE)/soak.md" $(SOAK_ARGS)
