@@ -155,7 +155,7 @@ async fn two_at_once_do_not_fight(bench: Bench) -> Result<()> {
     let image = bench.image("web-0:v1");
     bench.push(&image).await?;
     bench.apply("web-0", json!({"image": image, "interval": "1s"})).await?;
-    let second = bench.world.second_operator().await?;
+    let second = bench.world.replica("second", &[]).await?;
     let mut last = Vec::new();
     for round in 1..=3 {
         last = attach_round(&bench, std::slice::from_ref(&image), round).await?;

@@ -61,12 +61,14 @@ struct Replica {
 }
 
 impl Pair {
-    /// Takes the usual operator away.
-    async fn start(bench: &Bench, duration: &'static str) -> Result<Self> {
+    /// Takes the usual operator away, and starts the first replica, which leads.
+    async fn led_by_first(bench: &Bench, duration: &'static str) -> Result<(Self, Replica)> {
         bench.world.operator.terminate().await?;
         let pair = Self { bench: bench.clone(), duration };
         pair.delete_lease().await?;
-        Ok(pair)
+        let first = pair.replica("first").await?;
+        pair.leads(&first).await?;
+        Ok((pair, first))
     }
 
     async fn replica(&self, name: &'static str) -> Result<Replica> {
@@ -215,9 +217,7 @@ fn writers(bench: &Bench, mark: usize) -> Result<Vec<String>> {
 async fn a_killed_leader_under_load_is_followed_without_a_lost_or_doubled_write(bench: Bench) -> Result<()> {
     let mut random = Random::new(bench.kind.name());
     let observer = Observer::start(&bench);
-    let pair = Pair::start(&bench, SHORT).await?;
-    let first = pair.replica("first").await?;
-    pair.leads(&first).await?;
+    let (pair, first) = Pair::led_by_first(&bench, SHORT).await?;
     let second = pair.replica("second").await?;
     let (mark, load) = (bench.world.audit.mark()?, Load::start(&bench).await?);
     let mut last = Vec::new();
@@ -245,9 +245,7 @@ async fn a_killed_leader_under_load_is_followed_without_a_lost_or_doubled_write(
 async fn a_paused_leader_under_load_wakes_up_and_writes_nothing(bench: Bench) -> Result<()> {
     let mut random = Random::new(bench.kind.name());
     let observer = Observer::start(&bench);
-    let pair = Pair::start(&bench, SHORT).await?;
-    let first = pair.replica("first").await?;
-    pair.leads(&first).await?;
+    let (pair, first) = Pair::led_by_first(&bench, SHORT).await?;
     let second = pair.replica("second").await?;
     let (mark, load) = (bench.world.audit.mark()?, Load::start(&bench).await?);
     for round in 1..ROUNDS {
@@ -287,9 +285,7 @@ async fn a_paused_leader_under_load_wakes_up_and_writes_nothing(bench: Bench) ->
 
 /// SIGTERM gives the lease up: the other does not wait for its end, which here is minutes away.
 async fn a_leader_that_ends_in_good_order_is_followed_at_once(bench: Bench) -> Result<()> {
-    let pair = Pair::start(&bench, LONG).await?;
-    let first = pair.replica("first").await?;
-    pair.leads(&first).await?;
+    let (pair, first) = Pair::led_by_first(&bench, LONG).await?;
     let second = pair.replica("second").await?;
     let mark = bench.world.audit.mark()?;
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
@@ -309,9 +305,7 @@ async fn a_leader_that_ends_in_good_order_is_followed_at_once(bench: Bench) -> R
 
 /// Whoever cannot renew cannot know whether somebody else leads.
 async fn a_leader_without_an_api_server_ends(bench: Bench) -> Result<()> {
-    let pair = Pair::start(&bench, SHORT).await?;
-    let first = pair.replica("first").await?;
-    pair.leads(&first).await?;
+    let (pair, first) = Pair::led_by_first(&bench, SHORT).await?;
     let second = pair.replica("second").await?;
     bench.world.cluster.stop_api_server().await?;
     let ended = first.ends_with_an_error().await;
@@ -327,9 +321,7 @@ async fn a_leader_without_an_api_server_ends(bench: Bench) -> Result<()> {
 
 /// By hand, or by an operator of another cluster's restored backup: the holder believes the lease, not itself.
 async fn a_leader_whose_lease_somebody_else_took_ends(bench: Bench) -> Result<()> {
-    let pair = Pair::start(&bench, SHORT).await?;
-    let first = pair.replica("first").await?;
-    pair.leads(&first).await?;
+    let (pair, first) = Pair::led_by_first(&bench, SHORT).await?;
     let patch = json!({"spec": {"holderIdentity": "somebody-else"}});
     pair.leases().patch(LEASE, &PatchParams::default(), &Patch::Merge(patch)).await?;
     let log = first.ends_with_an_error().await?;
@@ -342,9 +334,7 @@ async fn a_leader_whose_lease_somebody_else_took_ends(bench: Bench) -> Result<()
 
 /// Tidying up does no harm: the leader leads on.
 async fn a_lease_that_somebody_deleted_is_made_again(bench: Bench) -> Result<()> {
-    let pair = Pair::start(&bench, SHORT).await?;
-    let first = pair.replica("first").await?;
-    pair.leads(&first).await?;
+    let (pair, first) = Pair::led_by_first(&bench, SHORT).await?;
     let before = pair.holder().await?;
     pair.delete_lease().await?;
     pair.leads(&first).await?;
@@ -365,9 +355,7 @@ async fn a_lease_that_somebody_deleted_is_made_again(bench: Bench) -> Result<()>
 
 /// `/readyz` answers 200 while it waits (`replica` waits for that), and what it knows is complete before it leads.
 async fn a_standby_is_ready_and_writes_nothing(bench: Bench) -> Result<()> {
-    let pair = Pair::start(&bench, LONG).await?;
-    let first = pair.replica("first").await?;
-    pair.leads(&first).await?;
+    let (pair, first) = Pair::led_by_first(&bench, LONG).await?;
     let second = pair.replica("second").await?;
     let mark = bench.world.audit.mark()?;
     let load = Load::start(&bench).await?;

@@ -3,6 +3,8 @@
 
 mod authority;
 mod kubelet;
+#[path = "../support/overlay.rs"]
+mod overlay;
 mod own;
 mod page;
 mod place;

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use regex::Regex;
 use serde_json::{Value, json};
 
+use crate::overlay::overlay;
 use crate::page::{Block, Page, What, Word};
 use crate::place::{Place, scene};
 
@@ -181,16 +182,4 @@ fn wrapped(path: &str, fragment: Value) -> Value {
     });
     overlay(&mut whole, fragment);
     whole
-}
-
-/// Lays one value over another, object by object.
-fn overlay(below: &mut Value, above: Value) {
-    match (below, above) {
-        (Value::Object(below), Value::Object(above)) => {
-            for (key, value) in above {
-                overlay(below.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (below, above) => *below = above,
-    }
 }

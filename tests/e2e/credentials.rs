@@ -6,7 +6,7 @@ use anyhow::Result;
 use artifactconfig::api::Reason;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{ObjectMeta, Patch, PatchParams};
+use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 use testbed::registry::{ProcessRegistry, RegistryKind, RegistryOptions};
 
@@ -58,15 +58,8 @@ fn guard(bench: &Bench, repository: &str, scheme: Scheme, password: &str) {
     }
 }
 
-/// Makes or changes the pull secret `regcred`.
 async fn put_secret(bench: &Bench, host: &str, password: &str) -> Result<()> {
-    let auths = json!({"auths": {host: {"username": USER, "password": password}}});
-    let object = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "regcred"},
-        "type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": auths.to_string()},
-    });
-    bench.secrets().patch("regcred", &PatchParams::apply("e2e").force(), &Patch::Apply(object)).await?;
-    Ok(())
+    bench.put_pull_secret(host, USER, password).await
 }
 
 fn with_secret(image: &str) -> Value {

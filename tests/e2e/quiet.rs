@@ -145,13 +145,7 @@ async fn without_the_referrers_api_it_costs_no_more(bench: Bench) -> Result<()> 
 /// What the registry took as proof is remembered; the Secret is read anew each time, so that a new password counts.
 async fn a_private_registry_costs_no_more(bench: Bench) -> Result<()> {
     let (image, digest, _) = bench.image_with("web:v1", &FILES).await?;
-    bench.world.embedded.require_bearer(&format!("{}/", bench.namespace), "robot", "secret-word");
-    let auths =
-        json!({"auths": {bench.world.embedded.host(): {"username": "robot", "password": "secret-word"}}});
-    let literal = format!("--from-literal=.dockerconfigjson={auths}");
-    let create =
-        ["create", "secret", "generic", "regcred", "--type=kubernetes.io/dockerconfigjson", &literal];
-    bench.kubectl(&create).await?;
+    bench.make_private().await?;
     let registry = json!({"pullSecrets": [{"name": "regcred"}]});
     bench.apply("web", json!({"image": image, "interval": "1s", "registry": registry})).await?;
     bench.ready("web").await?;

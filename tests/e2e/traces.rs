@@ -13,10 +13,9 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::{Span, span, status};
 use prost::Message as _;
 use serde_json::json;
-use testbed::{OperatorOptions, OperatorProcess};
 use tokio::net::TcpListener;
 
-use crate::support::{Bench, World, cases, checked, eventually, same};
+use crate::support::{Bench, cases, checked, eventually, same};
 
 cases! {
     Embedded [
@@ -123,24 +122,12 @@ fn text(span: &Span, key: &str) -> Option<String> {
     span.attributes.iter().find(|pair| pair.key == key).map(|pair| shown(pair.value.as_ref()))
 }
 
-async fn operator(bench: &Bench, args: &[&str]) -> Result<OperatorProcess> {
-    let mut options = OperatorOptions::new(World::binary(), &bench.world.kubeconfig);
-    options.args = args.iter().map(|arg| (*arg).to_owned()).collect();
-    OperatorProcess::start(options).await
-}
-
 async fn a_reconcile_is_a_tree_of_stages_and_requests(bench: Bench) -> Result<()> {
     let (image, digest, _) = bench.image_with("web:v1", &FILES).await?;
-    bench.world.embedded.require_bearer(&format!("{}/", bench.namespace), "robot", "secret-word");
-    let auths =
-        json!({"auths": {bench.world.embedded.host(): {"username": "robot", "password": "secret-word"}}});
-    let literal = format!("--from-literal=.dockerconfigjson={auths}");
-    let create =
-        ["create", "secret", "generic", "regcred", "--type=kubernetes.io/dockerconfigjson", &literal];
-    bench.kubectl(&create).await?;
+    bench.make_private().await?;
     let collector = Collector::default();
     let url = collector.start().await?;
-    let operator = operator(&bench, &["--otlp-endpoint", &url]).await?;
+    let operator = bench.world.replica("traced", &["--otlp-endpoint", &url]).await?;
     let registry = json!({"pullSecrets": [{"name": "regcred"}]});
     bench.apply("web", json!({"image": image, "registry": registry})).await?;
     bench.ready("web").await?;
@@ -229,7 +216,7 @@ fn is_client(span: &Span) -> bool {
 async fn a_collector_that_is_away_harms_nothing(bench: Bench) -> Result<()> {
     // Bound and given up, so that nobody listens there.
     let address = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
-    let operator = operator(&bench, &["--otlp-endpoint", &format!("http://{address}")]).await?;
+    let operator = bench.world.replica("traced", &["--otlp-endpoint", &format!("http://{address}")]).await?;
     let (image, _, _) = bench.image_with("web:v1", &FILES).await?;
     bench.apply("web", json!({"image": image, "interval": "1s"})).await?;
     bench.ready("web").await?;

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::conditions::Ready as _;
 use super::images::CONFIG_TYPE;
+use super::overlay::overlay;
 use super::world::{Kind, World};
 
 /// Longest wait for anything. What is waited for takes milliseconds; the rest is for machines that also compile.
@@ -309,6 +310,24 @@ impl Bench {
         Ok(self.world.cluster.kubectl(&args).await?.ok(&format!("kubectl {}", args.join(" ")))?.stdout)
     }
 
+    /// Makes or changes the pull secret `regcred`.
+    pub async fn put_pull_secret(&self, host: &str, user: &str, password: &str) -> Result<()> {
+        let auths = json!({"auths": {host: {"username": user, "password": password}}});
+        let object = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "regcred"},
+            "type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": auths.to_string()},
+        });
+        self.secrets().patch("regcred", &PatchParams::apply("e2e").force(), &Patch::Apply(object)).await?;
+        Ok(())
+    }
+
+    /// From now on the embedded registry wants a token for the test's repositories; the pull secret `regcred` earns one.
+    pub async fn make_private(&self) -> Result<()> {
+        let registry = &self.world.embedded;
+        registry.require_bearer(&format!("{}/", self.namespace), "robot", "secret-word");
+        self.put_pull_secret(&registry.host(), "robot", "secret-word").await
+    }
+
     /// Deletes the namespace and what is in it.
     pub async fn clean_up(&self) -> Result<()> {
         let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.world.cluster.admin());
@@ -317,17 +336,5 @@ impl Bench {
             .await
             .map_err(|why| anyhow!("cannot delete namespace {}: {why}", self.namespace))?;
         Ok(())
-    }
-}
-
-/// Lays one JSON value over another, object by object.
-fn overlay(below: &mut Value, above: Value) {
-    match (below, above) {
-        (Value::Object(below), Value::Object(above)) => {
-            for (key, value) in above {
-                overlay(below.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (below, above) => *below = above,
     }
 }

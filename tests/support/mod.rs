@@ -5,6 +5,7 @@ mod bench;
 mod conditions;
 mod harness;
 mod images;
+mod overlay;
 mod report;
 mod world;
 

@@ -43,8 +43,6 @@ pub struct World {
     pub cluster: Cluster,
     /// What the operator asked of the API server.
     pub audit: Audit,
-    /// Who the operator is.
-    pub kubeconfig: PathBuf,
 }
 
 impl World {
@@ -58,12 +56,7 @@ impl World {
         )?;
         let (cluster, audit, kubeconfig) = cluster;
         let operator = start_operator(&kubeconfig).await?;
-        Ok(Self { operator, embedded, distribution, oras, cluster, audit, kubeconfig })
-    }
-
-    /// Starts another operator beside the one that runs.
-    pub async fn second_operator(&self) -> Result<OperatorProcess> {
-        start_operator(&self.kubeconfig).await
+        Ok(Self { operator, embedded, distribution, oras, cluster, audit })
     }
 
     /// Starts another operator with further flags, under a name of its own and with a token of its own.
