@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::{FIELD_MANAGER, HistoryEntry, Reason};
 use crate::decide::plan::{self, Applied, Rendered, RevisionStep, TargetStep};
 use crate::decide::revision::{self, Given, Stamp};
 use crate::decide::spec::{Desired, Owner};
+use crate::decide::watched::Watched;
 use crate::spans::{self, stage};
 use crate::types::Failure;
 
@@ -132,7 +132,7 @@ async fn keep_revision(
                 cluster.update(&wanted, &existing, FIELD_MANAGER).await
             }
             (RevisionStep::Replace, Some(existing)) => {
-                cluster.delete(&desired.owner, &existing.metadata).await?;
+                cluster.delete(&desired.owner, &Watched::of(&existing.metadata)).await?;
                 Err(WriteError::Conflict)
             }
             (_, _) => cluster.create(&wanted).await,
@@ -153,25 +153,19 @@ async fn keep_revision(
 pub async fn unused<'a>(
     cluster: &impl Cluster,
     owner: &Owner,
-    revisions: Vec<&'a ObjectMeta>,
-) -> Result<Vec<&'a ObjectMeta>, Failure> {
+    revisions: Vec<&'a Watched>,
+) -> Result<Vec<&'a Watched>, Failure> {
     let in_use = cluster.config_maps_in_use(owner).await?;
-    let is_unused =
-        |metadata: &&ObjectMeta| metadata.name.as_ref().is_some_and(|name| !in_use.contains(name));
-    Ok(revisions.into_iter().filter(is_unused).collect())
+    Ok(revisions.into_iter().filter(|revision| !in_use.contains(&*revision.name)).collect())
 }
 
 /// Deletes revisions, each only as it was looked at.
 ///
 /// # Errors
 /// Where the API server does not answer or refuses; then the rest of them is still there.
-pub async fn discard(
-    cluster: &impl Cluster,
-    owner: &Owner,
-    revisions: &[&ObjectMeta],
-) -> Result<(), Failure> {
-    for metadata in revisions {
-        cluster.delete(owner, metadata).await?;
+pub async fn discard(cluster: &impl Cluster, owner: &Owner, revisions: &[&Watched]) -> Result<(), Failure> {
+    for revision in revisions {
+        cluster.delete(owner, revision).await?;
     }
     Ok(())
 }
@@ -201,7 +195,7 @@ async fn write(
 
 async fn remove_strays(cluster: &impl Cluster, desired: &Desired) -> Result<(), Failure> {
     let owned = cluster.owned(&desired.owner);
-    for stray in plan::strays(desired, owned.iter()) {
+    for stray in plan::strays(desired, &owned) {
         cluster.delete(&desired.owner, stray).await?;
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! [`KubeCluster`]: the port answered from a real API server.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret, ServiceAccount};
@@ -14,6 +15,7 @@ use serde_json::json;
 use crate::api::{ArtifactConfig, ArtifactConfigStatus, FIELD_MANAGER, GROUP, STATUS_FIELD_MANAGER, label};
 use crate::decide::event::EventDraft;
 use crate::decide::spec::Owner;
+use crate::decide::watched::Watched;
 use crate::types::Failure;
 
 use super::problem::{Problem, limited};
@@ -78,7 +80,7 @@ impl Cluster for KubeCluster {
         self.targets.within(&owner.namespace)?.version(&owner.namespace, name)
     }
 
-    fn owned(&self, owner: &Owner) -> Vec<ObjectMeta> {
+    fn owned(&self, owner: &Owner) -> Vec<Arc<Watched>> {
         let targets = self.targets.within(&owner.namespace).filter(|_| !owner.uid.is_empty());
         targets.map(|targets| targets.owned(&owner.namespace, &owner.uid)).unwrap_or_default()
     }
@@ -152,21 +154,19 @@ impl Cluster for KubeCluster {
             .map_err(|problem| problem.into_write_error(&name))
     }
 
-    async fn delete(&self, owner: &Owner, metadata: &ObjectMeta) -> Result<(), Failure> {
-        let name = metadata.name.clone().unwrap_or_default();
+    async fn delete(&self, owner: &Owner, observed: &Watched) -> Result<(), Failure> {
+        let name = &*observed.name;
         let parameters = DeleteParams {
             // Not one that somebody has taken over since the watch reported it.
             preconditions: Some(Preconditions {
-                uid: metadata.uid.clone(),
-                resource_version: metadata.resource_version.clone(),
+                uid: observed.uid.as_deref().map(str::to_owned),
+                resource_version: observed.version.as_deref().map(str::to_owned),
             }),
             ..DeleteParams::default()
         };
-        match limited(self.config_maps(&owner.namespace).delete(&name, &parameters)).await {
+        match limited(self.config_maps(&owner.namespace).delete(name, &parameters)).await {
             Ok(_) | Err(Problem::NotFound | Problem::Conflict) => Ok(()),
-            Err(problem) => {
-                Err(problem.into_failure(&format!("ConfigMap '{name}', an earlier target, was not deleted")))
-            }
+            Err(problem) => Err(problem.into_failure(&format!("ConfigMap '{name}' was not deleted"))),
         }
     }
 

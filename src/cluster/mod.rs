@@ -13,9 +13,9 @@ mod usage;
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use self::apply::{apply, discard, unused};
 pub use self::election::{Candidate, Election};
@@ -27,6 +27,7 @@ pub use self::targets::{TargetMeta, TargetStore, Targets};
 use crate::api::ArtifactConfigStatus;
 use crate::decide::event::EventDraft;
 use crate::decide::spec::Owner;
+use crate::decide::watched::Watched;
 use crate::types::Failure;
 
 /// Why something was not written.
@@ -83,7 +84,7 @@ pub trait Cluster: Send + Sync + 'static {
     fn target_version(&self, owner: &Owner, name: &str) -> Option<String>;
 
     /// `ConfigMaps` that carry the owner's UID, as the watch last reported them. Costs no request.
-    fn owned(&self, owner: &Owner) -> Vec<ObjectMeta>;
+    fn owned(&self, owner: &Owner) -> Vec<Arc<Watched>>;
 
     /// The owner's revisions, with their content.
     ///
@@ -133,11 +134,7 @@ pub trait Cluster: Send + Sync + 'static {
     ///
     /// # Errors
     /// Where the API server does not answer or refuses; not where it is gone already.
-    fn delete(
-        &self,
-        owner: &Owner,
-        metadata: &ObjectMeta,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn delete(&self, owner: &Owner, observed: &Watched) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Writes a status over that of the resource at this `resourceVersion`. Returns the new one, or nothing where the
     /// resource is gone.

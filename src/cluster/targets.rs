@@ -8,9 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 
-use crate::api::label;
+use crate::decide::watched::Watched;
 
-/// Metadata of a `ConfigMap` that carries our label; its content is never held.
+/// Metadata of a `ConfigMap` that carries our label; its content is never asked for.
 pub type TargetMeta = PartialObjectMeta<ConfigMap>;
 
 /// What one watch reports. Clones share it.
@@ -22,52 +22,49 @@ pub struct TargetStore(Arc<RwLock<Known>>);
 
 #[derive(Default)]
 struct Known {
-    objects: HashMap<Name, Arc<ObjectMeta>>,
-    /// The same objects by the UID of the resource that their label names.
-    by_owner: HashMap<String, Vec<Arc<ObjectMeta>>>,
+    namespaces: Namespaces,
     /// A list that is still being read. Until it is whole, what was known before counts.
-    listing: Vec<ObjectMeta>,
+    listing: Namespaces,
 }
 
-/// Namespace and name.
-type Name = (String, String);
+#[derive(Default)]
+struct Namespaces(HashMap<Box<str>, Objects>);
+
+/// Those of one namespace. A label can be copied to another namespace by anybody, and means nothing there.
+#[derive(Default)]
+struct Objects {
+    by_name: HashMap<Box<str>, Arc<Watched>>,
+    /// The same objects by the UID of the resource that their label names.
+    by_owner: HashMap<Box<str>, Vec<Arc<Watched>>>,
+}
 
 impl TargetStore {
     /// Takes in what the watch reports.
     pub fn note(&self, event: &Event<TargetMeta>) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::Apply(object) => known.insert(object.metadata.clone()),
-            Event::Delete(object) => {
-                known.remove(&name_of(&object.metadata));
-            }
-            Event::Init => known.listing.clear(),
-            Event::InitApply(object) => known.listing.push(object.metadata.clone()),
-            Event::InitDone => {
-                let listing = std::mem::take(&mut known.listing);
-                *known = Known::default();
-                for metadata in listing {
-                    known.insert(metadata);
-                }
-            }
+            Event::Apply(object) => known.namespaces.insert(&object.metadata),
+            Event::Delete(object) => known.namespaces.remove(&object.metadata),
+            Event::Init => known.listing = Namespaces::default(),
+            Event::InitApply(object) => known.listing.insert(&object.metadata),
+            Event::InitDone => known.namespaces = std::mem::take(&mut known.listing),
         }
     }
 
     /// `resourceVersion` of a `ConfigMap`.
     #[must_use]
     pub fn version(&self, namespace: &str, name: &str) -> Option<String> {
-        let name = (namespace.to_owned(), name.to_owned());
-        self.read().objects.get(&name).and_then(|metadata| metadata.resource_version.clone())
+        let known = self.read();
+        let object = known.namespaces.0.get(namespace)?.by_name.get(name)?;
+        object.version.as_deref().map(str::to_owned)
     }
 
     /// The `ConfigMaps` of a namespace that carry this UID.
     #[must_use]
-    pub fn owned(&self, namespace: &str, uid: &str) -> Vec<ObjectMeta> {
+    pub fn owned(&self, namespace: &str, uid: &str) -> Vec<Arc<Watched>> {
         let known = self.read();
-        let owned = known.by_owner.get(uid).into_iter().flatten();
-        // The label can be copied to another namespace by anybody.
-        let here = owned.filter(|metadata| metadata.namespace.as_deref() == Some(namespace));
-        here.map(|metadata| ObjectMeta::clone(metadata)).collect()
+        let objects = known.namespaces.0.get(namespace);
+        objects.and_then(|objects| objects.by_owner.get(uid)).cloned().unwrap_or_default()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Known> {
@@ -76,36 +73,50 @@ impl TargetStore {
     }
 }
 
-impl Known {
-    fn insert(&mut self, metadata: ObjectMeta) {
-        let name = name_of(&metadata);
-        // It may have belonged to another.
-        self.remove(&name);
-        let metadata = Arc::new(metadata);
-        if let Some(uid) = owner_of(&metadata) {
-            self.by_owner.entry(uid.clone()).or_default().push(Arc::clone(&metadata));
+impl Namespaces {
+    fn insert(&mut self, metadata: &ObjectMeta) {
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        if !self.0.contains_key(namespace) {
+            self.0.insert(namespace.into(), Objects::default());
         }
-        self.objects.insert(name, metadata);
+        if let Some(objects) = self.0.get_mut(namespace) {
+            objects.insert(Arc::new(Watched::of(metadata)));
+        }
     }
 
-    fn remove(&mut self, name: &Name) {
-        let Some(metadata) = self.objects.remove(name) else { return };
-        let Some(uid) = owner_of(&metadata) else { return };
+    fn remove(&mut self, metadata: &ObjectMeta) {
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        let Some(objects) = self.0.get_mut(namespace) else { return };
+        objects.remove(metadata.name.as_deref().unwrap_or_default());
+        if objects.by_name.is_empty() {
+            self.0.remove(namespace);
+        }
+    }
+}
+
+impl Objects {
+    fn insert(&mut self, object: Arc<Watched>) {
+        // It may have belonged to another.
+        self.remove(&object.name);
+        if let Some(uid) = &object.owner {
+            // Mostly two: the target and its revision.
+            let owned = self.by_owner.entry(uid.clone()).or_default();
+            owned.reserve_exact(1);
+            owned.push(Arc::clone(&object));
+        }
+        self.by_name.insert(object.name.clone(), object);
+    }
+
+    fn remove(&mut self, name: &str) {
+        let Some(object) = self.by_name.remove(name) else { return };
+        let Some(uid) = object.owner.as_deref() else { return };
         if let Some(owned) = self.by_owner.get_mut(uid) {
-            owned.retain(|other| !Arc::ptr_eq(other, &metadata));
+            owned.retain(|other| !Arc::ptr_eq(other, &object));
             if owned.is_empty() {
                 self.by_owner.remove(uid);
             }
         }
     }
-}
-
-fn name_of(metadata: &ObjectMeta) -> Name {
-    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
-}
-
-fn owner_of(metadata: &ObjectMeta) -> Option<&String> {
-    metadata.labels.as_ref()?.get(label::OWNER_UID)
 }
 
 /// What all watches report: one over all namespaces, or one for each.
@@ -134,6 +145,8 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use crate::api::label;
+
     fn object(namespace: &str, name: &str, owner: &str, version: u32) -> TargetMeta {
         let metadata = ObjectMeta {
             namespace: Some(namespace.to_owned()),
@@ -147,7 +160,7 @@ mod tests {
 
     fn names(store: &TargetStore, namespace: &str, uid: &str) -> Vec<String> {
         let mut names: Vec<_> =
-            store.owned(namespace, uid).into_iter().filter_map(|metadata| metadata.name).collect();
+            store.owned(namespace, uid).iter().map(|object| object.name.to_string()).collect();
         names.sort();
         names
     }
@@ -227,8 +240,12 @@ mod tests {
                 }
             }
             let known = store.read();
-            prop_assert_eq!(known.by_owner.values().map(Vec::len).sum::<usize>(), known.objects.len());
-            prop_assert!(known.by_owner.values().all(|owned| !owned.is_empty()), "nothing is left of an owner that is gone");
+            prop_assert!(known.listing.0.is_empty());
+            for objects in known.namespaces.0.values() {
+                prop_assert!(!objects.by_name.is_empty(), "nothing is left of a namespace that is gone");
+                prop_assert_eq!(objects.by_owner.values().map(Vec::len).sum::<usize>(), objects.by_name.len());
+                prop_assert!(objects.by_owner.values().all(|owned| !owned.is_empty()), "nothing is left of an owner that is gone");
+            }
         }
     }
 }

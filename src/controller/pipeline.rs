@@ -76,7 +76,7 @@ async fn rebuilt(
     desired: &Desired,
     recorded: &[HistoryEntry],
 ) -> Result<Option<Vec<HistoryEntry>>, Failure> {
-    if !recorded.is_empty() || !cluster.owned(&desired.owner).iter().any(revision::is_revision) {
+    if !recorded.is_empty() || !cluster.owned(&desired.owner).iter().any(|object| object.is_revision) {
         return Ok(None);
     }
     let entries = revision::rebuild(&cluster.revisions(&desired.owner).await?, desired.history_limit);

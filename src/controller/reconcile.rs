@@ -261,7 +261,7 @@ async fn collect<R: Registry, C: Cluster>(
     if surplus.is_empty() {
         return Ok(version);
     }
-    let names = surplus.iter().filter_map(|metadata| metadata.name.clone()).collect();
+    let names = surplus.iter().map(|revision| revision.name.to_string()).collect();
     let looked = entry.collected.as_ref();
     if looked.is_some_and(|looked| looked.answers(newest, header.generation, &names, now)) {
         return Ok(version);

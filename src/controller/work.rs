@@ -88,7 +88,7 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         let kept = revision
             .is_none_or(|name| cluster.target_version(owner, name).as_deref() == applied.revision_version());
         // A target of an earlier name that the watch reported only after the new one was written still has to go.
-        let left = !plan::strays(&self.desired, cluster.owned(owner).iter()).is_empty();
+        let left = !plan::strays(&self.desired, &cluster.owned(owner)).is_empty();
         if answered != question || !kept || left {
             return None;
         }

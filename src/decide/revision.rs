@@ -4,6 +4,7 @@
 //! never used again: going back to an earlier config is a new entry in the history, of an old revision.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -16,6 +17,7 @@ use crate::types::Digest;
 
 use super::plan::{Facts, Rendered};
 use super::render::Content;
+use super::watched::Watched;
 
 /// Hexadecimal characters of the hash that ends the name: as many as `ReplicaSets` have, and enough that two of one
 /// target's revisions never share them.
@@ -58,7 +60,7 @@ pub struct Given {
 #[must_use]
 pub fn stamp(
     history: &[HistoryEntry],
-    owned: &[ObjectMeta],
+    owned: &[Arc<Watched>],
     given: Option<&Given>,
     facts: &Facts,
     existing: Option<&ConfigMap>,
@@ -97,8 +99,8 @@ fn is_entry_of(entry: &HistoryEntry, facts: &Facts) -> bool {
 
 /// Highest number that any revision has, or was to have.
 #[must_use]
-pub fn highest(owned: &[ObjectMeta], given: Option<&Given>) -> i64 {
-    owned.iter().filter_map(number).chain(given.map(|given| given.number)).max().unwrap_or(0)
+pub fn highest(owned: &[Arc<Watched>], given: Option<&Given>) -> i64 {
+    owned.iter().filter_map(|object| object.number).chain(given.map(|given| given.number)).max().unwrap_or(0)
 }
 
 /// Number on the label of a revision.
@@ -109,12 +111,6 @@ fn number(metadata: &ObjectMeta) -> Option<i64> {
 fn read_stamp(metadata: &ObjectMeta) -> Option<Stamp> {
     let applied_at = metadata.annotations.as_ref()?.get(annotation::APPLIED_AT)?.parse().ok()?;
     Some(Stamp { number: number(metadata)?, applied_at })
-}
-
-/// Whether an object is a revision and no target.
-#[must_use]
-pub fn is_revision(metadata: &ObjectMeta) -> bool {
-    metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(label::REVISION))
 }
 
 /// The revision of what was rendered: the same content and origin, immutable, under its own name.
@@ -296,12 +292,12 @@ fn entry_of(revision: &ConfigMap) -> Option<HistoryEntry> {
 /// Revisions that nothing keeps: neither the history nor a workload. Judged by name and before anything is asked about
 /// workloads, so that there is nothing to ask where nothing is left over.
 #[must_use]
-pub fn surplus<'a>(history: &[HistoryEntry], owned: &'a [ObjectMeta]) -> Vec<&'a ObjectMeta> {
+pub fn surplus<'a>(history: &[HistoryEntry], owned: &'a [Arc<Watched>]) -> Vec<&'a Watched> {
     let kept: BTreeSet<&str> = history.iter().filter_map(|entry| entry.config_map.as_deref()).collect();
     owned
         .iter()
-        .filter(|metadata| is_revision(metadata))
-        .filter(|metadata| metadata.name.as_deref().is_some_and(|name| !kept.contains(name)))
+        .map(|object| &**object)
+        .filter(|object| object.is_revision && !kept.contains(&*object.name))
         .collect()
 }
 
@@ -392,7 +388,7 @@ mod tests {
     fn a_revision_is_immutable_and_says_what_it_is() {
         let revision = assemble(&rendered("a", "1"), Stamp { number: 7, applied_at: at(100) });
         assert_eq!(revision.immutable, Some(true));
-        assert!(is_revision(&revision.metadata));
+        assert!(Watched::of(&revision.metadata).is_revision);
         assert_eq!(read_stamp(&revision.metadata), Some(Stamp { number: 7, applied_at: at(100) }));
         let history = rebuild(std::slice::from_ref(&revision), 10);
         assert_eq!(history[0].config_map, revision.metadata.name);
@@ -486,7 +482,7 @@ mod tests {
         let history = applied(&[("a", false)], 10);
         let next = rendered("b", "b");
         let left = assemble(&next, Stamp { number: 2, applied_at: at(50) });
-        let owned = [left.metadata.clone()];
+        let owned = [Arc::new(Watched::of(&left.metadata))];
         let again = stamp(&history, &owned, None, &next.facts, Some(&left), at(900));
         assert_eq!(again, Stamp { number: 2, applied_at: at(50) });
         // Another config in the meantime gets a number of its own.
@@ -519,11 +515,12 @@ mod tests {
             .iter()
             .map(|artifact| assemble(&rendered(artifact, artifact), Stamp { number: 1, applied_at: at(0) }))
             .collect();
-        let mut owned: Vec<ObjectMeta> = revisions.iter().map(|revision| revision.metadata.clone()).collect();
-        owned.push(rendered("a", "a").config_map.metadata);
+        let target = rendered("a", "a").config_map;
+        let owned: Vec<_> =
+            revisions.iter().chain([&target]).map(|object| Arc::new(Watched::of(&object.metadata))).collect();
         let surplus = surplus(&applied(&[("b", false)], 10), &owned);
         assert_eq!(surplus.len(), 1, "neither what is recorded nor the target");
-        assert_eq!(surplus[0].name, revisions[0].metadata.name);
+        assert_eq!(Some(surplus[0].name.to_string()), revisions[0].metadata.name);
     }
 
     #[test]

@@ -8,10 +8,10 @@ use artifactconfig::cluster::{Cluster, WriteError};
 use artifactconfig::decide::event::EventDraft;
 use artifactconfig::decide::files::FileRules;
 use artifactconfig::decide::spec::Owner;
+use artifactconfig::decide::watched::Watched;
 use artifactconfig::oci::{Access, Freshness, Listing, Pulled, Query, Registry, Subject};
 use artifactconfig::types::{Artifact, Digest, Failure, ImageRef, RepositoryRef};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::clock;
 use crate::worlds::World;
@@ -156,10 +156,10 @@ impl Cluster for Port {
         self.world.target_version(owner, name)
     }
 
-    fn owned(&self, owner: &Owner) -> Vec<ObjectMeta> {
+    fn owned(&self, owner: &Owner) -> Vec<Arc<Watched>> {
         let mut objects = self.world.owned(owner);
         if self.has(Bug::CollectsNothing) {
-            objects.retain(|metadata| !is_revision(metadata));
+            objects.retain(|object| !object.is_revision);
         }
         objects
     }
@@ -229,8 +229,8 @@ impl Cluster for Port {
         self.world.merge(observed, patch, manager).await
     }
 
-    async fn delete(&self, owner: &Owner, metadata: &ObjectMeta) -> Result<(), Failure> {
-        self.world.delete(owner, metadata).await
+    async fn delete(&self, owner: &Owner, observed: &Watched) -> Result<(), Failure> {
+        self.world.delete(owner, observed).await
     }
 
     async fn write_status(
@@ -247,7 +247,7 @@ impl Cluster for Port {
         if self.has(Bug::DeletesWhenNothing) && ready.reason == Reason::ArtifactNotFound.as_str() {
             let name = status.target.as_ref().map_or(owner.name.as_str(), |target| target.name.as_str());
             if let Ok(Some(there)) = self.world.target(owner, name).await {
-                let _ = self.world.delete(owner, &there.metadata).await;
+                let _ = self.world.delete(owner, &Watched::of(&there.metadata)).await;
             }
         }
         let version = version.filter(|_| !self.has(Bug::StatusOverAnything));

@@ -6,17 +6,18 @@ mod owner;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use self::drift::{leftovers, misplaced, own_part};
 pub use self::object::{Applied, Facts, Origin, Rendered, assemble, written};
 pub use self::owner::{admit, field_manager, rivals};
 
 use self::drift::{differs, is_unmerged, same_entries};
-use self::owner::{foreign_owner, refuse_foreign};
-use super::revision::is_revision;
+use self::owner::refuse_foreign;
 use super::spec::Desired;
+use super::watched::Watched;
 use crate::api::{CreationPolicy, DeletionPolicy};
 use crate::types::Failure;
 
@@ -79,15 +80,16 @@ pub fn target(desired: &Desired, wanted: &ConfigMap, observed: Option<&ConfigMap
 
 /// Objects that an earlier `spec.target.name` left behind: ours by UID, and not the target.
 #[must_use]
-pub fn strays<'a>(desired: &Desired, owned: impl Iterator<Item = &'a ObjectMeta>) -> Vec<&'a ObjectMeta> {
+pub fn strays<'a>(desired: &Desired, owned: &'a [Arc<Watched>]) -> Vec<&'a Watched> {
     if desired.target.deletion_policy == DeletionPolicy::Retain
         || desired.target.creation_policy != CreationPolicy::Owner
     {
         return Vec::new();
     }
     owned
-        .filter(|metadata| foreign_owner(&desired.owner, metadata).is_none())
-        .filter(|metadata| metadata.name.as_ref() != Some(&desired.target.name))
-        .filter(|metadata| !is_revision(metadata))
+        .iter()
+        .map(|object| &**object)
+        .filter(|object| !object.is_revision && object.is_of(&desired.owner))
+        .filter(|object| *object.name != *desired.target.name)
         .collect()
 }

@@ -116,7 +116,7 @@ pub(super) fn refuse_foreign(desired: &Desired, metadata: &ObjectMeta) -> Result
 /// Ours is what carries our UID, as controller or as label; and what a namesake left behind without a controller
 /// (deletion policy `Retain`, or a deletion that orphaned it): names are unique in a namespace, so nobody else can
 /// claim it.
-pub(super) fn foreign_owner(owner: &Owner, metadata: &ObjectMeta) -> Option<String> {
+fn foreign_owner(owner: &Owner, metadata: &ObjectMeta) -> Option<String> {
     let labelled =
         |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
     let controller =

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    FieldsV1, ManagedFieldsEntry, ObjectMeta, OwnerReference,
+};
 
 use crate::api::{FIELD_MANAGER, Reason, label};
 use crate::decide::render::Content;
@@ -236,7 +238,9 @@ fn what_is_not_ours_is_refused(#[case] edit: fn(&mut ObjectMeta), #[case] says: 
     let desired = desired(&json!({}));
     let rendered = rendered(&desired);
     let mut observed = rendered.config_map.clone();
+    assert!(Watched::of(&observed.metadata).is_of(&desired.owner));
     edit(&mut observed.metadata);
+    assert!(!Watched::of(&observed.metadata).is_of(&desired.owner), "nor is it deleted as a stray");
     let failure = admit(&desired, Some(&observed), &[]).unwrap_err();
     assert_eq!(failure.reason, Reason::TargetConflict);
     assert!(failure.message.contains(says), "{}", failure.message);
@@ -248,6 +252,7 @@ fn what_a_namesake_left_behind_is_taken_up_again() {
     let rendered = rendered(&desired);
     let mut observed = rendered.config_map.clone();
     observed.metadata.owner_references = None;
+    assert!(Watched::of(&observed.metadata).is_of(&desired.owner));
     observed.metadata.labels.as_mut().unwrap().insert(label::OWNER_UID.into(), "u-0".into());
     assert_eq!(target(&desired, &rendered.config_map, Some(&observed)), TargetStep::Update);
 }
@@ -257,10 +262,10 @@ fn retaining_needs_no_owner_reference_and_leaves_earlier_targets() {
     let retained = desired(&json!({"deletionPolicy": "Retain"}));
     assert_eq!(rendered(&retained).config_map.metadata.owner_references, None);
     let (old, current) = (desired(&json!({"name": "old"})), desired(&json!({"name": "new"})));
-    let owned = [rendered(&old).config_map.metadata, rendered(&current).config_map.metadata];
-    let names = |desired: &Desired| -> Vec<Option<String>> {
-        strays(desired, owned.iter()).into_iter().map(|metadata| metadata.name.clone()).collect()
+    let owned = [&old, &current].map(|desired| Arc::new(Watched::of(&rendered(desired).config_map.metadata)));
+    let names = |desired: &Desired| -> Vec<String> {
+        strays(desired, &owned).into_iter().map(|object| object.name.to_string()).collect()
     };
-    assert_eq!(names(&current), [Some("old".to_owned())]);
+    assert_eq!(names(&current), ["old"]);
     assert!(names(&desired(&json!({"name": "new", "deletionPolicy": "Retain"}))).is_empty());
 }

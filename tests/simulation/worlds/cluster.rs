@@ -1,11 +1,13 @@
 //! The port to the API server. Rules look on at every write.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use artifactconfig::api::{ArtifactConfigStatus, Reason, label};
 use artifactconfig::cluster::{Cluster, WriteError};
 use artifactconfig::decide::event::EventDraft;
 use artifactconfig::decide::spec::Owner;
+use artifactconfig::decide::watched::Watched;
 use artifactconfig::types::Failure;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
@@ -112,10 +114,10 @@ impl Cluster for World {
         self.lock().watched().get(name)?.resource_version.clone()
     }
 
-    fn owned(&self, owner: &Owner) -> Vec<ObjectMeta> {
+    fn owned(&self, owner: &Owner) -> Vec<Arc<Watched>> {
         let state = self.lock();
         let is_owned = |metadata: &&ObjectMeta| label_of(metadata, label::OWNER_UID) == Some(&owner.uid);
-        state.watched().values().filter(is_owned).cloned().collect()
+        state.watched().values().filter(is_owned).map(|metadata| Arc::new(Watched::of(metadata))).collect()
     }
 
     async fn revisions(&self, owner: &Owner) -> Result<Vec<ConfigMap>, Failure> {
@@ -189,14 +191,14 @@ impl Cluster for World {
         .await
     }
 
-    async fn delete(&self, _: &Owner, metadata: &ObjectMeta) -> Result<(), Failure> {
-        let name = metadata.name.as_deref().unwrap_or_default();
+    async fn delete(&self, _: &Owner, observed: &Watched) -> Result<(), Failure> {
+        let name = &*observed.name;
         self.step(
             || format!("delete {name}"),
             trouble,
             |state| {
                 state.writes += 1;
-                if let Some(gone) = state.objects.delete_observed(name, metadata) {
+                if let Some(gone) = state.objects.delete_observed(observed) {
                     instant::check(state, &Write::Delete { gone: &gone });
                 }
                 Ok(())

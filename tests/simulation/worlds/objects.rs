@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use artifactconfig::api::{FIELD_MANAGER, MANAGER, label};
+use artifactconfig::decide::watched::Watched;
 use artifactconfig::types::Digest;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -176,12 +177,13 @@ impl Objects {
     }
 
     /// Deletes an object that is still the one that was observed.
-    pub fn delete_observed(&mut self, name: &str, observed: &ObjectMeta) -> Option<Object> {
-        let found = &self.by_name.get(name)?.map.metadata;
-        let bound = |have: &Option<String>, want: &Option<String>| want.is_none() || have == want;
-        let same =
-            bound(&found.uid, &observed.uid) && bound(&found.resource_version, &observed.resource_version);
-        if same { self.delete(name) } else { None }
+    pub fn delete_observed(&mut self, observed: &Watched) -> Option<Object> {
+        let found = &self.by_name.get(&*observed.name)?.map.metadata;
+        let bound = |have: &Option<String>, want: &Option<Box<str>>| {
+            want.is_none() || have.as_deref() == want.as_deref()
+        };
+        let same = bound(&found.uid, &observed.uid) && bound(&found.resource_version, &observed.version);
+        if same { self.delete(&observed.name) } else { None }
     }
 
     pub fn delete(&mut self, name: &str) -> Option<Object> {
