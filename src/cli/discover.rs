@@ -125,7 +125,7 @@ fn referrer(artifact: &Artifact) -> Referrer {
         artifact_type: artifact.artifact_type.clone(),
         media_type: artifact.media_type.clone(),
         created: artifact.created().map(str::to_owned),
-        annotations: artifact.annotations.clone(),
+        annotations: artifact.annotations.to_map(),
         files: artifact.layers.iter().filter_map(file).collect(),
     }
 }

@@ -328,8 +328,8 @@ mod tests {
     use crate::api::ArtifactConfig;
     use crate::decide::plan::{self, Origin};
     use crate::decide::spec;
+    use crate::types::Annotations;
     use serde_json::json;
-    use std::collections::BTreeMap;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -347,7 +347,7 @@ mod tests {
             image_digest: Digest::sha256(b"image"),
             artifact: Digest::sha256(artifact.as_bytes()),
             created: None,
-            annotations: BTreeMap::new(),
+            annotations: Annotations::default(),
         };
         let content = Content { data: [("a".to_owned(), value.to_owned())].into(), ..Content::default() };
         plan::assemble(&spec::parse(&config).unwrap(), origin, content)

@@ -80,7 +80,7 @@ pub fn select<'a>(
 }
 
 fn matches(artifact: &Artifact, selector: &Selector) -> bool {
-    selector.annotations.iter().all(|(key, value)| artifact.annotations.get(key) == Some(value))
+    selector.annotations.iter().all(|(key, value)| artifact.annotations.get(key) == Some(value.as_str()))
 }
 
 /// Time of creation; what has none, or none that can be read, is older than everything that has.
@@ -195,12 +195,9 @@ mod tests {
             media_type: String::new(),
             artifact_type: "custom/config".to_owned(),
             subject: None,
-            annotations: annotations
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                .collect(),
-            layers: Vec::new(),
-            children: Vec::new(),
+            annotations: annotations.iter().copied().collect(),
+            layers: Box::default(),
+            children: Box::default(),
             unreadable_children: 0,
         }
     }

@@ -107,7 +107,7 @@ fn record(status: &mut ArtifactConfigStatus, applied: &Applied) {
         digest: artifact.to_string(),
         short_digest: artifact.short(),
         created: created.clone().or(said),
-        annotations: if annotations.is_empty() { still } else { annotations.clone() },
+        annotations: if annotations.is_empty() { still } else { annotations.to_map() },
         size: i64::try_from(*size).unwrap_or(i64::MAX),
     });
     status.target = Some(AppliedTarget { name: target.clone(), hash: hash.clone() });
@@ -199,14 +199,13 @@ fn in_place(status: &ArtifactConfigStatus) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use super::*;
     use crate::api::HistoryOutcome;
     use crate::decide::event;
     use crate::decide::revision::Stamp;
     use crate::decide::spec::Owner;
-    use crate::types::{Digest, Failure};
+    use crate::types::{Annotations, Digest, Failure};
 
     fn header(generation: i64) -> Header {
         let owner = Owner { name: "web".into(), namespace: "shop".into(), uid: "u-1".into() };
@@ -224,7 +223,7 @@ mod tests {
             image_digest: Digest::sha256(b"image"),
             artifact: Digest::sha256(artifact.as_bytes()),
             created: Some("2026-01-01T00:00:00Z".into()),
-            annotations: [("a".to_owned(), "b".to_owned())].into(),
+            annotations: [("a", "b")].into_iter().collect(),
             size: 2,
             hash: "sha256:0".into(),
             revision: Some(format!("web-{artifact}")),
@@ -324,7 +323,7 @@ mod tests {
     fn what_was_known_of_the_same_artifact_stays() {
         let before = next(None, &header(3), &synced("a", true), at(1));
         let Outcome::Synced { applied, .. } = synced("a", false) else { unreachable!() };
-        let facts = Facts { created: None, annotations: BTreeMap::new(), ..applied.facts().clone() };
+        let facts = Facts { created: None, annotations: Annotations::default(), ..applied.facts().clone() };
         let applied = Applied::confirmed(facts, applied.stamp(), "1".into(), None, false);
         let outcome = Outcome::Synced { applied: Box::new(applied), notes: Vec::new(), back: false };
         assert_eq!(next(Some(&before), &header(3), &outcome, at(9)), before);

@@ -31,7 +31,7 @@ const MAX_ENTRIES: usize = 4096;
 
 /// Whether a layer is a packed directory.
 pub(super) fn is_directory(layer: &Descriptor) -> bool {
-    layer.annotations.get(UNPACK).is_some_and(|value| value == "true")
+    layer.annotations.get(UNPACK) == Some("true")
 }
 
 /// A packed directory whose bytes were verified.
@@ -46,14 +46,12 @@ impl Archive {
     pub(super) fn of(layer: &Descriptor, bytes: Bytes) -> Result<Self, Failure> {
         let title = layer.title().unwrap_or_default().to_owned();
         let content_digest =
-            layer.annotations.get(CONTENT_DIGEST).map(|digest| digest.parse()).transpose().map_err(
-                |error| {
-                    Failure::new(
-                        Reason::InvalidContent,
-                        format!("directory '{title}': annotation {CONTENT_DIGEST}: {error}"),
-                    )
-                },
-            )?;
+            layer.annotations.get(CONTENT_DIGEST).map(str::parse).transpose().map_err(|error| {
+                Failure::new(
+                    Reason::InvalidContent,
+                    format!("directory '{title}': annotation {CONTENT_DIGEST}: {error}"),
+                )
+            })?;
         Ok(Self { title, content_digest, bytes })
     }
 }

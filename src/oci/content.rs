@@ -9,7 +9,9 @@ use http::StatusCode;
 use moka::future::Cache;
 
 use crate::api::Reason;
-use crate::types::{Artifact, Descriptor, Digest, Failure, Platform, media_type, parse_artifact};
+use crate::types::{
+    Annotations, Artifact, Descriptor, Digest, Failure, Platform, media_type, parse_artifact,
+};
 
 use super::access::{Repository, RepositoryKey};
 use super::client::Session;
@@ -70,16 +72,19 @@ impl ContentCache {
 
 /// About what a parsed manifest takes in memory.
 pub(super) fn weight(artifact: &Artifact) -> u32 {
-    let annotations = |annotations: &std::collections::BTreeMap<String, String>| -> usize {
+    let annotations = |annotations: &Annotations| -> usize {
         annotations.iter().map(|(key, value)| key.len() + value.len() + 64).sum()
     };
-    let layers: usize = artifact
-        .layers
-        .iter()
-        .map(|layer| 256 + annotations(&layer.annotations) + layer.data.as_ref().map_or(0, String::len))
-        .sum();
-    let children = artifact.children.len() * 256;
-    u32::try_from(children + 512 + annotations(&artifact.annotations) + layers).unwrap_or(u32::MAX)
+    let descriptor = |descriptor: &Descriptor| {
+        let Descriptor { media_type, artifact_type, data, platform, .. } = descriptor;
+        let rare = [artifact_type, data].into_iter().flatten().map(|text| text.len()).sum::<usize>();
+        let platform = platform.as_ref().map_or(0, |_| 128);
+        256 + media_type.len() + rare + platform + annotations(&descriptor.annotations)
+    };
+    let Artifact { media_type, artifact_type, layers, children, .. } = artifact;
+    let own = 512 + media_type.len() + artifact_type.len() + annotations(&artifact.annotations);
+    let listed: usize = layers.iter().chain(children).map(descriptor).sum();
+    u32::try_from(own + listed).unwrap_or(u32::MAX)
 }
 
 impl Session<'_> {
@@ -133,7 +138,7 @@ impl Session<'_> {
     /// A layer: from its descriptor where the content stands there, else from the registry. Never from `urls`.
     pub(super) async fn blob(&self, layer: &Descriptor) -> Result<Bytes, Failure> {
         if let Some(data) = &layer.data {
-            let bytes = STANDARD.decode(data).map_err(|_| {
+            let bytes = STANDARD.decode(data.as_bytes()).map_err(|_| {
                 Failure::new(
                     Reason::InvalidContent,
                     format!(
@@ -221,4 +226,32 @@ fn verify(repository: &Repository, digest: &Digest, size: Option<u64>, bytes: &[
             ),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Wherever somebody puts megabytes, they count.
+    #[rstest::rstest]
+    #[case::type_of_the_artifact("/artifactType")]
+    #[case::annotation("/annotations/a")]
+    #[case::type_of_a_layer("/layers/0/mediaType")]
+    #[case::type_of_what_a_layer_holds("/layers/0/artifactType")]
+    #[case::annotation_of_a_layer("/layers/0/annotations/a")]
+    #[case::inline("/layers/0/data")]
+    fn every_text_has_weight(#[case] place: &str) {
+        let digest = Digest::sha256(b"layer");
+        let layer = json!({"mediaType": "a/b", "digest": digest, "size": 5, "artifactType": "a/b",
+            "annotations": {"a": "b"}, "data": "bGF5ZXI="});
+        let mut document = json!({"mediaType": media_type::OCI_MANIFEST, "artifactType": "a/b", "layers": [layer],
+            "annotations": {"a": "b"}});
+        let weight = |document: &serde_json::Value| {
+            weight(&parse_artifact(digest.clone(), document.to_string().as_bytes(), None).unwrap())
+        };
+        let before = weight(&document);
+        *document.pointer_mut(place).unwrap() = json!("x".repeat(10_000));
+        assert!(weight(&document) > before + 9_900, "{before}");
+    }
 }

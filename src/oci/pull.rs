@@ -87,7 +87,7 @@ impl Session<'_> {
                 ),
             ));
         }
-        let mut layers = artifact.layers.clone();
+        let mut layers = artifact.layers.to_vec();
         for child in &artifact.children {
             let manifest = self.manifest(&child.digest).await?.ok_or_else(|| {
                 Failure::new(

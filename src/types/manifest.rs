@@ -3,11 +3,9 @@
 //! Own structs instead of those of a client library: unknown fields and unknown media types must not be errors
 //! (image-spec, "Extensibility"), while a document that can be read in two ways must be (GHSA-mc8v-mgrf-8f4m).
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Deserializer};
 
-use super::{CREATED, Digest, Platform, TITLE};
+use super::{Annotations, CREATED, Digest, Platform, TITLE};
 
 /// Media types of manifests and of what they hold.
 pub mod media_type {
@@ -28,35 +26,36 @@ pub mod media_type {
 }
 
 /// Points to content (image-spec, descriptor.md). `urls` are not read: content comes from the registry or not at all.
+/// What most of them lack takes little room.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
     /// What the content is.
     #[serde(default)]
-    pub media_type: String,
+    pub media_type: Box<str>,
     /// Digest of the content.
     pub digest: Digest,
     /// Size of the content in bytes.
     pub size: u64,
     /// Annotations.
     #[serde(default, deserialize_with = "null_is_default")]
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Annotations,
     /// Artifact type, in lists of referrers.
     #[serde(default)]
-    pub artifact_type: Option<String>,
+    pub artifact_type: Option<Box<str>>,
     /// The content itself, base64; to be verified like any other.
     #[serde(default)]
-    pub data: Option<String>,
+    pub data: Option<Box<str>>,
     /// Platform, in an index of images.
     #[serde(default)]
-    pub platform: Option<Platform>,
+    pub platform: Option<Box<Platform>>,
 }
 
 impl Descriptor {
     /// File name that the pusher gave, if any.
     #[must_use]
     pub fn title(&self) -> Option<&str> {
-        self.annotations.get(TITLE).map(String::as_str)
+        self.annotations.get(TITLE)
     }
 }
 
@@ -80,7 +79,7 @@ struct Document {
     #[serde(default)]
     subject: Option<Descriptor>,
     #[serde(default, deserialize_with = "null_is_default")]
-    annotations: BTreeMap<String, String>,
+    annotations: Annotations,
 }
 
 /// A list that is there: `null`, as Go writes an empty one, or a list. One that is missing is another matter.
@@ -100,7 +99,8 @@ fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A verified manifest that is attached to an image: what selection and pulling go by.
+/// A verified manifest that is attached to an image: what selection and pulling go by. Without slack, because thousands
+/// are kept in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
     /// Digest of the manifest.
@@ -112,12 +112,12 @@ pub struct Artifact {
     /// What it is attached to.
     pub subject: Option<Digest>,
     /// Annotations of the manifest.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Annotations,
     /// Layers, without empty ones.
-    pub layers: Vec<Descriptor>,
+    pub layers: Box<[Descriptor]>,
     /// Manifests, where this one is an index. What describes an image instead of being one (`unknown/unknown`) is left
     /// out.
-    pub children: Vec<Descriptor>,
+    pub children: Box<[Descriptor]>,
     /// How many of its entries could not be read.
     pub unreadable_children: usize,
 }
@@ -126,7 +126,7 @@ impl Artifact {
     /// `org.opencontainers.image.created`, as it stands there.
     #[must_use]
     pub fn created(&self) -> Option<&str> {
-        self.annotations.get(CREATED).map(String::as_str)
+        self.annotations.get(CREATED)
     }
 }
 
@@ -191,7 +191,7 @@ pub fn parse_artifact(
     let artifact_type = document
         .artifact_type
         .filter(|artifact_type| !artifact_type.is_empty() && artifact_type != media_type::EMPTY)
-        .or_else(|| config.map(|config| config.media_type))
+        .or_else(|| config.map(|config| config.media_type.into()))
         .unwrap_or_default();
     let listed = document.manifests.and_then(|listed| listed.0).unwrap_or_default();
     let count = listed.len();
@@ -202,7 +202,7 @@ pub fn parse_artifact(
         artifact_type,
         subject: document.subject.map(|subject| subject.digest),
         annotations: document.annotations,
-        layers: layers.into_iter().filter(|layer| layer.media_type != media_type::EMPTY).collect(),
+        layers: layers.into_iter().filter(|layer| *layer.media_type != *media_type::EMPTY).collect(),
         unreadable_children: count - children.len(),
         children: children
             .into_iter()

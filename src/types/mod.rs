@@ -1,5 +1,6 @@
 //! Values that were checked once and are then passed along: a stage that receives one cannot fail on its form.
 
+mod annotations;
 mod digest;
 mod failure;
 mod file;
@@ -9,6 +10,7 @@ mod namespace;
 mod platform;
 mod text;
 
+pub use annotations::Annotations;
 pub use digest::{Algorithm, Digest, DigestError, MismatchError};
 pub use failure::Failure;
 pub use file::{ConfigFile, PathError, normalize_path};

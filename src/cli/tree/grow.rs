@@ -265,9 +265,9 @@ mod tests {
             media_type: String::new(),
             artifact_type: artifact_type.to_owned(),
             subject: Some(Digest::sha256(b"image")),
-            annotations: [("org.opencontainers.image.created".to_owned(), created.to_owned())].into(),
-            layers: Vec::new(),
-            children: Vec::new(),
+            annotations: [("org.opencontainers.image.created", created)].into_iter().collect(),
+            layers: Box::default(),
+            children: Box::default(),
             unreadable_children: 0,
         }
     }

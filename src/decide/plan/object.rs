@@ -10,7 +10,7 @@ use crate::api::{CreationPolicy, DeletionPolicy, GROUP, HistoryEntry, MANAGER, a
 use crate::decide::render::Content;
 use crate::decide::revision::{self, Stamp};
 use crate::decide::spec::{Desired, Target};
-use crate::types::{Artifact, Digest, truncate};
+use crate::types::{Annotations, Artifact, Digest, truncate};
 
 /// Where content comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Origin {
     /// `org.opencontainers.image.created` of the artifact.
     pub created: Option<String>,
     /// Annotations of the artifact, at most 4 KiB of them; not kept by revisions.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Annotations,
 }
 
 impl Origin {
@@ -49,7 +49,7 @@ impl Origin {
             image_digest: annotated(annotation::IMAGE_DIGEST)?.parse().ok()?,
             artifact: annotated(annotation::ARTIFACT_DIGEST)?.parse().ok()?,
             created: annotated(annotation::ARTIFACT_CREATED).cloned(),
-            annotations: BTreeMap::new(),
+            annotations: Annotations::default(),
         })
     }
 
@@ -61,7 +61,7 @@ impl Origin {
             image_digest: entry.image.parse().ok()?,
             artifact: entry.artifact.parse().ok()?,
             created: None,
-            annotations: BTreeMap::new(),
+            annotations: Annotations::default(),
         })
     }
 }
@@ -81,7 +81,7 @@ pub struct Facts {
     /// `org.opencontainers.image.created` of the artifact.
     pub created: Option<String>,
     /// Annotations of the artifact, at most 4 KiB of them.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Annotations,
     /// Bytes of content.
     pub size: u64,
     /// Hash over the content.
@@ -165,7 +165,7 @@ const MAX_ANNOTATIONS: usize = 4096;
 const MAX_CREATED: usize = 64;
 
 /// Annotations in key order until their bytes are used up: a manifest may carry 4 MiB of them.
-fn bounded(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn bounded(annotations: &Annotations) -> Annotations {
     let mut left = MAX_ANNOTATIONS;
     annotations
         .iter()
@@ -175,7 +175,6 @@ fn bounded(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
             left = left.saturating_sub(size);
             fits
         })
-        .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
 }
 

@@ -1,7 +1,5 @@
 //! Tests of the whole plan.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     FieldsV1, ManagedFieldsEntry, ObjectMeta, OwnerReference,
@@ -9,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
 
 use crate::api::{FIELD_MANAGER, Reason, label};
 use crate::decide::render::Content;
-use crate::types::{Artifact, Digest};
+use crate::types::{Annotations, Artifact, Digest};
 
 use super::*;
 use crate::api::ArtifactConfig;
@@ -32,9 +30,9 @@ fn artifact() -> Artifact {
         media_type: String::new(),
         artifact_type: "custom/config".to_owned(),
         subject: None,
-        annotations: BTreeMap::new(),
-        layers: Vec::new(),
-        children: Vec::new(),
+        annotations: Annotations::default(),
+        layers: Box::default(),
+        children: Box::default(),
         unreadable_children: 0,
     }
 }

@@ -69,8 +69,8 @@ impl Store {
             artifact_type: artifact_type.to_owned(),
             subject: Some(subject),
             annotations: created.map(|created| (CREATED.to_owned(), created)).into_iter().collect(),
-            layers: Vec::new(),
-            children: Vec::new(),
+            layers: Box::default(),
+            children: Box::default(),
             unreadable_children: 0,
         };
         self.known.insert(digest.clone(), Attached { artifact, files, defect });
