@@ -68,7 +68,8 @@ pub struct Memory {
     entries: Cache<String, Entry>,
 }
 
-/// What is remembered of one resource.
+/// What is remembered of one resource. Of each that rests only what was applied: the rest is boxed, because it is rarely
+/// there.
 #[derive(Clone, Debug, Default)]
 pub struct Entry {
     /// Transient failures in a row.
@@ -76,11 +77,11 @@ pub struct Entry {
     /// What was applied last, and for which question.
     pub applied: Option<(Question, Applied)>,
     /// The status that was written last.
-    pub written: Option<Written>,
+    pub written: Option<Box<Written>>,
     /// The number that was given last.
     pub given: Option<Given>,
     /// The last look at surplus revisions.
-    pub collected: Option<Collected>,
+    pub collected: Option<Box<Collected>>,
 }
 
 /// How often revisions that a workload keeps beyond the limit are looked at again.

@@ -131,11 +131,11 @@ async fn attend<R: Registry, C: Cluster>(
     let settling = settle(change, &header, &outcome, context, entry).instrument(stage!("status"));
     let settled = match settling.await {
         Ok(now) => {
-            entry.written = Written::new(written, version, now, next);
+            entry.written = Written::new(written, version, now, next).map(Box::new);
             Ok(())
         }
         Err(error) => {
-            entry.written = written;
+            entry.written = written.map(Box::new);
             match error {
                 WriteError::Conflict => {
                     // Somebody, or an answer of the API server that never came, was faster. Everything is computed anew
@@ -279,7 +279,8 @@ async fn collect<R: Registry, C: Cluster>(
     match collected {
         Ok(()) => {
             let generation = header.generation;
-            entry.collected = Some(Collected { newest, generation, surplus: names, at: now });
+            let looked = Collected { newest, generation, surplus: names, at: now };
+            entry.collected = Some(Box::new(looked));
         }
         Err(Failure { message: error, .. }) => {
             let Owner { namespace, name, .. } = owner;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256, Sha512};
 
@@ -32,11 +33,12 @@ impl Algorithm {
     }
 }
 
-/// A well-formed digest of a supported algorithm.
+/// A well-formed digest of a supported algorithm. Clones share their text: what is remembered and cached of a resource
+/// names the same digest in several places.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest {
     algorithm: Algorithm,
-    hex: String,
+    hex: Arc<str>,
 }
 
 /// Why a string is no digest that can be used.
@@ -81,7 +83,7 @@ impl Digest {
             Algorithm::Sha256 => hex(&Sha256::digest(bytes)),
             Algorithm::Sha512 => hex(&Sha512::digest(bytes)),
         };
-        Self { algorithm, hex }
+        Self { algorithm, hex: hex.into() }
     }
 
     /// SHA-256 of some bytes.
@@ -154,7 +156,7 @@ impl FromStr for Digest {
                 expected: algorithm.hex_length(),
             });
         }
-        Ok(Self { algorithm, hex: hex.to_owned() })
+        Ok(Self { algorithm, hex: hex.into() })
     }
 }
 

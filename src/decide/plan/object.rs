@@ -1,6 +1,7 @@
 //! The object: what is to be in the cluster, and what there is to say of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -99,26 +100,34 @@ pub struct Rendered {
     pub facts: Facts,
 }
 
-/// Proof that a [`Rendered`] is in the cluster. Only applying makes one, and status takes nothing else.
+/// Proof that a [`Rendered`] is in the cluster. Only applying makes one, and status takes nothing else. Clones share what
+/// it says, because every reconcile takes one from memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
+    confirmed: Arc<Confirmed>,
+    changed: bool,
+}
+
+/// What the API server has confirmed.
+#[derive(Debug, PartialEq, Eq)]
+struct Confirmed {
     facts: Facts,
     stamp: Stamp,
     resource_version: String,
     revision_version: Option<String>,
-    changed: bool,
 }
 
 impl Applied {
     /// For `cluster::apply` alone, once the API server has confirmed the object.
-    pub(crate) const fn confirmed(
+    pub(crate) fn confirmed(
         facts: Facts,
         stamp: Stamp,
         resource_version: String,
         revision_version: Option<String>,
         changed: bool,
     ) -> Self {
-        Self { facts, stamp, resource_version, revision_version, changed }
+        let confirmed = Arc::new(Confirmed { facts, stamp, resource_version, revision_version });
+        Self { confirmed, changed }
     }
 
     /// The same, found unchanged by a later reconcile.
@@ -129,26 +138,26 @@ impl Applied {
 
     /// What is in the cluster.
     #[must_use]
-    pub const fn facts(&self) -> &Facts {
-        &self.facts
+    pub fn facts(&self) -> &Facts {
+        &self.confirmed.facts
     }
 
     /// Which application it is.
     #[must_use]
-    pub const fn stamp(&self) -> Stamp {
-        self.stamp
+    pub fn stamp(&self) -> Stamp {
+        self.confirmed.stamp
     }
 
     /// `resourceVersion` of the `ConfigMap` that holds it.
     #[must_use]
     pub fn resource_version(&self) -> &str {
-        &self.resource_version
+        &self.confirmed.resource_version
     }
 
     /// `resourceVersion` of the revision that keeps it, where one does.
     #[must_use]
     pub fn revision_version(&self) -> Option<&str> {
-        self.revision_version.as_deref()
+        self.confirmed.revision_version.as_deref()
     }
 
     /// Whether anything had to be written.
