@@ -180,8 +180,9 @@ fn key(registry: &str) -> String {
 pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let split = |text: &'_ str| -> (Vec<String>, Option<String>, String) {
         let (authority, path) = text.find('/').map_or((text, ""), |slash| text.split_at(slash));
-        let (host, port) =
-            authority.rsplit_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
+        // The last colon may be one of an IPv6 address.
+        let port = authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
+        let (host, port) = port.map_or((authority, None), |(host, port)| (host, Some(port)));
         (host.split('.').map(str::to_owned).collect(), port.map(str::to_owned), path.to_owned())
     };
     let (globs, glob_port, glob_path) = split(pattern);
@@ -192,7 +193,8 @@ pub(super) fn matches(pattern: &str, name: &str) -> bool {
         && globs
             .iter()
             .zip(&labels)
-            .all(|(glob, label)| Pattern::new(glob).is_ok_and(|glob| glob.matches(label)))
+            // An IPv6 address in brackets would be a set of characters.
+            .all(|(glob, label)| glob == label || Pattern::new(glob).is_ok_and(|glob| glob.matches(label)))
 }
 
 fn is_docker_hub(name: &str) -> bool {
@@ -246,6 +248,10 @@ mod tests {
     #[case::path("r.example/team", "r.example/team/web", true)]
     #[case::path_is_a_string_prefix("r.example/team", "r.example/team2/web", true)]
     #[case::other_path("r.example/team", "r.example/other/web", false)]
+    #[case::ipv6("[fd00::1]", "[fd00::1]/web", true)]
+    #[case::ipv6_port("https://[fd00::1]:5000", "[fd00::1]:5000/web", true)]
+    #[case::ipv6_missing_port("[fd00::1]", "[fd00::1]:5000/web", false)]
+    #[case::ipv6_other("[fd00::1]:5000", "[fd00::2]:5000/web", false)]
     #[case::hub_legacy("https://index.docker.io/v1/", "docker.io/library/nginx", true)]
     #[case::hub_literal("docker.io", "docker.io/library/nginx", true)]
     #[case::hub_entry_not_for_others("https://index.docker.io/v1/", "r.example/web", false)]
