@@ -8,6 +8,7 @@ mod image;
 mod manifest;
 mod namespace;
 mod platform;
+mod reference;
 mod text;
 
 pub use annotations::Annotations;
