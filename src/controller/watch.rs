@@ -1,9 +1,11 @@
 //! The watches: what is listed, what is kept of it, and which changes matter.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _};
+use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -144,7 +146,7 @@ pub(super) fn resources(
 ) -> impl Stream<Item = Result<Guarded, watcher::Error>> + use<> {
     let (store, queue) = (writer.as_reader(), metrics.queue().clone());
     watcher(api, watch_config())
-        .modify(|object| object.meta_mut().managed_fields = None)
+        .modify(|object| lighten(object.meta_mut()))
         .reflect(writer)
         .inspect(move |event| note_known(event, &known))
         .inspect(move |event| note_gone(event, namespace.as_ref(), &store, &queue, &memory))
@@ -156,6 +158,18 @@ pub(super) fn resources(
         })
         // After decoding: placed before it, every retry of a failing list would reset it (bitdriftlabs/pulse#52).
         .default_backoff()
+}
+
+/// Takes away what nobody reads of a resource, because each is held in memory; the annotation of `kubectl apply` alone is
+/// as large as the `spec`. A resource is never written back whole, so that nothing is lost in the cluster.
+fn lighten(metadata: &mut ObjectMeta) {
+    metadata.managed_fields = None;
+    metadata.labels = None;
+    metadata.annotations = metadata
+        .annotations
+        .take()
+        .and_then(|mut annotations| annotations.remove_entry(annotation::REQUESTED_AT))
+        .map(|requested| BTreeMap::from([requested]));
 }
 
 /// What a reconcile answers to: not the status, which it writes itself.
@@ -247,4 +261,35 @@ pub(super) fn owner_of(target: &TargetMeta) -> Option<ObjectRef<Guarded>> {
         .map(|controller| &controller.name)
         .or_else(|| target.labels().get(label::NAME))?;
     Some(ObjectRef::new(name).within(&target.namespace()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Also of one that cannot be read; and the watch answers to the same changes as before.
+    #[rstest::rstest]
+    #[case::asked_for_a_look(json!({"image": "r.example/web:v1", "artifactType": "a/b"}), json!({annotation::REQUESTED_AT: "now"}))]
+    #[case::never_asked(json!({"image": "r.example/web:v1", "artifactType": "a/b"}), json!(null))]
+    #[case::unreadable(json!({"image": 1}), json!({annotation::REQUESTED_AT: "now"}))]
+    fn what_nobody_reads_of_a_resource_is_not_held(
+        #[case] spec: serde_json::Value,
+        #[case] ours: serde_json::Value,
+    ) {
+        let bare = json!({
+            "apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig", "spec": spec,
+            "metadata": {"name": "web", "namespace": "shop", "uid": "u-1", "generation": 2, "resourceVersion": "7",
+                "annotations": ours},
+        });
+        let mut full = bare.clone();
+        full["metadata"]["labels"] = json!({"app.kubernetes.io/instance": "web"});
+        full["metadata"]["managedFields"] = json!([{"manager": "kubectl", "operation": "Apply"}]);
+        full["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = json!("{}");
+        let read = |object: &serde_json::Value| serde_json::from_value::<Guarded>(object.clone()).unwrap();
+        let (mut held, seen) = (read(&full), interest(&read(&full)));
+        lighten(held.meta_mut());
+        assert_eq!(held.meta(), read(&bare).meta());
+        assert_eq!(interest(&held), seen);
+    }
 }
