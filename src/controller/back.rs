@@ -33,7 +33,7 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
                 Err(failure) => notes.push(format!("what would come next is not known: {}", failure.message)),
             }
         }
-        Ok(Outcome::Synced { applied: Box::new(applied), notes, back: true })
+        Ok(Outcome::Synced { applied, notes, back: true })
     }
 
     /// What going forward would apply. Nothing attached is an answer as well.

@@ -38,7 +38,7 @@ pub(super) async fn sync<R: Registry, C: Cluster>(
         && !is_of_the_target(failure)
     {
         // Whatever keeps the next config away, the last one stays in place, and repaired.
-        seen.held = back::hold(&work, previous, entry).await.map(Box::new);
+        seen.held = back::hold(&work, previous, entry).await;
     }
     let owned = context.cluster.owned(&work.desired.owner);
     seen.highest = revision::highest(&owned, entry.given.as_ref());
@@ -58,14 +58,14 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         let notes = [selected.notes, listing.notes.clone()].concat();
         let question = self.question(&subject.digest, &selected.artifact.digest);
         if let Some(applied) = self.still_applied(entry, &question).await {
-            return Ok(Outcome::Synced { applied: Box::new(applied), notes, back: false });
+            return Ok(Outcome::Synced { applied, notes, back: false });
         }
         // pull, verify (io), render (pure): its files as content
         let content = self.content(&access, selected.artifact).await?;
         // plan, apply (pure, io): what is there against what should be
         let origin = Origin::of(self.desired.image.to_string(), subject.digest, selected.artifact);
         let applied = self.apply(question, origin, content, entry).await?;
-        Ok(Outcome::Synced { applied: Box::new(applied), notes, back: false })
+        Ok(Outcome::Synced { applied, notes, back: false })
     }
 }
 

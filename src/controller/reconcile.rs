@@ -11,6 +11,7 @@ use tracing::Instrument as _;
 use crate::api::{ArtifactConfig, ArtifactConfigStatus, Class, Reason};
 use crate::cluster::{self, Cluster, WriteError};
 use crate::decide::outcome::{Outcome, Seen};
+use crate::decide::plan::Applied;
 use crate::decide::spec::{self, Header, Owner};
 use crate::decide::{event, revision, schedule, status};
 use crate::oci::Registry;
@@ -169,7 +170,7 @@ fn touched(outcome: &Outcome, seen: &Seen) -> bool {
         Outcome::Synced { applied, .. } => Some(applied),
         Outcome::Failed(_) | Outcome::Suspended => None,
     };
-    applied.or(seen.held.as_ref()).is_some_and(|applied| applied.changed())
+    applied.or(seen.held.as_ref()).is_some_and(Applied::changed)
 }
 
 /// Says in the span of the reconcile how it ended.

@@ -11,7 +11,7 @@ pub enum Outcome {
     /// The config that was asked for is in the target.
     Synced {
         /// What applying returned; only it can.
-        applied: Box<Applied>,
+        applied: Applied,
         /// Remarks that a person should see, such as a tie that was decided by the digest.
         notes: Vec<String>,
         /// `spec.rollbackTo` asked for it.
@@ -34,7 +34,7 @@ pub struct Seen {
     /// that was given in vain.
     pub highest: i64,
     /// What is in the target all the same, where that had to be put back or looked up.
-    pub held: Option<Box<Applied>>,
+    pub held: Option<Applied>,
 }
 
 impl Outcome {

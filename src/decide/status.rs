@@ -199,7 +199,6 @@ fn in_place(status: &ArtifactConfigStatus) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::api::HistoryOutcome;
     use crate::decide::event;
@@ -229,7 +228,7 @@ mod tests {
             revision: Some(format!("web-{artifact}")),
         };
         let stamp = Stamp { number: 1, applied_at: at(50) };
-        let applied = Box::new(Applied::confirmed(facts, stamp, "1".into(), None, changed));
+        let applied = Applied::confirmed(facts, stamp, "1".into(), None, changed);
         Outcome::Synced { applied, notes: Vec::new(), back: false }
     }
 
@@ -325,7 +324,7 @@ mod tests {
         let Outcome::Synced { applied, .. } = synced("a", false) else { unreachable!() };
         let facts = Facts { created: None, annotations: Annotations::default(), ..applied.facts().clone() };
         let applied = Applied::confirmed(facts, applied.stamp(), "1".into(), None, false);
-        let outcome = Outcome::Synced { applied: Box::new(applied), notes: Vec::new(), back: false };
+        let outcome = Outcome::Synced { applied, notes: Vec::new(), back: false };
         assert_eq!(next(Some(&before), &header(3), &outcome, at(9)), before);
     }
 
