@@ -117,7 +117,7 @@ async fn a_release_from_its_first_day_to_its_last(tools: Tools) -> Result<()> {
 
     // Installed again under its name it takes up what it left. Removing everything, as the README says.
     helm(&["install", "artifactconfig", &chart]).await?;
-    kubectl(&["delete", "artifactconfigs", "--all", "--all-namespaces"]).await?;
+    kubectl(&["delete", "artifactconfigs", "--all", "--all-namespaces", "--cascade=foreground"]).await?;
     helm(&["uninstall", "artifactconfig"]).await?;
     kubectl(&["delete", "crd", "artifactconfigs.artifactconfig.dev"]).await?;
     only_left(&cluster, &empty, &[]).await?;
