@@ -100,20 +100,16 @@ async fn a_release_from_its_first_day_to_its_last(tools: Tools) -> Result<()> {
     // Uninstalled: what people made stays, and of the release nothing.
     ensure!(operator.terminate().await?.success(), "the operator did not end well:\n{}", operator.log());
     helm(&["uninstall", "artifactconfig"]).await?;
-    only_left(
-        &cluster,
-        &empty,
-        &[
-            "/customresourcedefinition.apiextensions.k8s.io/artifactconfigs.artifactconfig.dev",
-            "shop/artifactconfig.artifactconfig.dev/web",
-            "shop/configmap/web",
-            &format!("shop/configmap/{}", revision(&cluster).await?),
-        ],
-    )
-    .await?;
+    let kept = [
+        "/customresourcedefinition.apiextensions.k8s.io/artifactconfigs.artifactconfig.dev",
+        "shop/artifactconfig.artifactconfig.dev/web",
+        "shop/configmap/web",
+        &format!("shop/configmap/{}", revision(&cluster).await?),
+    ];
+    only_left(&cluster, &empty, &kept).await?;
     // And stays: the garbage collector, which takes the rest, is not about to take that as well.
     let rest: BTreeSet<_> = settled(&cluster).await?.difference(&empty).cloned().collect();
-    same("objects that are left for good", rest.len(), 4)?;
+    same("what is left for good", rest, kept.map(str::to_owned).into())?;
 
     // Installed again under its name it takes up what it left. Removing everything, as the README says.
     helm(&["install", "artifactconfig", &chart]).await?;
@@ -224,14 +220,12 @@ async fn limit(cluster: &Cluster) -> Result<Value> {
 async fn settled(cluster: &Cluster) -> Result<BTreeSet<String>> {
     let last = std::sync::Mutex::new(None);
     eventually("the cluster to come to rest", || async {
-        let now = match everything(cluster).await? {
-            Ok(now) => now,
-            Err(why) => return Ok(Err(why)),
-        };
+        let now = everything(cluster).await?;
         let mut last = last.lock().map_err(|_| anyhow::anyhow!("a probe panicked"))?;
-        let is_same = last.as_ref() == Some(&now);
-        *last = Some(now.clone());
-        Ok(if is_same { Ok(now) } else { Err("it still changes".to_owned()) })
+        Ok(now.and_then(|now| {
+            let before = last.replace(now.clone());
+            if before.as_ref() == Some(&now) { Ok(now) } else { Err("it still changes".to_owned()) }
+        }))
     })
     .await
 }
