@@ -22,13 +22,13 @@ pub struct TargetStore(Arc<RwLock<Known>>);
 
 #[derive(Default)]
 struct Known {
-    namespaces: Namespaces,
+    namespaces: ByNamespace,
     /// A list that is still being read. Until it is whole, what was known before counts.
-    listing: Namespaces,
+    listing: ByNamespace,
 }
 
 #[derive(Default)]
-struct Namespaces(HashMap<Box<str>, Objects>);
+struct ByNamespace(HashMap<Box<str>, Objects>);
 
 /// Those of one namespace. A label can be copied to another namespace by anybody, and means nothing there.
 #[derive(Default)]
@@ -45,7 +45,7 @@ impl TargetStore {
         match event {
             Event::Apply(object) => known.namespaces.insert(&object.metadata),
             Event::Delete(object) => known.namespaces.remove(&object.metadata),
-            Event::Init => known.listing = Namespaces::default(),
+            Event::Init => known.listing = ByNamespace::default(),
             Event::InitApply(object) => known.listing.insert(&object.metadata),
             Event::InitDone => known.namespaces = std::mem::take(&mut known.listing),
         }
@@ -73,14 +73,13 @@ impl TargetStore {
     }
 }
 
-impl Namespaces {
+impl ByNamespace {
     fn insert(&mut self, metadata: &ObjectMeta) {
         let namespace = metadata.namespace.as_deref().unwrap_or_default();
-        if !self.0.contains_key(namespace) {
-            self.0.insert(namespace.into(), Objects::default());
-        }
-        if let Some(objects) = self.0.get_mut(namespace) {
-            objects.insert(Arc::new(Watched::of(metadata)));
+        let object = Arc::new(Watched::of(metadata));
+        match self.0.get_mut(namespace) {
+            Some(objects) => objects.insert(object),
+            None => self.0.entry(namespace.into()).or_default().insert(object),
         }
     }
 
