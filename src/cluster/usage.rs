@@ -6,7 +6,7 @@ use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 
-use crate::decide::revision::config_maps_named_in;
+use crate::decide::usage::config_maps_named_in;
 
 use super::problem::{Problem, limited};
 

@@ -17,7 +17,7 @@ use crate::types::Digest;
 
 use super::plan::{Facts, Rendered};
 use super::render::Content;
-use super::watched::Watched;
+use super::watched::{Watched, number};
 
 /// Hexadecimal characters of the hash that ends the name: as many as `ReplicaSets` have, and enough that two of one
 /// target's revisions never share them.
@@ -101,11 +101,6 @@ fn is_entry_of(entry: &HistoryEntry, facts: &Facts) -> bool {
 #[must_use]
 pub fn highest(owned: &[Arc<Watched>], given: Option<&Given>) -> i64 {
     owned.iter().filter_map(|object| object.number).chain(given.map(|given| given.number)).max().unwrap_or(0)
-}
-
-/// Number on the label of a revision.
-fn number(metadata: &ObjectMeta) -> Option<i64> {
-    metadata.labels.as_ref()?.get(label::REVISION)?.parse().ok()
 }
 
 fn read_stamp(metadata: &ObjectMeta) -> Option<Stamp> {
@@ -299,27 +294,6 @@ pub fn surplus<'a>(history: &[HistoryEntry], owned: &'a [Arc<Watched>]) -> Vec<&
         .map(|object| &**object)
         .filter(|object| object.is_revision && !kept.contains(&*object.name))
         .collect()
-}
-
-/// Every `ConfigMap` that a pod template, or anything that holds one, names: volumes, projected volumes, `envFrom` and
-/// `env`. Read from JSON, because a `ControllerRevision` holds nothing else.
-pub fn config_maps_named_in(value: &serde_json::Value, names: &mut BTreeSet<String>) {
-    match value {
-        serde_json::Value::Object(members) => {
-            for (member, value) in members {
-                if matches!(member.as_str(), "configMap" | "configMapRef" | "configMapKeyRef") {
-                    names.extend(value.get("name").and_then(serde_json::Value::as_str).map(str::to_owned));
-                }
-                config_maps_named_in(value, names);
-            }
-        }
-        serde_json::Value::Array(values) => {
-            for value in values {
-                config_maps_named_in(value, names);
-            }
-        }
-        _ => {}
-    }
 }
 
 #[cfg(test)]
@@ -521,20 +495,5 @@ mod tests {
         let surplus = surplus(&applied(&[("b", false)], 10), &owned);
         assert_eq!(surplus.len(), 1, "neither what is recorded nor the target");
         assert_eq!(Some(surplus[0].name.to_string()), revisions[0].metadata.name);
-    }
-
-    #[test]
-    fn every_way_to_use_a_config_map_is_seen() {
-        let template = json!({"spec": {"template": {"spec": {
-            "volumes": [
-                {"name": "a", "configMap": {"name": "volume"}},
-                {"name": "b", "projected": {"sources": [{"configMap": {"name": "projected"}}, {"secret": {"name": "no"}}]}},
-            ],
-            "initContainers": [{"envFrom": [{"configMapRef": {"name": "env-from"}}]}],
-            "containers": [{"env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "env", "key": "k"}}}]}],
-        }}}});
-        let mut names = BTreeSet::new();
-        config_maps_named_in(&json!({"data": template}), &mut names);
-        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["env", "env-from", "projected", "volume"]);
     }
 }

@@ -1,6 +1,6 @@
-//! What is kept of a watched `ConfigMap`: as much as decisions go by.
+//! What metadata of a `ConfigMap` says that decisions go by, and what of it is kept of those that are watched.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use crate::api::{MANAGER, label};
 
@@ -22,53 +22,77 @@ pub struct Watched {
     pub is_revision: bool,
     /// Number of the revision, where it can be read.
     pub number: Option<i64>,
-    holder: Holder,
+    claim: Claim,
 }
 
-/// Who holds an object, which anybody can have changed since it was made.
+/// What is kept of the [`Holder`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Holder {
-    /// The resource that its label names is its controller.
+enum Claim {
+    /// The resource whose UID the label has is its controller.
     Owner,
     /// It has no controller, and its labels name this resource.
     Named(Box<str>),
-    /// Somebody else.
+    /// Somebody else's.
     Another,
+}
+
+/// Who holds an object, which anybody can have changed since it was made.
+pub(super) enum Holder<'a> {
+    /// Its controller.
+    Controller(&'a OwnerReference),
+    /// It has no controller, and is labelled as made by this operator for the resource of this name.
+    Named(&'a str),
+    /// Neither.
+    Nobody,
+}
+
+pub(super) fn holder(metadata: &ObjectMeta) -> Holder<'_> {
+    let mut owners = metadata.owner_references.iter().flatten();
+    if let Some(controller) = owners.find(|reference| reference.controller == Some(true)) {
+        return Holder::Controller(controller);
+    }
+    let is_managed = labelled(metadata, label::MANAGED_BY) == Some(MANAGER);
+    labelled(metadata, label::NAME).filter(|_| is_managed).map_or(Holder::Nobody, Holder::Named)
+}
+
+/// Value of a label.
+pub(super) fn labelled<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    metadata.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+/// Number on the label of a revision.
+pub(super) fn number(metadata: &ObjectMeta) -> Option<i64> {
+    labelled(metadata, label::REVISION)?.parse().ok()
 }
 
 impl Watched {
     /// Reads the metadata.
     #[must_use]
     pub fn of(metadata: &ObjectMeta) -> Self {
-        let labelled =
-            |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
-        let (owner, revision) = (labelled(label::OWNER_UID), labelled(label::REVISION));
-        let controller =
-            metadata.owner_references.iter().flatten().find(|reference| reference.controller == Some(true));
-        let name = labelled(label::NAME).filter(|_| labelled(label::MANAGED_BY) == Some(MANAGER));
-        let holder = match (controller, name) {
-            (Some(controller), _) if Some(controller.uid.as_str()) == owner => Holder::Owner,
-            (None, Some(name)) => Holder::Named(name.into()),
-            _ => Holder::Another,
+        let owner = labelled(metadata, label::OWNER_UID);
+        let claim = match holder(metadata) {
+            Holder::Controller(controller) if Some(controller.uid.as_str()) == owner => Claim::Owner,
+            Holder::Named(name) => Claim::Named(name.into()),
+            Holder::Controller(_) | Holder::Nobody => Claim::Another,
         };
         Self {
             name: metadata.name.as_deref().unwrap_or_default().into(),
             uid: metadata.uid.as_deref().map(Box::from),
             version: metadata.resource_version.as_deref().map(Box::from),
             owner: owner.map(Box::from),
-            is_revision: revision.is_some(),
-            number: revision.and_then(|number| number.parse().ok()),
-            holder,
+            is_revision: labelled(metadata, label::REVISION).is_some(),
+            number: number(metadata),
+            claim,
         }
     }
 
     /// Whether it is this resource's, by the rule of [`super::plan::admit`], of an object whose label names its UID.
     #[must_use]
     pub fn is_of(&self, owner: &Owner) -> bool {
-        match &self.holder {
-            Holder::Owner => self.owner.as_deref() == Some(owner.uid.as_str()),
-            Holder::Named(name) => **name == *owner.name,
-            Holder::Another => false,
+        match &self.claim {
+            Claim::Owner => self.owner.as_deref() == Some(owner.uid.as_str()),
+            Claim::Named(name) => **name == *owner.name,
+            Claim::Another => false,
         }
     }
 }

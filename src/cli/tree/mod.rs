@@ -11,8 +11,8 @@ use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
 use kube::{Api, ResourceExt as _};
 
 use crate::api::{ArtifactConfig, label};
-use crate::decide::revision::config_maps_named_in;
 use crate::decide::spec;
+use crate::decide::usage::config_maps_named_in;
 use crate::oci::{Freshness, OciRegistry, Query, Registry as _, Settings};
 
 use super::docker::RegistryArgs;

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectM
 
 use crate::api::{CreationPolicy, FIELD_MANAGER, MANAGER, Reason, label};
 use crate::decide::spec::{Desired, Owner};
+use crate::decide::watched::{Holder, holder, labelled};
 use crate::types::Failure;
 
 /// Whether the target may be written to at all. Asked before anything is kept for it. `living` are those of the
@@ -43,9 +44,8 @@ fn refuse_merging(desired: &Desired, observed: &ConfigMap, living: &[String]) ->
             ),
         ))
     };
-    let labelled = |key: &str| observed.metadata.labels.as_ref().and_then(|labels| labels.get(key));
-    if labelled(label::MANAGED_BY).is_some_and(|manager| manager == MANAGER) {
-        let name = labelled(label::NAME).map_or("another", String::as_str);
+    if labelled(&observed.metadata, label::MANAGED_BY) == Some(MANAGER) {
+        let name = labelled(&observed.metadata, label::NAME).unwrap_or("another");
         return refuse(format!("is the target of ArtifactConfig '{name}'"));
     }
     match living.first() {
@@ -117,23 +117,16 @@ pub(super) fn refuse_foreign(desired: &Desired, metadata: &ObjectMeta) -> Result
 /// (deletion policy `Retain`, or a deletion that orphaned it): names are unique in a namespace, so nobody else can
 /// claim it.
 fn foreign_owner(owner: &Owner, metadata: &ObjectMeta) -> Option<String> {
-    let labelled =
-        |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
-    let controller =
-        metadata.owner_references.iter().flatten().find(|reference| reference.controller == Some(true));
-    if let Some(controller) = controller {
-        if controller.uid == owner.uid {
-            return None;
+    match holder(metadata) {
+        Holder::Controller(controller) if controller.uid == owner.uid => None,
+        Holder::Controller(controller)
+            if controller.kind == "ArtifactConfig" && controller.name == owner.name =>
+        {
+            Some("still belongs to an earlier ArtifactConfig of this name, whose garbage collection is pending".to_owned())
         }
-        if controller.kind == "ArtifactConfig" && controller.name == owner.name {
-            return Some("still belongs to an earlier ArtifactConfig of this name, whose garbage collection is pending".to_owned());
-        }
-        return Some(format!("belongs to {} '{}'", controller.kind, controller.name));
-    }
-    let managed = labelled(label::MANAGED_BY) == Some(MANAGER);
-    match (managed, labelled(label::NAME)) {
-        (true, Some(name)) if name == owner.name => None,
-        (true, Some(name)) => Some(format!("belongs to ArtifactConfig '{name}'")),
-        _ => Some("was not made by this operator".to_owned()),
+        Holder::Controller(controller) => Some(format!("belongs to {} '{}'", controller.kind, controller.name)),
+        Holder::Named(name) if name == owner.name => None,
+        Holder::Named(name) => Some(format!("belongs to ArtifactConfig '{name}'")),
+        Holder::Nobody => Some("was not made by this operator".to_owned()),
     }
 }
