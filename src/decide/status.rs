@@ -11,7 +11,7 @@ use super::outcome::{Outcome, Seen};
 use super::plan::{Applied, Facts};
 use super::revision;
 use super::spec::Header;
-use crate::types::truncate;
+use crate::types::{text, truncate};
 
 /// Longest message of a condition; the API's own limit is 32 KiB, but the message is a column of `kubectl get`.
 const MAX_MESSAGE: usize = 1024;
@@ -64,7 +64,7 @@ pub fn next(
     // "Latest" is said only where it is something else than what is applied.
     let applied = status.artifact.as_ref().map(|artifact| &artifact.digest);
     status.latest = status.latest.take().filter(|latest| Some(latest) != applied);
-    let message = truncate(&message(&status, outcome), MAX_MESSAGE);
+    let message = truncate(&text::line(&message(&status, outcome)), MAX_MESSAGE);
     let previous = std::mem::take(&mut status.conditions);
     let set = |r#type: &str, value: &str| Condition {
         type_: r#type.to_owned(),

@@ -1,16 +1,20 @@
 //! Log lines on standard error: JSON for collectors, readable for people. What is logged can be changed while it runs.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::Subscriber;
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::spans;
+use crate::types::{json, text};
 
 use super::Traces;
 
@@ -40,7 +44,10 @@ pub fn init(format: LogFormat, filter: &str, traces: Option<&Traces>) -> anyhow:
     let (parsed, handle) = reload::Layer::new(parsed);
     tracing_subscriber::registry()
         // The spans of traces would stand in front of each line, and say what its fields say.
-        .with(lines(format).with_filter(parsed.and(filter_fn(|metadata| metadata.target() != spans::TARGET))))
+        .with(
+            lines(format, io::stderr)
+                .with_filter(parsed.and(filter_fn(|metadata| metadata.target() != spans::TARGET))),
+        )
         .with(traces.map(Traces::layer))
         .try_init()
         .map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))?;
@@ -50,16 +57,53 @@ pub fn init(format: LogFormat, filter: &str, traces: Option<&Traces>) -> anyhow:
     Ok(LogLevel { handle, text: Arc::new(Mutex::new(filter.to_owned())) })
 }
 
-fn lines<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+/// Log lines, in which everything is printable: part of what is logged was written by others.
+fn lines<S, W>(format: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer();
     match format {
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
-        LogFormat::Pretty => lines.boxed(),
+        LogFormat::Json => {
+            lines.with_ansi(false).with_writer(Printable(writer)).json().flatten_event(true).boxed()
+        }
+        LogFormat::Pretty => {
+            let fields = debug_fn(|out, field, value| {
+                let value = format!("{value:?}");
+                match field.name() {
+                    "message" => write!(out, "{}", text::line(&value)),
+                    name => write!(out, "{name}={}", text::line(&value)),
+                }
+            });
+            let colours = io::stderr().is_terminal();
+            lines.with_ansi(colours).with_writer(writer).fmt_fields(fields.delimited(" ")).boxed()
+        }
+    }
+}
+
+/// A writer of JSON, one document a line, that escapes what JSON itself leaves as it is.
+struct Printable<W>(W);
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Printable<W> {
+    type Writer = PrintableWriter<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        PrintableWriter(self.0.make_writer())
+    }
+}
+
+struct PrintableWriter<W>(W);
+
+impl<W: io::Write> io::Write for PrintableWriter<W> {
+    /// The formatter writes a whole line at once.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write_all(json::escaped(&String::from_utf8_lossy(line), true).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -104,6 +148,47 @@ impl LogLevel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, foreign: &str) -> String {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let subscriber = tracing_subscriber::registry().with(lines(format, move || writer.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(name = foreign, error = %foreign, "it says {foreign}");
+        });
+        let bytes = kept.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// Texts of a registry can neither forge lines nor move the cursor of whoever reads the log.
+    #[test]
+    fn a_log_line_is_a_line_of_printable_text() {
+        let foreign = "a\u{1b}[31m\nINFO forged\u{7f}\u{9b}\u{202e}\u{2028}";
+        for format in [LogFormat::Pretty, LogFormat::Json] {
+            let line = logged(format, foreign);
+            let line = line.strip_suffix('\n').unwrap();
+            assert!(line.chars().all(text::is_printable), "{line}");
+            assert!(line.contains("\\u202e"), "{line}");
+        }
+        let read: serde_json::Value = serde_json::from_str(&logged(LogFormat::Json, foreign)).unwrap();
+        assert_eq!((&read["name"], &read["error"]), (&foreign.into(), &foreign.into()));
+        let plain = logged(LogFormat::Pretty, "web");
+        assert!(plain.ends_with("it says web name=\"web\" error=web\n"), "{plain}");
+    }
 
     #[rstest::rstest]
     #[case("info", true)]

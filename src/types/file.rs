@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::text;
+
 /// A verified file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigFile {
@@ -29,8 +31,7 @@ const MAX_PATH: usize = 1024;
 /// Absolute paths, `..`, backslashes, control characters and overlong or empty names. Nothing is ever written to a
 /// file system here, but such a name is either an accident of the push or an attempt on somebody who unpacks.
 pub fn normalize_path(path: &str) -> Result<String, PathError> {
-    let refuse =
-        |why| PathError { path: path.chars().take(160).collect::<String>().escape_debug().to_string(), why };
+    let refuse = |why| PathError { path: text::brief(path), why };
     if path.len() > MAX_PATH {
         return Err(refuse("longer than 1024 bytes"));
     }

@@ -5,11 +5,12 @@ mod digest;
 mod failure;
 mod file;
 mod image;
+pub mod json;
 mod manifest;
 mod namespace;
 mod platform;
 mod reference;
-mod text;
+pub mod text;
 
 pub use annotations::Annotations;
 pub use digest::{Algorithm, Digest, DigestError, MismatchError};

@@ -11,7 +11,7 @@ use crate::api::{CreationPolicy, DeletionPolicy, GROUP, HistoryEntry, MANAGER, a
 use crate::decide::render::Content;
 use crate::decide::revision::{self, Stamp};
 use crate::decide::spec::{Desired, Target};
-use crate::types::{Annotations, Artifact, Digest, truncate};
+use crate::types::{Annotations, Artifact, Digest, text, truncate};
 
 /// Where content comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Origin {
             image,
             image_digest,
             artifact: artifact.digest.clone(),
-            created: artifact.created().map(|created| truncate(created, MAX_CREATED)),
+            created: artifact.created().map(|created| truncate(&text::escape(created), MAX_CREATED)),
             annotations: bounded(&artifact.annotations),
         }
     }
@@ -170,7 +170,7 @@ impl Applied {
 /// Bytes of manifest annotations that are kept and repeated in status.
 const MAX_ANNOTATIONS: usize = 4096;
 
-/// Longest `created` that is repeated; RFC 3339 with nanoseconds takes 35.
+/// Longest `created` that is repeated, and escaped where it is no date at all; RFC 3339 with nanoseconds takes 35.
 const MAX_CREATED: usize = 64;
 
 /// Annotations in key order until their bytes are used up: a manifest may carry 4 MiB of them.
