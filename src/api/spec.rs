@@ -157,10 +157,11 @@ pub enum SelectionPolicy {
 /// One file, or all files that a pattern matches.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.key) || !self.path.matches('[*?\\\\[]')").message("path must name one file, without * ? or [, when key is given"))]
+#[x_kube(validation = Rule::new("!has(self.key) || self.path.matches('^([^*?\\\\[]|\\\\[[*?\\\\[\\\\]]\\\\])*$')").message("path must name one file when key is given, without * ? or [; as parts of a name these are written [*] [?] [[]"))]
 pub struct FileMapping {
     /// Path of the file inside the artifact, as `oras attach` was given it. May be a pattern (`*`, `?`, `[a-z]` within
-    /// one path segment, `**` across them) when `key` is absent.
+    /// one path segment, `**` across them) when `key` is absent; a file of just that name comes first. In a name, `*`, `?`
+    /// and `[` are written `[*]`, `[?]` and `[[]`.
     #[schemars(length(min = 1, max = 1024))]
     pub path: String,
 

@@ -1,12 +1,11 @@
 //! Which files to take, and under which key: paths → `ConfigMap` keys.
 
-use std::collections::BTreeMap;
-
-use glob::{MatchOptions, Pattern};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{FileMapping, Reason};
+use crate::types::{Failure, text};
 
-use crate::types::Failure;
+use super::pattern::{self, MAX_PATTERN, Pattern, Steps};
 
 /// Parsed `spec.files`. Empty: every file under its own name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,16 +16,28 @@ pub struct FileRules {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rule {
     path: String,
-    pattern: Pattern,
+    wish: Wish,
     key: Option<String>,
 }
 
-/// Wildcards stay within one path segment, as in a shell; `**` crosses them.
-const MATCHING: MatchOptions = MatchOptions {
-    case_sensitive: true,
-    require_literal_separator: true,
-    require_literal_leading_dot: false,
-};
+/// What a rule names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Wish {
+    /// One file. With escapes the name is another one than the path.
+    Name(String),
+    /// The file of just that name where there is one, else those that the pattern matches.
+    Pattern(Pattern),
+}
+
+/// Most entries, as the definition has it.
+const MAX_RULES: usize = 256;
+
+/// Steps in which one file name is matched with all patterns; 256 usual patterns take some 5,000. With [`MAX_FILES`] names
+/// it bounds the work for an artifact, whatever patterns and names, to less than a tenth of a second.
+const MAX_STEPS: u32 = 16_384;
+
+/// Files of one artifact that are looked at, wanted or not: far above what one `ConfigMap` holds.
+pub const MAX_FILES: usize = 4096;
 
 impl FileRules {
     /// Reads `spec.files`.
@@ -34,6 +45,9 @@ impl FileRules {
     /// # Errors
     /// A sentence that begins with the index and member that cannot be used.
     pub fn parse(mappings: &[FileMapping]) -> Result<Self, String> {
+        if mappings.len() > MAX_RULES {
+            return Err(format!("spec.files has {} entries; at most {MAX_RULES} are read", mappings.len()));
+        }
         let rules = mappings
             .iter()
             .enumerate()
@@ -42,31 +56,62 @@ impl FileRules {
         Ok(Self { rules })
     }
 
-    /// Whether a file is taken at all: what is not is not even downloaded.
+    /// Whether there is no rule, and so every file is taken.
     #[must_use]
-    pub fn wants(&self, path: &str) -> bool {
-        self.rules.is_empty() || self.rules.iter().any(|rule| rule.matches(path))
+    pub fn take_all(&self) -> bool {
+        self.rules.is_empty()
     }
 
-    /// The key of each file that is taken: key → path.
+    /// Whether a file is taken at all: what is not is not even downloaded.
+    ///
+    /// # Errors
+    /// `InvalidFiles` where patterns and name are made so that it takes too long to tell.
+    pub fn wants(&self, path: &str) -> Result<bool, Failure> {
+        let mut steps = Steps(MAX_STEPS);
+        for rule in &self.rules {
+            if rule.matches(path, &mut steps)? {
+                return Ok(true);
+            }
+        }
+        Ok(self.take_all())
+    }
+
+    /// Whether anything below a directory may be taken.
+    ///
+    /// # Errors
+    /// As [`Self::wants`].
+    pub fn want_below(&self, directory: &str) -> Result<bool, Failure> {
+        let mut steps = Steps(MAX_STEPS);
+        for rule in &self.rules {
+            if rule.reaches_below(directory, &mut steps)? {
+                return Ok(true);
+            }
+        }
+        Ok(self.take_all())
+    }
+
+    /// The key of each file that is taken: key → path. `others` are files that are not wanted, for messages.
     ///
     /// # Errors
     /// `InvalidFiles` for a rule that matches nothing, a name that is no key, and two files with one key.
-    pub fn keys<'a>(&self, paths: &[&'a str]) -> Result<BTreeMap<String, &'a str>, Failure> {
+    pub fn keys<'a>(
+        &self,
+        paths: &[&'a str],
+        others: &[String],
+    ) -> Result<BTreeMap<String, &'a str>, Failure> {
         let mut keys: BTreeMap<String, &'a str> = BTreeMap::new();
         let mut add = |key: String, path: &'a str| match keys.insert(key.clone(), path) {
             Some(other) if other != path => Err(collision(&key, other, path)),
             _ => Ok(()),
         };
-        if self.rules.is_empty() {
+        if self.take_all() {
             for path in paths {
                 add(flatten(path)?, path)?;
             }
         }
-        for (index, rule) in self.rules.iter().enumerate() {
-            let mut matched = paths.iter().copied().filter(|path| rule.matches(path)).peekable();
-            if matched.peek().is_none() {
-                return Err(nothing_matches(index, rule, paths));
+        for ((index, rule), matched) in self.rules.iter().enumerate().zip(self.matched(paths)?) {
+            if matched.is_empty() {
+                return Err(nothing_matches(index, rule, paths, others));
             }
             for path in matched {
                 add(rule.key.clone().map_or_else(|| flatten(path), Ok)?, path)?;
@@ -74,28 +119,72 @@ impl FileRules {
         }
         Ok(keys)
     }
+
+    /// What each rule takes. Name by name, because the steps are counted for each name.
+    fn matched<'a>(&self, paths: &[&'a str]) -> Result<Vec<Vec<&'a str>>, Failure> {
+        let names: BTreeSet<&str> = paths.iter().copied().collect();
+        // The name itself comes before what it means as a pattern.
+        let named: Vec<bool> = self.rules.iter().map(|rule| names.contains(rule.path.as_str())).collect();
+        let mut matched = vec![Vec::new(); self.rules.len()];
+        for path in paths {
+            let mut steps = Steps(MAX_STEPS);
+            for ((rule, matched), named) in self.rules.iter().zip(&mut matched).zip(&named) {
+                let takes = match &rule.wish {
+                    Wish::Pattern(_) if *named => rule.path == *path,
+                    _ => rule.matches(path, &mut steps)?,
+                };
+                matched.extend(takes.then_some(*path));
+            }
+        }
+        Ok(matched)
+    }
 }
 
 impl Rule {
     fn parse(index: usize, mapping: &FileMapping) -> Result<Self, String> {
         let FileMapping { path, key } = mapping;
-        let is_pattern = path.contains(['*', '?', '[']);
-        if is_pattern && key.is_some() {
+        let shown = text::brief(path);
+        let length = path.chars().count();
+        if length > MAX_PATTERN {
             return Err(format!(
-                "spec.files[{index}].path: '{path}' is a pattern, and a pattern cannot have one key; name one file or leave the key out"
+                "spec.files[{index}].path: it has {length} characters; at most {MAX_PATTERN} are read"
             ));
         }
         if let Some(key) = key {
-            check_key(key).map_err(|why| format!("spec.files[{index}].key: '{key}' {why}"))?;
+            check_key(key).map_err(|why| format!("spec.files[{index}].key: '{}' {why}", text::brief(key)))?;
         }
-        let pattern = if is_pattern { Pattern::new(path) } else { Pattern::new(&Pattern::escape(path)) };
-        let pattern = pattern
-            .map_err(|error| format!("spec.files[{index}].path: '{path}' is not a pattern: {error}"))?;
-        Ok(Self { path: path.clone(), pattern, key: key.clone() })
+        let wish = match (pattern::unescape(path), key) {
+            (Some(name), _) => Wish::Name(name),
+            (None, Some(_)) => {
+                return Err(format!(
+                    "spec.files[{index}].path: '{shown}' is a pattern, and a pattern cannot have one key; name one file or leave the key out; a name that has *, ? or [ in it is written with [*], [?] and [[]"
+                ));
+            }
+            (None, None) => Wish::Pattern(
+                Pattern::parse(path)
+                    .map_err(|why| format!("spec.files[{index}].path: '{shown}' is not a pattern: {why}"))?,
+            ),
+        };
+        Ok(Self { path: path.clone(), wish, key: key.clone() })
     }
 
-    fn matches(&self, path: &str) -> bool {
-        self.pattern.matches_with(path, MATCHING)
+    fn matches(&self, path: &str, steps: &mut Steps) -> Result<bool, Failure> {
+        match &self.wish {
+            Wish::Name(name) => Ok(name == path),
+            Wish::Pattern(_) if self.path == path => Ok(true),
+            Wish::Pattern(pattern) => pattern.matches(path, steps).map_err(|_| too_long(self, path)),
+        }
+    }
+
+    fn reaches_below(&self, directory: &str, steps: &mut Steps) -> Result<bool, Failure> {
+        let below = |path: &str| path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
+        match &self.wish {
+            Wish::Name(name) => Ok(below(name)),
+            Wish::Pattern(_) if below(&self.path) => Ok(true),
+            Wish::Pattern(pattern) => {
+                pattern.reaches_below(directory, steps).map_err(|_| too_long(self, directory))
+            }
+        }
     }
 }
 
@@ -122,26 +211,59 @@ fn flatten(path: &str) -> Result<String, Failure> {
     check_key(&key).map_err(|why| {
         Failure::new(
             Reason::InvalidFiles,
-            format!("file '{path}' cannot become the ConfigMap key '{key}': a key {why}; give it one in spec.files, as {{path: \"{path}\", key: …}}"),
+            format!(
+                "file '{}' cannot become the ConfigMap key '{}': a key {why}; {}",
+                text::brief(path),
+                text::brief(&key),
+                advice(path)
+            ),
         )
     })?;
     Ok(key)
+}
+
+/// An entry of `spec.files` for a file, to be copied whatever the name.
+fn advice(path: &str) -> String {
+    // In double quotes, as YAML reads it.
+    let quoted = text::escape(&pattern::escape(path)).replace('"', "\\\"");
+    if quoted.len() > MAX_ADVICE {
+        return "attach it with a shorter name".to_owned();
+    }
+    format!("give it another one in spec.files, as {{path: \"{quoted}\", key: …}}")
+}
+
+/// Longest name that is repeated in full: a condition has room for 1024 bytes, and shows how it goes on.
+const MAX_ADVICE: usize = 400;
+
+fn too_long(rule: &Rule, path: &str) -> Failure {
+    Failure::new(
+        Reason::InvalidFiles,
+        format!(
+            "spec.files takes too long to match with file '{}', at '{}' at the latest; use fewer and shorter patterns, or attach the file with a shorter name",
+            text::brief(path),
+            text::brief(&rule.path)
+        ),
+    )
 }
 
 fn collision(key: &str, first: &str, second: &str) -> Failure {
     Failure::new(
         Reason::InvalidFiles,
         format!(
-            "files '{first}' and '{second}' would both become the ConfigMap key '{key}'; give one of them another key in spec.files"
+            "files '{}' and '{}' would both become the ConfigMap key '{key}'; of the second, {}",
+            text::brief(first),
+            text::brief(second),
+            advice(second)
         ),
     )
 }
 
-fn nothing_matches(index: usize, rule: &Rule, paths: &[&str]) -> Failure {
-    let mut names: Vec<String> = paths.iter().map(|path| format!("'{path}'")).collect();
-    names.sort_unstable();
-    let more = names.len().saturating_sub(LISTED);
-    names.truncate(LISTED);
+fn nothing_matches(index: usize, rule: &Rule, paths: &[&str], others: &[String]) -> Failure {
+    let mut sorted: Vec<&str> = paths.iter().copied().chain(others.iter().map(String::as_str)).collect();
+    sorted.sort_unstable();
+    let mut names: Vec<String> =
+        sorted.iter().take(LISTED).map(|path| format!("'{}'", text::brief(path))).collect();
+    let more = sorted.len().saturating_sub(LISTED);
     if more > 0 {
         names.push(format!("and {more} more"));
     }
@@ -149,7 +271,7 @@ fn nothing_matches(index: usize, rule: &Rule, paths: &[&str]) -> Failure {
         Reason::InvalidFiles,
         format!(
             "spec.files[{index}].path: '{}' matches none of the artifact's files ({})",
-            rule.path,
+            text::brief(&rule.path),
             names.join(", ")
         ),
     )
@@ -172,13 +294,13 @@ mod tests {
     }
 
     fn keys(rules: &FileRules, paths: &[&str]) -> Vec<(String, String)> {
-        rules.keys(paths).unwrap().into_iter().map(|(key, path)| (key, path.to_owned())).collect()
+        rules.keys(paths, &[]).unwrap().into_iter().map(|(key, path)| (key, path.to_owned())).collect()
     }
 
     #[test]
     fn every_file_under_its_own_name_by_default() {
         let all = FileRules::default();
-        assert!(all.wants("anything"));
+        assert!(all.wants("anything").unwrap());
         assert_eq!(
             keys(&all, &["config.json", "conf.d/a.ini"]),
             [("conf.d.a.ini".into(), "conf.d/a.ini".into()), ("config.json".into(), "config.json".into())]
@@ -188,9 +310,8 @@ mod tests {
     #[test]
     fn rules_choose_and_rename() {
         let rules = rules(&[("config.json", Some("app.json")), ("conf.d/*.ini", None)]);
-        assert!(
-            rules.wants("conf.d/a.ini") && !rules.wants("conf.d/deep/a.ini") && !rules.wants("README.md")
-        );
+        let wants = |path| rules.wants(path).unwrap();
+        assert!(wants("conf.d/a.ini") && !wants("conf.d/deep/a.ini") && !wants("README.md"));
         assert_eq!(
             keys(&rules, &["config.json", "conf.d/a.ini", "README.md"]),
             [("app.json".into(), "config.json".into()), ("conf.d.a.ini".into(), "conf.d/a.ini".into())]
@@ -200,14 +321,14 @@ mod tests {
     #[test]
     fn two_rules_may_name_the_same_file_but_two_files_not_the_same_key() {
         assert_eq!(keys(&rules(&[("*.json", None), ("a.json", None)]), &["a.json"]).len(), 1);
-        let failure = FileRules::default().keys(&["a/b", "a.b"]).unwrap_err();
+        let failure = FileRules::default().keys(&["a/b", "a.b"], &[]).unwrap_err();
         assert_eq!(failure.reason, Reason::InvalidFiles);
         assert!(failure.message.contains("'a/b' and 'a.b'"), "{}", failure.message);
     }
 
     #[test]
     fn a_rule_that_matches_nothing_says_what_there_is() {
-        let failure = rules(&[("app.yaml", None)]).keys(&["config.json", "b"]).unwrap_err();
+        let failure = rules(&[("app.yaml", None)]).keys(&["config.json", "b"], &[]).unwrap_err();
         assert_eq!(
             failure.message,
             "spec.files[0].path: 'app.yaml' matches none of the artifact's files ('b', 'config.json')"
@@ -216,18 +337,78 @@ mod tests {
 
     #[test]
     fn refuses_a_pattern_with_a_key_and_a_key_that_is_none() {
-        assert!(FileRules::parse(&[FileMapping { path: "*.json".into(), key: Some("k".into()) }]).is_err());
+        for path in ["*.json", "a?", "[a-z].json", "[[]*", "a/**", "[a].json"] {
+            let mapping = FileMapping { path: path.into(), key: Some("k".into()) };
+            assert!(FileRules::parse(&[mapping]).unwrap_err().contains("cannot have one key"), "{path}");
+        }
         assert!(FileRules::parse(&[FileMapping { path: "a".into(), key: Some("..k".into()) }]).is_err());
     }
 
+    /// Names that are patterns as well: frameworks name files after the routes they serve.
+    #[test]
+    fn a_file_is_found_by_its_own_name_before_that_is_a_pattern() {
+        let paths = ["[id].json", "i.json", "d.json"];
+        let escaped = rules(&[("[[]id].json", Some("id.json"))]);
+        assert_eq!(keys(&escaped, &paths), [("id.json".to_owned(), "[id].json".to_owned())]);
+        let failure = rules(&[("[id].json", None)]).keys(&paths, &[]).unwrap_err();
+        assert!(failure.message.contains("'[id].json' cannot become"), "not 'i.json': {}", failure.message);
+        let without = ["i.json", "d.json"];
+        assert_eq!(
+            keys(&rules(&[("[id].json", None)]), &without).len(),
+            2,
+            "without such a file it is a pattern"
+        );
+    }
+
+    #[test]
+    fn names_and_patterns_have_bounds_of_their_own() {
+        let mapping = |path: String| FileMapping { path, key: None };
+        assert!(FileRules::parse(&[mapping("x".repeat(1024))]).is_ok());
+        assert!(FileRules::parse(&[mapping("x".repeat(1025))]).unwrap_err().contains("spec.files[0].path"));
+        let many = vec![mapping("x".to_owned()); MAX_RULES + 1];
+        assert!(FileRules::parse(&many).unwrap_err().contains("257 entries"));
+    }
+
+    /// As many rules as there may be, each as bad as can be, and as many names.
+    #[test]
+    fn the_worst_patterns_and_names_end_by_a_count_of_steps() {
+        let worst = format!("*{}b", "a".repeat(500));
+        let rules = rules(&vec![(worst.as_str(), None); MAX_RULES]);
+        let names: Vec<String> = (0..MAX_FILES).map(|index| format!("{}{index}", "a".repeat(1000))).collect();
+        let paths: Vec<&str> = names.iter().map(String::as_str).collect();
+        let failure = rules.keys(&paths, &[]).unwrap_err();
+        assert_eq!(failure.reason, Reason::InvalidFiles);
+        assert!(failure.message.contains("takes too long to match"), "{}", failure.message);
+        assert_eq!(rules.wants(paths[0]).unwrap_err(), failure);
+    }
+
+    /// What the message advises, taken out of it and read as YAML.
+    fn advised(message: &str) -> FileMapping {
+        let entry = &message[message.rfind("{path: ").unwrap()..];
+        serde_saphyr::from_str(&entry.replace('…', "k")).unwrap()
+    }
+
     proptest! {
+        /// Whatever the name of a file that is no key, and whatever lies beside it.
+        #[test]
+        fn advice_parses_and_selects_just_that_file(
+            name in "[a-c*?\\[\\]!{}\"'#: /\u{e4}\u{202e}\u{85}-]{1,12}", beside in "[abc*?\\[\\]]{1,4}",
+        ) {
+            let Ok(name) = crate::types::normalize_path(&name) else { return Ok(()) };
+            let (name, beside) = (name.as_str(), beside.as_str());
+            let Err(failure) = FileRules::default().keys(&[name], &[]) else { return Ok(()) };
+            let rules = FileRules::parse(&[advised(&failure.message)]).unwrap();
+            let all = if name == beside { vec![name] } else { vec![name, beside] };
+            prop_assert_eq!(keys(&rules, &all), [("k".to_owned(), name.to_owned())]);
+        }
+
         /// Whatever the names: keys are valid, distinct, and no file is lost or invented.
         #[test]
         fn flattening_never_loses_a_file(paths in proptest::collection::btree_set("[a-z./ _-]{1,12}", 1..8)) {
             let normalized: std::collections::BTreeSet<String> =
                 paths.iter().filter_map(|path| crate::types::normalize_path(path).ok()).collect();
             let paths: Vec<&str> = normalized.iter().map(String::as_str).collect();
-            if let Ok(keys) = FileRules::default().keys(&paths) {
+            if let Ok(keys) = FileRules::default().keys(&paths, &[]) {
                 prop_assert_eq!(keys.len(), paths.len());
                 for (key, path) in keys {
                     prop_assert!(check_key(&key).is_ok());
@@ -246,7 +427,7 @@ mod tests {
                 let by = rotate % rotated.len();
                 rotated.rotate_left(by);
             }
-            prop_assert_eq!(FileRules::default().keys(&forward).ok(), FileRules::default().keys(&rotated).ok());
+            prop_assert_eq!(FileRules::default().keys(&forward, &[]).ok(), FileRules::default().keys(&rotated, &[]).ok());
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod event;
 pub mod files;
 pub mod lease;
 pub mod outcome;
+mod pattern;
 pub mod plan;
 pub mod render;
 pub mod revision;

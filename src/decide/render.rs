@@ -1,15 +1,14 @@
 //! Files → content of the `ConfigMap`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
 use crate::api::Reason;
-use crate::types::ConfigFile;
+use crate::types::{ConfigFile, Failure, text};
 
 use super::files::FileRules;
-use crate::types::Failure;
 
 /// What a `ConfigMap` can hold: the sum of its values, keys not counted (`MaxSecretSize` in kubernetes
 /// `pkg/apis/core/validation`). 1 MiB.
@@ -69,19 +68,23 @@ pub fn render(files: &[ConfigFile], others: &[String], rules: &FileRules) -> Res
         ));
     }
     let mut by_path: BTreeMap<&str, &ConfigFile> = BTreeMap::new();
+    let mut twice: BTreeSet<&str> = BTreeSet::new();
     for file in files {
         if by_path.insert(&file.path, file).is_some() {
-            return Err(Failure::new(
-                Reason::InvalidFiles,
-                format!(
-                    "the artifact holds two files named '{}'; attach it again with distinct names",
-                    file.path
-                ),
-            ));
+            twice.insert(&file.path);
         }
     }
-    let paths: Vec<&str> = by_path.keys().copied().chain(others.iter().map(String::as_str)).collect();
-    let keys = rules.keys(&paths)?;
+    let paths: Vec<&str> = by_path.keys().copied().collect();
+    let keys = rules.keys(&paths, others)?;
+    if let Some(path) = keys.values().find(|path| twice.contains(*path)) {
+        return Err(Failure::new(
+            Reason::InvalidFiles,
+            format!(
+                "the artifact holds two files named '{}'; attach it again with distinct names",
+                text::brief(path)
+            ),
+        ));
+    }
     check_size(
         keys.values()
             .filter_map(|path| by_path.get(path))
@@ -102,7 +105,7 @@ pub fn render(files: &[ConfigFile], others: &[String], rules: &FileRules) -> Res
     Ok(content)
 }
 
-/// Checks that files of these sizes fit into a `ConfigMap`; done on the declared sizes before anything is downloaded,
+/// Checks that files of these sizes fit into a `ConfigMap`, as far as sizes alone tell; done on the declared sizes before anything is downloaded,
 /// and on the real ones before anything is written.
 ///
 /// # Errors
@@ -116,7 +119,7 @@ pub fn check_size<'a>(files: impl Iterator<Item = (&'a str, u64)>) -> Result<(),
     files.sort_by(|left, right| right.1.cmp(&left.1).then_with(|| left.0.cmp(right.0)));
     let more = files.len().saturating_sub(LISTED);
     let mut largest: Vec<String> =
-        files.iter().take(LISTED).map(|(path, size)| format!("'{path}' {size}")).collect();
+        files.iter().take(LISTED).map(|(path, size)| format!("'{}' {size}", text::brief(path))).collect();
     if more > 0 {
         largest.push(format!("and {more} more"));
     }

@@ -4,13 +4,14 @@
 //! wrong config, and they were the way out of the directory in CVE-2026-50163.
 
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 
 use crate::api::Reason;
-use crate::decide::render::check_size;
-use crate::types::{ConfigFile, Descriptor, Digest, Failure, normalize_path};
+use crate::decide::files::{FileRules, MAX_FILES};
+use crate::types::{ConfigFile, Descriptor, Digest, Failure, normalize_path, text};
 
 use super::Pulled;
 
@@ -20,18 +21,60 @@ const UNPACK: &str = "io.deis.oras.content.unpack";
 /// Digest of the tar before compression.
 const CONTENT_DIGEST: &str = "io.deis.oras.content.digest";
 
-/// Largest packed directory that is fetched. Above a `ConfigMap`'s 1 MiB, because `files` may want only part of it.
+/// Most bytes of packed directories that are fetched of an artifact. Above a `ConfigMap`'s 1 MiB, because `files` may want
+/// only part of it.
 pub(super) const MAX_ARCHIVE: u64 = 4 * 1024 * 1024;
 
-/// Most bytes that are inflated: sixteen full `ConfigMaps`. A bomb ends here.
+/// Most bytes that the directories of an artifact are inflated to: sixteen full `ConfigMaps`. A bomb ends here, and so do
+/// many small ones.
 const MAX_INFLATED: u64 = 16 * 1024 * 1024;
-
-/// Most entries, directories included.
-const MAX_ENTRIES: usize = 4096;
 
 /// Whether a layer is a packed directory.
 pub(super) fn is_directory(layer: &Descriptor) -> bool {
     layer.annotations.get(UNPACK) == Some("true")
+}
+
+/// What is left for the directories of one artifact, whichever of them comes first.
+pub(super) struct Room {
+    bytes: AtomicU64,
+    entries: AtomicU64,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { bytes: MAX_INFLATED.into(), entries: (MAX_FILES as u64).into() }
+    }
+}
+
+impl Room {
+    /// What can be inflated at the most now.
+    fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn take_bytes(&self, bytes: u64) -> Result<(), Failure> {
+        // No directory is named: which of several comes last is chance.
+        take(&self.bytes, bytes).ok_or_else(|| {
+            Failure::new(
+                Reason::TooLarge,
+                format!("its directories have more than {MAX_INFLATED} bytes when inflated; attach less"),
+            )
+        })
+    }
+
+    fn take_entry(&self) -> Result<(), Failure> {
+        take(&self.entries, 1).ok_or_else(|| {
+            Failure::new(
+                Reason::TooLarge,
+                format!("its directories have more than {MAX_FILES} entries; attach fewer files"),
+            )
+        })
+    }
+}
+
+fn take(from: &AtomicU64, much: u64) -> Option<()> {
+    let rest = |left: u64| left.checked_sub(much);
+    from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest).ok().map(|_| ())
 }
 
 /// A packed directory whose bytes were verified.
@@ -49,75 +92,71 @@ impl Archive {
             layer.annotations.get(CONTENT_DIGEST).map(str::parse).transpose().map_err(|error| {
                 Failure::new(
                     Reason::InvalidContent,
-                    format!("directory '{title}': annotation {CONTENT_DIGEST}: {error}"),
+                    format!("directory '{}': annotation {CONTENT_DIGEST}: {error}", text::brief(&title)),
                 )
             })?;
         Ok(Self { title, content_digest, bytes })
     }
 }
 
-/// The regular files of a packed directory.
+/// The regular files of a packed directory that the rules want. What they do not want cannot spoil it: neither a name
+/// that no file may have nor a link.
 ///
 /// # Errors
-/// `InvalidContent` for what is no archive, does not match its digest, or holds links and special files;
-/// `InvalidFiles` for names that leave the directory; `TooLarge` beyond the bounds of this module.
-pub(super) fn unpack(archive: &Archive, wants: impl Fn(&str) -> bool) -> Result<Pulled, Failure> {
-    let invalid =
-        |why: String| Failure::new(Reason::InvalidContent, format!("directory '{}': {why}", archive.title));
-    let tar = inflate(archive)?;
+/// `InvalidContent` for what is no archive, does not match its digest, or where a link or special file is wanted;
+/// `InvalidFiles` for wanted names that leave the directory; `TooLarge` beyond the bounds of this module.
+pub(super) fn unpack(archive: &Archive, rules: &FileRules, room: &Room) -> Result<Pulled, Failure> {
+    let title = text::brief(&archive.title);
+    let invalid = |why: String| Failure::new(Reason::InvalidContent, format!("directory '{title}': {why}"));
+    let misnamed = |why: String| Failure::new(Reason::InvalidFiles, format!("directory '{title}': {why}"));
+    let tar = inflate(archive, room)?;
     if let Some(expected) = &archive.content_digest {
         expected.verify(&tar).map_err(|mismatch| {
-            Failure::new(
-                Reason::DigestMismatch,
-                format!("directory '{}': unpacked, {mismatch}", archive.title),
-            )
+            Failure::new(Reason::DigestMismatch, format!("directory '{title}': unpacked, {mismatch}"))
         })?;
     }
     let prefix = directory_prefix(&archive.title)?;
     let (mut files, mut others) = (Vec::new(), Vec::new());
     let mut reader = tar::Archive::new(tar.as_slice());
     let entries = reader.entries().map_err(|error| invalid(format!("it is no tar archive: {error}")))?;
-    for (index, entry) in entries.enumerate() {
-        if index >= MAX_ENTRIES {
-            return Err(Failure::new(
-                Reason::TooLarge,
-                format!("directory '{}' has more than {MAX_ENTRIES} entries", archive.title),
-            ));
-        }
+    for entry in entries {
+        room.take_entry()?;
         let mut entry = entry.map_err(|error| invalid(format!("the archive is damaged: {error}")))?;
-        let name = String::from_utf8(entry.path_bytes().into_owned())
-            .map_err(|_| invalid("it holds a name that is not UTF-8".to_owned()))?;
+        let raw = entry.path_bytes().into_owned();
+        let name = String::from_utf8_lossy(&raw);
         let kind = entry.header().entry_type();
         if kind.is_dir() || kind.is_pax_global_extensions() {
+            continue;
+        }
+        let path = match normalize_path(&name) {
+            Ok(path) => path,
+            Err(error) if rules.wants(&name)? => return Err(misnamed(error.to_string())),
+            Err(_) => {
+                others.push(name.into_owned());
+                continue;
+            }
+        };
+        if !rules.wants(&path)? {
+            others.push(path);
             continue;
         }
         if !kind.is_file() {
             return Err(invalid(format!(
                 "entry '{}' is a link or special file; only regular files become config, so attach the file it stands for",
-                name.escape_debug()
+                text::brief(&name)
             )));
         }
-        let path = normalize_path(&name).map_err(|error| {
-            Failure::new(Reason::InvalidFiles, format!("directory '{}': {error}", archive.title))
-        })?;
+        if matches!(name, std::borrow::Cow::Owned(_)) {
+            return Err(invalid(format!("the name of entry '{}' is not UTF-8", text::brief(&name))));
+        }
         if !path.starts_with(&prefix) {
-            return Err(Failure::new(
-                Reason::InvalidFiles,
-                format!("directory '{}': entry '{path}' lies outside of it", archive.title),
-            ));
+            return Err(misnamed(format!("entry '{}' lies outside of it", text::brief(&path))));
         }
-        if wants(&path) {
-            // Everything is in memory already, within MAX_INFLATED.
-            let mut bytes = Vec::new();
-            entry
-                .read_to_end(&mut bytes)
-                .map_err(|error| invalid(format!("the archive is damaged: {error}")))?;
-            files.push(ConfigFile { path, bytes: bytes.into() });
-        } else {
-            others.push(path);
-        }
+        // Everything is in memory already, within MAX_INFLATED.
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).map_err(|error| invalid(format!("the archive is damaged: {error}")))?;
+        files.push(ConfigFile { path, bytes: bytes.into() });
     }
-    check_size(files.iter().map(|file| (file.path.as_str(), file.bytes.len() as u64)))?;
     Ok(Pulled { files, others })
 }
 
@@ -131,7 +170,7 @@ fn directory_prefix(title: &str) -> Result<String, Failure> {
     Ok(format!("{directory}/"))
 }
 
-fn inflate(archive: &Archive) -> Result<Vec<u8>, Failure> {
+fn inflate(archive: &Archive, room: &Room) -> Result<Vec<u8>, Failure> {
     let is_gzip = archive.bytes.starts_with(&[0x1f, 0x8b]);
     let reader: Box<dyn Read + '_> = if is_gzip {
         Box::new(MultiGzDecoder::new(archive.bytes.as_ref()))
@@ -139,18 +178,13 @@ fn inflate(archive: &Archive) -> Result<Vec<u8>, Failure> {
         Box::new(archive.bytes.as_ref())
     };
     let mut tar = Vec::new();
-    reader.take(MAX_INFLATED + 1).read_to_end(&mut tar).map_err(|error: io::Error| {
+    reader.take(room.bytes() + 1).read_to_end(&mut tar).map_err(|error: io::Error| {
         Failure::new(
             Reason::InvalidContent,
-            format!("directory '{}' cannot be inflated: {error}", archive.title),
+            format!("directory '{}' cannot be inflated: {error}", text::brief(&archive.title)),
         )
     })?;
-    if tar.len() as u64 > MAX_INFLATED {
-        return Err(Failure::new(
-            Reason::TooLarge,
-            format!("directory '{}' inflates to more than {MAX_INFLATED} bytes", archive.title),
-        ));
-    }
+    room.take_bytes(tar.len() as u64)?;
     Ok(tar)
 }
 
@@ -187,8 +221,18 @@ mod tests {
         Archive { title: "conf.d".to_owned(), content_digest: None, bytes: bytes.into() }
     }
 
+    /// Without rules: everything is wanted.
+    fn unpacked(archive: &Archive) -> Result<Pulled, Failure> {
+        unpack(archive, &FileRules::default(), &Room::default())
+    }
+
+    fn rules(paths: &[&str]) -> FileRules {
+        let mapping = |path: &&str| crate::api::FileMapping { path: (*path).to_owned(), key: None };
+        FileRules::parse(&paths.iter().map(mapping).collect::<Vec<_>>()).unwrap()
+    }
+
     fn failure(entries: &[(&str, EntryType, &[u8])]) -> Failure {
-        unpack(&archive(gzip(&tar(entries))), |_| true).unwrap_err()
+        unpacked(&archive(gzip(&tar(entries)))).unwrap_err()
     }
 
     #[test]
@@ -199,7 +243,7 @@ mod tests {
             ("conf.d/deep/b.ini", EntryType::Regular, b"b=2"),
         ]);
         for bytes in [gzip(&bytes), bytes.clone()] {
-            let pulled = unpack(&archive(bytes), |path| path != "conf.d/deep/b.ini").unwrap();
+            let pulled = unpack(&archive(bytes), &rules(&["conf.d/*"]), &Room::default()).unwrap();
             assert_eq!(pulled.files, [ConfigFile { path: "conf.d/a.ini".into(), bytes: "a=1".into() }]);
             assert_eq!(pulled.others, ["conf.d/deep/b.ini"]);
         }
@@ -210,9 +254,9 @@ mod tests {
         let bytes = tar(&[("conf.d/a", EntryType::Regular, b"a")]);
         let mut archive = archive(gzip(&bytes));
         archive.content_digest = Some(Digest::sha256(&bytes));
-        unpack(&archive, |_| true).unwrap();
+        unpacked(&archive).unwrap();
         archive.content_digest = Some(Digest::sha256(b"other"));
-        assert_eq!(unpack(&archive, |_| true).unwrap_err().reason, Reason::DigestMismatch);
+        assert_eq!(unpacked(&archive).unwrap_err().reason, Reason::DigestMismatch);
     }
 
     /// Checklist A13: whatever leaves the directory or is no regular file is refused, not skipped.
@@ -229,16 +273,50 @@ mod tests {
         assert_eq!(failure(&[("conf.d/a", EntryType::Regular, b"a"), (name, kind, b"")]).reason, reason);
     }
 
+    /// What nobody wants spoils nothing; a rule that matches it wants it.
+    #[rstest::rstest]
+    #[case("conf.d/a\\b", EntryType::Regular, "**")]
+    #[case("conf.d/../../etc/passwd", EntryType::Regular, "**")]
+    #[case("other/a", EntryType::Regular, "other/*")]
+    #[case("conf.d/link", EntryType::Symlink, "conf.d/l*")]
+    #[case("conf.d/null", EntryType::Char, "conf.d/null")]
+    fn what_is_not_wanted_spoils_nothing(#[case] name: &str, #[case] kind: EntryType, #[case] wanted: &str) {
+        let bytes = archive(gzip(&tar(&[("conf.d/a", EntryType::Regular, b"a"), (name, kind, b"")])));
+        let pulled = unpack(&bytes, &rules(&["conf.d/a"]), &Room::default()).unwrap();
+        assert_eq!(pulled.files, [ConfigFile { path: "conf.d/a".into(), bytes: "a".into() }]);
+        assert_eq!(pulled.others, [name]);
+        unpack(&bytes, &rules(&["conf.d/a", wanted]), &Room::default()).unwrap_err();
+    }
+
+    /// An artifact may have thousands of directories, each of them within the bound for one.
+    #[test]
+    fn many_small_bombs_share_one_bound() {
+        let (room, rules) = (Room::default(), FileRules::default());
+        let bomb = archive(gzip(&tar(&[("conf.d/a", EntryType::Regular, &vec![0; 5 << 20])])));
+        for _ in 0..3 {
+            unpack(&bomb, &rules, &room).unwrap();
+        }
+        assert_eq!(unpack(&bomb, &rules, &room).unwrap_err().reason, Reason::TooLarge);
+        let names: Vec<String> = (0..1500).map(|index| format!("conf.d/{index}")).collect();
+        let entries: Vec<_> =
+            names.iter().map(|name| (name.as_str(), EntryType::Regular, b"".as_slice())).collect();
+        let (room, many) = (Room::default(), archive(gzip(&tar(&entries))));
+        for _ in 0..2 {
+            unpack(&many, &rules, &room).unwrap();
+        }
+        assert_eq!(unpack(&many, &rules, &room).unwrap_err().reason, Reason::TooLarge);
+    }
+
     #[test]
     fn a_bomb_ends_at_the_bound() {
         let bomb = gzip(&vec![0; usize::try_from(MAX_INFLATED).unwrap() + 1]);
         assert!((bomb.len() as u64) < MAX_ARCHIVE);
-        assert_eq!(unpack(&archive(bomb), |_| true).unwrap_err().reason, Reason::TooLarge);
+        assert_eq!(unpacked(&archive(bomb)).unwrap_err().reason, Reason::TooLarge);
     }
 
     #[test]
     fn thousands_of_entries_end_at_the_bound() {
-        let names: Vec<String> = (0..=MAX_ENTRIES).map(|index| format!("conf.d/{index}")).collect();
+        let names: Vec<String> = (0..=MAX_FILES).map(|index| format!("conf.d/{index}")).collect();
         let entries: Vec<(&str, EntryType, &[u8])> =
             names.iter().map(|name| (name.as_str(), EntryType::Regular, b"".as_slice())).collect();
         assert_eq!(failure(&entries).reason, Reason::TooLarge);
@@ -249,17 +327,17 @@ mod tests {
         for bytes in
             [gzip(b"plain text"), gzip(&tar(&[("conf.d/a", EntryType::Regular, &[b'x'; 2000])])[..1000])]
         {
-            assert_eq!(unpack(&archive(bytes), |_| true).unwrap_err().reason, Reason::InvalidContent);
+            assert_eq!(unpacked(&archive(bytes)).unwrap_err().reason, Reason::InvalidContent);
         }
         let mut cut = gzip(&tar(&[("conf.d/a", EntryType::Regular, b"a")]));
         cut.truncate(cut.len() / 2);
-        assert_eq!(unpack(&archive(cut), |_| true).unwrap_err().reason, Reason::InvalidContent);
+        assert_eq!(unpacked(&archive(cut)).unwrap_err().reason, Reason::InvalidContent);
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..2048), zipped in any::<bool>()) {
-            let _ = unpack(&archive(if zipped { gzip(&bytes) } else { bytes }), |_| true);
+            let _ = unpacked(&archive(if zipped { gzip(&bytes) } else { bytes }));
         }
     }
 }

@@ -30,7 +30,7 @@ use super::{Freshness, Listing, Pulled, Query, Registry, Subject};
 /// connections.
 pub(super) const FETCHES: usize = 4;
 
-/// Directories that are unpacked side by side in the whole process: each may take 16 MiB while it is.
+/// Artifacts that are sorted or unpacked side by side in the whole process: each may take 16 MiB while it is.
 const UNPACKS: usize = 2;
 
 /// How long a registry that lacks the Referrers API is not asked for it again. It is per repository and credential,
@@ -84,7 +84,7 @@ pub struct OciRegistry {
     guard: Guard,
     plugins: Plugins,
     pub(super) cache: ContentCache,
-    pub(super) unpacking: Semaphore,
+    pub(super) unpacking: Arc<Semaphore>,
     pub(super) without_referrers_api: Cache<RepositoryKey, ()>,
     pub(super) without_legacy_list: Cache<RepositoryKey, ()>,
     confirmed: Cache<(RepositoryKey, Digest), ()>,
@@ -106,7 +106,7 @@ impl OciRegistry {
             guard,
             plugins,
             cache: ContentCache::new(content_cache),
-            unpacking: Semaphore::new(UNPACKS),
+            unpacking: Arc::new(Semaphore::new(UNPACKS)),
             without_referrers_api: remember(UNSUPPORTED_FOR),
             without_legacy_list: remember(LEGACY_UNSUPPORTED_FOR),
             confirmed: Cache::builder().max_capacity(REPOSITORIES).time_to_live(CONFIRMED_FOR).build(),

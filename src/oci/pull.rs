@@ -1,18 +1,17 @@
 //! Artifact → files: which layers to fetch, what they hold, and how much of it is allowed.
 
+use std::sync::Arc;
+
 use futures::StreamExt as _;
 
 use crate::api::Reason;
-use crate::decide::files::FileRules;
+use crate::decide::files::{FileRules, MAX_FILES};
 use crate::decide::render::{MAX_CONFIG_MAP, check_size};
 use crate::types::{Artifact, ConfigFile, Descriptor, Failure, TITLE, is_index, normalize_path};
 
 use super::Pulled;
-use super::archive::{self, Archive, MAX_ARCHIVE};
-use super::client::{FETCHES, Session};
-
-/// Layers of one artifact that are looked at: far above what one `ConfigMap` holds.
-const MAX_LAYERS: usize = 4096;
+use super::archive::{self, Archive, MAX_ARCHIVE, Room};
+use super::client::{FETCHES, OciRegistry, Session};
 
 /// Manifests of an index that is attached as an artifact.
 const MAX_CHILDREN: usize = 64;
@@ -52,17 +51,24 @@ impl Session<'_> {
         place: &str,
     ) -> Result<Pulled, Failure> {
         let descriptors = self.layers_of(artifact, place).await?;
-        let layers = sort(descriptors, rules, place)?;
+        let sorting = (rules.clone(), place.to_owned());
+        let layers = self.client.apart(move || sort(descriptors, &sorting.0, &sorting.1)).await?;
         let mut pulled = Pulled { files: Vec::new(), others: layers.others };
+        let room = Arc::new(Room::default());
         // Collected before they are polled: a closure that borrows per item defeats the proof that this is Send.
-        let downloads: Vec<_> = layers.wanted.into_iter().map(|layer| self.files_of(layer, rules)).collect();
+        let downloads: Vec<_> =
+            layers.wanted.into_iter().map(|layer| self.files_of(layer, rules, &room)).collect();
         let mut downloads = futures::stream::iter(downloads).buffered(FETCHES);
+        let mut held = 0_u64;
         while let Some(part) = downloads.next().await {
             let Pulled { files, others } = part?;
+            held = held.saturating_add(files.iter().map(|file| file.bytes.len() as u64).sum());
             pulled.files.extend(files);
             pulled.others.extend(others);
-            // As they come, so that many small archives cannot add up to more than is ever used.
-            check_size(pulled.files.iter().map(|file| (file.path.as_str(), file.bytes.len() as u64)))?;
+            // As they come: many small archives must not add up in memory to more than is ever used.
+            if held > MAX_CONFIG_MAP {
+                check_size(pulled.files.iter().map(|file| (file.path.as_str(), file.bytes.len() as u64)))?;
+            }
         }
         Ok(pulled)
     }
@@ -103,31 +109,45 @@ impl Session<'_> {
         Ok(layers)
     }
 
-    async fn files_of(&self, layer: Layer, rules: &FileRules) -> Result<Pulled, Failure> {
+    async fn files_of(&self, layer: Layer, rules: &FileRules, room: &Arc<Room>) -> Result<Pulled, Failure> {
         let bytes = self.blob(&layer.descriptor).await?;
         match layer.form {
             Form::File { path } => Ok(Pulled { files: vec![ConfigFile { path, bytes }], others: Vec::new() }),
             Form::Directory => {
                 let archive = Archive::of(&layer.descriptor, bytes)?;
-                let rules = rules.clone();
-                let _turn = self.client.unpacking.acquire().await;
-                // Inflating and hashing is work for the processor, not for the threads that wait on sockets.
-                tokio::task::spawn_blocking(move || archive::unpack(&archive, |path| rules.wants(path)))
-                    .await
-                    .unwrap_or_else(|error| {
-                        Err(Failure::new(Reason::InternalError, format!("unpacking did not finish: {error}")))
-                    })
+                let (rules, room) = (rules.clone(), Arc::clone(room));
+                self.client.apart(move || archive::unpack(&archive, &rules, &room)).await
             }
         }
     }
 }
 
-/// Refuses everything that can be told from the manifest alone, and sorts out what is not wanted.
+impl OciRegistry {
+    /// Does work for the processor, whose length others choose, apart from the threads that wait on sockets: not one
+    /// resource may keep all others waiting. Its turn ends with the work and not with who waits for it, because nobody
+    /// can end what has begun.
+    async fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let turn = Arc::clone(&self.unpacking).acquire_owned().await;
+        let ended = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work()
+        });
+        ended.await.unwrap_or_else(|error| {
+            Err(Failure::new(Reason::InternalError, format!("unpacking did not finish: {error}")))
+        })
+    }
+}
+
+/// Refuses everything that can be told from the manifest alone, and sorts out what is not wanted: that cannot spoil the
+/// config, whatever its name and size.
 fn sort(descriptors: Vec<Descriptor>, rules: &FileRules, place: &str) -> Result<Layers, Failure> {
-    if descriptors.len() > MAX_LAYERS {
+    if descriptors.len() > MAX_FILES {
         return Err(unsupported(
             place,
-            &format!("it has {} layers; at most {MAX_LAYERS} are read", descriptors.len()),
+            &format!("it has {} layers; at most {MAX_FILES} are read", descriptors.len()),
         ));
     }
     let mut layers = Layers::default();
@@ -137,14 +157,27 @@ fn sort(descriptors: Vec<Descriptor>, rules: &FileRules, place: &str) -> Result<
             untitled += 1;
             continue;
         };
-        if archive::is_directory(&descriptor) {
-            packed = packed.saturating_add(descriptor.size);
-            layers.wanted.push(Layer { descriptor, form: Form::Directory });
-            continue;
-        }
-        let path = normalize_path(title)
-            .map_err(|error| Failure::new(Reason::InvalidFiles, format!("{place}: {error}")))?;
-        if rules.wants(&path) {
+        let is_directory = archive::is_directory(&descriptor);
+        let path = match normalize_path(title) {
+            Ok(path) => path,
+            // The directory that was packed itself: its entries have their own paths.
+            Err(_) if is_directory && title.trim_end_matches('/') == "." => String::new(),
+            Err(error) if rules.wants(title)? => {
+                return Err(Failure::new(Reason::InvalidFiles, format!("{place}: {error}")));
+            }
+            Err(_) => {
+                layers.others.push(title.to_owned());
+                continue;
+            }
+        };
+        if is_directory {
+            if path.is_empty() || rules.want_below(&path)? {
+                packed = packed.saturating_add(descriptor.size);
+                layers.wanted.push(Layer { descriptor, form: Form::Directory });
+            } else {
+                layers.others.push(format!("{path}/"));
+            }
+        } else if rules.wants(&path)? {
             layers.wanted.push(Layer { descriptor, form: Form::File { path } });
         } else {
             layers.others.push(path);

@@ -42,6 +42,7 @@ async fn what_cannot_work_is_refused_at_once(bench: Bench) -> Result<()> {
         (json!({"files": [{"path": "*.ini", "key": "a"}]}), "path must name one file"),
         (json!({"files": [{"path": "a?.ini", "key": "a"}]}), "path must name one file"),
         (json!({"files": [{"path": "[ab].ini", "key": "a"}]}), "path must name one file"),
+        (json!({"files": [{"path": "[[]a]*", "key": "a"}]}), "path must name one file"),
         (json!({"files": [{"path": "a", "key": "x/y"}]}), "spec.files[0].key"),
         (json!({"files": [{"path": "a", "key": "..x"}]}), "key must not be '.' or start with '..'"),
         (json!({"files": [{"path": "a", "key": "."}]}), "key must not be '.' or start with '..'"),

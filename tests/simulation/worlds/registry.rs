@@ -200,7 +200,7 @@ impl Registry for World {
                     return Err(Failure::new(defect, "it contradicts itself"));
                 }
                 let (files, others): (Vec<_>, Vec<_>) =
-                    attached.files.iter().cloned().partition(|file| rules.wants(&file.path));
+                    attached.files.iter().cloned().partition(|file| rules.wants(&file.path).unwrap());
                 Ok(Pulled { files, others: others.into_iter().map(|file| file.path).collect() })
             },
         )

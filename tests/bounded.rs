@@ -1,0 +1,172 @@
+//! Every place where the length of the work is chosen by others, with the worst input that can get there: all of it ends.
+//!
+//! The bound is a watchdog and no measure: what is exponential takes hours, what is bounded a moment. Unpacking and patterns
+//! are counted beside their code, in `src/oci/archive.rs` and `src/decide/pattern.rs`.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use artifactconfig::api::{ArtifactConfig, FileMapping};
+use artifactconfig::decide::files::{FileRules, MAX_FILES};
+use artifactconfig::decide::render::render;
+use artifactconfig::decide::select::{self, Question};
+use artifactconfig::decide::spec::{self, Selector};
+use artifactconfig::types::{
+    Artifact, ConfigFile, Digest, Failure, ImageRef, Platform, json, normalize_path, text,
+};
+use serde_json::json;
+
+const WATCHDOG: Duration = Duration::from_secs(30);
+
+/// Bytes of the largest manifest.
+const MANIFEST: usize = 4 * 1024 * 1024;
+
+/// Runs the work on a thread of its own, which is left behind where it does not end.
+fn ends(work: impl FnOnce() + Send + 'static) {
+    let (done, ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        work();
+        let _ = done.send(());
+    });
+    ended.recv_timeout(WATCHDOG).expect("it has not ended within 30 s, or it panicked");
+}
+
+fn rules(paths: impl IntoIterator<Item = String>) -> FileRules {
+    let mappings: Vec<_> = paths.into_iter().map(|path| FileMapping { path, key: None }).collect();
+    FileRules::parse(&mappings).unwrap()
+}
+
+fn file(path: &str, bytes: Vec<u8>) -> ConfigFile {
+    ConfigFile { path: path.to_owned(), bytes: bytes.into() }
+}
+
+/// Seventeen letters of pattern froze the whole operator for hours.
+#[test]
+fn stars_before_a_separator() {
+    ends(|| {
+        let rules = rules(["*a*a*a*a*a*a*a*a*b".to_owned()]);
+        let path = format!("{}/x", "a".repeat(100));
+        assert!(!rules.wants(&path).unwrap());
+        assert!(rules.keys(&[&path], &[]).unwrap_err().message.contains("matches none"));
+    });
+}
+
+#[rstest::rstest]
+#[case::stars("*a".repeat(512), "a".repeat(1000))]
+#[case::literal_after_a_star(format!("*{}b", "a".repeat(1000)), "a".repeat(1010))]
+#[case::segments("**/a/".repeat(200) + "b", vec!["a"; 500].join("/"))]
+#[case::stars_in_segments("**/*a*a*/".repeat(100) + "b", vec!["aaaaa"; 160].join("/"))]
+#[case::classes("*[a-z]".repeat(170) + "B", "a".repeat(1000))]
+#[case::one_large_class(format!("*[{}]", "ab".repeat(500)), "c".repeat(1000))]
+fn as_many_of_the_worst_patterns_and_names_as_there_may_be(#[case] pattern: String, #[case] name: String) {
+    ends(move || {
+        let rules = rules((0..256).map(|_| pattern.clone()));
+        let names: Vec<String> = (0..MAX_FILES).map(|index| format!("{name}{index}")).collect();
+        for name in &names {
+            drop((rules.wants(name), rules.want_below(name)));
+        }
+        drop(rules.keys(&names.iter().map(String::as_str).collect::<Vec<_>>(), &names));
+    });
+}
+
+#[rstest::rstest]
+#[case::control(1)]
+#[case::quote(b'"')]
+#[case::newline(b'\n')]
+#[case::binary(0xff)]
+fn a_full_config(#[case] byte: u8) {
+    ends(move || {
+        drop(render(&[file("a", vec![byte; 1024 * 1024])], &[], &FileRules::default()));
+        let many: Vec<_> =
+            (0..MAX_FILES).map(|index| file(&format!("{index:0250}"), vec![byte; 250])).collect();
+        drop(render(&many, &[], &FileRules::default()));
+    });
+}
+
+#[rstest::rstest]
+#[case::slashes("/")]
+#[case::dots("./")]
+#[case::ups("../")]
+#[case::colons("a:")]
+#[case::ats("a@")]
+#[case::numbers("1.")]
+#[case::dashes("a-.")]
+#[case::separators("a__")]
+#[case::escapes("\u{1b}\u{202e}\\")]
+#[case::stars("*a")]
+fn long_texts_are_parsed_or_refused(#[case] part: &str) {
+    let long = part.repeat(MANIFEST / part.len());
+    ends(move || {
+        drop(normalize_path(&long));
+        drop((
+            long.parse::<ImageRef>().is_ok(),
+            long.parse::<Digest>().is_ok(),
+            long.parse::<Platform>().is_ok(),
+        ));
+        drop((text::escape(&long), text::line(&long), text::brief(&long)));
+        drop((json::to_printable(&long), json::to_yaml_safe(&long)));
+        drop(FileRules::parse(&[FileMapping { path: long.clone(), key: Some(long.clone()) }]));
+        let failure = Failure::new(artifactconfig::api::Reason::InvalidContent, &long).at(&long);
+        drop(failure.with_notes(&[long]));
+    });
+}
+
+/// A thousand candidates, whose manifests are as large as they may be together in memory.
+#[rstest::rstest]
+#[case::numbers("1.")]
+#[case::letters("a.")]
+#[case::digits("9")]
+fn candidates_with_long_versions_and_dates(
+    #[case] part: &str,
+    #[values("Newest", "HighestVersion", "Only")] policy: &str,
+) {
+    let (part, policy) = (part.to_owned(), policy.to_owned());
+    ends(move || {
+        let candidates: Vec<Artifact> = (0..1000)
+            .map(|index: u32| {
+                let long = format!("1.0.0-{}{index}", part.repeat(8000));
+                Artifact {
+                    digest: Digest::sha256(&index.to_be_bytes()),
+                    media_type: String::new(),
+                    artifact_type: "custom/config".to_owned(),
+                    subject: None,
+                    annotations: [
+                        ("org.opencontainers.image.version", long.as_str()),
+                        ("org.opencontainers.image.created", long.as_str()),
+                    ]
+                    .into_iter()
+                    .collect(),
+                    layers: Box::default(),
+                    children: Box::default(),
+                    unreadable_children: 0,
+                }
+            })
+            .collect();
+        let image = "r.example/web:v1".parse().unwrap();
+        let question =
+            Question { image: &image, subject: &Digest::sha256(b"image"), artifact_type: "custom/config" };
+        let selector =
+            Selector { annotations: BTreeMap::new(), policy: serde_json::from_value(json!(policy)).unwrap() };
+        drop(select::select(question, &candidates, &selector).map(|selected| selected.notes));
+    });
+}
+
+/// A resource as large as etcd takes.
+#[test]
+fn a_resource_as_large_as_it_may_be() {
+    ends(|| {
+        let (long, many) = ("*a".repeat(512), "x".repeat(700_000));
+        let object: ArtifactConfig = serde_json::from_value(json!({
+            "apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {
+                "image": "r.example/web:v1", "artifactType": many, "interval": "1s".repeat(1000),
+                "files": vec![json!({"path": long}); 256],
+                "target": {"labels": {"a": many}, "annotations": {"b": many}},
+            }
+        }))
+        .unwrap();
+        drop(spec::parse(&object));
+    });
+}
