@@ -11,12 +11,14 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Precon
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use crate::api::{ArtifactConfig, ArtifactConfigStatus, FIELD_MANAGER, GROUP, STATUS_FIELD_MANAGER, label};
 use crate::decide::event::EventDraft;
 use crate::decide::spec::Owner;
 use crate::decide::watched::Watched;
 use crate::types::Failure;
+use crate::types::json::to_yaml_safe;
 
 use super::problem::{Problem, limited};
 use super::targets::Targets;
@@ -131,13 +133,10 @@ impl Cluster for KubeCluster {
         // The version binds the write to what was looked at; the UID keeps an apply from creating what is gone.
         applied.metadata.uid.clone_from(&observed.metadata.uid);
         applied.metadata.resource_version = claimed.as_ref().unwrap_or(observed).resource_version();
-        limited(self.config_maps(&namespace).patch(
-            &name,
-            &PatchParams::apply(manager).force(),
-            &Patch::Apply(&applied),
-        ))
-        .await
-        .map_err(|problem| problem.into_write_error(&name))
+        let parameters = PatchParams::apply(manager).force();
+        limited(self.config_maps(&namespace).patch(&name, &parameters, &apply(&applied)))
+            .await
+            .map_err(|problem| problem.into_write_error(&name))
     }
 
     async fn merge(
@@ -188,7 +187,7 @@ impl Cluster for KubeCluster {
             "status": status,
         });
         let parameters = PatchParams::apply(STATUS_FIELD_MANAGER).force();
-        match limited(api.patch_status(&owner.name, &parameters, &Patch::Apply(&patch))).await {
+        match limited(api.patch_status(&owner.name, &parameters, &apply(&patch))).await {
             Ok(object) => Ok(object.resource_version()),
             Err(Problem::NotFound) => Ok(None),
             Err(Problem::Conflict) => Err(WriteError::Conflict),
@@ -238,6 +237,13 @@ impl Cluster for KubeCluster {
             }
         }
     }
+}
+
+/// An apply. The API server reads it as YAML, in which text of others can be more than text.
+fn apply(object: &impl serde::Serialize) -> Patch<Box<RawValue>> {
+    let json = to_yaml_safe(object).and_then(RawValue::from_string);
+    // Nothing that is written here fails to serialize; if it did, the API server would say so.
+    Patch::Apply(json.unwrap_or_else(|_| RawValue::NULL.to_owned()))
 }
 
 /// Turns the fields that creating gave us into applied ones, so that a later apply also removes what it no longer

@@ -9,6 +9,7 @@
 pub mod event;
 pub mod files;
 pub mod lease;
+pub mod limits;
 pub mod outcome;
 mod pattern;
 pub mod plan;

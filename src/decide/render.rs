@@ -9,6 +9,7 @@ use crate::api::Reason;
 use crate::types::{ConfigFile, Failure, text};
 
 use super::files::FileRules;
+use super::limits;
 
 /// What a `ConfigMap` can hold: the sum of its values, keys not counted (`MaxSecretSize` in kubernetes
 /// `pkg/apis/core/validation`). 1 MiB.
@@ -102,6 +103,7 @@ pub fn render(files: &[ConfigFile], others: &[String], rules: &FileRules) -> Res
             }
         }
     }
+    limits::check(&content)?;
     Ok(content)
 }
 

@@ -10,6 +10,7 @@ use crate::api::{
 use crate::types::{Digest, ImageRef, Platform, RepositoryRef};
 
 use super::files::FileRules;
+use super::limits;
 use crate::api::Reason;
 use crate::types::Failure;
 
@@ -161,6 +162,8 @@ pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
         .map_err(|error| invalid("spec.rollbackTo", error))?;
     let history_limit = usize::try_from(*revision_history_limit)
         .map_err(|_| invalid("spec.revisionHistoryLimit", "it is negative; expected 0 to 100"))?;
+    limits::check_labels(&target.labels).map_err(|why| invalid("spec.target.labels", why))?;
+    limits::check_annotations(&target.annotations).map_err(|why| invalid("spec.target.annotations", why))?;
     Ok(Desired {
         generation,
         rollback_to,
@@ -244,6 +247,8 @@ mod tests {
     #[case(json!({"image": "r.example/web", "artifactType": "a/b", "platform": "linux"}), "spec.platform")]
     #[case(json!({"image": "r.example/web", "artifactType": "a/b", "referrersRepository": "m.example/web:v1"}), "spec.referrersRepository")]
     #[case(json!({"image": "r.example/web", "artifactType": "a/b", "files": [{"path": "[", "key": null}]}), "spec.files[0].path")]
+    #[case(json!({"image": "r.example/web", "artifactType": "a/b", "target": {"labels": {"team": "a b"}}}), "spec.target.labels")]
+    #[case(json!({"image": "r.example/web", "artifactType": "a/b", "target": {"annotations": {"a b": ""}}}), "spec.target.annotations")]
     fn names_the_field_it_cannot_use(#[case] spec: serde_json::Value, #[case] field: &str) {
         let failure = parse(&config(&spec)).unwrap_err();
         assert_eq!(failure.reason, Reason::InvalidSpec);

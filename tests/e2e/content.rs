@@ -4,6 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use artifactconfig::api::Reason;
+use artifactconfig::decide::limits;
+use artifactconfig::decide::render::Content;
 use serde_json::json;
 
 use crate::support::{Bench, CONFIG_TYPE, Ready as _, cases, checked, same, text};
@@ -24,6 +26,10 @@ cases! {
         a_full_config_map_fits,
         more_than_a_config_map_holds_is_refused,
         data_and_binary_data_change_places,
+        any_text_arrives_and_is_replaced_as_it_is,
+        what_grows_on_its_way_is_refused_and_what_fits_is_written,
+        a_file_whose_name_is_a_pattern_is_taken_as_the_message_says,
+        a_name_that_nobody_wants_spoils_nothing,
     ]
 }
 
@@ -220,6 +226,134 @@ async fn data_and_binary_data_change_places(bench: Bench) -> Result<()> {
         same("content", text.or(bytes).unwrap_or_default(), content)?;
     }
     Ok(())
+}
+
+/// An apply is read as YAML by the API server, for which some characters are forbidden and some are line breaks; the
+/// operator creates by JSON and replaces by an apply. Annotations of the artifact go into the status the same way.
+async fn any_text_arrives_and_is_replaced_as_it_is(bench: Bench) -> Result<()> {
+    const TEXTS: [(&str, &str); 5] = [
+        ("breaks", "a \u{85} b\u{2028}c\u{2029} d\r\n"),
+        ("control", "\u{1}\u{1b}[31m\u{7f}\u{80}\u{9f}"),
+        ("marks", "\u{feff}a\u{202e}b\u{200b}c\u{fffe}\u{ffff}\u{e0001}\u{1f600}"),
+        ("Makefile", "\tall:\n\t\tcc\n"),
+        ("words", "yes"),
+    ];
+    let image = bench.image("web:v1");
+    bench.push(&image).await?;
+    bench.apply("web", json!({"image": image})).await?;
+    for turn in 1..=2 {
+        let texts = TEXTS.map(|(name, text)| (name, format!("{text}{}", text.repeat(turn))));
+        let files: Vec<_> = texts.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
+        let created = format!("2026-01-01T00:0{turn}:00Z");
+        let note = format!("{turn}: \u{7f}\u{85}\u{9b}\u{2028}");
+        let annotations = [("org.opencontainers.image.created", created.as_str()), ("note", note.as_str())];
+        bench.world.oras.attach(&image, CONFIG_TYPE, &files, &annotations).await?;
+        let config = bench.sync_ready("web").await?;
+        let expected = texts.iter().map(|(name, text)| ((*name).to_owned(), text.clone())).collect();
+        same("data", bench.data("web").await?, expected)?;
+        let status = config.status.and_then(|status| status.artifact).context("no artifact in the status")?;
+        same("annotation", status.annotations.get("note"), Some(&note))?;
+    }
+    Ok(())
+}
+
+/// What values alone do not tell: the body of a request and the object in etcd have bounds of their own. Within those that
+/// the operator counts with, the real API server takes everything, when it is made and when it is replaced.
+async fn what_grows_on_its_way_is_refused_and_what_fits_is_written(bench: Bench) -> Result<()> {
+    let growing = bench.image("growing:v1");
+    bench.push(&growing).await?;
+    let attach = async |image: &str, minute: u32, files: &[(&str, &[u8])]| {
+        let created = format!("2026-01-01T00:{minute:02}:00Z");
+        let annotations = [("org.opencontainers.image.created", created.as_str())];
+        bench.world.oras.attach(image, CONFIG_TYPE, files, &annotations).await
+    };
+    let largest = |byte: u8| {
+        let fits = |size: &usize| {
+            let text = String::from_utf8(vec![byte; *size]).unwrap_or_default();
+            limits::check(&Content { data: [("full".to_owned(), text)].into(), ..Content::default() }).is_ok()
+        };
+        (1..=MEBIBYTE / 1024).rev().map(|kibibytes| kibibytes * 1024).find(fits).context("nothing fits")
+    };
+    bench.apply("growing", json!({"image": growing})).await?;
+    attach(&growing, 1, &[("full", &vec![1; 600_000])]).await?;
+    let config = bench.sync_failed("growing", Reason::TooLarge).await?;
+    checked("it names the file", config.message()?.contains("most of all 'full'"), config.message()?)?;
+    for (minute, byte) in [(2, 1), (3, 2)] {
+        attach(&growing, minute, &[("full", &vec![byte; largest(byte)?])]).await?;
+        bench.sync_ready("growing").await?;
+    }
+
+    let many = bench.image("many:v1");
+    bench.push(&many).await?;
+    bench.apply("many", json!({"image": many})).await?;
+    let name = |index: usize| format!("conf.d/{index:0240}");
+    let fits = |count: &usize| {
+        let data = (0..*count).map(|index| (name(index).replace('/', "."), "x".repeat(250))).collect();
+        limits::check(&Content { data, ..Content::default() }).is_ok()
+    };
+    let most = (1..4000).rev().find(fits).context("nothing fits")?;
+    for (minute, (count, byte, taken)) in
+        [(4000, b'x', false), (most, b'y', true), (most, b'z', true)].into_iter().enumerate()
+    {
+        let directory = tempfile::tempdir()?;
+        for index in 0..count {
+            write(directory.path(), &name(index), &[byte; 250])?;
+        }
+        let created = format!("org.opencontainers.image.created=2026-01-01T00:0{minute}:00Z");
+        attach_in(&bench, directory.path(), &many, &["--annotation", &created, "conf.d"]).await?;
+        if taken {
+            bench.sync_ready("many").await?;
+            let data = bench.data("many").await?;
+            let first = data.get(&format!("conf.d.{:0240}", 0)).context("it is not in it")?;
+            same("keys and first value", (data.len(), first.as_bytes()), (count, &[byte; 250][..]))?;
+        } else {
+            let config = bench.sync_failed("many", Reason::TooLarge).await?;
+            checked("it says where", config.message()?.contains("in etcd"), config.message()?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Frameworks name files after the routes they serve. The entry that the message advises is taken as it stands there.
+async fn a_file_whose_name_is_a_pattern_is_taken_as_the_message_says(bench: Bench) -> Result<()> {
+    let image = bench.image("web:v1");
+    bench.push(&image).await?;
+    let directory = tempfile::tempdir()?;
+    for name in ["[id].json", "i.json", "a*?.json"] {
+        write(directory.path(), name, name.as_bytes())?;
+    }
+    attach_in(&bench, directory.path(), &image, &["[id].json", "i.json", "a*?.json"]).await?;
+    bench.apply("web", json!({"image": image})).await?;
+    for name in ["a*?.json", "[id].json"] {
+        let only = json!({"image": image, "files": [{"path": name}]});
+        bench.apply("web", only).await?;
+        let config = bench.failed("web", Reason::InvalidFiles).await?;
+        let (message, says) = (config.message()?, format!("file '{name}' cannot become"));
+        checked("it is this file, and not what its name matches", message.contains(&says), message)?;
+        let entry = &message[message.find("{path: ").context("no advice")?..];
+        let entry = entry[..=entry.find('}').context("no end")?].replace('…', "taken.json");
+        let entry: serde_json::Value = serde_saphyr::from_str(&entry)?;
+        bench.apply("web", json!({"image": image, "files": [entry]})).await?;
+        bench.wait_data("web", &text(&[("taken.json", name)])).await?;
+    }
+    Ok(())
+}
+
+/// Only what is selected can fail a config: not a name that no file may have, nor a link in a directory.
+async fn a_name_that_nobody_wants_spoils_nothing(bench: Bench) -> Result<()> {
+    let image = bench.image("web:v1");
+    bench.push(&image).await?;
+    let directory = tempfile::tempdir()?;
+    write(directory.path(), "config.json", b"{}")?;
+    write(directory.path(), "a\\b", b"")?;
+    write(directory.path(), "other.d/x", b"")?;
+    std::os::unix::fs::symlink("x", directory.path().join("other.d/link"))?;
+    attach_in(&bench, directory.path(), &image, &["config.json", "a\\b", "other.d"]).await?;
+    bench.apply("web", json!({"image": image})).await?;
+    bench.failed("web", Reason::InvalidFiles).await?;
+    bench.apply("web", json!({"image": image, "files": [{"path": "config.json"}]})).await?;
+    bench.ready("web").await?;
+    same("data", bench.data("web").await?, text(&[("config.json", "{}")]))
 }
 
 fn write(directory: &Path, name: &str, bytes: &[u8]) -> Result<()> {
