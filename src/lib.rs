@@ -16,6 +16,9 @@
 //! | [`telemetry`] | logs, metrics, traces, health | local |
 //! | [`cli`] | one file a subcommand | all |
 
+// Everything that a person reads goes through `cli::output` or the log, which escape what others wrote.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod api;
 pub mod cli;
 pub mod cluster;

@@ -15,5 +15,9 @@ pub struct Args {
 /// # Errors
 /// Where standard output cannot be written to.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    print(&args.output.text(&crate::api::crd())?)
+    match args.output {
+        // Our own words alone, in the form that crds/ has: longer texts in several lines.
+        Format::Yaml => print(&serde_saphyr::to_string(&crate::api::crd())?),
+        format @ Format::Json => print(&format.text(&crate::api::crd())?),
+    }
 }

@@ -3,24 +3,25 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::ResourceExt as _;
 use similar::TextDiff;
 
 use crate::decide::render::Content;
 use crate::decide::revision;
+use crate::types::text;
 
 use super::content::{self, Config, Point};
 use super::docker::RegistryArgs;
 use super::kubectl_flags::ClusterArgs;
-use super::output::print;
+use super::output::{print_content, print_painted, say};
 use super::resource;
 
 /// Show what changes from one config to another.
 ///
 /// Prints a unified diff for each key. Exits with 0 where nothing differs, 1 where something does, and more where it
-/// cannot be told, as 'kubectl diff' does.
+/// cannot be told, as 'kubectl diff' does. On a terminal, characters that are not printable are shown as escapes.
 ///
 /// 'latest' is the newest config that is attached where that is not what is applied, else the newest revision. What no
 /// revision keeps is fetched from the registry with your own Docker credentials.
@@ -57,7 +58,7 @@ enum Colour {
     Never,
 }
 
-/// Longest search for the smallest diff of one key; after it a larger one has to do.
+/// Longest search for the smallest diff of all keys; after it a larger one has to do.
 const SEARCH: Duration = Duration::from_secs(2);
 
 /// Lines of context, as `diff -u` has them.
@@ -74,18 +75,23 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
     let to = content::read(&connection, &config, &args.to, &args.registry).await?;
     let text = unified(&from, &to, args.color.is_on());
     if text.is_empty() {
-        eprintln!("no difference between {} and {}", from.title, to.title);
+        say!("no difference between {} and {}", from.title, to.title);
         if args.to == Point::Latest && args.from == Point::Applied {
             let newest = revision::current(resource::history(&config)).map_or(0, |entry| entry.revision);
-            eprintln!(
+            say!(
                 "note: what is applied is the newest (revision {newest}); compare with an earlier one: {}",
                 connection.command(&format!("diff {} --from N --to {newest}", config.name_any()))
             );
         }
         return Ok(false);
     }
-    eprintln!("from {}\nto   {}", from.title, to.title);
-    print(&text)?;
+    say!("from {}", from.title);
+    say!("to   {}", to.title);
+    if args.color.is_on() {
+        print_painted(&text)?
+    } else {
+        print_content(text.as_bytes())?
+    }
     Ok(true)
 }
 
@@ -107,7 +113,8 @@ fn unified(from: &Config, to: &Config, colour: bool) -> String {
         .into_iter()
         .flat_map(|content| content.data.keys().chain(content.binary_data.keys()))
         .collect();
-    let text: String = keys.into_iter().map(|key| of_key(key, from, to)).collect();
+    let until = Instant::now() + SEARCH;
+    let text: String = keys.into_iter().map(|key| of_key(key, from, to, until)).collect();
     if colour { painted(&text) } else { text }
 }
 
@@ -115,7 +122,7 @@ fn bytes<'a>(content: &'a Content, key: &str) -> Option<&'a [u8]> {
     content.data.get(key).map(String::as_bytes).or_else(|| content.binary_data.get(key).map(Vec::as_slice))
 }
 
-fn of_key(key: &str, from: &Config, to: &Config) -> String {
+fn of_key(key: &str, from: &Config, to: &Config, until: Instant) -> String {
     let (old, new) = (bytes(&from.content, key), bytes(&to.content, key));
     if old == new {
         return String::new();
@@ -132,7 +139,7 @@ fn of_key(key: &str, from: &Config, to: &Config) -> String {
             format!("--- {old_name}\n+++ {new_name}\n")
         }
         (Some(old), Some(new)) if !in_binary => {
-            let diff = TextDiff::configure().timeout(SEARCH).diff_lines(&old, &new);
+            let diff = TextDiff::configure().deadline(until).diff_lines(&old, &new);
             diff.unified_diff().context_radius(CONTEXT).header(&old_name, &new_name).to_string()
         }
         _ => {
@@ -144,7 +151,7 @@ fn of_key(key: &str, from: &Config, to: &Config) -> String {
     }
 }
 
-/// The colours that git uses.
+/// The colours that git uses. What has colours is for a terminal, so all else is as [`print`](super::output::print) has it.
 fn painted(text: &str) -> String {
     let mut painted = String::new();
     for line in text.lines() {
@@ -160,6 +167,7 @@ fn painted(text: &str) -> String {
             _ if line.starts_with('+') => "32",
             _ => "",
         };
+        let line = text::screen(line);
         // Writing to a String cannot fail.
         let _ = if code.is_empty() {
             writeln!(painted, "{line}")

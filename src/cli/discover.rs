@@ -1,16 +1,16 @@
 //! `artifactconfig discover`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::oci::{Freshness, Listing, OciRegistry, Query, Registry as _, Settings, Subject};
-use crate::types::{Artifact, ImageRef, Platform, VERSION};
+use crate::types::{Artifact, ImageRef, Platform, VERSION, text};
 
 use super::docker::RegistryArgs;
-use super::output::{Format, print};
+use super::output::{Format, print, say};
+use super::table::Table;
 
 /// Print what is attached to an image, newest last.
 #[derive(clap::Args)]
@@ -96,7 +96,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     match args.output {
         Output::Table => {
             for note in &discovered.notes {
-                eprintln!("note: {note}");
+                say!("note: {note}");
             }
             print(&table(&discovered))
         }
@@ -117,9 +117,8 @@ fn discovered(subject: &Subject, listing: Listing) -> Discovered {
 }
 
 fn referrer(artifact: &Artifact) -> Referrer {
-    let file = |layer: &crate::types::Descriptor| {
-        Some(File { name: layer.title()?.escape_debug().to_string(), size: layer.size })
-    };
+    let file =
+        |layer: &crate::types::Descriptor| Some(File { name: layer.title()?.to_owned(), size: layer.size });
     Referrer {
         digest: artifact.digest.to_string(),
         artifact_type: artifact.artifact_type.clone(),
@@ -130,40 +129,82 @@ fn referrer(artifact: &Artifact) -> Referrer {
     }
 }
 
-/// Columns as kubectl sets them: as wide as their widest entry, three spaces between.
+/// A table, or that there is nothing. Everything in it but the digests was written by others.
 fn table(discovered: &Discovered) -> String {
-    let mut text = format!("{} is {}\n", discovered.image, discovered.digest);
+    let head = format!("{} is {}\n", discovered.image, discovered.digest);
     if discovered.referrers.is_empty() {
-        text.push_str("nothing is attached\n");
-        return text;
+        return head + "nothing is attached\n";
     }
-    let mut rows = vec![["DIGEST", "TYPE", "CREATED", "VERSION", "FILES"].map(str::to_owned)];
-    rows.extend(discovered.referrers.iter().map(|referrer| {
-        let or_none = |value: Option<&String>| value.cloned().unwrap_or_else(|| "-".to_owned());
-        [
+    let mut table = Table::new(&["DIGEST", "TYPE", "CREATED", "VERSION", "FILES"]);
+    for referrer in &discovered.referrers {
+        let or_none =
+            |value: Option<&String>| value.map_or_else(|| "-".to_owned(), |value| text::brief(value));
+        let mut files: Vec<String> = referrer
+            .files
+            .iter()
+            .take(LISTED)
+            .map(|file| format!("{} ({})", text::brief(&file.name), file.size))
+            .collect();
+        let more = referrer.files.len().saturating_sub(LISTED);
+        files.extend((more > 0).then(|| format!("and {more} more")));
+        table.row([
             referrer.digest.clone(),
-            referrer.artifact_type.clone(),
+            text::brief(&referrer.artifact_type),
             or_none(referrer.created.as_ref()),
             or_none(referrer.annotations.get(VERSION)),
-            referrer
-                .files
-                .iter()
-                .map(|file| format!("{} ({})", file.name, file.size))
-                .collect::<Vec<_>>()
-                .join(", "),
-        ]
-    }));
-    let widths: Vec<usize> = (0..rows[0].len())
-        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    for row in &rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            // Writing to a String cannot fail.
-            let _ = write!(line, "{cell:<width$}   ");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
+            files.join(", "),
+        ]);
     }
-    text
+    head + &table.to_string()
+}
+
+/// How many files of one artifact the table lists; the other forms have all.
+const LISTED: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn discovered(foreign: &str) -> Discovered {
+        let foreign = foreign.to_owned();
+        Discovered {
+            image: "r.example/web:v1".into(),
+            digest: "sha256:0".into(),
+            referrers: vec![Referrer {
+                digest: "sha256:1".into(),
+                artifact_type: foreign.clone(),
+                media_type: foreign.clone(),
+                created: Some(foreign.clone()),
+                annotations: [(VERSION.to_owned(), foreign.clone()), (foreign.clone(), String::new())].into(),
+                files: vec![File { name: foreign, size: 1 }],
+            }],
+            notes: Vec::new(),
+        }
+    }
+
+    /// Texts of a registry can neither forge lines nor move the cursor.
+    #[test]
+    fn a_row_is_a_line_of_printable_text() {
+        let table = table(&discovered("\u{1b}[31mred\nsha256:2   custom/config\u{202e}"));
+        assert_eq!(table.lines().count(), 3, "{table}");
+        assert!(table.contains("\\u001b[31mred\\nsha256:2   custom/config\\u202e"), "{table}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_of_a_registry_comes_out_escaped_and_back_the_same(foreign: String, wild in "[\\x00-\\x20\\\\\u{7f}-\u{a0}\u{200b}-\u{206f}]{0,12}") {
+            for foreign in [foreign, wild] {
+                let discovered = discovered(&foreign);
+                let table = table(&discovered);
+                prop_assert!(table.chars().all(|c| text::is_printable(c) || c == '\n'), "{}", table);
+                prop_assert_eq!(table.lines().count(), 3);
+                let value = serde_json::to_value(&discovered).unwrap();
+                let yaml: serde_json::Value = serde_saphyr::from_str(&Format::Yaml.text(&discovered).unwrap()).unwrap();
+                prop_assert_eq!(&yaml, &value);
+                let json: serde_json::Value = serde_json::from_str(&Format::Json.text(&discovered).unwrap()).unwrap();
+                prop_assert_eq!(&json, &value);
+            }
+        }
+    }
 }

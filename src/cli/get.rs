@@ -10,7 +10,7 @@ use crate::api::ArtifactConfig;
 use crate::decide::revision;
 
 use super::kubectl_flags::{ClusterArgs, Connection};
-use super::output::{Format, print};
+use super::output::{Format, print, say};
 use super::resource::{self, explained};
 use super::table::{Table, age, short};
 use super::verdict;
@@ -82,7 +82,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     if objects.is_empty() {
         let place = if args.all_namespaces { "" } else { &format!(" in namespace {}", connection.namespace) };
-        eprintln!("No ArtifactConfigs found{place}.");
+        say!("No ArtifactConfigs found{place}.");
         return Ok(());
     }
     let wide = args.output == Some(Output::Wide);

@@ -10,7 +10,7 @@ use crate::decide::revision;
 
 use super::get::Output;
 use super::kubectl_flags::ClusterArgs;
-use super::output::print;
+use super::output::{print, say};
 use super::resource;
 use super::table::{Table, age, short};
 
@@ -63,12 +63,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         return print(&names.concat());
     }
     if lines.is_empty() {
-        eprintln!("Nothing has been applied yet.");
+        say!("Nothing has been applied yet.");
     } else {
         print(&table(&lines, args.output == Some(Output::Wide), Timestamp::now()).to_string())?;
     }
     for note in notes(&config) {
-        eprintln!("note: {note}");
+        say!("note: {note}");
     }
     Ok(())
 }

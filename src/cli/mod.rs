@@ -27,10 +27,13 @@ mod table;
 mod tree;
 mod verdict;
 mod wait;
+mod yaml;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use output::say;
 
 /// Config travels with its image.
 ///
@@ -81,7 +84,7 @@ pub fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(status) => status,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say!("error: {error:#}");
             ExitCode::from(trouble)
         }
     }

@@ -13,7 +13,7 @@ use crate::oci::{Freshness, OciRegistry, Query, Registry as _, Settings};
 use crate::types::Failure;
 
 use super::docker::RegistryArgs;
-use super::output::{Format, print};
+use super::output::{Format, print, say};
 
 /// Print the `ConfigMap` that an `ArtifactConfig` would produce now, with no cluster.
 ///
@@ -76,7 +76,7 @@ async fn one(
         let selected = select::select(question, &listing.artifacts, &desired.selector)
             .map_err(|failure| failure.with_notes(&listing.notes))?;
         for note in selected.notes.iter().chain(&listing.notes) {
-            eprintln!("note: {note}");
+            say!("note: {note}");
         }
         let pulled = registry.pull(&access, &desired.referrers, selected.artifact, &desired.files).await?;
         let content = render::render(&pulled.files, &pulled.others, &desired.files)?;

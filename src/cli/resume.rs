@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::api::ArtifactConfigSpec;
 
 use super::kubectl_flags::ClusterArgs;
-use super::output::print;
+use super::output::{print, say};
 use super::resource;
 use super::rollback::warn_of_appliers;
 use super::table::short;
@@ -87,7 +87,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         .with_context(|| format!("{fields} is taken away, but no config was applied since"))?;
     print(&format!("resumed: {message}\n"))?;
     if !left.is_empty() {
-        eprintln!(
+        say!(
             "note: spec.rollbackTo still keeps it there; to go forward: {}",
             connection.command(&format!("resume {}", args.name))
         );

@@ -10,7 +10,7 @@ use crate::decide::revision;
 
 use super::choose::{self, Choice, Wish};
 use super::kubectl_flags::{ClusterArgs, Connection};
-use super::output::print;
+use super::output::{print, say};
 use super::resource;
 use super::table::age;
 use super::verdict::{Asked, applier_of};
@@ -71,7 +71,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let choice = choose::choose(history, latest, &args.wish()).map_err(|why| anyhow!(why))?;
     print(&plan(&config, &choice, Timestamp::now()))?;
     for remark in choose::remarks(history, &choice) {
-        eprintln!("note: {remark}");
+        say!("note: {remark}");
     }
     if config.spec.suspend && !args.unsuspend {
         bail!(
@@ -98,7 +98,7 @@ async fn wait(args: &Args, connection: &Connection, written: &ArtifactConfig) ->
         format!("spec.rollbackTo is set and stays set until '{resume}', but it is not applied")
     })?;
     print(&format!("rolled back after {:.1} s: {message}\n", started.elapsed().as_secs_f64()))?;
-    eprintln!("note: to go forward again: {resume}");
+    say!("note: to go forward again: {resume}");
     Ok(())
 }
 
@@ -115,7 +115,7 @@ fn again(args: &Args) -> String {
 pub fn warn_of_appliers(config: &ArtifactConfig, fields: &[&str]) {
     for field in fields {
         if let Some(manager) = applier_of(config, field) {
-            eprintln!(
+            say!(
                 "note: spec.{field} is set by {manager}, which will set it again when it applies the next time; change it there as well"
             );
         }

@@ -1,7 +1,6 @@
 //! `artifactconfig show`.
 
 use std::fmt::Write as _;
-use std::io;
 
 use anyhow::{anyhow, bail};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -11,12 +10,13 @@ use crate::decide::render::Content;
 use super::content;
 use super::kubectl_flags::ClusterArgs;
 use super::near;
-use super::output::{Format, print};
+use super::output::{Format, print, print_content, say};
 use super::resource;
 
 /// Print the config that is applied, or that a revision keeps, as files.
 ///
-/// Each key stands under a header of its own. With --key, the bytes of one of them and nothing else.
+/// Each key stands under a header of its own. With --key, the bytes of one of them and nothing else. On a terminal,
+/// characters that are not printable are shown as escapes; into a file or a pipe every byte goes as it is.
 #[derive(clap::Args)]
 pub struct Args {
     /// Name of the `ArtifactConfig`.
@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     revision: Option<i64>,
 
-    /// Only this key, byte for byte.
+    /// Only this key, byte for byte where it does not go to a terminal.
     #[arg(long, value_name = "KEY", conflicts_with = "output")]
     key: Option<String>,
 
@@ -57,17 +57,17 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         None => content::of_target(&config, &found),
     };
     if let Some(key) = &args.key {
-        return raw(value(&content, key).map_err(|why| anyhow!(why))?);
+        return print_content(value(&content, key).map_err(|why| anyhow!(why))?);
     }
-    eprintln!("{title}");
+    say!("{title}");
     let applied = config.status.as_ref().and_then(|status| status.target.as_ref());
     if args.revision.is_none() && applied.is_some_and(|target| target.hash != content.hash()) {
-        eprintln!("note: it is not what the operator applied; somebody edited it");
+        say!("note: it is not what the operator applied; somebody edited it");
     }
     if content.data.is_empty() && content.binary_data.is_empty() {
         bail!("it holds nothing");
     }
-    print(&files(&content))
+    print_content(files(&content).as_bytes())
 }
 
 /// The object as kubectl prints it.
@@ -103,15 +103,6 @@ fn files(content: &Content) -> String {
     }
     text.truncate(text.trim_end_matches('\n').len());
     text + "\n"
-}
-
-fn raw(bytes: &[u8]) -> anyhow::Result<()> {
-    use std::io::Write as _;
-    let mut out = io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

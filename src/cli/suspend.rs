@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::kubectl_flags::ClusterArgs;
-use super::output::print;
+use super::output::{print, say};
 use super::resource;
 use super::rollback::warn_of_appliers;
 use super::verdict::Asked;
@@ -40,6 +40,6 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         .await
         .context("spec.suspend is set, but the operator has not seen it")?;
     print(&format!("{message}\n"))?;
-    eprintln!("note: to go on: {}", connection.command(&format!("resume {}", args.name)));
+    say!("note: to go on: {}", connection.command(&format!("resume {}", args.name)));
     Ok(())
 }

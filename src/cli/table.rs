@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
+use crate::types::text;
+
 /// Rows under a header: as wide as the widest cell, three spaces between, nothing at the ends of lines.
 #[derive(Debug)]
 pub struct Table {
@@ -17,9 +19,9 @@ impl Table {
         Self { rows: vec![header.iter().map(|&cell| cell.to_owned()).collect()] }
     }
 
-    /// Adds a row.
+    /// Adds a row. What is not printable is escaped: part of what is shown was written by others.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().map(|cell| printable(&cell)).collect());
+        self.rows.push(cells.into_iter().map(|cell| text::line(&cell).into_owned()).collect());
     }
 }
 
@@ -44,12 +46,6 @@ impl std::fmt::Display for Table {
         }
         Ok(())
     }
-}
-
-/// A line of text without anything that moves the cursor: part of what is shown was written by others.
-#[must_use]
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// A digest as far as a person needs it: algorithm and twelve characters.
@@ -129,7 +125,7 @@ mod tests {
         let mut table = Table::new(&["NAME", "AGE"]);
         table.row(["web".to_owned(), "5m".to_owned()]);
         table.row(["w\u{1b}[31mrker".to_owned(), String::new()]);
-        assert_eq!(table.to_string(), "NAME         AGE\nweb          5m\nw\u{fffd}[31mrker\n");
+        assert_eq!(table.to_string(), "NAME              AGE\nweb               5m\nw\\u001b[31mrker\n");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use kube::{Api, ResourceExt as _};
 use crate::api::ArtifactConfig;
 
 use super::kubectl_flags::Connection;
+use super::output::say;
 use super::resource;
 use super::verdict::{Asked, Verdict, verdict};
 
@@ -68,7 +69,7 @@ impl WaitArgs {
                 );
             }
             if why != said && started.elapsed() >= POLL {
-                eprintln!("waiting: {why}");
+                say!("waiting: {why}");
                 said = why;
             }
             tokio::time::sleep(POLL.min(self.timeout.saturating_sub(started.elapsed()))).await;

@@ -7,7 +7,7 @@ use artifactconfig::api::{annotation, label};
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 
-use crate::support::{Bench, CONFIG_TYPE, World, cases, checked, same, text};
+use crate::support::{Bench, CONFIG_TYPE, Ready as _, World, cases, checked, same, text};
 
 cases! {
     Both [
@@ -17,6 +17,8 @@ cases! {
     Embedded [
         credentials_come_from_the_docker_file,
         failures_are_said_and_counted,
+        kubectl_reads_any_text_that_is_rendered,
+        texts_of_a_registry_are_escaped,
     ]
 }
 
@@ -96,6 +98,79 @@ async fn render_prints_what_the_operator_applies(bench: Bench) -> Result<()> {
     let printed = bench.config_map("printed").await?;
     same("data", &printed.data, &applied.data)?;
     same("binaryData", &printed.binary_data, &applied.binary_data)
+}
+
+/// `render | kubectl apply`: kubectl's reader of YAML is another one than ours.
+async fn kubectl_reads_any_text_that_is_rendered(bench: Bench) -> Result<()> {
+    const FILES: [(&str, &str); 11] = [
+        ("Makefile", "\tall:\n"),
+        ("breaks", "a\u{85}b\u{2028}c\r\nd\r"),
+        ("control", "\u{1}\u{1b}[31m\u{7f}\u{9b}\u{feff}\u{fffe}\u{e0001}"),
+        ("spaces", "  first\n last \n \n\t\n"),
+        ("ends", "\n\na\n\n\n"),
+        ("nginx.conf", "server {\n\tlisten 80; # port\n\n\t\troot /;\n}\n"),
+        ("document", "---\n- a: b\n...\n"),
+        ("yes", "yes"),
+        ("0x1", "0x1"),
+        ("1e3", "~"),
+        ("null", "12:30:45"),
+    ];
+    let (image, _, _) = bench.image_with("web:v1", &FILES).await?;
+    let long = "long line ".repeat(20_000);
+    let files: Vec<_> = FILES.into_iter().chain([("long", long.as_str())]).collect();
+    bench.attach_at(&image, 2, &files).await?;
+    let directory = tempfile::tempdir()?;
+    let spec = json!({
+        "image": image, "artifactType": CONFIG_TYPE, "registry": {"plainHttp": true},
+        "target": {"annotations": {"example.com/a": "\tx\u{2028}\u{7f}"}},
+    });
+    let file = resource(&bench, directory.path(), &spec)?;
+    for output in ["yaml", "json"] {
+        let rendered = run(directory.path(), &["render", "-f", &file, "-o", output]).await?.ok()?;
+        let path = directory.path().join("rendered.yaml");
+        std::fs::write(&path, rendered)?;
+        bench
+            .kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &path.display().to_string()])
+            .await?;
+        same(output, bench.data("web").await?, text(&files))?;
+        let annotations = bench.config_map("web").await?.metadata.annotations.unwrap_or_default();
+        same("annotation", annotations["example.com/a"].as_str(), "\tx\u{2028}\u{7f}")?;
+        bench.kubectl(&["delete", "configmap", "web"]).await?;
+    }
+    Ok(())
+}
+
+/// Who may push to the repository must not write on the terminals of those who look.
+async fn texts_of_a_registry_are_escaped(bench: Bench) -> Result<()> {
+    let image = bench.image("web:v1");
+    bench.push(&image).await?;
+    let foreign = "\u{1b}[31mred\nsha256:0 custom/config\u{202e}\u{9b}";
+    let annotations =
+        [("org.opencontainers.image.created", foreign), ("org.opencontainers.image.version", foreign)];
+    bench.attach_with(&image, CONFIG_TYPE, &[("config.json", "{}")], &annotations).await?;
+    let directory = tempfile::tempdir()?;
+    let spec = json!({"image": image, "artifactType": CONFIG_TYPE, "registry": {"plainHttp": true}});
+    let file = resource(&bench, directory.path(), &spec)?;
+    let escaped = r"\u001b[31mred";
+    let discover = ["discover", &image, "--plain-http"];
+    for args in [&discover[..], &[&discover[..], &["-o", "yaml"]].concat(), &["render", "-f", &file]] {
+        let Ran { stdout, stderr, .. } = run(directory.path(), args).await?;
+        let printable =
+            |text: &str| text.chars().all(|c| c == '\n' || artifactconfig::types::text::is_printable(c));
+        checked(
+            &format!("{args:?} prints what can be seen"),
+            printable(&stdout) && printable(&stderr),
+            &stdout,
+        )?;
+        checked(&format!("{args:?} shows it"), stdout.contains(escaped), &stdout)?;
+    }
+    bench.apply_raw("web", &spec).await?;
+    let config = bench.ready("web").await?;
+    checked(
+        "the condition",
+        config.message()?.chars().all(artifactconfig::types::text::is_printable),
+        config.message()?,
+    )
 }
 
 /// As a table for people and as documents for programs.

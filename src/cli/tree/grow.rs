@@ -7,10 +7,10 @@ use kube::ResourceExt as _;
 use serde::Serialize;
 
 use crate::api::{ArtifactConfig, HistoryEntry, HistoryOutcome};
-use crate::cli::table::{printable, short};
+use crate::cli::table::short;
 use crate::cli::verdict;
 use crate::decide::revision;
-use crate::types::Artifact;
+use crate::types::{Artifact, text};
 
 /// What is attached to the image as it is now.
 #[derive(Clone, Debug)]
@@ -71,7 +71,7 @@ impl Node {
             if self.notes.is_empty() { String::new() } else { format!(" ({})", self.notes.join(", ")) };
         let digest = self.kind == "artifact";
         let name = if digest { short(&self.name) } else { self.name.clone() };
-        writeln!(f, "{first}{}", printable(&format!("{} {name}{notes}", self.kind)))?;
+        writeln!(f, "{first}{}", text::line(&format!("{} {name}{notes}", self.kind)))?;
         for (index, child) in self.children.iter().enumerate() {
             let (branch, trunk) = if index + 1 < self.children.len() {
                 ("├── ", "│   ")
@@ -144,8 +144,8 @@ fn image(
     artifacts.sort_by_key(|artifact| std::cmp::Reverse((artifact.created(), artifact.digest.to_string())));
     for artifact in &artifacts {
         let mut child =
-            Node::new("artifact", artifact.digest.to_string()).noted([artifact.artifact_type.clone()]);
-        child.notes.extend(artifact.created().map(|created| format!("created {created}")));
+            Node::new("artifact", artifact.digest.to_string()).noted([text::brief(&artifact.artifact_type)]);
+        child.notes.extend(artifact.created().map(|created| format!("created {}", text::brief(created))));
         grown(&mut child, config, history, seen, digest);
         node.children.push(child);
     }
