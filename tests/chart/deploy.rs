@@ -6,7 +6,12 @@ use serde_json::Value;
 use crate::stage::{Tools, cluster, eventually, served};
 
 crate::stage::cases! {
-    Alone [kubectl_applies_and_deletes_it, helm_takes_over_what_kubectl_has_applied]
+    Alone [
+        kubectl_applies_and_deletes_it,
+        helm_takes_over_what_kubectl_has_applied,
+        kubectl_takes_over_a_release_and_helm_gets_it_back,
+        the_definition_is_applied_by_directory,
+    ]
 }
 
 async fn kubectl_applies_and_deletes_it(tools: Tools) -> Result<()> {
@@ -65,5 +70,55 @@ async fn helm_takes_over_what_kubectl_has_applied(tools: Tools) -> Result<()> {
         ["upgrade", "artifactconfig", &chart, "--namespace=artifactconfig-system", "--set=replicas=3"];
     let upgrade = [&upgrade[..], &["--force-conflicts"]].concat();
     cluster.helm(&upgrade).await?.ok("helm upgrade")?;
+    cluster.stop().await
+}
+
+/// The way back that the chart's README describes, and what happens to whoever applies `deploy/` over a release.
+async fn kubectl_takes_over_a_release_and_helm_gets_it_back(tools: Tools) -> Result<()> {
+    let cluster = cluster(Vec::new()).await?;
+    let (directory, chart) = (tools.manifests.path("deploy").display().to_string(), tools.chart());
+    let release = ["artifactconfig", &chart, "--namespace=artifactconfig-system"];
+    let create = ["create", "namespace", "artifactconfig-system"];
+    cluster.kubectl(&create).await?.ok("kubectl create namespace")?;
+    let installed = cluster.helm(&[&["install"], &release[..]].concat()).await?.ok("helm install")?;
+    ensure!(installed.stdout.contains("do not apply deploy/"), "the notes say nothing: {}", installed.stdout);
+    let uids = async || -> Result<String> {
+        let get = ["get", "deployment/artifactconfig", "crd/artifactconfigs.artifactconfig.dev"];
+        let form = ["--namespace=artifactconfig-system", "-o", "jsonpath={.items[*].metadata.uid}"];
+        Ok(cluster.kubectl(&[&get[..], &form].concat()).await?.ok("kubectl get")?.stdout)
+    };
+    let before = uids().await?;
+    ensure!(!before.is_empty(), "nothing is installed");
+    // By mistake: the release is blocked until it may set back what kubectl has changed.
+    cluster.kubectl(&["apply", "-k", &directory]).await?.ok("kubectl apply -k deploy")?;
+    let upgrade = [&["upgrade"], &release[..], &["--set=replicas=3"]].concat();
+    let refused = cluster.helm(&upgrade).await?;
+    ensure!(!refused.success() && refused.stderr.contains("conflict"), "it is not blocked: {refused:?}");
+    let values = ["--reset-then-reuse-values", "--force-conflicts"];
+    cluster.helm(&[&upgrade[..], &values].concat()).await?.ok("helm upgrade --force-conflicts")?;
+    ensure!(before == uids().await?, "the objects are others");
+    // On purpose: the release is forgotten, its objects stay.
+    let apply = ["apply", "--server-side", "--force-conflicts", "-k", &directory];
+    cluster.kubectl(&apply).await?.ok("kubectl apply --server-side --force-conflicts -k deploy")?;
+    let forget =
+        ["delete", "secret", "-l", "owner=helm,name=artifactconfig", "--namespace=artifactconfig-system"];
+    let forgotten = cluster.kubectl(&forget).await?.ok("kubectl delete secret")?;
+    ensure!(forgotten.stdout.contains("deleted"), "there is no release to forget: {}", forgotten.stdout);
+    let left = cluster.helm(&["list", "--all-namespaces", "--short"]).await?.ok("helm list")?;
+    ensure!(left.stdout.trim().is_empty(), "Helm still knows of it: {}", left.stdout);
+    ensure!(before == uids().await?, "the objects are others");
+    cluster.stop().await
+}
+
+/// What a person types first: a directory, by `-f` or by `-k`.
+async fn the_definition_is_applied_by_directory(tools: Tools) -> Result<()> {
+    let cluster = cluster(Vec::new()).await?;
+    let crds = tools.manifests.path("crds").display().to_string();
+    for form in ["-f", "-k"] {
+        let applied = cluster.kubectl(&["apply", "--server-side", form, &crds]).await?.ok("kubectl apply")?;
+        ensure!(applied.stdout.contains("artifactconfigs.artifactconfig.dev"), "{form}: {}", applied.stdout);
+    }
+    let deploy = tools.manifests.path("deploy").display().to_string();
+    cluster.kubectl(&["apply", "-f", &deploy]).await?.ok("kubectl apply -f deploy")?;
     cluster.stop().await
 }

@@ -15,6 +15,7 @@ crate::stage::cases! {
         every_role_is_small,
         pods_are_restricted_by_default,
         it_works_below_another_chart,
+        the_image_is_where_all_images_are,
         it_is_pushed_to_a_registry_and_comes_back,
         a_changed_plugin_configuration_makes_new_pods,
         objects_are_named_apart_from_another_releases,
@@ -148,6 +149,35 @@ async fn it_works_below_another_chart(tools: Tools) -> Result<()> {
     let rendered = objects(&output.stdout)?;
     same("replicas", &the(&rendered, "Deployment")?["spec"]["replicas"], 3)?;
     same("name", &the(&rendered, "Deployment")?["metadata"]["name"], "platform-artifactconfig")
+}
+
+/// What a parent chart sets for all its images, as most charts take it.
+async fn the_image_is_where_all_images_are(tools: Tools) -> Result<()> {
+    let pod = async |args: &[&str]| -> Result<(Value, Value)> {
+        let rendered = objects(&tools.template(args).await?)?;
+        let secrets = the(&rendered, "Deployment")?["spec"]["template"]["spec"]["imagePullSecrets"].clone();
+        Ok((container(&rendered)?["image"].clone(), secrets))
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let image = |repository: &str| json!(format!("{repository}:{version}"));
+    let registry = "--set=global.imageRegistry=registry.example.com:5000/mirror";
+    same(
+        "registry",
+        pod(&[registry]).await?.0,
+        image("registry.example.com:5000/mirror/artifactconfig/artifactconfig"),
+    )?;
+    let hub = pod(&[registry, "--set=image.repository=team/operator"]).await?.0;
+    same("of an image without registry", hub, image("registry.example.com:5000/mirror/team/operator"))?;
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let pinned = pod(&[registry, &format!("--set=image.digest={digest}")]).await?.0;
+    ensure!(pinned.as_str().is_some_and(|image| image.ends_with(&format!("@{digest}"))), "{pinned}");
+    let own = "--set=imagePullSecrets[0].name=own";
+    let shared = ["--set=global.imagePullSecrets[0].name=shared", own];
+    same("secrets", pod(&shared).await?.1, json!([{"name": "shared"}, {"name": "own"}]))?;
+    let by_name = ["--set=global.imagePullSecrets={shared,own}", own];
+    same("secrets by name", pod(&by_name).await?.1, json!([{"name": "shared"}, {"name": "own"}]))?;
+    let none = pod(&["--set=global=null"]).await?;
+    same("nothing", none, (image("ghcr.io/artifactconfig/artifactconfig"), Value::Null))
 }
 
 /// As a release does, and as the README installs it. What `.helmignore` leaves out is not in the package.

@@ -13,10 +13,12 @@ crate::stage::cases! {
 }
 
 /// Wrong values, and what the message must name.
-const WRONG: [(&str, &str); 24] = [
+const WRONG: [(&str, &str); 26] = [
     ("replcas=2", "replcas"),
     ("replicas=two", "/replicas"),
     ("replicas=-1", "/replicas"),
+    ("global.imageRegistry=oci://registry.example.com", "/global/imageRegistry"),
+    ("global.imagePullSecrets={}", "/global/imagePullSecrets/0"),
     ("image.tagg=v1", "/image"),
     ("image.tag=a:b", "/image/tag"),
     ("image.digest=v1", "/image/digest"),
@@ -93,8 +95,10 @@ const OF_PARENTS: [&str; 2] = ["global", "enabled"];
 /// Notes each property; an object with properties must be closed, and have the same keys as the values.
 fn walk(place: &str, schema: &Value, values: &Value, places: &mut BTreeSet<String>) -> Result<()> {
     let Some(properties) = schema["properties"].as_object() else { return Ok(()) };
-    // An object that Kubernetes defines: the API server knows more of it than a schema here ever would.
+    // An object that Kubernetes defines: the API server knows more of it than a schema here ever would. Or one that a
+    // parent chart shares with charts of others.
     if schema["additionalProperties"] != false {
+        places.extend(properties.keys().map(|key| format!("{place}.{key}")));
         return if place.is_empty() { Err(anyhow::anyhow!("the schema is open")) } else { Ok(()) };
     }
     let keys: BTreeSet<_> = values.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();

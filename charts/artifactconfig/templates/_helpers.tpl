@@ -60,13 +60,35 @@ annotations:
 {{- end }}
 {{- end }}
 
+{{/* With the registry that a parent chart sets for all its images instead of the image's own. As in any reference, the
+first part is a registry where it has a dot or a port, or is localhost. */}}
+{{- define "artifactconfig.repository" -}}
+{{- $repository := .Values.image.repository -}}
+{{- with (.Values.global | default dict).imageRegistry -}}
+{{- $parts := splitList "/" $repository -}}
+{{- if and (gt (len $parts) 1) (regexMatch "[.:]|^localhost$" (first $parts)) }}{{ $parts = rest $parts }}{{ end -}}
+{{ . }}/{{ join "/" $parts }}
+{{- else -}}
+{{ $repository }}
+{{- end -}}
+{{- end }}
+
 {{- define "artifactconfig.image" -}}
 {{- $image := .Values.image -}}
 {{- if $image.digest -}}
-{{ $image.repository }}@{{ $image.digest }}
+{{ include "artifactconfig.repository" . }}@{{ $image.digest }}
 {{- else -}}
-{{ $image.repository }}:{{ $image.tag | default .Chart.AppVersion }}
+{{ include "artifactconfig.repository" . }}:{{ $image.tag | default .Chart.AppVersion }}
 {{- end -}}
+{{- end }}
+
+{{/* Secrets that the image is pulled with, as a list, each once. */}}
+{{- define "artifactconfig.imagePullSecrets" -}}
+{{- $secrets := list }}
+{{- range concat ((.Values.global | default dict).imagePullSecrets | default list) .Values.imagePullSecrets }}
+{{- $secrets = append $secrets (dict "name" (kindIs "string" . | ternary . (get (kindIs "map" . | ternary . dict) "name"))) }}
+{{- end }}
+{{- uniq $secrets | toYaml }}
 {{- end }}
 
 {{/* Port of /livez, /readyz and /metrics: that of the address where one is set. */}}
