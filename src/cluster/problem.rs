@@ -29,6 +29,8 @@ pub(super) enum Problem {
     NotFound,
     Conflict,
     Terminating,
+    /// More than the API server or etcd takes, in the API server's words.
+    TooLarge(String),
     Other(String),
 }
 
@@ -38,6 +40,9 @@ impl Problem {
             kube::Error::Api(status) if status.is_not_found() => Self::NotFound,
             kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() => Self::Conflict,
             kube::Error::Api(status) if is_terminating(status) => Self::Terminating,
+            kube::Error::Api(status) if is_too_large(status) => {
+                Self::TooLarge(format!("the API server refused: {}", truncate(&status.message, MAX_MESSAGE)))
+            }
             kube::Error::Api(status) => {
                 Self::Other(format!("the API server refused: {}", truncate(&status.message, MAX_MESSAGE)))
             }
@@ -65,7 +70,7 @@ impl Problem {
                     format!("{what}: its namespace is being deleted"),
                 );
             }
-            Self::Other(why) => why,
+            Self::TooLarge(why) | Self::Other(why) => why,
         };
         Failure::new(Reason::ApplyFailed, format!("{what}: {why}"))
     }
@@ -74,6 +79,13 @@ impl Problem {
         match self {
             // An object that is gone is no longer the one that was looked at.
             Self::Conflict | Self::NotFound => WriteError::Conflict,
+            // What others have put into the object counts too, so that this is not known before.
+            Self::TooLarge(why) => WriteError::Failure(Failure::new(
+                Reason::TooLarge,
+                format!(
+                    "ConfigMap '{name}' was not written: {why}; take fewer files with spec.files, attach less, or take out of it what others have put there"
+                ),
+            )),
             Self::Terminating | Self::Other(_) => {
                 WriteError::Failure(self.into_failure(&format!("ConfigMap '{name}' was not written")))
             }
@@ -93,8 +105,39 @@ fn is_not_leading(error: &kube::Error) -> bool {
     false
 }
 
+/// A body above the API server's bound, an object above etcd's, or a field above that of its kind.
+fn is_too_large(status: &kube::core::Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 413
+        || status.message.contains("etcdserver: request is too large")
+        || causes.into_iter().any(|cause| cause.reason == "FieldValueTooLong")
+}
+
 /// The cause that the API server names (`NamespaceTerminatingCause` in kubernetes `api/core/v1`).
 fn is_terminating(status: &kube::core::Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// What is too large stays too large: it waits for somebody, and is not tried again and again.
+    #[rstest::rstest]
+    #[case(json!({"code": 413, "reason": "RequestEntityTooLarge", "message": "limit is 3145728"}), true)]
+    #[case(json!({"code": 500, "message": "etcdserver: request is too large"}), true)]
+    #[case(json!({"code": 422, "reason": "Invalid", "message": "Too long", "details": {"causes": [{"reason": "FieldValueTooLong"}]}}), true)]
+    #[case(json!({"code": 422, "reason": "Invalid", "message": "no", "details": {"causes": [{"reason": "FieldValueInvalid"}]}}), false)]
+    #[case(json!({"code": 500, "message": "etcdserver: request timed out"}), false)]
+    fn what_is_too_large_is_no_passing_trouble(#[case] status: serde_json::Value, #[case] too_large: bool) {
+        let status = serde_json::from_value(status).unwrap();
+        let WriteError::Failure(failure) = Problem::of(&kube::Error::Api(status)).into_write_error("web")
+        else {
+            panic!("a conflict")
+        };
+        let expected = if too_large { Reason::TooLarge } else { Reason::ApplyFailed };
+        assert_eq!(failure.reason, expected, "{}", failure.message);
+    }
 }

@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result};
 use artifactconfig::api::Reason;
 use artifactconfig::decide::limits;
 use artifactconfig::decide::render::Content;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::PostParams;
 use serde_json::json;
 
 use crate::support::{Bench, CONFIG_TYPE, Ready as _, cases, checked, same, text};
@@ -28,6 +30,7 @@ cases! {
         data_and_binary_data_change_places,
         any_text_arrives_and_is_replaced_as_it_is,
         what_grows_on_its_way_is_refused_and_what_fits_is_written,
+        what_does_not_fit_beside_what_others_have_put_there_is_too_large,
         a_file_whose_name_is_a_pattern_is_taken_as_the_message_says,
         a_name_that_nobody_wants_spoils_nothing,
     ]
@@ -312,6 +315,20 @@ async fn what_grows_on_its_way_is_refused_and_what_fits_is_written(bench: Bench)
         }
     }
     Ok(())
+}
+
+/// With `Merge` the values of others count as well, and only the API server knows both.
+async fn what_does_not_fit_beside_what_others_have_put_there_is_too_large(bench: Bench) -> Result<()> {
+    let half = "x".repeat(600_000);
+    let (image, _, _) = bench.image_with("web:v1", &[("ours", &half)]).await?;
+    let theirs: ConfigMap =
+        serde_json::from_value(json!({"metadata": {"name": "theirs"}, "data": {"theirs": half}}))?;
+    bench.config_maps().create(&PostParams::default(), &theirs).await?;
+    bench
+        .apply("web", json!({"image": image, "target": {"name": "theirs", "creationPolicy": "Merge"}}))
+        .await?;
+    bench.failed("web", Reason::TooLarge).await?;
+    same("keys", bench.data("theirs").await?.len(), 1)
 }
 
 /// Frameworks name files after the routes they serve. The entry that the message advises is taken as it stands there.
