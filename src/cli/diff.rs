@@ -88,9 +88,9 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
     say!("from {}", from.title);
     say!("to   {}", to.title);
     if args.color.is_on() {
-        print_painted(&text)?
+        print_painted(&text)?;
     } else {
-        print_content(text.as_bytes())?
+        print_content(text.as_bytes())?;
     }
     Ok(true)
 }

@@ -1,11 +1,13 @@
 //! Which files to take, and under which key: paths → `ConfigMap` keys.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::api::{FileMapping, Reason};
 use crate::types::{Failure, text};
 
-use super::pattern::{self, MAX_PATTERN, Pattern, Steps};
+use super::limits::check_key;
+use super::pattern::{self, Exhausted, MAX_PATTERN, Pattern, Steps};
 
 /// Parsed `spec.files`. Empty: every file under its own name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,12 +34,47 @@ enum Wish {
 /// Most entries, as the definition has it.
 const MAX_RULES: usize = 256;
 
-/// Steps in which one file name is matched with all patterns; 256 usual patterns take some 5,000. With [`MAX_FILES`] names
-/// it bounds the work for an artifact, whatever patterns and names, to less than a tenth of a second.
-const MAX_STEPS: u32 = 16_384;
+/// Steps in which the names of an artifact's files are matched with all patterns: well below a tenth of a second, whatever
+/// patterns and names. A hundred usual patterns and a thousand names take some two million.
+const MAX_STEPS: u32 = 1 << 24;
 
 /// Files of one artifact that are looked at, wanted or not: far above what one `ConfigMap` holds.
 pub const MAX_FILES: usize = 4096;
+
+/// How much matching is left for the files of one artifact, wherever they are matched.
+#[derive(Debug)]
+pub struct Effort(AtomicU32);
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self(MAX_STEPS.into())
+    }
+}
+
+impl Effort {
+    /// Matches a name with each rule, until `ends`.
+    fn each<'r>(
+        &self,
+        rules: impl Iterator<Item = &'r Rule>,
+        name: &str,
+        mut ends: impl FnMut(&'r Rule, &mut Steps) -> Result<bool, Exhausted>,
+    ) -> Result<bool, Failure> {
+        let before = self.0.load(Ordering::Relaxed);
+        let mut steps = Steps(before);
+        let mut ended = Ok(false);
+        for rule in rules {
+            ended = ends(rule, &mut steps).map_err(|_| too_long(rule, name));
+            if !matches!(ended, Ok(false)) {
+                break;
+            }
+        }
+        // Several directories at once may each go as far as what was left when they began.
+        let used = before - steps.0;
+        let rest = |left: u32| Some(left.saturating_sub(used));
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest);
+        ended
+    }
+}
 
 impl FileRules {
     /// Reads `spec.files`.
@@ -66,28 +103,18 @@ impl FileRules {
     ///
     /// # Errors
     /// `InvalidFiles` where patterns and name are made so that it takes too long to tell.
-    pub fn wants(&self, path: &str) -> Result<bool, Failure> {
-        let mut steps = Steps(MAX_STEPS);
-        for rule in &self.rules {
-            if rule.matches(path, &mut steps)? {
-                return Ok(true);
-            }
-        }
-        Ok(self.take_all())
+    pub fn wants(&self, path: &str, effort: &Effort) -> Result<bool, Failure> {
+        Ok(self.take_all()
+            || effort.each(self.rules.iter(), path, |rule, steps| rule.matches(path, steps))?)
     }
 
     /// Whether anything below a directory may be taken.
     ///
     /// # Errors
     /// As [`Self::wants`].
-    pub fn want_below(&self, directory: &str) -> Result<bool, Failure> {
-        let mut steps = Steps(MAX_STEPS);
-        for rule in &self.rules {
-            if rule.reaches_below(directory, &mut steps)? {
-                return Ok(true);
-            }
-        }
-        Ok(self.take_all())
+    pub fn want_below(&self, directory: &str, effort: &Effort) -> Result<bool, Failure> {
+        let below = |rule: &Rule, steps: &mut Steps| rule.reaches_below(directory, steps);
+        Ok(self.take_all() || effort.each(self.rules.iter(), directory, below)?)
     }
 
     /// The key of each file that is taken: key → path. `others` are files that are not wanted, for messages.
@@ -120,21 +147,24 @@ impl FileRules {
         Ok(keys)
     }
 
-    /// What each rule takes. Name by name, because the steps are counted for each name.
+    /// What each rule takes.
     fn matched<'a>(&self, paths: &[&'a str]) -> Result<Vec<Vec<&'a str>>, Failure> {
-        let names: BTreeSet<&str> = paths.iter().copied().collect();
+        let present: BTreeSet<&str> = paths.iter().copied().collect();
         // The name itself comes before what it means as a pattern.
-        let named: Vec<bool> = self.rules.iter().map(|rule| names.contains(rule.path.as_str())).collect();
+        let named: Vec<bool> = self.rules.iter().map(|rule| present.contains(rule.path.as_str())).collect();
         let mut matched = vec![Vec::new(); self.rules.len()];
+        let effort = Effort::default();
         for path in paths {
-            let mut steps = Steps(MAX_STEPS);
-            for ((rule, matched), named) in self.rules.iter().zip(&mut matched).zip(&named) {
+            let mut places = named.iter().zip(&mut matched);
+            effort.each(self.rules.iter(), path, |rule, steps| {
+                let Some((named, matched)) = places.next() else { return Ok(true) };
                 let takes = match &rule.wish {
                     Wish::Pattern(_) if *named => rule.path == *path,
-                    _ => rule.matches(path, &mut steps)?,
+                    _ => rule.matches(path, steps)?,
                 };
                 matched.extend(takes.then_some(*path));
-            }
+                Ok(false)
+            })?;
         }
         Ok(matched)
     }
@@ -168,41 +198,22 @@ impl Rule {
         Ok(Self { path: path.clone(), wish, key: key.clone() })
     }
 
-    fn matches(&self, path: &str, steps: &mut Steps) -> Result<bool, Failure> {
+    fn matches(&self, path: &str, steps: &mut Steps) -> Result<bool, Exhausted> {
         match &self.wish {
             Wish::Name(name) => Ok(name == path),
             Wish::Pattern(_) if self.path == path => Ok(true),
-            Wish::Pattern(pattern) => pattern.matches(path, steps).map_err(|_| too_long(self, path)),
+            Wish::Pattern(pattern) => pattern.matches(path, steps),
         }
     }
 
-    fn reaches_below(&self, directory: &str, steps: &mut Steps) -> Result<bool, Failure> {
+    fn reaches_below(&self, directory: &str, steps: &mut Steps) -> Result<bool, Exhausted> {
         let below = |path: &str| path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
         match &self.wish {
             Wish::Name(name) => Ok(below(name)),
             Wish::Pattern(_) if below(&self.path) => Ok(true),
-            Wish::Pattern(pattern) => {
-                pattern.reaches_below(directory, steps).map_err(|_| too_long(self, directory))
-            }
+            Wish::Pattern(pattern) => pattern.reaches_below(directory, steps),
         }
     }
-}
-
-/// Longest key that Kubernetes takes.
-const MAX_KEY: usize = 253;
-
-/// The rule of Kubernetes for keys of a `ConfigMap` (`IsConfigMapKey` in apimachinery).
-fn check_key(key: &str) -> Result<(), &'static str> {
-    if key.is_empty() || key.len() > MAX_KEY {
-        return Err("must have 1 to 253 characters");
-    }
-    if !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
-        return Err("may hold only letters, digits, '-', '_' and '.'");
-    }
-    if key == "." || key.starts_with("..") {
-        return Err("must not be '.' or start with '..'");
-    }
-    Ok(())
 }
 
 /// A key cannot hold `/`; `.` keeps names readable (`conf.d/a.ini` becomes `conf.d.a.ini`).
@@ -239,9 +250,9 @@ fn too_long(rule: &Rule, path: &str) -> Failure {
     Failure::new(
         Reason::InvalidFiles,
         format!(
-            "spec.files takes too long to match with file '{}', at '{}' at the latest; use fewer and shorter patterns, or attach the file with a shorter name",
-            text::brief(path),
-            text::brief(&rule.path)
+            "spec.files takes too long to match with the artifact's files: more than {MAX_STEPS} comparisons, up to '{}' with file '{}'; use fewer and shorter patterns, or attach fewer files with shorter names",
+            text::brief(&rule.path),
+            text::brief(path)
         ),
     )
 }
@@ -300,7 +311,7 @@ mod tests {
     #[test]
     fn every_file_under_its_own_name_by_default() {
         let all = FileRules::default();
-        assert!(all.wants("anything").unwrap());
+        assert!(all.wants("anything", &Effort::default()).unwrap());
         assert_eq!(
             keys(&all, &["config.json", "conf.d/a.ini"]),
             [("conf.d.a.ini".into(), "conf.d/a.ini".into()), ("config.json".into(), "config.json".into())]
@@ -310,7 +321,7 @@ mod tests {
     #[test]
     fn rules_choose_and_rename() {
         let rules = rules(&[("config.json", Some("app.json")), ("conf.d/*.ini", None)]);
-        let wants = |path| rules.wants(path).unwrap();
+        let wants = |path| rules.wants(path, &Effort::default()).unwrap();
         assert!(wants("conf.d/a.ini") && !wants("conf.d/deep/a.ini") && !wants("README.md"));
         assert_eq!(
             keys(&rules, &["config.json", "conf.d/a.ini", "README.md"]),
@@ -379,7 +390,14 @@ mod tests {
         let failure = rules.keys(&paths, &[]).unwrap_err();
         assert_eq!(failure.reason, Reason::InvalidFiles);
         assert!(failure.message.contains("takes too long to match"), "{}", failure.message);
-        assert_eq!(rules.wants(paths[0]).unwrap_err(), failure);
+        let effort = Effort::default();
+        let first = paths.iter().find_map(|path| rules.wants(path, &effort).err());
+        assert_eq!(
+            first.unwrap().reason,
+            Reason::InvalidFiles,
+            "one name after the other is counted as well"
+        );
+        assert!(rules.want_below("a", &effort).is_err(), "and all that comes after");
     }
 
     /// What the message advises, taken out of it and read as YAML.

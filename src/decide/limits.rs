@@ -100,6 +100,23 @@ fn json_text(text: &str) -> usize {
     text.chars().map(of).sum()
 }
 
+/// Longest key that Kubernetes takes.
+const MAX_KEY: usize = 253;
+
+/// The rule of Kubernetes for keys of a `ConfigMap` (`IsConfigMapKey` in apimachinery).
+pub(super) fn check_key(key: &str) -> Result<(), &'static str> {
+    if key.is_empty() || key.len() > MAX_KEY {
+        return Err("must have 1 to 253 characters");
+    }
+    if !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
+        return Err("may hold only letters, digits, '-', '_' and '.'");
+    }
+    if key == "." || key.starts_with("..") {
+        return Err("must not be '.' or start with '..'");
+    }
+    Ok(())
+}
+
 /// Labels that a resource asks for, as the API server will judge them.
 ///
 /// # Errors

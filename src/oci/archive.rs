@@ -10,7 +10,7 @@ use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 
 use crate::api::Reason;
-use crate::decide::files::{FileRules, MAX_FILES};
+use crate::decide::files::{Effort, FileRules, MAX_FILES};
 use crate::types::{ConfigFile, Descriptor, Digest, Failure, normalize_path, text};
 
 use super::Pulled;
@@ -34,15 +34,17 @@ pub(super) fn is_directory(layer: &Descriptor) -> bool {
     layer.annotations.get(UNPACK) == Some("true")
 }
 
-/// What is left for the directories of one artifact, whichever of them comes first.
+/// What is left for one artifact, whichever of its directories comes first.
 pub(super) struct Room {
     bytes: AtomicU64,
     entries: AtomicU64,
+    /// Of its other layers as well.
+    pub(super) effort: Effort,
 }
 
 impl Default for Room {
     fn default() -> Self {
-        Self { bytes: MAX_INFLATED.into(), entries: (MAX_FILES as u64).into() }
+        Self { bytes: MAX_INFLATED.into(), entries: (MAX_FILES as u64).into(), effort: Effort::default() }
     }
 }
 
@@ -130,13 +132,13 @@ pub(super) fn unpack(archive: &Archive, rules: &FileRules, room: &Room) -> Resul
         }
         let path = match normalize_path(&name) {
             Ok(path) => path,
-            Err(error) if rules.wants(&name)? => return Err(misnamed(error.to_string())),
+            Err(error) if rules.wants(&name, &room.effort)? => return Err(misnamed(error.to_string())),
             Err(_) => {
                 others.push(name.into_owned());
                 continue;
             }
         };
-        if !rules.wants(&path)? {
+        if !rules.wants(&path, &room.effort)? {
             others.push(path);
             continue;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 
 use crate::api::Reason;
-use crate::decide::files::{FileRules, MAX_FILES};
+use crate::decide::files::{Effort, FileRules, MAX_FILES};
 use crate::decide::render::{MAX_CONFIG_MAP, check_size};
 use crate::types::{Artifact, ConfigFile, Descriptor, Failure, TITLE, is_index, normalize_path};
 
@@ -51,10 +51,16 @@ impl Session<'_> {
         place: &str,
     ) -> Result<Pulled, Failure> {
         let descriptors = self.layers_of(artifact, place).await?;
-        let sorting = (rules.clone(), place.to_owned());
-        let layers = self.client.apart(move || sort(descriptors, &sorting.0, &sorting.1)).await?;
-        let mut pulled = Pulled { files: Vec::new(), others: layers.others };
         let room = Arc::new(Room::default());
+        let sorting = (rules.clone(), place.to_owned(), Arc::clone(&room));
+        let layers = self
+            .client
+            .apart(move || {
+                let (rules, place, room) = sorting;
+                sort(descriptors, &rules, &place, &room.effort)
+            })
+            .await?;
+        let mut pulled = Pulled { files: Vec::new(), others: layers.others };
         // Collected before they are polled: a closure that borrows per item defeats the proof that this is Send.
         let downloads: Vec<_> =
             layers.wanted.into_iter().map(|layer| self.files_of(layer, rules, &room)).collect();
@@ -143,7 +149,12 @@ impl OciRegistry {
 
 /// Refuses everything that can be told from the manifest alone, and sorts out what is not wanted: that cannot spoil the
 /// config, whatever its name and size.
-fn sort(descriptors: Vec<Descriptor>, rules: &FileRules, place: &str) -> Result<Layers, Failure> {
+fn sort(
+    descriptors: Vec<Descriptor>,
+    rules: &FileRules,
+    place: &str,
+    effort: &Effort,
+) -> Result<Layers, Failure> {
     if descriptors.len() > MAX_FILES {
         return Err(unsupported(
             place,
@@ -162,7 +173,7 @@ fn sort(descriptors: Vec<Descriptor>, rules: &FileRules, place: &str) -> Result<
             Ok(path) => path,
             // The directory that was packed itself: its entries have their own paths.
             Err(_) if is_directory && title.trim_end_matches('/') == "." => String::new(),
-            Err(error) if rules.wants(title)? => {
+            Err(error) if rules.wants(title, effort)? => {
                 return Err(Failure::new(Reason::InvalidFiles, format!("{place}: {error}")));
             }
             Err(_) => {
@@ -171,13 +182,13 @@ fn sort(descriptors: Vec<Descriptor>, rules: &FileRules, place: &str) -> Result<
             }
         };
         if is_directory {
-            if path.is_empty() || rules.want_below(&path)? {
+            if path.is_empty() || rules.want_below(&path, effort)? {
                 packed = packed.saturating_add(descriptor.size);
                 layers.wanted.push(Layer { descriptor, form: Form::Directory });
             } else {
                 layers.others.push(format!("{path}/"));
             }
-        } else if rules.wants(&path)? {
+        } else if rules.wants(&path, effort)? {
             layers.wanted.push(Layer { descriptor, form: Form::File { path } });
         } else {
             layers.others.push(path);

@@ -25,6 +25,7 @@ pub fn to_printable(value: &impl Serialize) -> serde_json::Result<String> {
 }
 
 /// Escapes what is not printable, which stands in strings alone but for the line breaks between them.
+#[must_use]
 pub fn escaped(json: &str, astral: bool) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {

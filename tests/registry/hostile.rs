@@ -163,7 +163,7 @@ proptest! {
     #[test]
     fn any_pattern_of_files_is_survived(pattern in ".{0,60}", path in "[a-z/]{0,60}") {
         if let Ok(rules) = FileRules::parse(&[FileMapping { path: pattern, key: None }]) {
-            let _ = rules.wants(&path);
+            let _ = rules.wants(&path, &artifactconfig::decide::files::Effort::default());
         }
     }
 

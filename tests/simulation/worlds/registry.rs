@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use artifactconfig::api::Reason;
-use artifactconfig::decide::files::FileRules;
+use artifactconfig::decide::files::{Effort, FileRules};
 use artifactconfig::oci::{Access, Freshness, Listing, Pulled, Query, Registry, Subject};
 use artifactconfig::types::{Artifact, CREATED, ConfigFile, Digest, Failure, ImageRef, RepositoryRef};
 
@@ -199,8 +199,11 @@ impl Registry for World {
                 if let Some(defect) = attached.defect {
                     return Err(Failure::new(defect, "it contradicts itself"));
                 }
-                let (files, others): (Vec<_>, Vec<_>) =
-                    attached.files.iter().cloned().partition(|file| rules.wants(&file.path).unwrap());
+                let (files, others): (Vec<_>, Vec<_>) = attached
+                    .files
+                    .iter()
+                    .cloned()
+                    .partition(|file| rules.wants(&file.path, &Effort::default()).unwrap());
                 Ok(Pulled { files, others: others.into_iter().map(|file| file.path).collect() })
             },
         )
