@@ -271,18 +271,18 @@ async fn what_grows_on_its_way_is_refused_and_what_fits_is_written(bench: Bench)
         bench.world.oras.attach(image, CONFIG_TYPE, files, &annotations).await
     };
     let largest = |byte: u8| {
-        let fits = |size: &usize| {
-            let text = String::from_utf8(vec![byte; *size]).unwrap_or_default();
+        let fits = |size: usize| {
+            let text = String::from_utf8(vec![byte; size]).unwrap_or_default();
             limits::check(&Content { data: [("full".to_owned(), text)].into(), ..Content::default() }).is_ok()
         };
-        (1..=MEBIBYTE / 1024).rev().map(|kibibytes| kibibytes * 1024).find(fits).context("nothing fits")
+        most_that(MEBIBYTE, fits)
     };
     bench.apply("growing", json!({"image": growing})).await?;
     attach(&growing, 1, &[("full", &vec![1; 600_000])]).await?;
     let config = bench.sync_failed("growing", Reason::TooLarge).await?;
     checked("it names the file", config.message()?.contains("most of all 'full'"), config.message()?)?;
     for (minute, byte) in [(2, 1), (3, 2)] {
-        attach(&growing, minute, &[("full", &vec![byte; largest(byte)?])]).await?;
+        attach(&growing, minute, &[("full", &vec![byte; largest(byte)])]).await?;
         bench.sync_ready("growing").await?;
     }
 
@@ -290,11 +290,11 @@ async fn what_grows_on_its_way_is_refused_and_what_fits_is_written(bench: Bench)
     bench.push(&many).await?;
     bench.apply("many", json!({"image": many})).await?;
     let name = |index: usize| format!("conf.d/{index:0240}");
-    let fits = |count: &usize| {
-        let data = (0..*count).map(|index| (name(index).replace('/', "."), "x".repeat(250))).collect();
+    let fits = |count: usize| {
+        let data = (0..count).map(|index| (name(index).replace('/', "."), "x".repeat(250))).collect();
         limits::check(&Content { data, ..Content::default() }).is_ok()
     };
-    let most = (1..4000).rev().find(fits).context("nothing fits")?;
+    let most = most_that(4000, fits);
     for (minute, (count, byte, taken)) in
         [(4000, b'x', false), (most, b'y', true), (most, b'z', true)].into_iter().enumerate()
     {
@@ -315,6 +315,16 @@ async fn what_grows_on_its_way_is_refused_and_what_fits_is_written(bench: Bench)
         }
     }
     Ok(())
+}
+
+/// The largest number below a bound that fits, where all smaller ones do.
+fn most_that(bound: usize, fits: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, bound);
+    while high - low > 1 {
+        let middle = low.midpoint(high);
+        if fits(middle) { low = middle } else { high = middle }
+    }
+    low
 }
 
 /// With `Merge` the values of others count as well, and only the API server knows both.
