@@ -96,8 +96,10 @@ fn read(path: &Path) -> anyhow::Result<Vec<ArtifactConfig>> {
     } else {
         text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     }
-    let documents: Vec<serde_json::Value> =
-        serde_saphyr::from_multiple(&text).with_context(|| format!("{} is not YAML", path.display()))?;
+    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text)
+        // The lines around it are of no use in one line, which has the place.
+        .map_err(|error| anyhow::anyhow!(error.without_snippet().to_string()))
+        .with_context(|| format!("{} is not YAML", path.display()))?;
     let configs = documents
         .into_iter()
         .filter(|document| document["kind"] == "ArtifactConfig")
