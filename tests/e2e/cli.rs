@@ -100,7 +100,8 @@ async fn render_prints_what_the_operator_applies(bench: Bench) -> Result<()> {
     same("binaryData", &printed.binary_data, &applied.binary_data)
 }
 
-/// `render | kubectl apply`: kubectl's reader of YAML is another one than ours.
+/// `render | kubectl apply`: kubectl's reader of YAML is another one than ours. Not with `--server-side`, where kubectl sends
+/// control characters in a form that the API server refuses, whatever it has read.
 async fn kubectl_reads_any_text_that_is_rendered(bench: Bench) -> Result<()> {
     const FILES: [(&str, &str); 11] = [
         ("Makefile", "\tall:\n"),
@@ -129,9 +130,7 @@ async fn kubectl_reads_any_text_that_is_rendered(bench: Bench) -> Result<()> {
         let rendered = run(directory.path(), &["render", "-f", &file, "-o", output]).await?.ok()?;
         let path = directory.path().join("rendered.yaml");
         std::fs::write(&path, rendered)?;
-        bench
-            .kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &path.display().to_string()])
-            .await?;
+        bench.kubectl(&["apply", "-f", &path.display().to_string()]).await?;
         same(output, bench.data("web").await?, text(&files))?;
         let annotations = bench.config_map("web").await?.metadata.annotations.unwrap_or_default();
         same("annotation", annotations["example.com/a"].as_str(), "\tx: #y\u{202e}")?;
