@@ -10,15 +10,9 @@ use flate2::read::MultiGzDecoder;
 
 use crate::api::Reason;
 use crate::decide::render::check_size;
-use crate::types::{ConfigFile, Descriptor, Digest, Failure, normalize_path};
+use crate::types::{ConfigFile, Descriptor, Digest, Failure, UNPACK, UNPACKED_DIGEST, normalize_path};
 
 use super::Pulled;
-
-/// Marks a layer that is a packed directory; the media type does not (a plain file has `…layer.v1.tar` as well).
-const UNPACK: &str = "io.deis.oras.content.unpack";
-
-/// Digest of the tar before compression.
-const CONTENT_DIGEST: &str = "io.deis.oras.content.digest";
 
 /// Largest packed directory that is fetched. Above a `ConfigMap`'s 1 MiB, because `files` may want only part of it.
 pub(super) const MAX_ARCHIVE: u64 = 4 * 1024 * 1024;
@@ -46,10 +40,10 @@ impl Archive {
     pub(super) fn of(layer: &Descriptor, bytes: Bytes) -> Result<Self, Failure> {
         let title = layer.title().unwrap_or_default().to_owned();
         let content_digest =
-            layer.annotations.get(CONTENT_DIGEST).map(str::parse).transpose().map_err(|error| {
+            layer.annotations.get(UNPACKED_DIGEST).map(str::parse).transpose().map_err(|error| {
                 Failure::new(
                     Reason::InvalidContent,
-                    format!("directory '{title}': annotation {CONTENT_DIGEST}: {error}"),
+                    format!("directory '{title}': annotation {UNPACKED_DIGEST}: {error}"),
                 )
             })?;
         Ok(Self { title, content_digest, bytes })
