@@ -13,7 +13,7 @@ mod get;
 mod history;
 mod kubectl_flags;
 mod leader;
-mod near;
+use crate::decide::near;
 mod output;
 mod reference;
 mod render;

@@ -72,6 +72,7 @@ async fn one(
             image: &desired.image,
             subject: &subject.digest,
             artifact_type: &desired.artifact_type,
+            attached: &listing.types,
         };
         let selected = select::select(question, &listing.artifacts, &desired.selector)
             .map_err(|failure| failure.with_notes(&listing.notes))?;

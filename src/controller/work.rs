@@ -54,6 +54,7 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
             image: &desired.image,
             subject: &subject.digest,
             artifact_type: &desired.artifact_type,
+            attached: &listing.types,
         };
         spans::within_sync(&stage!("select"), || {
             select::select(question, &listing.artifacts, &desired.selector)

@@ -4,12 +4,13 @@
 //! [`files`] and [`render`] turn files into the `ConfigMap`, [`plan`] compares it with what is there, [`revision`] keeps
 //! it for the way back, and from the one [`outcome`] follow [`status`], [`event`] and [`schedule`]. Apart from it,
 //! [`lease`] decides which of several processes works. [`watched`] is what is known of a `ConfigMap` without asking, and [`usage`] which of
-//! them a workload needs.
+//! them a workload needs. [`near`] finds the name that was meant.
 
 pub mod event;
 pub mod files;
 pub mod lease;
 pub mod limits;
+pub mod near;
 pub mod outcome;
 mod pattern;
 pub mod plan;

@@ -38,7 +38,7 @@ pub struct Desired {
     pub referrers: RepositoryRef,
     /// Where to look when the image is an index that has nothing attached.
     pub platform: Option<Platform>,
-    /// Artifact type, compared exactly.
+    /// Artifact type, compared exactly. White space around it, as a YAML block leaves it, is none of it.
     pub artifact_type: String,
     /// How to choose among several.
     pub selector: Selector,
@@ -171,7 +171,7 @@ pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
         image,
         referrers,
         platform,
-        artifact_type: artifact_type.clone(),
+        artifact_type: artifact_type.trim().to_owned(),
         selector: Selector { annotations: selection.match_annotations.clone(), policy: selection.policy },
         files: FileRules::parse(files).map_err(|error| invalid("spec.files", error))?,
         target: Target {

@@ -1,22 +1,30 @@
 //! Answers of registries: bodies that are read with a bound, and what a refusal means.
 
+use std::io::Read as _;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use flate2::read::MultiGzDecoder;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use reqwest::Url;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use crate::api::Reason;
-use crate::types::Failure;
+use crate::types::{Advice, Failure};
 
 use super::access::Repository;
 use super::observe::{Meter, authority};
+use super::room::{LONGEST, Place, Room, SMALL};
 use super::transport::Call;
+use super::trouble::Trouble;
 
 /// Bytes of an error body that are read for its message.
 const MAX_ERROR_BODY: usize = 16 * 1024;
+
+/// Bytes that are kept of what is too long. Go writes the type of a manifest first.
+const MAX_BEGINNING: usize = 64 * 1024;
 
 /// The head of an answer; the body is read with a bound, or not at all.
 pub(super) struct Answer {
@@ -29,6 +37,62 @@ pub(super) struct Answer {
     pub body: Body,
 }
 
+/// A body that was read.
+pub(super) struct Sent {
+    /// As it was sent.
+    pub bytes: Bytes,
+    pub content_type: Option<String>,
+    pub encoding: Encoding,
+    /// Whether it came from another host than the registry.
+    pub moved: bool,
+    /// Kept until the bytes are decoded.
+    _place: Option<Place>,
+}
+
+/// How a body was sent, although none but the plain one was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    None,
+    Gzip,
+    /// One that is not known here.
+    Other,
+}
+
+impl Encoding {
+    fn of(headers: &HeaderMap) -> Self {
+        match headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().trim_ascii().to_ascii_lowercase()) {
+            None => Self::None,
+            Some(value) if value.is_empty() || value == b"identity" => Self::None,
+            Some(value) if value == b"gzip" || value == b"x-gzip" => Self::Gzip,
+            Some(_) => Self::Other,
+        }
+    }
+}
+
+impl Sent {
+    /// What was sent, as it is without an encoding that nobody asked for: some gateways compress for every client,
+    /// because Go's always asks for it. At most `most` bytes. Nothing where there is no such encoding, or where it
+    /// cannot be undone.
+    pub(super) fn inflated(&self, most: u64) -> Option<Bytes> {
+        if self.encoding != Encoding::Gzip {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        let read = MultiGzDecoder::new(&*self.bytes).take(most + 1).read_to_end(&mut bytes);
+        (read.is_ok() && bytes.len() as u64 <= most).then(|| bytes.into())
+    }
+}
+
+/// A body, or why not.
+pub(super) enum Read {
+    Whole(Sent),
+    /// Its beginning, for what can be told from that.
+    TooLong {
+        beginning: Bytes,
+        failure: Failure,
+    },
+}
+
 /// What is left to read of an answer.
 pub(super) enum Body {
     /// The content that was asked for. The turn at the host lasts until it is read, so it must be read, or dropped,
@@ -39,54 +103,106 @@ pub(super) enum Body {
 }
 
 impl Answer {
-    /// `Content-Type`, where it is text.
+    /// `Content-Type`, where it is text. One that cannot be read says nothing, and then what was sent has to.
     pub(super) fn content_type(&self) -> Option<&str> {
         self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
     }
 
-    /// Reads the body, at most `most` bytes of it. What claims to be longer is not even begun.
-    pub(super) async fn bytes(
+    /// Reads the body, at most `most` bytes of it.
+    pub(super) async fn content(
         self,
         repository: &Repository,
         what: &str,
         most: u64,
-    ) -> Result<Bytes, Failure> {
-        let too_large = |size: String| {
-            Failure::new(
+        room: &Room,
+    ) -> Result<Sent, Failure> {
+        match self.read(repository, what, most, room).await? {
+            Read::Whole(content) => Ok(content),
+            Read::TooLong { failure, .. } => Err(failure),
+        }
+    }
+
+    /// The same, where the beginning of what is too long is of use. Of what claims to be longer no more is read than
+    /// that.
+    pub(super) async fn read(
+        self,
+        repository: &Repository,
+        what: &str,
+        most: u64,
+        room: &Room,
+    ) -> Result<Read, Failure> {
+        let (encoding, moved) = (Encoding::of(&self.headers), self.moved);
+        let content_type = self.content_type().map(str::to_owned);
+        let too_long = |size: String, beginning: BytesMut| Read::TooLong {
+            beginning: first(beginning, MAX_BEGINNING),
+            failure: Failure::new(
                 Reason::TooLarge,
                 format!("{repository}: {what} has {size} bytes; at most {most} are read"),
-            )
+            ),
         };
+        // What was compressed without being asked for can be a little longer than what it holds.
+        let most_sent = if encoding == Encoding::None { most } else { most + most / 100 + 1024 };
+        // A length that is no number breaks the connection before it comes here.
         let declared =
             self.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        if let Some(declared) = declared.filter(|declared| *declared > most) {
-            return Err(too_large(declared.to_string()));
-        }
+        let claims_too_much = declared.filter(|declared| *declared > most_sent);
         let (mut response, turn, mut meter) = match self.body {
             Body::Content { response, turn, meter } => (response, turn, meter),
-            Body::Read(bytes) => return Ok(bytes),
+            Body::Read(bytes) => {
+                return Ok(Read::Whole(Sent { bytes, content_type, encoding, moved, _place: None }));
+            }
         };
         let mut bytes = BytesMut::new();
+        let mut place = None;
+        let mut until = None;
         loop {
-            let chunk = response
-                .chunk()
-                .await
-                .map_err(|error| unreachable(repository, &self.url, &error.without_url()))?;
+            let chunk = response.chunk();
+            let chunk = match until {
+                None => chunk.await,
+                Some(until) => tokio::time::timeout_at(until, chunk).await.map_err(|_| {
+                    let limit = LONGEST.as_secs();
+                    let message = format!("{repository}: {what} takes more than {limit} s to come");
+                    Failure::new(Reason::RegistryUnavailable, message)
+                })?,
+            };
+            let chunk = match (chunk, claims_too_much) {
+                (Ok(chunk), _) => chunk,
+                (Err(_), Some(declared)) => return Ok(too_long(declared.to_string(), bytes)),
+                (Err(error), None) => {
+                    return Err(unreachable(repository, &self.url, &error.without_url()));
+                }
+            };
             let Some(chunk) = chunk else {
                 drop(turn);
-                return Ok(bytes.freeze());
+                let bytes = bytes.freeze();
+                return Ok(Read::Whole(Sent { bytes, content_type, encoding, moved, _place: place }));
             };
             meter.add(chunk.len());
-            if (bytes.len() + chunk.len()) as u64 > most {
-                return Err(too_large(format!("more than {most}")));
+            let length = bytes.len() + chunk.len();
+            if length as u64 > most_sent {
+                return Ok(too_long(format!("more than {most}"), bytes));
+            }
+            if let Some(declared) = claims_too_much.filter(|_| length >= MAX_BEGINNING) {
+                bytes.extend_from_slice(&chunk);
+                return Ok(too_long(declared.to_string(), bytes));
+            }
+            if length > SMALL && place.is_none() {
+                place = room.enter().await;
+                until = Some(Instant::now() + LONGEST);
             }
             bytes.extend_from_slice(&chunk);
         }
     }
 
+    /// Whether it asks for fewer requests, or for later ones.
+    pub(super) fn wants_less(&self) -> bool {
+        let later = self.status.is_server_error() && self.headers.contains_key(RETRY_AFTER);
+        later || self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
     /// The failure that a status stands for where it is none of those a caller expects.
     pub(super) fn to_failure(&self, repository: &Repository, call: &Call) -> Failure {
-        refused(repository, call, self, None)
+        refused(repository, call, self, retry_after(&self.headers, SystemTime::now()))
     }
 }
 
@@ -126,16 +242,22 @@ pub(super) fn innermost(error: &reqwest::Error) -> String {
     message
 }
 
+/// No answer, or none to the end. Words of the other side are repeated of the registry itself alone: what another host
+/// says, its certificate for example, is not for everybody who can make a registry lead there.
 pub(super) fn unreachable(repository: &Repository, url: &Url, error: &reqwest::Error) -> Failure {
-    let what = if error.is_timeout() { "did not answer in time" } else { "cannot be reached" };
+    let trouble = Trouble::of(error);
     let host = authority(url);
-    let who = if host == repository.host {
-        format!("registry {host}")
-    } else {
+    if host != repository.host {
         // A store of blobs, or a web site, that the operator's network may not let it reach.
-        format!("registry {} leads to {host}, which", repository.host)
-    };
-    Failure::new(Reason::RegistryUnavailable, format!("{who} {what}: {}", innermost(error)))
+        let message = format!("registry {} leads to {host}, which {}", repository.host, trouble.what());
+        return Failure::new(Reason::RegistryUnavailable, message);
+    }
+    let message = format!("registry {host} {}: {}", trouble.what(), innermost(error));
+    let failure = Failure::new(Reason::RegistryUnavailable, message);
+    match trouble.advice(repository.plain_http) {
+        Some(advice) => failure.advised(advice),
+        None => failure,
+    }
 }
 
 /// What a refusal means, and what to do about it. Statuses that a caller knows how to take never come here.
@@ -149,30 +271,35 @@ pub(super) fn refused(
     let detail = error_detail(answer);
     let operation = call.operation;
     let (reason, advice) = match status.as_u16() {
-        401 => (
-            Reason::AuthenticationFailed,
-            if repository.credentials.is_empty() {
-                "no credentials are given for it; name a Secret with them in spec.registry.pullSecrets"
-            } else {
-                "it does not accept the credentials of spec.registry.pullSecrets; check user name, password and expiry"
-            },
-        ),
-        403 => (Reason::Forbidden, "the credentials lack the right to pull; grant it in the registry"),
-        429 => (
-            Reason::RateLimited,
-            "the registry limits requests; raise spec.interval or use credentials with a higher limit",
-        ),
-        _ => (Reason::RegistryUnavailable, "this is for the registry's operator to mend; it is tried again"),
+        401 if repository.credentials.is_empty() => (Reason::AuthenticationFailed, Advice::GiveCredentials),
+        401 => (Reason::AuthenticationFailed, Advice::CheckCredentials),
+        403 if repository.credentials.is_empty() => (Reason::Forbidden, Advice::GiveCredentials),
+        403 => (Reason::Forbidden, Advice::GrantPull),
+        429 => (Reason::RateLimited, Advice::AskLess),
+        400 if wants_tls(answer) => (Reason::RegistryUnavailable, Advice::SpeakHttps),
+        _ => (Reason::RegistryUnavailable, Advice::Wait),
     };
-    Failure {
-        reason,
-        message: format!("{repository}: the registry answered {status} to {operation}{detail}; {advice}"),
-        retry_after,
-    }
+    let message = format!("{repository}: the registry answered {status} to {operation}{detail}");
+    Failure { retry_after, ..Failure::new(reason, message) }.advised(advice)
+}
+
+/// Whether this is what servers say to HTTP where they speak HTTPS: Go's in its own words, nginx on a page.
+fn wants_tls(answer: &Answer) -> bool {
+    const SAID: [&str; 2] = ["HTTP request to an HTTPS server", "HTTP request was sent to HTTPS port"];
+    let Body::Read(body) = &answer.body else { return false };
+    let text = String::from_utf8_lossy(body);
+    answer.url.scheme() == "http" && SAID.iter().any(|said| text.contains(said))
+}
+
+/// The beginning of what was read.
+fn first(mut bytes: BytesMut, most: usize) -> Bytes {
+    bytes.truncate(most);
+    bytes.freeze()
 }
 
 /// The codes of an error envelope (distribution-spec, "Error Codes"). Its messages are left out: some registries put
-/// request ids there, which would make every retry a new message.
+/// request ids there, which would make every retry a new message. Of another host that the registry leads to nothing is
+/// repeated at all.
 fn error_detail(answer: &Answer) -> String {
     #[derive(serde::Deserialize)]
     struct Envelope {
@@ -180,14 +307,19 @@ fn error_detail(answer: &Answer) -> String {
     }
     #[derive(serde::Deserialize)]
     struct Entry {
-        code: String,
+        #[serde(default)]
+        code: Option<String>,
     }
     let Body::Read(body) = &answer.body else { return String::new() };
+    if answer.moved {
+        return String::new();
+    }
     let Ok(envelope) = serde_json::from_slice::<Envelope>(body) else { return String::new() };
     let known = |code: &String| {
         code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
     };
-    let mut codes: Vec<String> = envelope.errors.into_iter().map(|entry| entry.code).filter(known).collect();
+    let mut codes: Vec<String> =
+        envelope.errors.into_iter().filter_map(|entry| entry.code).filter(known).collect();
     codes.truncate(3);
     if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) }
 }

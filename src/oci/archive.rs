@@ -11,15 +11,9 @@ use flate2::read::MultiGzDecoder;
 
 use crate::api::Reason;
 use crate::decide::files::{Effort, FileRules, MAX_FILES};
-use crate::types::{ConfigFile, Descriptor, Digest, Failure, normalize_path, text};
+use crate::types::{ConfigFile, Descriptor, Digest, Failure, UNPACK, UNPACKED_DIGEST, normalize_path, text};
 
 use super::Pulled;
-
-/// Marks a layer that is a packed directory; the media type does not (a plain file has `…layer.v1.tar` as well).
-const UNPACK: &str = "io.deis.oras.content.unpack";
-
-/// Digest of the tar before compression.
-const CONTENT_DIGEST: &str = "io.deis.oras.content.digest";
 
 /// Most bytes of packed directories that are fetched of an artifact. Above a `ConfigMap`'s 1 MiB, because `files` may want
 /// only part of it.
@@ -91,10 +85,10 @@ impl Archive {
     pub(super) fn of(layer: &Descriptor, bytes: Bytes) -> Result<Self, Failure> {
         let title = layer.title().unwrap_or_default().to_owned();
         let content_digest =
-            layer.annotations.get(CONTENT_DIGEST).map(str::parse).transpose().map_err(|error| {
+            layer.annotations.get(UNPACKED_DIGEST).map(str::parse).transpose().map_err(|error| {
                 Failure::new(
                     Reason::InvalidContent,
-                    format!("directory '{}': annotation {CONTENT_DIGEST}: {error}", text::brief(&title)),
+                    format!("directory '{}': annotation {UNPACKED_DIGEST}: {error}", text::brief(&title)),
                 )
             })?;
         Ok(Self { title, content_digest, bytes })

@@ -13,7 +13,9 @@ use tokio::sync::Semaphore;
 
 use crate::api::Reason;
 use crate::decide::files::FileRules;
-use crate::types::{Artifact, Digest, Failure, ImageRef, Index, RepositoryRef, parse_artifact};
+use crate::types::{
+    Advice, Artifact, Digest, Failure, ImageRef, ManifestError, RepositoryRef, parse_artifact,
+};
 
 use super::access::{Access, Repository, RepositoryKey};
 use super::answer::Answer;
@@ -22,6 +24,8 @@ use super::content::{ContentCache, MAX_MANIFEST, accept_manifests};
 use super::guard::Guard;
 use super::observe::{CacheKind, Observation, Observer};
 use super::plugins::Plugins;
+use super::referrers::Memory;
+use super::room::Room;
 use super::throttle::Rate;
 use super::transport::{Call, Transport};
 use super::{Freshness, Listing, Pulled, Query, Registry, Subject};
@@ -33,22 +37,21 @@ pub(super) const FETCHES: usize = 4;
 /// Artifacts that are sorted or unpacked side by side in the whole process: each may take 16 MiB while it is.
 const UNPACKS: usize = 2;
 
-/// How long a registry that lacks the Referrers API is not asked for it again. It is per repository and credential,
-/// so an upgraded registry is noticed within this.
-const UNSUPPORTED_FOR: Duration = Duration::from_mins(10);
-
-/// How long a registry that lacks the list of ORAS artifact manifests, as all do by now, is not asked for it again.
-const LEGACY_UNSUPPORTED_FOR: Duration = Duration::from_hours(24);
-
 /// How long an image that has nothing attached is taken to exist, once the registry has said so.
 const CONFIRMED_FOR: Duration = Duration::from_mins(10);
 
+/// How long it counts that a repository has answered: for the questions of one look.
+const ADMITTED_FOR: Duration = Duration::from_mins(1);
+
+/// The operation that asks for an image: the first of a look, and the one that may be refused to nobody who may pull.
+const RESOLVE: &str = "resolve";
+
 /// How old an answer that may change can be and still serve another resource. Shorter than the shortest interval, so
 /// that no resource is ever served its own last answer.
-const RECENT: Duration = Duration::from_millis(900);
+pub(super) const RECENT: Duration = Duration::from_millis(900);
 
 /// Repositories of which something is remembered.
-const REPOSITORIES: u64 = 10_000;
+pub(super) const REPOSITORIES: u64 = 10_000;
 
 const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
@@ -85,11 +88,13 @@ pub struct OciRegistry {
     plugins: Plugins,
     pub(super) cache: ContentCache,
     pub(super) unpacking: Arc<Semaphore>,
-    pub(super) without_referrers_api: Cache<RepositoryKey, ()>,
-    pub(super) without_legacy_list: Cache<RepositoryKey, ()>,
+    pub(super) room: Room,
+    /// What is remembered of lists.
+    pub(super) memory: Memory,
+    /// Repositories that have answered lately.
+    admitted: Cache<RepositoryKey, ()>,
     confirmed: Cache<(RepositoryKey, Digest), ()>,
     digests: Answers<(RepositoryKey, String), Digest>,
-    pub(super) lists: Answers<(RepositoryKey, Digest, Option<String>), Arc<Index>>,
 }
 
 impl OciRegistry {
@@ -99,7 +104,6 @@ impl OciRegistry {
     /// Where the system's certificates cannot be loaded.
     pub fn new(settings: Settings, observer: Observer) -> anyhow::Result<Self> {
         let Settings { content_cache, guard, rate, plugins } = settings;
-        let remember = |time| Cache::builder().max_capacity(REPOSITORIES).time_to_live(time).build();
         Ok(Self {
             transport: Transport::new(guard.clone(), rate, observer).map_err(|why| anyhow!(why))?,
             authorizer: Authorizer::new(),
@@ -107,11 +111,11 @@ impl OciRegistry {
             plugins,
             cache: ContentCache::new(content_cache),
             unpacking: Arc::new(Semaphore::new(UNPACKS)),
-            without_referrers_api: remember(UNSUPPORTED_FOR),
-            without_legacy_list: remember(LEGACY_UNSUPPORTED_FOR),
+            room: Room::new(),
+            memory: Memory::new(),
+            admitted: Cache::builder().max_capacity(REPOSITORIES).time_to_live(ADMITTED_FOR).build(),
             confirmed: Cache::builder().max_capacity(REPOSITORIES).time_to_live(CONFIRMED_FOR).build(),
             digests: SharedCache::builder().max_capacity(REPOSITORIES).time_to_live(RECENT).build(),
-            lists: SharedCache::builder().max_capacity(REPOSITORIES).time_to_live(RECENT).build(),
         })
     }
 
@@ -149,11 +153,35 @@ impl Session<'_> {
                 format!("'{}' is not a registry host: {error}", repository.host),
             )
         })?;
-        Ok(Call { operation, method, url, accept, take_foreign_answer: false })
+        Ok(Call { operation, method, url, accept, take_foreign_answer: false, take_last_answer: false })
     }
 
     pub(super) async fn send(&self, call: &Call) -> Result<Answer, Failure> {
-        self.client.authorizer.send(&self.client.transport, &self.repository, call).await
+        let client = self.client;
+        let answer = client.authorizer.send(&client.transport, &self.repository, call).await;
+        match answer {
+            Ok(answer) => {
+                if answer.status.is_success() && !answer.moved {
+                    client.admitted.insert(self.repository.key(), ());
+                }
+                Ok(answer)
+            }
+            Err(failure) => Err(self.explained(failure, call)),
+        }
+    }
+
+    /// What the status of an answer means.
+    pub(super) fn refusal(&self, answer: &Answer, call: &Call) -> Failure {
+        let failure = answer.to_failure(&self.repository, call);
+        if answer.moved { failure } else { self.explained(failure, call) }
+    }
+
+    /// Credentials that have just been good enough are not what is wrong.
+    fn explained(&self, failure: Failure, call: &Call) -> Failure {
+        let blames = matches!(failure.advice, Some(Advice::CheckCredentials | Advice::GrantPull));
+        let admitted =
+            blames && call.operation != RESOLVE && self.client.admitted.contains_key(&self.repository.key());
+        if admitted { failure.advised(Advice::AllowRequest) } else { failure }
     }
 
     /// The digest of a tag or digest, asked at most once at a time.
@@ -170,39 +198,55 @@ impl Session<'_> {
         Ok(digest)
     }
 
-    /// `HEAD`, and `GET` where the registry does not say the digest in a header (old ones need not).
+    /// `HEAD`, and `GET` wherever that does not tell the digest: registries need not say it in a header, and what stands
+    /// in front of them may know `GET` alone. Nothing is said about an image that rests on `HEAD`.
     async fn ask_digest(&self, image: &ImageRef, reference: &str) -> Result<Digest, Failure> {
         let path = format!("manifests/{reference}");
-        let call = self.call("resolve", Method::HEAD, &path, Some(accept_manifests()))?;
-        let answer = self.send(&call).await?;
-        match answer.status {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND if !answer.moved => return Err(self.image_not_found(image)),
-            StatusCode::METHOD_NOT_ALLOWED => return self.digest_of_content(image, &path).await,
-            _ => return Err(answer.to_failure(&self.repository, &call)),
-        }
-        let header = answer.headers.get(DOCKER_CONTENT_DIGEST).and_then(|value| value.to_str().ok());
-        match header.and_then(|digest| digest.parse().ok()) {
+        match self.head(RESOLVE, &path, accept_manifests()).await? {
             Some(digest) => Ok(digest),
             None => self.digest_of_content(image, &path).await,
         }
     }
 
+    /// The digest that `HEAD` tells, or nothing where it is for `GET` to say what there is.
+    ///
+    /// # Errors
+    /// Where nobody answers, or who does wants to be asked less.
+    pub(super) async fn head(
+        &self,
+        operation: &'static str,
+        path: &str,
+        accept: String,
+    ) -> Result<Option<Digest>, Failure> {
+        let mut call = self.call(operation, Method::HEAD, path, Some(accept))?;
+        call.take_last_answer = true;
+        match self.send(&call).await {
+            Ok(answer) if answer.status == StatusCode::OK => Ok(digest_header(&answer)),
+            Ok(answer) if answer.wants_less() => Err(self.refusal(&answer, &call)),
+            Ok(_) => Ok(None),
+            Err(failure) if failure.reason == Reason::AuthenticationFailed => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// The digest of what stands under a tag, once it is known to be a manifest: the page of a gateway has a digest too.
     async fn digest_of_content(&self, image: &ImageRef, path: &str) -> Result<Digest, Failure> {
-        let Some((bytes, content_type)) =
-            self.get("resolve", path, Some(accept_manifests()), MAX_MANIFEST).await?
-        else {
+        let Some(content) = self.get(RESOLVE, path, Some(accept_manifests()), MAX_MANIFEST).await? else {
             return Err(self.image_not_found(image));
         };
+        let bytes = content.inflated(MAX_MANIFEST).unwrap_or_else(|| content.bytes.clone());
         let digest = Digest::sha256(&bytes);
-        parse_artifact(digest.clone(), &bytes, content_type.as_deref()).map_err(|why| {
-            Failure::new(
+        match parse_artifact(digest.clone(), &bytes, content.content_type.as_deref()) {
+            // That it is an image is all that has to be known of it.
+            Ok(_)
+            | Err(ManifestError::Member(..) | ManifestError::Entry { .. } | ManifestError::TooMany(..)) => {
+                Ok(digest)
+            }
+            Err(why) => Err(Failure::new(
                 Reason::InvalidContent,
                 format!("{}: what the registry has as {image} is no image: {why}", self.repository),
-            )
-        })?;
-        Ok(digest)
+            )),
+        }
     }
 
     /// Makes sure that the registry has a manifest of this digest, where nothing else has shown it lately: "nothing is
@@ -225,6 +269,11 @@ impl Session<'_> {
             ),
         )
     }
+}
+
+/// The digest that an answer names, where it can be read.
+fn digest_header(answer: &Answer) -> Option<Digest> {
+    answer.headers.get(DOCKER_CONTENT_DIGEST)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// Answers that may change, each with the time at which it was asked for.
@@ -309,6 +358,7 @@ impl Registry for OciRegistry {
                     below.notes.insert(0, format!("looked at the {platform} manifest {manifest}"));
                     listing.notes.append(&mut below.notes);
                     listing.artifacts = below.artifacts;
+                    listing.types.append(&mut below.types);
                 }
                 None => listing.notes.push(format!("the image has no {platform} manifest")),
             }
@@ -322,8 +372,7 @@ impl Registry for OciRegistry {
         repository: &RepositoryRef,
         digest: &Digest,
     ) -> Result<Option<Artifact>, Failure> {
-        let found = self.session(access, repository).await?.manifest(digest).await?;
-        Ok(found.map(|artifact| (*artifact).clone()))
+        self.session(access, repository).await?.sound_manifest(digest).await
     }
 
     async fn pull(

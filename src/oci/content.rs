@@ -10,16 +10,22 @@ use moka::future::Cache;
 
 use crate::api::Reason;
 use crate::types::{
-    Annotations, Artifact, Descriptor, Digest, Failure, Platform, media_type, parse_artifact,
+    Annotations, Artifact, Child, Descriptor, Digest, Failure, ManifestError, Platform, media_type,
+    read_artifact,
 };
 
 use super::access::{Repository, RepositoryKey};
+use super::answer::{Encoding, Read, Sent};
 use super::client::Session;
 use super::observe::CacheKind;
 
 /// Largest manifest or index that is read: what registries must support at least (distribution-spec, "Pushing
 /// Manifests"), and oras-go's own limit. 4 MiB.
 pub(super) const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
+
+/// Memory that one manifest may take once it is read: twice what a config can be that comes inside of its manifest.
+/// Larger ones are no configs.
+const MAX_ARTIFACT: u32 = 2 * 1024 * 1024;
 
 /// What may be attached. Listed in full, because registries answer 404 for a type that is not accepted.
 const ACCEPT_MANIFESTS: [&str; 6] = [
@@ -75,20 +81,26 @@ pub(super) fn weight(artifact: &Artifact) -> u32 {
     let annotations = |annotations: &Annotations| -> usize {
         annotations.iter().map(|(key, value)| key.len() + value.len() + 64).sum()
     };
-    let descriptor = |descriptor: &Descriptor| {
-        let Descriptor { media_type, artifact_type, data, platform, .. } = descriptor;
-        let rare = [artifact_type, data].into_iter().flatten().map(|text| text.len()).sum::<usize>();
-        let platform = platform.as_ref().map_or(0, |_| 128);
-        256 + media_type.len() + rare + platform + annotations(&descriptor.annotations)
+    let layer = |layer: &Descriptor| {
+        let Descriptor { media_type, data, annotations: file, digest: _, size: _ } = layer;
+        256 + media_type.len() + data.as_ref().map_or(0, |data| data.len()) + annotations(file)
+    };
+    let child = |child: &Child| {
+        let texts = |platform: &Platform| {
+            let Platform { os, architecture, variant } = platform;
+            128 + os.len() + architecture.len() + variant.as_ref().map_or(0, String::len)
+        };
+        160 + child.platform.as_deref().map_or(0, texts)
     };
     let Artifact { media_type, artifact_type, layers, children, .. } = artifact;
     let own = 512 + media_type.len() + artifact_type.len() + annotations(&artifact.annotations);
-    let listed: usize = layers.iter().chain(children).map(descriptor).sum();
+    let listed = layers.iter().map(layer).sum::<usize>() + children.iter().map(child).sum::<usize>();
     u32::try_from(own + listed).unwrap_or(u32::MAX)
 }
 
 impl Session<'_> {
-    /// An attached manifest, or nothing where the registry says that it does not exist.
+    /// An attached manifest, or nothing where the registry says that it does not exist. It may be one that cannot be
+    /// used; then it says so itself.
     pub(super) async fn manifest(&self, digest: &Digest) -> Result<Option<Arc<Artifact>>, Failure> {
         let key = ContentKey { repository: self.repository.key(), digest: digest.clone() };
         let cached = &self.client.cache.manifests;
@@ -100,26 +112,60 @@ impl Session<'_> {
         let found =
             cached.try_get_with(key.clone(), fetch).await.map_err(|failure| Failure::clone(&failure))?;
         self.client.looked(CacheKind::Manifest, hit);
-        if found.is_none() {
+        let may_change = |artifact: &Artifact| artifact.fault.as_ref().is_some_and(|fault| !fault.lasting);
+        if found.as_deref().is_none_or(may_change) {
             cached.invalidate(&key).await;
         }
         Ok(found)
     }
 
+    /// The same, where nothing but one that can be used will do.
+    pub(super) async fn sound_manifest(&self, digest: &Digest) -> Result<Option<Artifact>, Failure> {
+        let found = self.manifest(digest).await?;
+        found.map(|artifact| Artifact::clone(&artifact).sound()).transpose()
+    }
+
     async fn fetch_manifest(&self, digest: &Digest) -> Result<Option<Arc<Artifact>>, Failure> {
         let path = format!("manifests/{digest}");
-        let Some((bytes, content_type)) =
-            self.get("manifest", &path, Some(accept_manifests()), MAX_MANIFEST).await?
-        else {
-            return Ok(None);
+        let refused = |why: &ManifestError| {
+            let reason = match why {
+                ManifestError::TooMany("annotations", _) => Reason::TooLarge,
+                ManifestError::TooMany(..) => Reason::UnsupportedArtifact,
+                _ => Reason::InvalidContent,
+            };
+            let place = format!("{}@{digest}", self.repository);
+            let todo = "delete it from the registry, or attach it again";
+            Failure::new(reason, format!("{place}: the manifest is refused: {why}; {todo}"))
         };
-        verify(&self.repository, digest, None, &bytes)?;
-        let artifact = parse_artifact(digest.clone(), &bytes, content_type.as_deref()).map_err(|why| {
-            Failure::new(
-                Reason::InvalidContent,
-                format!("{}@{digest}: the manifest is refused: {why}", self.repository),
-            )
-        })?;
+        let artifact = match self.read("manifest", &path, Some(accept_manifests()), MAX_MANIFEST).await? {
+            None => return Ok(None),
+            Some(Read::TooLong { beginning, failure }) => {
+                // Its beginning tells what it is, as far as that goes: it is not verified, and as good as what the list
+                // says. Nothing of it is used.
+                let todo = "delete it from the registry, or attach less";
+                let failure = failure.at(&format!("{}@{digest}", self.repository)).and(todo);
+                let mut artifact = read_artifact(digest.clone(), &beginning, None, |_| failure.clone());
+                artifact.forget_content(|| failure);
+                if let Some(fault) = &mut artifact.fault {
+                    fault.lasting = false;
+                }
+                artifact
+            }
+            Some(Read::Whole(content)) => {
+                let content_type = content.content_type.clone();
+                let bytes = verified(&self.repository, digest, None, &content, MAX_MANIFEST)?;
+                let mut artifact = read_artifact(digest.clone(), &bytes, content_type.as_deref(), refused);
+                if weight(&artifact) > MAX_ARTIFACT {
+                    artifact.forget_content(|| {
+                        let what = "it describes more files, or holds more of them, than any config has";
+                        let message =
+                            format!("{}@{digest}: the manifest is refused: {what}", self.repository);
+                        Failure::new(Reason::TooLarge, message)
+                    });
+                }
+                artifact
+            }
+        };
         Ok(Some(Arc::new(artifact)))
     }
 
@@ -129,10 +175,26 @@ impl Session<'_> {
         index: &Digest,
         platform: &Platform,
     ) -> Result<Option<Digest>, Failure> {
-        let Some(index) = self.manifest(index).await? else { return Ok(None) };
+        let Some(image) = self.manifest(index).await? else { return Ok(None) };
         let serves =
-            |child: &&Descriptor| child.platform.as_ref().is_some_and(|entry| platform.is_served_by(entry));
-        Ok(index.children.iter().find(serves).map(|child| child.digest.clone()))
+            |child: &&Child| child.platform.as_ref().is_some_and(|entry| platform.is_served_by(entry));
+        if let Some(child) = image.children.iter().find(serves) {
+            return Ok(Some(child.digest.clone()));
+        }
+        // What cannot be read may be the one for the platform.
+        if let Some(fault) = &image.fault {
+            return Err(fault.failure.clone());
+        }
+        if image.unreadable_children > 0 {
+            return Err(Failure::new(
+                Reason::InvalidContent,
+                format!(
+                    "{}@{index}: the image lists {} manifests that cannot be read, and none that can is for {platform}",
+                    self.repository, image.unreadable_children
+                ),
+            ));
+        }
+        Ok(None)
     }
 
     /// A layer: from its descriptor where the content stands there, else from the registry. Never from `urls`.
@@ -165,7 +227,7 @@ impl Session<'_> {
 
     async fn fetch_blob(&self, layer: &Descriptor) -> Result<Bytes, Failure> {
         let path = format!("blobs/{}", layer.digest);
-        let Some((bytes, _)) = self.get("blob", &path, None, layer.size).await.map_err(|failure| match failure.reason {
+        let Some(content) = self.get("blob", &path, None, layer.size).await.map_err(|failure| match failure.reason {
             // Longer than the descriptor says is not large, it is wrong.
             Reason::TooLarge => Failure::new(
                 Reason::DigestMismatch,
@@ -179,30 +241,58 @@ impl Session<'_> {
                 format!("{}@{}: the registry lost this layer of the artifact (404); attach the config again", self.repository, layer.digest),
             ));
         };
-        verify(&self.repository, &layer.digest, Some(layer.size), &bytes)?;
-        Ok(bytes)
+        verified(&self.repository, &layer.digest, Some(layer.size), &content, layer.size)
     }
 
-    /// A body with its content type, or nothing for 404.
+    /// A body, or nothing for 404.
     pub(super) async fn get(
         &self,
         operation: &'static str,
         path: &str,
         accept: Option<String>,
         most: u64,
-    ) -> Result<Option<(Bytes, Option<String>)>, Failure> {
+    ) -> Result<Option<Sent>, Failure> {
+        match self.read(operation, path, accept, most).await? {
+            Some(Read::Whole(content)) => Ok(Some(content)),
+            Some(Read::TooLong { failure, .. }) => Err(failure),
+            None => Ok(None),
+        }
+    }
+
+    async fn read(
+        &self,
+        operation: &'static str,
+        path: &str,
+        accept: Option<String>,
+        most: u64,
+    ) -> Result<Option<Read>, Failure> {
         let call = self.call(operation, http::Method::GET, path, accept)?;
         let answer = self.send(&call).await?;
         match answer.status {
-            StatusCode::OK => {
-                let content_type = answer.content_type().map(str::to_owned);
-                let bytes = answer.bytes(&self.repository, path, most).await?;
-                Ok(Some((bytes, content_type)))
-            }
+            StatusCode::OK => answer.read(&self.repository, path, most, &self.client.room).await.map(Some),
             // The word of the registry; that of a gateway or another host it leads to is none.
             StatusCode::NOT_FOUND if !answer.moved => Ok(None),
-            _ => Err(answer.to_failure(&self.repository, &call)),
+            _ => Err(self.refusal(&answer, &call)),
         }
+    }
+}
+
+/// The bytes that a digest names: as they were sent, or without an encoding that nobody asked for. In this order,
+/// because stores of blobs call a compressed layer encoded, whose digest is that of what they send.
+fn verified(
+    repository: &Repository,
+    digest: &Digest,
+    size: Option<u64>,
+    content: &Sent,
+    most: u64,
+) -> Result<Bytes, Failure> {
+    let Err(mismatch) = verify(repository, digest, size, &content.bytes) else {
+        return Ok(content.bytes.clone());
+    };
+    match content.inflated(most) {
+        Some(inflated) => verify(repository, digest, size, &inflated).map(|()| inflated),
+        None if content.encoding == Encoding::None => Err(mismatch),
+        None => Err(mismatch.and("it came in an encoding that was not asked for")),
     }
 }
 
@@ -238,17 +328,17 @@ mod tests {
     #[case::type_of_the_artifact("/artifactType")]
     #[case::annotation("/annotations/a")]
     #[case::type_of_a_layer("/layers/0/mediaType")]
-    #[case::type_of_what_a_layer_holds("/layers/0/artifactType")]
-    #[case::annotation_of_a_layer("/layers/0/annotations/a")]
+    #[case::name_of_a_file("/layers/0/annotations/org.opencontainers.image.title")]
     #[case::inline("/layers/0/data")]
     fn every_text_has_weight(#[case] place: &str) {
         let digest = Digest::sha256(b"layer");
-        let layer = json!({"mediaType": "a/b", "digest": digest, "size": 5, "artifactType": "a/b",
-            "annotations": {"a": "b"}, "data": "bGF5ZXI="});
+        let layer = json!({"mediaType": "a/b", "digest": digest, "size": 5,
+            "annotations": {crate::types::TITLE: "b"}, "data": "bGF5ZXI="});
         let mut document = json!({"mediaType": media_type::OCI_MANIFEST, "artifactType": "a/b", "layers": [layer],
             "annotations": {"a": "b"}});
         let weight = |document: &serde_json::Value| {
-            weight(&parse_artifact(digest.clone(), document.to_string().as_bytes(), None).unwrap())
+            let text = document.to_string();
+            weight(&crate::types::parse_artifact(digest.clone(), text.as_bytes(), None).unwrap())
         };
         let before = weight(&document);
         *document.pointer_mut(place).unwrap() = json!("x".repeat(10_000));

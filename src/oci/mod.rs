@@ -19,9 +19,11 @@ mod observe;
 mod plugins;
 mod pull;
 mod referrers;
+mod room;
 mod throttle;
 mod tls;
 mod transport;
+mod trouble;
 
 use std::future::Future;
 
@@ -72,10 +74,13 @@ pub enum Freshness {
 /// Everything of a type that is attached: complete, or it would be a [`Failure`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Verified manifests whose subject and type are the ones asked for, ordered by digest.
+    /// Verified manifests whose subject and type are the ones asked for, ordered by digest. One that cannot be used is
+    /// among them where it may be of the type; it says so itself.
     pub artifacts: Vec<Artifact>,
     /// What was passed over and why, for a person.
     pub notes: Vec<String>,
+    /// Where nothing of the type is attached, the types of what is, some of them.
+    pub types: Vec<String>,
 }
 
 /// The files of an artifact.
@@ -112,7 +117,7 @@ pub trait Registry: Send + Sync + 'static {
         query: Query<'_>,
     ) -> impl Future<Output = Result<Listing, Failure>> + Send;
 
-    /// An artifact by its digest, or nothing where the registry says that it does not exist.
+    /// An artifact that can be used, by its digest, or nothing where the registry says that it does not exist.
     ///
     /// # Errors
     /// Where the registry does not say, or what it sends is not what was asked for.

@@ -13,6 +13,9 @@ use super::Pulled;
 use super::archive::{self, Archive, MAX_ARCHIVE, Room};
 use super::client::{FETCHES, OciRegistry, Session};
 
+/// Layers of one artifact that are looked at, those of all its manifests together: far above what one `ConfigMap` holds.
+const MAX_LAYERS: usize = 4096;
+
 /// Manifests of an index that is attached as an artifact.
 const MAX_CHILDREN: usize = 64;
 
@@ -41,6 +44,9 @@ impl Session<'_> {
     /// The files of an artifact that the rules want.
     pub(super) async fn pull(&self, artifact: &Artifact, rules: &FileRules) -> Result<Pulled, Failure> {
         let place = format!("{}@{}", self.repository, artifact.digest);
+        if let Some(fault) = &artifact.fault {
+            return Err(fault.failure.clone());
+        }
         self.pull_from(artifact, rules, &place).await.map_err(|failure| failure.at(&place))
     }
 
@@ -101,7 +107,7 @@ impl Session<'_> {
         }
         let mut layers = artifact.layers.to_vec();
         for child in &artifact.children {
-            let manifest = self.manifest(&child.digest).await?.ok_or_else(|| {
+            let manifest = self.sound_manifest(&child.digest).await?.ok_or_else(|| {
                 Failure::new(
                     Reason::InvalidContent,
                     format!("{place}: the registry lost the manifest {} of this index (404); attach the config again", child.digest),

@@ -60,6 +60,8 @@ pub(super) struct Call {
     /// Return whatever another origin answers to a redirect, instead of trying again. GHCR sends questions about
     /// referrers to a web site that answers 429 on some days (artifacthub#4785), which says nothing about the registry.
     pub take_foreign_answer: bool,
+    /// Return the last answer, whatever its status, to a caller who has a plainer question left.
+    pub take_last_answer: bool,
 }
 
 /// Sends requests.
@@ -128,11 +130,14 @@ impl Transport {
         let mut attempt = 1;
         loop {
             let result = self.follow(repository, call, authorization).await;
+            let mut last = None;
             let (failure, told) = match result {
                 Ok(answer) if answer.moved && call.take_foreign_answer => return Ok(answer),
                 Ok(answer) if is_transient(answer.status) => {
                     let told = retry_after(&answer.headers, SystemTime::now());
-                    (refused(repository, call, &answer, told), told)
+                    let failure = refused(repository, call, &answer, told);
+                    last = call.take_last_answer.then_some(answer);
+                    (failure, told)
                 }
                 Ok(answer) => return Ok(answer),
                 Err(failure) if failure.reason == Reason::RegistryUnavailable => (failure, None),
@@ -144,7 +149,7 @@ impl Transport {
             }
             let next = told.unwrap_or_else(|| jittered(wait));
             if attempt == ATTEMPTS || next > LONGEST_WAIT {
-                return Err(failure);
+                return last.ok_or(failure);
             }
             tokio::time::sleep(next).await;
             let cause = if told.is_some() { WaitCause::RetryAfter } else { WaitCause::Backoff };

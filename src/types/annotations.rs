@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
 /// Keys and values, ordered by key. Most manifests have one or two, and thousands of manifests are kept in memory: a
 /// `BTreeMap` would take room for eleven from the first on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(from = "BTreeMap<Box<str>, Box<str>>")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Annotations(Box<[(Box<str>, Box<str>)]>);
 
 impl Annotations {
@@ -54,16 +51,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    #[test]
-    fn only_a_map_of_texts_is_read() {
-        let read = serde_json::from_str::<Annotations>;
-        let twice = read(r#"{"b": "1", "a": "2", "b": "3"}"#).unwrap();
-        assert_eq!(twice.iter().collect::<Vec<_>>(), [("a", "2"), ("b", "3")]);
-        for other in ["null", "[]", r#"{"a": null}"#, r#"{"a": 1}"#] {
-            assert!(read(other).is_err(), "{other}");
-        }
-    }
-
     proptest! {
         /// Few keys, so that they come twice.
         #[test]
@@ -77,8 +64,6 @@ mod tests {
                 for key in map.keys().chain([&absent]) {
                     prop_assert_eq!(annotations.get(key), map.get(key).map(String::as_str));
                 }
-                let read: Annotations = serde_json::from_value(serde_json::json!(map)).unwrap();
-                prop_assert_eq!(read, annotations);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Values that were checked once and are then passed along: a stage that receives one cannot fail on its form.
 
+mod advice;
 mod annotations;
 mod digest;
 mod failure;
@@ -12,14 +13,15 @@ mod platform;
 mod reference;
 pub mod text;
 
+pub use advice::Advice;
 pub use annotations::Annotations;
 pub use digest::{Algorithm, Digest, DigestError, MismatchError};
 pub use failure::Failure;
 pub use file::{ConfigFile, PathError, normalize_path};
 pub use image::{ImageError, ImageRef, RepositoryRef};
 pub use manifest::{
-    Artifact, Descriptor, Index, ManifestError, is_index, media_type, parse_artifact, parse_index,
-    parse_legacy_list,
+    Artifact, Child, Descriptor, Entry, Fault, Index, Known, MAX_ENTRIES, ManifestError, is_index,
+    media_type, parse_artifact, parse_index, parse_legacy_list, read_artifact,
 };
 pub use namespace::{Namespace, NamespaceError, Namespaces};
 pub use platform::{Platform, PlatformError};
@@ -31,3 +33,8 @@ pub const CREATED: &str = "org.opencontainers.image.created";
 pub const VERSION: &str = "org.opencontainers.image.version";
 /// Annotation on a layer with the name of the file it holds (image-spec, "Pre-Defined Annotation Keys").
 pub const TITLE: &str = "org.opencontainers.image.title";
+/// Annotation on a layer that marks a packed directory for ORAS; the media type does not (a plain file has
+/// `…layer.v1.tar` as well).
+pub const UNPACK: &str = "io.deis.oras.content.unpack";
+/// Annotation on a packed directory with the digest of the tar before compression.
+pub const UNPACKED_DIGEST: &str = "io.deis.oras.content.digest";

@@ -3,19 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Deserialize;
-
 /// `os/architecture`, and a variant where there is one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Platform {
     /// Operating system, in Go's words: `linux`, `windows`.
-    #[serde(default)]
     pub os: String,
     /// Architecture, in Go's words: `amd64`, `arm64`.
-    #[serde(default)]
     pub architecture: String,
     /// Variant of the architecture: `v8`.
-    #[serde(default)]
     pub variant: Option<String>,
 }
 
@@ -32,7 +27,18 @@ impl Platform {
     pub fn is_served_by(&self, entry: &Self) -> bool {
         self.os == entry.os
             && self.architecture == entry.architecture
-            && (self.variant.is_none() || self.variant == entry.variant)
+            && (self.variant.is_none() || self.effective_variant() == entry.effective_variant())
+    }
+
+    /// The variant, or the one that is meant where none is given: Go's tools write `arm64` for `arm64/v8` (containerd,
+    /// `platforms/database.go`).
+    fn effective_variant(&self) -> &str {
+        match (self.architecture.as_str(), self.variant.as_deref().unwrap_or_default()) {
+            ("arm64", "" | "8") => "v8",
+            ("arm", "" | "7") => "v7",
+            ("amd64", "") => "v1",
+            (_, variant) => variant,
+        }
     }
 }
 
@@ -78,11 +84,23 @@ mod tests {
     fn reads_and_matches() {
         let wanted: Platform = "linux/arm64".parse().unwrap();
         let narrow: Platform = "linux/arm64/v8".parse().unwrap();
-        assert!(
-            wanted.is_served_by(&narrow) && narrow.is_served_by(&narrow) && !narrow.is_served_by(&wanted)
-        );
+        assert!(wanted.is_served_by(&narrow) && narrow.is_served_by(&narrow));
         assert!(!wanted.is_served_by(&"linux/amd64".parse().unwrap()));
         assert_eq!(narrow.to_string(), "linux/arm64/v8");
+    }
+
+    /// An index that says `arm64` means `arm64/v8`.
+    #[rstest::rstest]
+    #[case("linux/arm64/v8", "linux/arm64", true)]
+    #[case("linux/arm64/v9", "linux/arm64", false)]
+    #[case("linux/arm/v7", "linux/arm", true)]
+    #[case("linux/arm/v6", "linux/arm", false)]
+    #[case("linux/amd64/v1", "linux/amd64", true)]
+    #[case("linux/amd64/v2", "linux/amd64", false)]
+    #[case("linux/riscv64/x", "linux/riscv64", false)]
+    fn a_variant_that_goes_without_saying(#[case] wanted: &str, #[case] entry: &str, #[case] serves: bool) {
+        let parse = |text: &str| text.parse::<Platform>().unwrap();
+        assert_eq!(parse(wanted).is_served_by(&parse(entry)), serves);
     }
 
     #[rstest::rstest]

@@ -44,6 +44,17 @@ rows! {
     a01_the_digest_of_a_tag_is_in_the_answer_to_head: |_| vec![] => Api;
     a01_without_the_header_the_content_is_hashed: |w| vec![w.on_image().method("HEAD").headers(no_digest)] => Api;
     a01_head_is_not_allowed: |w| vec![w.on_image().method("HEAD").status(405)] => Api;
+    a01_head_finds_nothing_where_get_does: |w| vec![w.on_image().method("HEAD").status(404)] => Api;
+    a01_head_is_forbidden: |w| vec![w.on_image().method("HEAD").status(403)] => Api;
+    a01_head_is_unauthorized: |w| vec![w.on_image().method("HEAD").status(401)] => Api;
+    a01_head_is_unknown: |w| vec![w.on_image().method("HEAD").status(501)] => Api;
+    a01_head_fails: |w| vec![w.on_image().method("HEAD").status(500)] => Api;
+    a01_head_answers_with_something_else: |w| vec![w.on_image().method("HEAD").status(204)] => Api;
+    a01_the_header_is_no_text: |w| {
+        let garbled = |headers: &mut HeaderMap| drop(headers.insert(DIGEST, http::HeaderValue::from_bytes(b"\xff").unwrap()));
+        vec![w.on_image().method("HEAD").headers(garbled)]
+    } => Api;
+    a01_too_many_questions_are_not_followed_by_another: |w| vec![w.on_image().method("HEAD").respond(429, JSON, "")] => Refused(RateLimited);
     a01_the_header_is_of_an_unknown_algorithm: |w| {
         let unknown = |headers: &mut HeaderMap| drop(headers.insert(DIGEST, "blake3:00".parse().unwrap()));
         vec![w.on_image().method("HEAD").headers(unknown)]
@@ -133,10 +144,31 @@ rows! {
         let circle = "<?page=0>; rel=\"next\"";
         vec![w.on_api().respond(200, &[("content-type", INDEX), ("link", circle)], push::index(&[]).to_string())]
     } => Refused(InvalidContent);
+    a04_a_link_without_a_relation: |w| pages(w, "<?page=2>") => Api;
+    a04_a_link_in_single_quotes: |w| pages(w, "<?page=2>; rel='next'") => Api;
+    a04_a_link_without_brackets_is_not_the_end: |w| pages(w, "?page=2; rel=\"next\"") => Refused(InvalidContent);
+    a04_a_link_that_does_not_close_is_not_the_end: |w| pages(w, "<?page=2; rel=\"next\"") => Refused(InvalidContent);
+    a04_a_link_that_is_no_url_is_not_the_end: |w| pages(w, "<http://[>; rel=\"next\"") => Refused(InvalidContent);
+    a04_a_link_that_is_no_text_is_not_the_end: |w| {
+        let listed = push::index(&[w.config.descriptor()]).to_string();
+        vec![w.on_api().body(move |parts, _| {
+            parts.headers.insert("link", http::HeaderValue::from_bytes(b"<?page=\xff>; rel=next").unwrap());
+            listed.clone()
+        })]
+    } => Refused(InvalidContent);
+    a04_two_next_pages_are_not_one: |w| pages(w, "<?page=2>; rel=next, <?page=3>; rel=next") => Refused(InvalidContent);
     a04_the_second_page_is_missing: |w| second_page_answers(w, 404) => Refused(InvalidContent);
     a04_the_second_page_fails: |w| second_page_answers(w, 500) => Refused(RegistryUnavailable);
     a04_the_second_page_is_refused: |w| second_page_answers(w, 403) => Refused(Forbidden);
     a04_the_second_page_is_limited: |w| second_page_answers(w, 429) => Refused(RateLimited);
+}
+
+/// What some gateways do for every client.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// GHCR: what it is asked about referrers it sends to its web site.
@@ -155,6 +187,35 @@ rows! {
     a05_a_login_page: |w| vec![w.on_api().respond(200, HTML, "<html>who are you?</html>")] => Tag;
     a05_json_that_is_no_index: |w| vec![w.on_api().respond(200, &JSON[..1], "{}")] => Tag;
     a05_no_content_type: |w| vec![w.on_api().respond(200, &[], "{}")] => Tag;
+    a05_a_list_that_is_sent_as_json: |w| {
+        vec![w.on_api().respond(200, &JSON[..1], push::index(&[w.config.descriptor()]).to_string())]
+    } => Api;
+    a05_a_list_that_is_sent_as_nothing: |w| {
+        vec![w.on_api().respond(200, &[], push::index(&[w.config.descriptor()]).to_string())]
+    } => Api;
+    a05_a_list_whose_content_type_is_no_text: |w| {
+        vec![w.on_api().headers(|headers| drop(headers.insert("content-type", http::HeaderValue::from_bytes(b"\xff").unwrap())))]
+    } => Api;
+    a05_a_list_in_capitals: |w| {
+        let kind = INDEX.to_uppercase();
+        vec![w.on_api().respond(200, &[("content-type", &kind)], push::index(&[w.config.descriptor()]).to_string())]
+    } => Api;
+    a05_json_that_breaks_off_is_not_a_missing_api: |w| {
+        vec![w.on_api().respond(200, &JSON[..1], r#"{"schemaVersion":2,"manifests":["#)]
+    } => Refused(InvalidContent);
+    a05_a_list_that_was_compressed_unasked: |w| {
+        let listed = gzip(push::index(&[w.config.descriptor()]).to_string().as_bytes());
+        vec![w.on_api().respond(200, &[("content-type", INDEX), ("content-encoding", "gzip")], listed)]
+    } => Api;
+    a05_everything_is_compressed_unasked: |_| {
+        vec![Fault::on("/").method("GET").body(|parts, bytes| {
+            parts.headers.insert("content-encoding", "gzip".parse().unwrap());
+            gzip(&bytes)
+        })]
+    } => Api;
+    a05_an_encoding_that_nobody_knows: |w| {
+        vec![w.on_config().headers(|headers| drop(headers.insert("content-encoding", "br".parse().unwrap())))]
+    } => Api;
     a05_a_redirect_to_a_web_site_that_answers_404: |w| ghcr(w, Fault::always().status(404)) => Tag;
     a05_a_redirect_to_a_web_site_that_answers_429: |w| ghcr(w, Fault::always().status(429)) => Tag;
     a05_a_redirect_to_a_web_site_that_answers_500: |w| ghcr(w, Fault::always().status(500)) => Tag;
@@ -239,7 +300,8 @@ rows! {
     a08_a_login_page: |w| tag_is(w, "text/html", "<html>".to_owned()) => Unknown;
 }
 
-// 9. Missing/empty artifactType derived from the manifest; index referrers. More in `referrers.rs`.
+// 9. Missing/empty artifactType derived from the manifest; index referrers. More in `referrers.rs`, and what may be wrong
+// with an entry in `entries.rs`.
 rows! {
     a09_no_artifact_type: |w| {
         let mut descriptor = w.config.descriptor();
@@ -264,9 +326,29 @@ rows! {
     } => Api;
     a09_unknown_media_types_are_passed_over: |w| {
         let unknown = push::descriptor("application/vnd.example.thing.v9+json", EMPTY);
-        let unknown_digest = json!({"mediaType": media_type::OCI_MANIFEST, "digest": "blake3:00", "size": 1});
+        let mut unknown_digest = json!({"mediaType": media_type::OCI_MANIFEST, "digest": "blake3:00", "size": 1});
+        unknown_digest["artifactType"] = json!("other/type");
         vec![w.api_lists(&[unknown, unknown_digest, w.config.descriptor()])]
     } => Api;
+    a09_an_unknown_digest_of_what_may_be_of_the_type_is_not_passed_over: |w| {
+        let unknown_digest = json!({"mediaType": media_type::OCI_MANIFEST, "digest": "blake3:00", "size": 1});
+        vec![w.api_lists(&[unknown_digest, w.config.descriptor()])]
+    } => Refused(InvalidContent);
+    a09_the_type_in_the_list_is_that_of_the_config: |w| {
+        let mut descriptor = w.config.descriptor();
+        descriptor["artifactType"] = json!("application/vnd.example.config.v1+json");
+        vec![w.api_lists(&[descriptor])]
+    } => Api;
+    a09_a_registry_that_filters_by_the_type_of_the_config: |_| {
+        let filtered = |request: &http::request::Parts| {
+            request.uri.path().contains("/referrers/") && request.uri.query().is_some_and(|query| query.contains("artifactType="))
+        };
+        let headers = [("content-type", INDEX), ("oci-filters-applied", "artifactType")];
+        vec![Fault::when(filtered).respond(200, &headers, push::index(&[]).to_string())]
+    } => Api;
+    a09_an_api_that_is_newly_there_and_empty: |w| {
+        vec![w.on_api().respond(200, &[("content-type", INDEX)], push::index(&[]).to_string())]
+    } => Tag;
 }
 
 // 10. Artifact's own subject.digest checked; stale entry 404 skipped with a warning; duplicates merged.
@@ -381,6 +463,7 @@ rows! {
     a23_a_manifest_of_an_unknown_kind: |w| {
         let mut manifest = w.artifact(&[]);
         manifest["mediaType"] = json!("application/vnd.example.thing.v9+json");
+        // Its own type is the one that is asked for.
         let mut descriptor = Pushed::new(&manifest).descriptor();
         descriptor["mediaType"] = json!(media_type::OCI_MANIFEST);
         vec![w.api_lists(&[descriptor]), w.serves(&Pushed::new(&manifest))]

@@ -7,8 +7,7 @@ use artifactconfig::api::FileMapping;
 use artifactconfig::decide::files::FileRules;
 use artifactconfig::oci::{Keyring, Plugins, Tls};
 use artifactconfig::types::{
-    Descriptor, Digest, ImageRef, Platform, RepositoryRef, normalize_path, parse_artifact, parse_index,
-    parse_legacy_list,
+    Digest, ImageRef, Platform, RepositoryRef, normalize_path, parse_artifact, parse_index, parse_legacy_list,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -65,10 +64,13 @@ fn reads(bytes: &[u8], content_type: Option<&str>) -> Result<(), TestCaseError> 
     if let Ok(artifact) = parse_artifact(Digest::sha256(bytes), bytes, content_type) {
         prop_assert!(artifact.layers.len() + artifact.children.len() <= bytes.len());
     }
-    for index in [parse_index(bytes, content_type), parse_legacy_list(bytes)].into_iter().flatten() {
-        prop_assert!(index.manifests.len() + index.unreadable <= bytes.len());
+    for wanted in [None, Some("custom/config")] {
+        for index in
+            [parse_index(bytes, content_type, wanted), parse_legacy_list(bytes, wanted)].into_iter().flatten()
+        {
+            prop_assert!(index.entries.len() + index.others.len() <= bytes.len());
+        }
     }
-    let _ = serde_json::from_slice::<Descriptor>(bytes);
     let mut keys = Keyring::default();
     let _ = keys.add_docker_config_json(bytes);
     let _ = keys.add_docker_cfg(bytes);

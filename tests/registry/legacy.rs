@@ -8,7 +8,7 @@ use testbed::registry::Fault;
 use crate::expect::Expect::{Api, Files, Nothing, Refused, Tag, Unknown};
 use crate::expect::rows;
 use crate::push::{self, Pushed};
-use crate::world::{CONFIG, FILE, INDEX, World};
+use crate::world::{CONFIG, FILE, World};
 
 /// An artifact manifest: its layers are called blobs, and there is no config.
 fn manifest(w: &World, media_type: &str) -> Value {
@@ -71,6 +71,10 @@ rows! {
     a15_a_registry_that_limits_the_legacy_list: |w| {
         vec![w.api_lists(&[]), Fault::on("/_oras/").respond(429, &[("retry-after", "0")], "")]
     } => Refused(Reason::RateLimited);
+    a15_a_legacy_list_that_breaks_off_is_not_a_missing_one: |w| {
+        vec![Fault::on("/_oras/").respond(200, &[("content-type", "application/json")], r#"{"referrers":["#), w.api_lists(&[])]
+    } => Refused(Reason::InvalidContent);
+    a15_a_damaged_entry_of_the_legacy_list_is_not_passed_over: |w| legacy_list(w, &json!({"referrers": [{"size": 1}]})) => Refused(Reason::InvalidContent);
     a15_a_second_page_of_the_legacy_list_is_not_left_unread: |w| {
         let headers = [("content-type", "application/json"), ("link", "<?n=1&nextToken=x>; rel=\"next\"")];
         vec![Fault::on("/_oras/").respond(200, &headers, r#"{"referrers":[]}"#), w.api_lists(&[])]
@@ -112,18 +116,14 @@ async fn a15_a_registry_without_the_legacy_list_is_not_asked_again(
     #[case] body: &'static str,
 ) {
     let world = World::new().await;
-    world.registry.inject(world.on_api().respond(
-        200,
-        &[("content-type", INDEX)],
-        push::index(&[]).to_string(),
-    ));
+    world.registry.inject(world.api_lists(&[]));
     world.registry.inject(Fault::on("/_oras/").respond(status, &[], body));
     for _ in 0..3 {
         assert_eq!(world.list().await.unwrap().artifacts, []);
     }
     assert_eq!(world.asked("GET", "/_oras/"), 1);
-    // The repository is remembered, and no other one with it.
-    assert_eq!(world.asked("GET", "/referrers/"), 3);
+    // The repository is remembered, and no other one with it. The first time, the list is asked for without a filter too.
+    assert_eq!(world.asked("GET", "/referrers/"), 4);
 }
 
 #[tokio::test]

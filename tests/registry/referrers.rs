@@ -121,7 +121,7 @@ async fn a11_many_large_manifests_are_too_much_together() {
     let mut listed = Vec::new();
     for number in 0..40 {
         let mut manifest = world.artifact(&[]);
-        manifest["annotations"] = json!({"number": number.to_string(), "bulk": "x".repeat(3_900_000)});
+        manifest["annotations"] = json!({"number": number.to_string(), "bulk": "x".repeat(250_000)});
         let manifest = Pushed::new(&manifest);
         listed.push(manifest.descriptor());
         world.registry.inject(world.serves(&manifest));
@@ -247,6 +247,6 @@ rows! {
     } => Refused(InvalidContent);
     a23_go_writes_an_empty_list_as_null: |w| {
         let null = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": null, "annotations": null});
-        vec![w.on_api().respond(200, &[("content-type", INDEX)], null.to_string())]
+        vec![w.on_lists().respond(200, &[("content-type", INDEX)], null.to_string())]
     } => Nothing("");
 }

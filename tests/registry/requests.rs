@@ -46,6 +46,8 @@ async fn a_pinned_digest_costs_one_list() {
     assert_eq!(asked(&world), ["GET referrers"]);
 }
 
+/// "Nothing" rests on the plainest questions: without a filter, by the manifests' own types, and under the tag. After
+/// that they are remembered.
 #[tokio::test]
 async fn an_image_without_config_costs_no_more_than_one_with_it() {
     let world = World::new().await;
@@ -53,7 +55,19 @@ async fn an_image_without_config_costs_no_more_than_one_with_it() {
     question.artifact_type = Some("none/such");
     assert_eq!(question.list().await.unwrap().artifacts, []);
     let first = asked(&world);
-    assert!(first.len() <= 4, "{first:?}");
+    assert_eq!(
+        first,
+        [
+            "GET _oras",
+            "GET manifests",
+            "GET manifests",
+            "GET manifests/sha256-",
+            "GET referrers",
+            "GET referrers",
+            "HEAD manifests",
+            "HEAD manifests/v1"
+        ]
+    );
     question.list().await.unwrap();
     assert_eq!(asked(&world), ["GET referrers", "HEAD manifests/v1"]);
 }
@@ -138,8 +152,9 @@ async fn a_missing_api_is_remembered_for_its_repository_and_credentials() {
         asked(&world),
         ["GET blobs", "GET manifests", "GET manifests/sha256-", "GET referrers", "HEAD manifests/v1"]
     );
+    // Some registries bill a `GET` of a manifest as a pull.
     world.files().await.unwrap();
-    assert_eq!(asked(&world), ["GET manifests/sha256-", "HEAD manifests/v1"]);
+    assert_eq!(asked(&world), ["HEAD manifests/sha256-", "HEAD manifests/v1"]);
 
     let other = access(keyring(&world.registry.host(), "robot", "secret"));
     Question { access: &other, ..world.question() }.list().await.unwrap();
@@ -152,6 +167,57 @@ async fn a_missing_api_is_remembered_for_its_repository_and_credentials() {
     let image = format!("{}/shop/api:v1", world.registry.host()).parse().unwrap();
     Question { image, ..world.question() }.list().await.unwrap();
     assert_eq!(world.asked("GET", "/v2/shop/api/referrers/"), 1, "and so it is for other repositories");
+}
+
+/// A list under the tag that has changed is fetched, and so is one of which `HEAD` says nothing of use.
+#[tokio::test]
+async fn a_changed_list_under_the_tag_is_fetched() {
+    let world = World::new().await;
+    world.registry.inject(world.on_api().status(404));
+    assert_eq!(world.list().await.unwrap().artifacts.len(), 1);
+    let more = world.pusher.attach(CONFIG, &world.image.as_subject(), &[("new", b"new")]).await;
+    let listed = push::index(&[world.config.descriptor(), more.descriptor()]);
+    world.pusher.tag(&world.image.digest.referrers_tag(), &listed).await;
+    world.registry.clear_requests();
+    assert_eq!(world.list().await.unwrap().artifacts.len(), 2);
+    assert_eq!(world.asked("GET", "/manifests/sha256-"), 1);
+    let says_nothing: [fn(Fault) -> Fault; 4] = [
+        |head| head.headers(|headers| drop(headers.remove("docker-content-digest"))),
+        |head| head.status(404),
+        |head| head.status(403),
+        |head| head.status(405),
+    ];
+    for nothing in says_nothing {
+        let head = world.registry.inject(nothing(world.on_tag().method("HEAD")));
+        world.registry.clear_requests();
+        assert_eq!(world.list().await.unwrap().artifacts.len(), 2);
+        assert_eq!(world.asked("GET", "/manifests/sha256-"), 1);
+        world.registry.remove_fault(head);
+    }
+    let limited =
+        world.registry.inject(world.on_tag().method("HEAD").respond(429, &[("retry-after", "0")], ""));
+    assert_eq!(world.list().await.unwrap_err().reason, artifactconfig::api::Reason::RateLimited);
+    world.registry.remove_fault(limited);
+    let gone = world.registry.inject(world.on_tag().status(404));
+    assert_eq!(world.list().await.unwrap().artifacts.len(), 0);
+    world.registry.remove_fault(gone);
+    assert_eq!(world.list().await.unwrap().artifacts.len(), 2);
+}
+
+/// Found without the filter alone: that costs the same from then on.
+#[tokio::test]
+async fn a_filter_that_hides_the_config_is_left_out_from_then_on() {
+    let world = World::new().await;
+    let filtered = |request: &http::request::Parts| {
+        let query = request.uri.query().unwrap_or_default();
+        request.uri.path().contains("/referrers/") && query.contains("artifactType=")
+    };
+    let headers = [("content-type", crate::world::INDEX)];
+    world.registry.inject(Fault::when(filtered).respond(200, &headers, push::index(&[]).to_string()));
+    assert_eq!(world.files().await.unwrap().len(), 1);
+    world.registry.clear_requests();
+    assert_eq!(world.files().await.unwrap().len(), 1);
+    assert_eq!(asked(&world), ["GET referrers", "HEAD manifests/v1"]);
 }
 
 #[tokio::test]

@@ -21,7 +21,8 @@ async fn attach(world: &World, file: &str, created: &str) -> Pushed {
 async fn chosen(world: &World) -> (String, Vec<String>) {
     let listing = world.list().await.unwrap();
     let image = world.tagged();
-    let question = Question { image: &image, subject: &world.image.digest, artifact_type: CONFIG };
+    let question =
+        Question { image: &image, subject: &world.image.digest, artifact_type: CONFIG, attached: &[] };
     let selector = Selector { policy: SelectionPolicy::Newest, ..Selector::default() };
     let selected = select(question, &listing.artifacts, &selector).unwrap();
     (selected.artifact.digest.to_string(), selected.notes)

@@ -147,6 +147,15 @@ impl World {
         Fault::on(&format!("/manifests/{}", self.image.digest.referrers_tag()))
     }
 
+    /// Both.
+    pub fn on_lists(&self) -> Fault {
+        let tag = self.image.digest.referrers_tag();
+        Fault::when(move |request| {
+            let path = request.uri.path();
+            path.contains("/referrers/") || path.ends_with(&tag)
+        })
+    }
+
     pub fn on_config(&self) -> Fault {
         Fault::on(&format!("/manifests/{}", self.config.digest))
     }
@@ -155,9 +164,9 @@ impl World {
         Fault::on(&format!("/blobs/{}", self.blob()))
     }
 
-    /// The API answers with this list.
+    /// The API answers with this list, and the tag, which is asked on the way to "nothing", knows no more.
     pub fn api_lists(&self, manifests: &[Value]) -> Fault {
-        self.on_api().respond(200, &[("content-type", INDEX)], push::index(manifests).to_string())
+        self.on_lists().respond(200, &[("content-type", INDEX)], push::index(manifests).to_string())
     }
 
     /// There is no API, and the tag holds this list.

@@ -34,6 +34,7 @@ fn artifact() -> Artifact {
         layers: Box::default(),
         children: Box::default(),
         unreadable_children: 0,
+        fault: None,
     }
 }
 

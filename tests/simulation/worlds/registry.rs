@@ -72,6 +72,7 @@ impl Store {
             layers: Box::default(),
             children: Box::default(),
             unreadable_children: 0,
+            fault: None,
         };
         self.known.insert(digest.clone(), Attached { artifact, files, defect });
         self.change(|held| {
@@ -150,7 +151,7 @@ impl Registry for World {
                 let held = if stale { &state.registry.past } else { &state.registry.held };
                 let artifacts = state.registry.listing(held, digest, artifact_type);
                 state.run().listed = Some(artifacts.clone());
-                Ok(Listing { artifacts, notes: Vec::new() })
+                Ok(Listing { artifacts, ..Listing::default() })
             },
         )
         .await

@@ -1,0 +1,186 @@
+//! Which of the attached artifacts to take. The order in which a registry lists them never matters, and neither does one
+//! that cannot be used, as long as it would not have been chosen.
+
+mod rank;
+mod refusal;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Ordering;
+
+use semver::Version;
+
+use crate::api::SelectionPolicy;
+use crate::types::{Artifact, Digest, Failure, ImageRef, VERSION};
+
+use super::spec::Selector;
+use rank::{Rank, by_age, created, version};
+
+/// The choice, and what a person should know about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selected<'a> {
+    /// The artifact.
+    pub artifact: &'a Artifact,
+    /// Remarks: ties, unreadable dates.
+    pub notes: Vec<String>,
+}
+
+/// What was asked, for messages.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The image as the resource names it.
+    pub image: &'a ImageRef,
+    /// What it resolved to.
+    pub subject: &'a Digest,
+    /// Artifact type.
+    pub artifact_type: &'a str,
+    /// The types of what is attached instead, where nothing of the type is.
+    pub attached: &'a [String],
+}
+
+impl std::fmt::Display for Question<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.image, self.subject)
+    }
+}
+
+/// Those of the candidates that match: what can be used, and what cannot and might have been chosen.
+struct Matching<'a> {
+    sound: Vec<&'a Artifact>,
+    faulty: Vec<&'a Artifact>,
+}
+
+/// Chooses one of `candidates`, all of which are of the type asked for and attached to the subject, except that some
+/// cannot be read: then they may be.
+///
+/// # Errors
+/// `ArtifactNotFound` where nothing is attached or nothing matches; `AmbiguousArtifact` where the policy cannot choose;
+/// the fault of the artifact that is chosen, or of one that might be if more were known of it.
+pub fn select<'a>(
+    question: Question<'_>,
+    candidates: &'a [Artifact],
+    selector: &Selector,
+) -> Result<Selected<'a>, Failure> {
+    if candidates.is_empty() {
+        return Err(refusal::nothing_of_the_type(question));
+    }
+    let matching = Matching {
+        sound: candidates
+            .iter()
+            .filter(|artifact| artifact.fault.is_none() && rank::matches(artifact, selector) == Some(true))
+            .collect(),
+        faulty: candidates
+            .iter()
+            .filter(|artifact| artifact.fault.is_some() && rank::matches(artifact, selector) != Some(false))
+            .collect(),
+    };
+    if matching.sound.is_empty() && matching.faulty.is_empty() {
+        return Err(refusal::nothing_matches(question, candidates.len(), selector));
+    }
+    match selector.policy {
+        SelectionPolicy::Newest => newest(&matching),
+        SelectionPolicy::HighestVersion => highest_version(question, &matching),
+        SelectionPolicy::Only => only(question, &matching, selector),
+    }
+}
+
+impl<'a> Matching<'a> {
+    /// The greatest of what can be used, unless something that cannot be used is greater, or may be.
+    fn greatest(
+        &self,
+        sound: &[&'a Artifact],
+        may_beat: impl Fn(&Artifact, &Artifact) -> bool,
+    ) -> Result<&'a Artifact, Failure> {
+        let Some(best) = sound.iter().copied().max_by(|left, right| by_age(left, right)) else {
+            return Err(self.fault_of(|_| true).unwrap_or_else(refusal::no_candidate));
+        };
+        self.fault_of(|faulty| may_beat(faulty, best)).map_or(Ok(best), Err)
+    }
+
+    /// What is wrong with one of those that cannot be used: always the same one, whatever the order.
+    fn fault_of(&self, which: impl Fn(&Artifact) -> bool) -> Option<Failure> {
+        let faulty = self.faulty.iter().filter(|artifact| which(artifact));
+        let first = faulty.max_by(|left, right| by_age(left, right))?;
+        first.fault.as_ref().map(|fault| fault.failure.clone())
+    }
+}
+
+fn newest<'a>(matching: &Matching<'a>) -> Result<Selected<'a>, Failure> {
+    let artifact = matching.greatest(&matching.sound, rank::may_be_newer)?;
+    // ORAS writes whole seconds, so two attaches in one second cannot be told apart by time.
+    let tied = matching.sound.iter().filter(|other| created(other) == created(artifact)).count();
+    let mut notes = Vec::new();
+    if tied > 1 {
+        notes.push(match (created(artifact), artifact.created()) {
+            (Some(_), Some(text)) => {
+                format!("{tied} artifacts were created in the same second ({text}); the digest decided")
+            }
+            _ => format!("{tied} artifacts have no readable creation time; the digest decided"),
+        });
+    }
+    Ok(Selected { artifact, notes })
+}
+
+fn highest_version<'a>(question: Question<'_>, matching: &Matching<'a>) -> Result<Selected<'a>, Failure> {
+    let versioned: Vec<(Version, &Artifact)> = matching
+        .sound
+        .iter()
+        .filter_map(|artifact| version(artifact).map(|version| (version, *artifact)))
+        .collect();
+    let Some(highest) =
+        versioned.iter().map(|(version, _)| version).max_by(|left, right| left.cmp_precedence(right))
+    else {
+        let may_have_one = |artifact: &Artifact| rank::version_of_faulty(artifact) != Rank::Is(None);
+        let count = matching.sound.len();
+        return Err(matching.fault_of(may_have_one).unwrap_or_else(|| refusal::no_version(question, count)));
+    };
+    // Build metadata takes no part in precedence (SemVer 2.0.0, item 10); age decides among equals.
+    let highest_ones: Vec<&Artifact> = versioned
+        .iter()
+        .filter(|(version, _)| version.cmp_precedence(highest) == Ordering::Equal)
+        .map(|(_, artifact)| *artifact)
+        .collect();
+    let artifact =
+        matching.greatest(&highest_ones, |faulty, best| match rank::version_of_faulty(faulty) {
+            Rank::Unknown => true,
+            Rank::Is(None) => false,
+            Rank::Is(Some(version)) => match version.cmp_precedence(highest) {
+                Ordering::Greater => true,
+                Ordering::Equal => rank::may_be_newer(faulty, best),
+                Ordering::Less => false,
+            },
+        })?;
+    let mut notes = Vec::new();
+    if highest_ones.len() > 1 {
+        notes.push(format!(
+            "{} artifacts have the highest version; the newest of them was taken",
+            highest_ones.len()
+        ));
+    }
+    let unversioned = matching.sound.len() - versioned.len();
+    if unversioned > 0 {
+        notes.push(format!("{unversioned} artifacts without a semantic version in {VERSION} were left out"));
+    }
+    Ok(Selected { artifact, notes })
+}
+
+/// One that cannot be used is one of several all the same, where it is known to match.
+fn only<'a>(
+    question: Question<'_>,
+    matching: &Matching<'a>,
+    selector: &Selector,
+) -> Result<Selected<'a>, Failure> {
+    let certain = matching.faulty.iter().filter(|artifact| {
+        let known = artifact.fault.as_ref().map(|fault| fault.known).unwrap_or_default();
+        known.artifact_type && known.subject && rank::matches(artifact, selector) == Some(true)
+    });
+    let several: Vec<&Artifact> = matching.sound.iter().chain(certain).copied().collect();
+    if several.len() > 1 {
+        return Err(refusal::several(question, &several));
+    }
+    match (matching.fault_of(|_| true), matching.sound.first()) {
+        (None, Some(artifact)) => Ok(Selected { artifact, notes: Vec::new() }),
+        (Some(failure), _) => Err(failure),
+        (None, None) => Err(refusal::no_candidate()),
+    }
+}

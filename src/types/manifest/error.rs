@@ -1,0 +1,74 @@
+//! Why a document is refused. None of these repeats what stands in the document: what a registry sends is shown to
+//! those who may read a condition, and it can be anything that the registry, or whoever it leads to, has.
+
+use super::media_type;
+
+/// Why a document was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// Not JSON, or no object.
+    #[error("it cannot be read as a JSON object from line {line}, column {column} on")]
+    Json {
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+    },
+    /// A member that the document must have.
+    #[error("it has no member '{0}'")]
+    Missing(&'static str),
+    /// A member that is not what it must be.
+    #[error("its member '{0}' cannot be read: expected {1}")]
+    Member(&'static str, &'static str),
+    /// An element of a list that is not what it must be.
+    #[error("entry {number} of its '{list}' cannot be read: expected {expected}")]
+    Entry {
+        /// The list.
+        list: &'static str,
+        /// Which of its entries, from 1.
+        number: usize,
+        /// What should stand there.
+        expected: &'static str,
+    },
+    /// More than is read.
+    #[error("its '{0}' are too many: at most {1} are read")]
+    TooMany(&'static str, usize),
+    /// Readable in two ways: it is two kinds of document.
+    #[error("it is ambiguous: it has both '{0}' and '{1}'")]
+    Ambiguous(&'static str, &'static str),
+    /// Readable in two ways: some readers take the first, others the last.
+    #[error("it is ambiguous: it has the member '{0}' more than once")]
+    Twice(&'static str),
+    /// The header says one thing, the document another.
+    #[error("its Content-Type is {header}, its mediaType {document}")]
+    ContentType {
+        /// `Content-Type` of the answer.
+        header: &'static str,
+        /// `mediaType` of the document.
+        document: &'static str,
+    },
+    /// A kind of document that is not expected here.
+    #[error("its media type, {0}, is not {1}")]
+    Kind(&'static str, &'static str),
+}
+
+/// A media type in a message: by its name where that is known here, because any other is somebody's text.
+pub(super) fn named(media_type: &str) -> &'static str {
+    const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+json";
+    const SIGNED_SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+    let known = [
+        media_type::OCI_MANIFEST,
+        media_type::OCI_INDEX,
+        media_type::DOCKER_MANIFEST,
+        media_type::DOCKER_LIST,
+        media_type::OCI_ARTIFACT,
+        media_type::ORAS_ARTIFACT,
+        SCHEMA_1,
+        SIGNED_SCHEMA_1,
+    ];
+    match known.iter().find(|known| **known == media_type) {
+        Some(known) => known,
+        None if media_type.is_empty() => "not given",
+        None => "none that is known here",
+    }
+}
