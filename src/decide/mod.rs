@@ -3,7 +3,7 @@
 //! In the order of the pipeline: [`spec`] reads the resource once, [`select`] chooses among what is attached,
 //! [`files`] and [`render`] turn files into the `ConfigMap`, [`plan`] compares it with what is there, [`revision`] keeps
 //! it for the way back, and from the one [`outcome`] follow [`status`], [`event`] and [`schedule`]. Apart from it,
-//! [`lease`] decides which of several processes works. [`watched`] is what is known of a `ConfigMap` without asking, and [`usage`] which of
+//! [`lease`] decides which of several processes works, and [`turns`] which resource is looked at next. [`watched`] is what is known of a `ConfigMap` without asking, and [`usage`] which of
 //! them a workload needs.
 
 pub mod event;
@@ -17,5 +17,6 @@ pub mod schedule;
 pub mod select;
 pub mod spec;
 pub mod status;
+pub mod turns;
 pub mod usage;
 pub mod watched;
