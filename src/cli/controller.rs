@@ -44,8 +44,8 @@ pub struct Args {
     )]
     admin_address: AdminAddress,
 
-    /// Reconciles side by side. Each waits for a registry most of its time, so this bounds connections rather than
-    /// processor time.
+    /// Reconciles side by side that may ask registries, and as many that ask none. Each waits most of its time, so this
+    /// bounds connections rather than processor time.
     #[arg(long, env = "ARTIFACTCONFIG_CONCURRENCY", default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
 

@@ -72,6 +72,17 @@ impl Cluster for KubeCluster {
         Ok(object.and_then(|mut object| serde_json::from_value(object.data["status"].take()).ok()))
     }
 
+    async fn generation(&self, owner: &Owner) -> Result<Option<i64>, Failure> {
+        let api: Api<ArtifactConfig> = Api::namespaced(self.client.clone(), &owner.namespace);
+        let metadata = limited(api.get_metadata_opt(&owner.name))
+            .await
+            .map_err(|problem| problem.into_failure("the resource was not read once more"))?
+            .map(|object| object.metadata);
+        Ok(metadata
+            .filter(|now| now.uid.as_ref() == Some(&owner.uid) && now.deletion_timestamp.is_none())
+            .and_then(|now| now.generation))
+    }
+
     async fn target(&self, owner: &Owner, name: &str) -> Result<Option<ConfigMap>, Failure> {
         limited(self.config_maps(&owner.namespace).get_opt(name))
             .await

@@ -70,6 +70,12 @@ pub trait Cluster: Send + Sync + 'static {
         owner: &Owner,
     ) -> impl Future<Output = Result<Option<ArtifactConfigStatus>, Failure>> + Send;
 
+    /// The generation of the owner as it is now. Nothing, where it is gone or going, and where another one has its name.
+    ///
+    /// # Errors
+    /// Where the API server does not answer or refuses.
+    fn generation(&self, owner: &Owner) -> impl Future<Output = Result<Option<i64>, Failure>> + Send;
+
     /// The `ConfigMap` of that name, whoever it belongs to, as it is now.
     ///
     /// # Errors

@@ -26,8 +26,11 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
             Some(applied) => applied,
             None => self.fetched(digest, entry).await?,
         };
-        // First the config, then what would come next: discovery may have to wait for a registry that is down.
-        if !applied.changed() {
+        // First the config, and that it is back, then what would come next: discovery may have to wait for a registry
+        // that is down.
+        if applied.changed() || !self.is_told {
+            seen.half_done = true;
+        } else {
             match self.latest().await {
                 Ok(latest) => seen.latest = latest,
                 Err(failure) => notes.push(format!("what would come next is not known: {}", failure.message)),

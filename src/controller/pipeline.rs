@@ -13,6 +13,7 @@ use crate::types::Failure;
 
 use super::back;
 use super::context::{Context, Entry};
+use super::turn::Turn;
 use super::work::Work;
 
 /// Brings the target to what the resource asks for.
@@ -20,6 +21,7 @@ pub(super) async fn sync<R: Registry, C: Cluster>(
     config: &ArtifactConfig,
     previous: Option<&ArtifactConfigStatus>,
     context: &Context<R, C>,
+    turn: &Turn,
     entry: &mut Entry,
     seen: &mut Seen,
 ) -> Result<Outcome, Failure> {
@@ -29,13 +31,15 @@ pub(super) async fn sync<R: Registry, C: Cluster>(
     let recorded = previous.map(|status| status.history.clone()).unwrap_or_default();
     seen.rebuilt = rebuilt(&context.cluster, &desired, &recorded).await?;
     let history = seen.rebuilt.clone().unwrap_or(recorded);
-    let work = Work { context, history, freshness: freshness(config, previous), desired };
+    let is_told = is_told(config, previous);
+    let work = Work { context, turn, history, freshness: freshness(config, previous), is_told, desired };
     let result = match &work.desired.rollback_to {
         Some(digest) => work.back(digest, entry, seen).await,
         None => work.forward(entry, seen).await,
     };
     if let Err(failure) = &result
         && !is_of_the_target(failure)
+        && turn.broken_off().is_none()
     {
         // Whatever keeps the next config away, the last one stays in place, and repaired.
         seen.held = back::hold(&work, previous, entry).await;
@@ -90,6 +94,17 @@ fn freshness(config: &ArtifactConfig, previous: Option<&ArtifactConfigStatus>) -
     let is_requested = requested.is_some() && requested != handled;
     let is_new = previous.and_then(|status| status.observed_generation) != config.metadata.generation;
     if is_requested || is_new { Freshness::Now } else { Freshness::Recent }
+}
+
+/// Whether the status says already that the config of this `spec` is back.
+fn is_told(config: &ArtifactConfig, previous: Option<&ArtifactConfigStatus>) -> bool {
+    let is_back = |status: &ArtifactConfigStatus| {
+        status
+            .conditions
+            .iter()
+            .any(|condition| condition.type_ == "Ready" && condition.reason == Reason::RolledBack.as_str())
+    };
+    previous.is_some_and(|status| status.observed_generation == config.metadata.generation && is_back(status))
 }
 
 /// Failures of writing the target: to write it again at once would fail the same.

@@ -13,6 +13,7 @@ use crate::cluster::{self, Cluster, WriteError};
 use crate::decide::outcome::{Outcome, Seen};
 use crate::decide::plan::Applied;
 use crate::decide::spec::{self, Header, Owner};
+use crate::decide::turns::Next;
 use crate::decide::{event, revision, schedule, status};
 use crate::oci::Registry;
 use crate::spans::{self, stage};
@@ -20,6 +21,7 @@ use crate::types::Failure;
 
 use super::context::{Collected, Context, Entry, Written};
 use super::pipeline::sync;
+use super::turn::Turn;
 
 /// Interval and history of a resource whose own cannot be read: nothing is dropped because of that.
 const UNREADABLE: (Duration, usize) = (Duration::from_mins(5), 100);
@@ -29,22 +31,14 @@ const UNREADABLE: (Duration, usize) = (Duration::from_mins(5), 100);
 const SECOND_HALF: Duration = Duration::from_secs(1);
 
 /// How soon a resource is looked at again that changed while its status was to be written. The watch usually comes first.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// When to look again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// After this time.
-    After(Duration),
-    /// When something changes.
-    OnChange,
-}
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
 /// Looks at a resource, brings its target up to date, and says so in its status. Never fails: what goes wrong is an
-/// outcome like any other, a panic included.
+/// outcome like any other, a panic included. Where the turn ends before it, nothing of it is told.
 pub async fn reconcile<R: Registry, C: Cluster>(
     object: &DeserializeGuard<ArtifactConfig>,
     context: &Context<R, C>,
+    turn: &Turn,
 ) -> Next {
     let metadata = object.meta();
     if metadata.deletion_timestamp.is_some() {
@@ -53,7 +47,7 @@ pub async fn reconcile<R: Registry, C: Cluster>(
     let started = Instant::now();
     let Header { owner, .. } = spec::header(metadata);
     let mut entry = context.memory.of(&owner.uid);
-    let next = match guarded(&owner, attend(object, context, &mut entry)).await {
+    let next = match guarded(&owner, attend(object, context, turn, &mut entry)).await {
         Ok(next) => next,
         Err(failure) => {
             // While the outcome was being told: whoever looks at the log and the metrics hears of it all the same.
@@ -61,7 +55,8 @@ pub async fn reconcile<R: Registry, C: Cluster>(
             entry.failures = entry.failures.saturating_add(1);
             let outcome = Outcome::Failed(failure);
             context.metrics.reconciled(&owner, &outcome, started.elapsed());
-            Next::After(schedule::next(&outcome, entry.failures, UNREADABLE.0, &owner.uid))
+            let took = started.elapsed();
+            Next::After(schedule::next(&outcome, entry.failures, UNREADABLE.0, took, &owner.uid))
         }
     };
     context.memory.keep(&owner.uid, entry);
@@ -92,6 +87,7 @@ fn guarded<T>(
 async fn attend<R: Registry, C: Cluster>(
     object: &DeserializeGuard<ArtifactConfig>,
     context: &Context<R, C>,
+    turn: &Turn,
     entry: &mut Entry,
 ) -> Next {
     let started = Instant::now();
@@ -115,16 +111,23 @@ async fn attend<R: Registry, C: Cluster>(
     let previous = written.as_ref().map(|written| &written.status).or(status).or(read.as_ref());
     let version = written.as_ref().map_or(at_hand, |written| &written.version).clone();
     let mut seen = Seen::default();
-    let outcome = match guarded(&header.owner, outcome(object, previous, context, entry, &mut seen)).await {
+    let looking = outcome(object, previous, context, turn, entry, &mut seen);
+    let outcome = match guarded(&header.owner, looking).await {
         Ok(outcome) => outcome,
         Err(failure) => {
             (*entry, seen) = (std::mem::take(entry).distrusted(), Seen::default());
             Outcome::Failed(failure)
         }
     };
-    if matches!(outcome, Outcome::Failed(_)) && context.stop.has_come() {
-        // Broken off in the middle of a question: no news of the resource.
-        return Next::OnChange;
+    // Broken off in the middle of a question: no news of the resource. What was written all the same is told.
+    let broken_off = if matches!(outcome, Outcome::Failed(_)) && context.stop.has_come() {
+        Some(Next::OnChange)
+    } else {
+        turn.broken_off().filter(|_| !touched(&outcome, &seen))
+    };
+    if let Some(next) = broken_off {
+        entry.written = written.map(Box::new);
+        return next;
     }
     let next = status::next(previous, &header, &outcome, &seen, limit, (context.now)());
     let change =
@@ -152,15 +155,13 @@ async fn attend<R: Registry, C: Cluster>(
         (Ok(()), Class::Done | Class::Terminal | Class::Waiting) => 0,
         (Err(_), _) | (Ok(()), Class::Transient) => entry.failures.saturating_add(1),
     };
-    let half_done = matches!(&outcome, Outcome::Synced { back: true, .. })
-        && seen.latest.is_none()
-        && entry.failures == 0;
+    let half_done = seen.half_done && entry.failures == 0;
     let ended = settled.err().map_or(outcome, Outcome::Failed);
     trace(&ended);
     context.metrics.reconciled(&header.owner, &ended, started.elapsed());
     Next::After(match &ended {
-        Outcome::Synced { applied, .. } if half_done && applied.changed() => SECOND_HALF,
-        _ => schedule::next(&ended, entry.failures, interval, &header.owner.uid),
+        Outcome::Synced { .. } if half_done => SECOND_HALF,
+        _ => schedule::next(&ended, entry.failures, interval, started.elapsed(), &header.owner.uid),
     })
 }
 
@@ -186,6 +187,7 @@ async fn outcome<R: Registry, C: Cluster>(
     object: &DeserializeGuard<ArtifactConfig>,
     previous: Option<&ArtifactConfigStatus>,
     context: &Context<R, C>,
+    turn: &Turn,
     entry: &mut Entry,
     seen: &mut Seen,
 ) -> Outcome {
@@ -202,7 +204,7 @@ async fn outcome<R: Registry, C: Cluster>(
             ));
         }
     };
-    sync(config, previous, context, entry, seen).await.unwrap_or_else(Outcome::Failed)
+    sync(config, previous, context, turn, entry, seen).await.unwrap_or_else(Outcome::Failed)
 }
 
 /// A status to be written over another.

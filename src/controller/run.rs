@@ -1,33 +1,38 @@
-//! What the watches trigger: one controller for each scope, and the turn of a resource.
+//! What the watches trigger: who is due, and the turns of those who are.
 
-use std::convert::Infallible;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
 use kube::Client;
 use kube::Resource as _;
-use kube::runtime::controller::{self, Action, Controller};
-use tokio::sync::Semaphore;
-use tracing::Instrument as _;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::sync::watch;
+use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::cluster::{KubeCluster, Leadership};
+use crate::decide::turns::{Asks, Key, Lane, Next, Turns, Version};
 use crate::oci::Registry;
-use crate::spans;
-use crate::telemetry::waited;
+use crate::types::Namespace;
 
-use super::context::Context;
-use super::reconcile::{Next, reconcile};
-use super::watch::{Guarded, Scope, Watches, name_of, namespace_of, owner_of, resources, targets};
+use super::context::{Context, Stop};
+use super::look::look;
+use super::turn::Turn;
+use super::watch::{Guarded, News, Scope, Watches, key_of, resources, targets};
 
 /// How long running reconciles may take to end after the signal: what they write is written in a moment, and what they
 /// ask of registries is broken off. Kubernetes kills after 30 s.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How soon a resource is looked at again whose look ended without a word, which only a bug makes it do.
+const AFTER_A_BUG: Duration = Duration::from_mins(1);
+
 /// How the controller runs.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Reconciles side by side, in all namespaces together.
+    /// Looks side by side that may ask registries, in all namespaces together; and as many that ask none.
     pub concurrency: u16,
     /// Nothing is reconciled without it.
     pub leadership: Leadership,
@@ -36,108 +41,181 @@ pub struct Options {
 /// Runs until the context's `stop` comes, then lets running reconciles end.
 ///
 /// # Errors
-/// Where a controller ends by itself, which it never should.
+/// Where the watches end by themselves, which they never should.
 pub async fn run<R: Registry>(
     watches: Watches,
     context: Arc<Context<R, KubeCluster>>,
     options: Options,
 ) -> anyhow::Result<()> {
     let Watches { client, scopes } = watches;
+    let Options { concurrency, leadership } = options;
     let stop = context.stop.clone();
-    let slots = Arc::new(Semaphore::new(options.concurrency.into()));
-    let controllers = scopes.into_iter().map(|scope| {
-        let worker = Arc::new(Worker {
-            context: Arc::clone(&context),
-            slots: Arc::clone(&slots),
-            leadership: options.leadership.clone(),
-        });
-        controller(&client, scope, worker, options.concurrency)
-    });
+    let mut desk = Desk::new(context, concurrency);
+    let mut news = stream::select_all(scopes.into_iter().map(|scope| desk.open(&client, scope)));
+    while !stop.has_come() {
+        let leads = leadership.holds();
+        if leads {
+            desk.begin();
+        }
+        let wakes = desk.turns.wakes();
+        tokio::select! {
+            told = news.next() => match told {
+                Some((scope, told)) => desk.told(scope, told),
+                None => anyhow::bail!("the watches ended although nobody asked them to"),
+            },
+            Some(ended) = desk.looks.join_next_with_id() => desk.ended(ended),
+            () = sleep_until(wakes), if leads => {}
+            // Without it nothing is looked at, however long it is due: the resource at hand would be as old as the wait.
+            () = leadership.wait(), if !leads => {}
+            () = stop.wait() => {}
+        }
+    }
+    drop(news);
     tokio::select! {
-        ended = futures::future::try_join_all(controllers) => { ended?; }
-        () = async { stop.wait().await; tokio::time::sleep(GRACE).await } => {
+        () = async { while desk.looks.join_next().await.is_some() {} } => {}
+        () = tokio::time::sleep(GRACE) => {
             tracing::warn!(seconds = GRACE.as_secs(), "reconciles did not end in time; ending without them");
         }
     }
     Ok(())
 }
 
-/// What a reconcile is run with.
-struct Worker<R> {
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Where news come in, and turns are given.
+struct Desk<R> {
     context: Arc<Context<R, KubeCluster>>,
-    /// The bound of all controllers together: each has its own, and with several namespaces there are several.
-    slots: Arc<Semaphore>,
-    leadership: Leadership,
+    turns: Turns,
+    scopes: Vec<(Option<Namespace>, Store<Guarded>)>,
+    looks: JoinSet<Next>,
+    /// Whose look each of them is: name and UID.
+    of: HashMap<Id, (Key, String)>,
+    /// What tells each of them that it is over.
+    over: HashMap<Key, watch::Sender<bool>>,
 }
 
-/// One scope's controller, until `stop` comes.
-async fn controller<R: Registry>(
-    client: &Client,
-    scope: Scope,
-    worker: Arc<Worker<R>>,
-    concurrency: u16,
-) -> anyhow::Result<()> {
-    let metrics = &worker.context.metrics;
-    let (of_resources, of_targets) = (scope.api(client), scope.api(client));
-    let Scope { namespace, resources: (store, writer), targets: target_store, known } = scope;
-    let stop = worker.context.stop.clone();
-    let stopping = stop.clone();
-    let memory = worker.context.memory.clone();
-    let resources =
-        resources(of_resources, namespace.clone(), writer, known.resources, metrics.clone(), memory);
-    let targets = targets(of_targets, target_store, known.targets, metrics.clone());
-    Controller::for_stream(resources, store)
-        .watches_stream(targets, |target| owner_of(&target))
-        .with_config(controller::Config::default().concurrency(concurrency))
-        .graceful_shutdown_on(async move { stopping.wait().await })
-        .run(reconcile_guarded, |_, error: &Infallible, _| match *error {}, worker)
-        .for_each(|result| {
-            if let Err(error) = result {
-                // A resource that went between its event and its turn is no error; the watches count their own.
-                tracing::debug!(error = %error, "not reconciled");
+impl<R: Registry> Desk<R> {
+    fn new(context: Arc<Context<R, KubeCluster>>, concurrency: u16) -> Self {
+        let turns = Turns::new(concurrency.into());
+        let (scopes, looks) = (Vec::new(), JoinSet::new());
+        Self { context, turns, scopes, looks, of: HashMap::new(), over: HashMap::new() }
+    }
+
+    /// Watches a scope.
+    fn open(&mut self, client: &Client, scope: Scope) -> BoxStream<'static, (usize, News)> {
+        let (of_resources, of_targets) = (scope.api(client), scope.api(client));
+        let Scope { namespace, resources: (store, writer), targets: target_store, known } = scope;
+        let (number, metrics) = (self.scopes.len(), self.context.metrics.clone());
+        self.scopes.push((namespace, store));
+        let resources = resources(of_resources, writer, known.resources, metrics.clone());
+        let targets = targets(of_targets, target_store, known.targets, metrics);
+        stream::select(resources, targets).map(move |news| (number, news)).boxed()
+    }
+
+    fn told(&mut self, scope: usize, news: News) {
+        match news {
+            News::Seen(object) => self.seen(&object),
+            News::Gone(object) => {
+                self.gone(&key_of(&object));
+                self.context.memory.forget(uid_of(&object));
             }
-            std::future::ready(())
-        })
-        .await;
-    let scope = namespace.map_or_else(|| "all namespaces".to_owned(), |name| format!("namespace {name}"));
-    anyhow::ensure!(stop.has_come(), "the controller of {scope} ended although nobody asked it to");
-    Ok(())
+            News::Listed => self.listed(scope),
+            News::Touched(key) => {
+                self.context.metrics.queue().touched(&key.namespace, &key.name);
+                self.turns.touched(&key, Instant::now());
+            }
+        }
+    }
+
+    fn seen(&mut self, object: &Guarded) {
+        let key = key_of(object);
+        let told = self.turns.seen(&key, Version::of(object), Asks::of(object), Instant::now());
+        if told.due {
+            self.context.metrics.queue().changed(&key.namespace, &key.name);
+        }
+        if told.over {
+            self.end(&key);
+        }
+    }
+
+    fn gone(&mut self, key: &Key) {
+        self.context.metrics.queue().gone(&key.namespace, &key.name);
+        if self.turns.gone(key) {
+            self.end(key);
+        }
+    }
+
+    /// Everything of a scope is in its store: what is not there went while nobody watched.
+    fn listed(&mut self, scope: usize) {
+        let Some((namespace, store)) = self.scopes.get(scope) else { return };
+        let namespace = namespace.as_ref().map(Namespace::as_str);
+        let gone: Vec<Key> =
+            self.turns.keys(namespace).filter(|key| object_of(store, key).is_none()).cloned().collect();
+        let there = store.state();
+        for key in gone {
+            self.gone(&key);
+        }
+        for object in there {
+            self.seen(&object);
+        }
+    }
+
+    /// The look at a resource is over.
+    fn end(&self, key: &Key) {
+        if let Some(over) = self.over.get(key) {
+            over.send_replace(true);
+        }
+    }
+
+    /// Begins every look for which there is a turn.
+    fn begin(&mut self) {
+        while let Some((key, lane)) = self.turns.next(Instant::now()) {
+            match self.object(&key) {
+                Some(object) => self.look(key, lane, object),
+                // Its deletion is in the store and not here yet.
+                None => self.turns.ended(&key, Next::OnChange, Instant::now()),
+            }
+        }
+        self.context.metrics.queue().waits_for_registries(self.turns.waiting(Lane::Registry));
+    }
+
+    fn object(&self, key: &Key) -> Option<Arc<Guarded>> {
+        self.scopes.iter().find_map(|(_, store)| object_of(store, key))
+    }
+
+    fn look(&mut self, key: Key, lane: Lane, object: Arc<Guarded>) {
+        let over = watch::Sender::new(false);
+        let turn = Turn::new(lane, Stop::new(over.subscribe()), (self.context.now)());
+        let (context, uid) = (Arc::clone(&self.context), uid_of(&object).to_owned());
+        let task = self.looks.spawn(async move { look(&object, &context, &turn).await });
+        self.of.insert(task.id(), (key.clone(), uid));
+        self.over.insert(key, over);
+    }
+
+    fn ended(&mut self, ended: Result<(Id, Next), JoinError>) {
+        let (id, next) = ended.unwrap_or_else(|error| {
+            tracing::error!(error = %error, "a look ended without a word; please report it");
+            (error.id(), Next::After(AFTER_A_BUG))
+        });
+        let Some((key, uid)) = self.of.remove(&id) else { return };
+        self.over.remove(&key);
+        self.turns.ended(&key, next, Instant::now());
+        if self.object(&key).is_none_or(|object| uid_of(&object) != uid) {
+            // Gone meanwhile, and its look has remembered something once more.
+            self.context.memory.forget(&uid);
+        }
+    }
 }
 
-async fn reconcile_guarded<R: Registry>(
-    object: Arc<Guarded>,
-    worker: Arc<Worker<R>>,
-) -> Result<Action, Infallible> {
-    let Worker { context, slots, leadership } = &*worker;
-    if !leadership.holds() {
-        tokio::select! {
-            () = leadership.wait() => {}
-            () = context.stop.wait() => return Ok(Action::await_change()),
-        }
-        // The resource at hand is as old as the wait.
-        return Ok(Action::requeue(Duration::ZERO));
-    }
-    // Never closed, so that there always is one to wait for.
-    let _slot = slots.acquire().await;
-    let turn = context.metrics.queue().begin(namespace_of(&*object), name_of(&*object));
-    let span = tracing::info_span!(
-        target: spans::TARGET,
-        "reconcile",
-        "k8s.namespace.name" = namespace_of(&*object),
-        "artifactconfig.name" = name_of(&*object),
-        "artifactconfig.generation" = object.meta().generation,
-        "artifactconfig.reason" = tracing::field::Empty,
-        "otel.status_code" = tracing::field::Empty,
-        "otel.status_description" = tracing::field::Empty,
-        "error.type" = tracing::field::Empty,
-    );
-    if let Some(time) = turn.waited() {
-        waited(&span, "watch", time);
-    }
-    let next = match reconcile(&object, context).instrument(span).await {
-        Next::After(wait) => Some(wait),
-        Next::OnChange => None,
-    };
-    turn.end(next);
-    Ok(next.map_or_else(Action::await_change, Action::requeue))
+fn uid_of(object: &Guarded) -> &str {
+    object.meta().uid.as_deref().unwrap_or_default()
+}
+
+fn object_of(store: &Store<Guarded>, key: &Key) -> Option<Arc<Guarded>> {
+    store.get(&ObjectRef::new(&key.name).within(&key.namespace))
 }

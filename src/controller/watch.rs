@@ -1,32 +1,31 @@
 //! The watches: what is listed, what is kept of it, and which changes matter.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _};
 use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
-use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
+use kube::runtime::reflector::{self, Store, store::Writer};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use tokio::sync::watch;
 
 use crate::api::{ArtifactConfig, MANAGER, annotation, label};
 use crate::cluster::{TargetMeta, TargetStore, Targets};
-use crate::telemetry::{Metrics, Queue, ResourceStates};
+use crate::decide::turns::Key;
+use crate::telemetry::{Metrics, ResourceStates};
 use crate::types::{Namespace, Namespaces};
-
-use super::context::Memory;
 
 pub(super) type Guarded = DeserializeGuard<ArtifactConfig>;
 
 /// Objects per page of a list: a page is held in memory twice while it is read.
 const PAGE: u32 = 100;
 
-/// Longest watch, in seconds. Below the 240 s after which some load balancers drop a silent connection without a
-/// word (kube#1798), so that a dead watch is noticed by its end.
-const WATCH: u32 = 200;
+/// Longest watch, in seconds. One whose connection is dead without a word (some load balancers drop a silent one after
+/// 240 s, kube#1798) is noticed by its end, which kube waits for 5 s longer: until then nothing that changes is seen. Two
+/// requests a minute are what that costs.
+const WATCH: u32 = 60;
 
 /// The streams of the controllers and the stores that they fill.
 pub struct Watches {
@@ -134,30 +133,45 @@ fn watch_config() -> watcher::Config {
     watcher::Config::default().page_size(PAGE).timeout(WATCH)
 }
 
-/// The resources, whenever something of them changes that a reconcile answers to. Objects that cannot be parsed come
-/// through as well, to be told so in their status.
+/// What the watches of a scope tell.
+pub(super) enum News {
+    /// A resource is there, or is another than before. Objects that cannot be parsed come through as well, to be told so
+    /// in their status.
+    Seen(Box<Guarded>),
+    /// A resource is gone.
+    Gone(Box<Guarded>),
+    /// All resources of the scope are in its store: those that are not are gone.
+    Listed,
+    /// An object of a resource changed.
+    Touched(Key),
+}
+
+/// News of resources, which the store has when they come.
 pub(super) fn resources(
     api: Api<Guarded>,
-    namespace: Option<Namespace>,
     writer: Writer<Guarded>,
     known: Arc<watch::Sender<bool>>,
     metrics: Metrics,
-    memory: Memory,
-) -> impl Stream<Item = Result<Guarded, watcher::Error>> + use<> {
-    let (store, queue) = (writer.as_reader(), metrics.queue().clone());
+) -> impl Stream<Item = News> + use<> {
     watcher(api, watch_config())
         .modify(|object| lighten(object.meta_mut()))
         .reflect(writer)
         .inspect(move |event| note_known(event, &known))
-        .inspect(move |event| note_gone(event, namespace.as_ref(), &store, &queue, &memory))
-        .applied_objects()
-        .predicate_filter(interest, kube::runtime::PredicateConfig::default())
-        .inspect(move |result| match result {
-            Ok(object) => metrics.queue().changed(namespace_of(object), name_of(object)),
-            Err(error) => noted("artifactconfigs", &metrics, error),
-        })
+        .inspect(move |event| note_error("artifactconfigs", &metrics, event))
+        .filter_map(|event| std::future::ready(event.map(news).transpose()))
         // After decoding: placed before it, every retry of a failing list would reset it (bitdriftlabs/pulse#52).
         .default_backoff()
+        .filter_map(|news| std::future::ready(news.ok()))
+}
+
+fn news(event: watcher::Event<Guarded>) -> Option<News> {
+    match event {
+        watcher::Event::Apply(object) => Some(News::Seen(Box::new(object))),
+        watcher::Event::Delete(object) => Some(News::Gone(Box::new(object))),
+        watcher::Event::InitDone => Some(News::Listed),
+        // In the store only once the list is whole.
+        watcher::Event::Init | watcher::Event::InitApply(_) => None,
+    }
 }
 
 /// Takes away what nobody reads of a resource, because each is held in memory; the annotation of `kubectl apply` alone is
@@ -172,25 +186,13 @@ fn lighten(metadata: &mut ObjectMeta) {
         .map(|requested| BTreeMap::from([requested]));
 }
 
-/// What a reconcile answers to: not the status, which it writes itself.
-#[expect(clippy::unnecessary_wraps, reason = "the signature is that of a predicate of kube")]
-fn interest(object: &Guarded) -> Option<u64> {
-    let metadata = object.meta();
-    let mut hasher = DefaultHasher::new();
-    metadata.generation.hash(&mut hasher);
-    metadata.deletion_timestamp.is_some().hash(&mut hasher);
-    object.annotations().get(annotation::REQUESTED_AT).hash(&mut hasher);
-    Some(hasher.finish())
-}
-
-/// The targets, by label and as metadata. Errors end here: the controller would stop looking at all its streams while
-/// it waits out the error of one (stackabletech/trino-operator#936).
+/// News of targets, by label and as metadata.
 pub(super) fn targets(
     api: Api<TargetMeta>,
     store: TargetStore,
     known: Arc<watch::Sender<bool>>,
     metrics: Metrics,
-) -> impl Stream<Item = Result<TargetMeta, watcher::Error>> + use<> {
+) -> impl Stream<Item = News> + use<> {
     let config = watch_config().labels(&format!("{}={MANAGER}", label::MANAGED_BY));
     watcher(api, config)
         .modify(|object| {
@@ -203,72 +205,46 @@ pub(super) fn targets(
             }
         })
         .inspect(move |event| note_known(event, &known))
+        .inspect(move |event| note_error("configmaps", &metrics, event))
         .touched_objects()
-        .inspect(move |result| match result {
-            Ok(target) => {
-                if let Some(owner) = owner_of(target) {
-                    metrics.queue().touched(namespace_of(target), &owner.name);
-                }
-            }
-            Err(error) => noted("configmaps", &metrics, error),
-        })
         .default_backoff()
-        .filter(|result| std::future::ready(result.is_ok()))
+        .filter_map(|target| std::future::ready(target.ok().as_ref().and_then(owner_of).map(News::Touched)))
 }
 
-fn noted(watched: &'static str, metrics: &Metrics, error: &watcher::Error) {
-    metrics.watch_failed(watched);
-    tracing::warn!(watched, error = %error, "watch failed; trying again");
-}
-
-/// What is gone is no longer due, and nothing is remembered of it: by its deletion, or because it is not in a new list.
-fn note_gone(
-    event: &Result<watcher::Event<Guarded>, watcher::Error>,
-    namespace: Option<&Namespace>,
-    store: &Store<Guarded>,
-    queue: &Queue,
-    memory: &Memory,
+fn note_error<K>(
+    watched: &'static str,
+    metrics: &Metrics,
+    event: &Result<watcher::Event<K>, watcher::Error>,
 ) {
-    match event {
-        Ok(watcher::Event::Delete(object)) => {
-            queue.gone(namespace_of(object), name_of(object));
-            memory.forget(object.meta().uid.as_deref().unwrap_or_default());
-        }
-        // Comes after the store has it.
-        Ok(watcher::Event::InitDone) => {
-            queue.listed(namespace.map(Namespace::as_str), |namespace, name| {
-                store.get(&ObjectRef::new(name).within(namespace)).is_some()
-            });
-        }
-        _ => {}
+    if let Err(error) = event {
+        metrics.watch_failed(watched);
+        tracing::warn!(watched, error = %error, "watch failed; trying again");
     }
 }
 
-pub(super) fn namespace_of<K: kube::Resource>(object: &K) -> &str {
-    object.meta().namespace.as_deref().unwrap_or_default()
-}
-
-pub(super) fn name_of<K: kube::Resource>(object: &K) -> &str {
-    object.meta().name.as_deref().unwrap_or_default()
+pub(super) fn key_of(object: &Guarded) -> Key {
+    let name = |text: &Option<String>| text.as_deref().unwrap_or_default().to_owned();
+    Key::new(&name(&object.meta().namespace), &name(&object.meta().name))
 }
 
 /// The resource that a target belongs to: its controller, or where it has none the one that its label names. The label
 /// alone would not do, because it may be what somebody changed.
-pub(super) fn owner_of(target: &TargetMeta) -> Option<ObjectRef<Guarded>> {
+fn owner_of(target: &TargetMeta) -> Option<Key> {
     let controller = target.owner_references().iter().find(|reference| reference.controller == Some(true));
     let name = controller
         .filter(|controller| controller.kind == "ArtifactConfig")
         .map(|controller| &controller.name)
         .or_else(|| target.labels().get(label::NAME))?;
-    Some(ObjectRef::new(name).within(&target.namespace()?))
+    Some(Key::new(target.metadata.namespace.as_deref()?, name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::turns::Version;
     use serde_json::json;
 
-    /// Also of one that cannot be read; and the watch answers to the same changes as before.
+    /// Also of one that cannot be read; and it is news by the same changes as before.
     #[rstest::rstest]
     #[case::asked_for_a_look(json!({"image": "r.example/web:v1", "artifactType": "a/b"}), json!({annotation::REQUESTED_AT: "now"}))]
     #[case::never_asked(json!({"image": "r.example/web:v1", "artifactType": "a/b"}), json!(null))]
@@ -287,9 +263,9 @@ mod tests {
         full["metadata"]["managedFields"] = json!([{"manager": "kubectl", "operation": "Apply"}]);
         full["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = json!("{}");
         let read = |object: &serde_json::Value| serde_json::from_value::<Guarded>(object.clone()).unwrap();
-        let (mut held, seen) = (read(&full), interest(&read(&full)));
+        let (mut held, seen) = (read(&full), Version::of(&read(&full)));
         lighten(held.meta_mut());
         assert_eq!(held.meta(), read(&bare).meta());
-        assert_eq!(interest(&held), seen);
+        assert_eq!(Version::of(&held), seen);
     }
 }

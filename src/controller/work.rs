@@ -11,18 +11,23 @@ use crate::spans::{self, stage};
 use crate::types::{Artifact, Digest, Failure};
 
 use super::context::{Context, Entry, Question};
+use super::turn::Turn;
 
 /// What one reconcile works with.
 pub(super) struct Work<'a, R, C> {
     pub(super) context: &'a Context<R, C>,
+    pub(super) turn: &'a Turn,
     pub(super) desired: Desired,
     pub(super) history: Vec<HistoryEntry>,
     pub(super) freshness: Freshness,
+    /// The status says already that the config is back.
+    pub(super) is_told: bool,
 }
 
 impl<R: Registry, C: Cluster> Work<'_, R, C> {
-    /// What the resource refers to.
+    /// What the resource refers to, for whoever may ask registries with it.
     pub(super) async fn read(&self) -> Result<Access, Failure> {
+        self.turn.registry()?;
         spans::within(stage!("read"), cluster::access(&self.context.cluster, &self.desired)).await
     }
 
@@ -113,6 +118,7 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         content: Content,
         entry: &mut Entry,
     ) -> Result<Applied, Failure> {
+        self.still_asked_for().await?;
         let rendered = plan::assemble(&self.desired, origin, content);
         entry.applied = None;
         let now = (self.context.now)();
@@ -123,21 +129,37 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         Ok(applied)
     }
 
-    /// Talks to the registry, but not for longer than `spec.timeout`, and not when the operator is to end: nothing is
-    /// lost by asking again after its start.
+    /// Before the first write: the resource is still there, and asks for this. What the watch has delivered ends the turn;
+    /// where a registry took its time, the API server is asked as well, because a watch can lag behind. What is left is
+    /// the time from here to the write.
+    async fn still_asked_for(&self) -> Result<(), Failure> {
+        let Self { context, turn, desired, .. } = self;
+        turn.holds()?;
+        if turn.is_fresh((context.now)()) {
+            return Ok(());
+        }
+        let generation = context.cluster.generation(&desired.owner).await?;
+        if generation == Some(desired.generation) { turn.holds() } else { Err(turn.outdated()) }
+    }
+
+    /// Talks to the registry, but not for longer than `spec.timeout`, not when the operator is to end, and not for a
+    /// resource that is gone or asks for something else by now: nothing is lost by asking again.
     pub(super) async fn in_time<T>(
         &self,
         talk: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let Desired { timeout, referrers, .. } = &self.desired;
         tokio::select! {
+            // What is over is over, also where the answer comes at the same moment.
+            biased;
+            ended = self.turn.over() => Err(ended),
+            () = self.context.stop.wait() => Err(Failure::new(Reason::InternalError, "the operator is ending")),
             result = tokio::time::timeout(*timeout, talk) => result.unwrap_or_else(|_| {
                 Err(Failure::new(
                     Reason::RegistryUnavailable,
                     format!("registry {} did not answer within spec.timeout ({} s)", referrers.host(), timeout.as_secs()),
                 ))
             }),
-            () = self.context.stop.wait() => Err(Failure::new(Reason::InternalError, "the operator is ending")),
         }
     }
 }

@@ -3,8 +3,9 @@
 //! In the order of the pipeline: [`spec`] reads the resource once, [`select`] chooses among what is attached,
 //! [`files`] and [`render`] turn files into the `ConfigMap`, [`plan`] compares it with what is there, [`revision`] keeps
 //! it for the way back, and from the one [`outcome`] follow [`status`], [`event`] and [`schedule`]. Apart from it,
-//! [`lease`] decides which of several processes works. [`watched`] is what is known of a `ConfigMap` without asking, and [`usage`] which of
-//! them a workload needs. [`near`] finds the name that was meant.
+//! [`lease`] decides which of several processes works, and [`turns`] which resource is looked at next. [`watched`] is what
+//! is known of a `ConfigMap` without asking, and [`usage`] which of them a workload needs. [`near`] finds the name that was
+//! meant.
 
 pub mod event;
 pub mod files;
@@ -20,5 +21,6 @@ pub mod schedule;
 pub mod select;
 pub mod spec;
 pub mod status;
+pub mod turns;
 pub mod usage;
 pub mod watched;

@@ -33,6 +33,8 @@ pub struct Seen {
     /// Highest number that a revision has: that of one which a killed operator left is not in the history yet, nor is one
     /// that was given in vain.
     pub highest: i64,
+    /// The config is back, and what would come next was not asked for: who went back is told first.
+    pub half_done: bool,
     /// What is in the target all the same, where that had to be put back or looked up.
     pub held: Option<Applied>,
 }

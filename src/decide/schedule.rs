@@ -16,17 +16,22 @@ const LOWEST_CEILING: Duration = Duration::from_secs(10);
 /// Longest ceiling: a registry that is back should be noticed within this, however long the interval.
 const HIGHEST_CEILING: Duration = Duration::from_mins(15);
 
+/// Longest pause that follows from how long a try took: one that hangs for `spec.timeout` keeps a turn at registries for
+/// itself meanwhile. Half a minute, so that a registry that is back is noticed.
+const LONGEST_BREATH: Duration = Duration::from_secs(30);
+
 /// Spread around the interval, in percent to either side, as in Flux (`--interval-jitter-percentage`).
 const SPREAD: u64 = 5;
 
 /// Spread around a retry, in percent to either side: many resources fail together when their registry does.
 const RETRY_SPREAD: u64 = 20;
 
-/// How long to wait. `failures` counts the transient failures in a row, this one included.
+/// How long to wait. `failures` counts the transient failures in a row, this one included; `took` is how long it took to
+/// fail, which is how long it rests at least.
 ///
 /// The spread is taken from the UID and the count, so it differs between resources and is the same in every run.
 #[must_use]
-pub fn next(outcome: &Outcome, failures: u32, interval: Duration, uid: &str) -> Duration {
+pub fn next(outcome: &Outcome, failures: u32, interval: Duration, took: Duration, uid: &str) -> Duration {
     let told = match outcome {
         Outcome::Failed(failure) => failure.retry_after,
         _ => None,
@@ -36,7 +41,8 @@ pub fn next(outcome: &Outcome, failures: u32, interval: Duration, uid: &str) -> 
         Class::Transient => {
             let ceiling = interval.clamp(LOWEST_CEILING, HIGHEST_CEILING);
             let growth = 2_u32.saturating_pow(failures.saturating_sub(1).min(20));
-            spread(FIRST_RETRY.saturating_mul(growth).min(ceiling), RETRY_SPREAD, uid, failures)
+            let pause = FIRST_RETRY.saturating_mul(growth).min(ceiling).max(took.min(LONGEST_BREATH));
+            spread(pause, RETRY_SPREAD, uid, failures)
         }
     };
     wait.max(told.unwrap_or_default().min(HIGHEST_CEILING))
@@ -60,6 +66,7 @@ mod tests {
     use crate::types::Failure;
 
     const INTERVAL: Duration = Duration::from_mins(5);
+    const AT_ONCE: Duration = Duration::ZERO;
 
     fn failed(reason: Reason) -> Outcome {
         Outcome::Failed(Failure::new(reason, "x"))
@@ -68,7 +75,7 @@ mod tests {
     #[test]
     fn a_settled_resource_is_looked_at_around_its_interval_and_not_all_at_once() {
         let waits: Vec<Duration> =
-            (0..100).map(|uid| next(&Outcome::Suspended, 0, INTERVAL, &uid.to_string())).collect();
+            (0..100).map(|uid| next(&Outcome::Suspended, 0, INTERVAL, AT_ONCE, &uid.to_string())).collect();
         assert!(waits.iter().all(|wait| (285..=315).contains(&wait.as_secs())), "{waits:?}");
         let distinct: std::collections::BTreeSet<_> = waits.iter().collect();
         assert!(distinct.len() > 80, "{}", distinct.len());
@@ -77,17 +84,29 @@ mod tests {
     #[test]
     fn transient_failures_grow_to_the_interval_and_stay_there() {
         let waits: Vec<u64> = (1..=40)
-            .map(|count| next(&failed(Reason::RegistryUnavailable), count, INTERVAL, "u").as_secs())
+            .map(|count| next(&failed(Reason::RegistryUnavailable), count, INTERVAL, AT_ONCE, "u").as_secs())
             .collect();
         assert!(waits[0] <= 1 && waits[3] >= 6, "{waits:?}");
         assert!(waits.iter().all(|wait| *wait <= 360), "{waits:?}");
         assert!(waits[39] >= 240, "{waits:?}");
     }
 
+    /// What hangs does not hang again at once, and is not left alone for long either.
+    #[test]
+    fn a_failure_that_took_long_is_followed_by_a_longer_pause() {
+        let failure = failed(Reason::RegistryUnavailable);
+        for (took, expected) in [(0, 0..=1), (10, 8..=12), (60, 24..=36), (600, 24..=36)] {
+            let wait = next(&failure, 1, INTERVAL, Duration::from_secs(took), "u").as_secs();
+            assert!(expected.contains(&wait), "{took} s: {wait} s");
+        }
+        let done = next(&Outcome::Suspended, 0, INTERVAL, Duration::from_mins(10), "u");
+        assert_eq!(done, next(&Outcome::Suspended, 0, INTERVAL, AT_ONCE, "u"), "only failures");
+    }
+
     #[test]
     fn waiting_failures_keep_the_interval() {
         for reason in [Reason::ArtifactNotFound, Reason::TargetConflict, Reason::AuthenticationFailed] {
-            assert!(next(&failed(reason), 7, INTERVAL, "u").as_secs() >= 285, "{reason}");
+            assert!(next(&failed(reason), 7, INTERVAL, AT_ONCE, "u").as_secs() >= 285, "{reason}");
         }
     }
 
@@ -95,10 +114,13 @@ mod tests {
     fn a_registry_that_says_when_is_not_asked_before() {
         let mut failure = Failure::new(Reason::RegistryUnavailable, "x");
         failure.retry_after = Some(Duration::from_secs(77));
-        assert_eq!(next(&Outcome::Failed(failure.clone()), 1, INTERVAL, "u"), Duration::from_secs(77));
+        assert_eq!(
+            next(&Outcome::Failed(failure.clone()), 1, INTERVAL, AT_ONCE, "u"),
+            Duration::from_secs(77)
+        );
         failure.retry_after = Some(Duration::from_secs(1_000_000));
         assert_eq!(
-            next(&Outcome::Failed(failure), 1, INTERVAL, "u"),
+            next(&Outcome::Failed(failure), 1, INTERVAL, AT_ONCE, "u"),
             HIGHEST_CEILING,
             "nor trusted without bound"
         );

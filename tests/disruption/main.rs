@@ -15,6 +15,7 @@ mod random;
 mod registry;
 mod rollback;
 mod signals;
+mod turns;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     random::announce();
     let cases = [
         registry::cases(),
+        turns::cases(),
         rollback::cases(),
         kills::cases(),
         leaders::cases(),

@@ -8,6 +8,7 @@ mod support;
 
 mod admission;
 mod asking;
+mod changes;
 mod cli;
 mod content;
 mod credentials;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         content::cases(),
         selection::cases(),
         asking::cases(),
+        changes::cases(),
         drift::cases(),
         ownership::cases(),
         policies::cases(),

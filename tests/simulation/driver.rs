@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use artifactconfig::api::Reason;
-use artifactconfig::controller::{Context, Memory, Next, Stop, reconcile};
+use artifactconfig::controller::{Context, Memory, Next, Stop, Turn, reconcile};
+use artifactconfig::decide::turns::{Asks, Lane, Version};
 use artifactconfig::telemetry::Metrics;
 use tokio::sync::watch;
 
@@ -14,7 +15,7 @@ use crate::clock;
 use crate::names::RESOURCES;
 use crate::planted::{Bug, Port};
 use crate::rules::{Violation, settled};
-use crate::worlds::{ANOTHER_OPERATOR, Broken, Faults, Run, Who, World};
+use crate::worlds::{self, ANOTHER_OPERATOR, Broken, Faults, Run, Who, World};
 
 /// Most steps of one reconcile. The longest so far takes about 30; beyond this it goes round in circles.
 const STEPS: usize = 100;
@@ -25,7 +26,11 @@ const ROUNDS: usize = 16;
 /// Between two rounds: longer than anything that the operator waits for before it looks again.
 const ROUND: i64 = 700;
 
-type Future = Pin<Box<dyn std::future::Future<Output = Next> + Send>>;
+/// A reconcile under way, and what ends its turn.
+struct Look {
+    future: Pin<Box<dyn std::future::Future<Output = Next> + Send>>,
+    over: watch::Sender<bool>,
+}
 
 pub struct Simulation {
     pub world: World,
@@ -33,10 +38,9 @@ pub struct Simulation {
     metrics: Metrics,
     stop: watch::Sender<bool>,
     operator: Arc<Context<Port, Port>>,
-    running: BTreeMap<Who, Future>,
+    running: BTreeMap<Who, Look>,
     /// How many operators there were before this one.
     generation: usize,
-    hung: bool,
 }
 
 impl Simulation {
@@ -45,7 +49,7 @@ impl Simulation {
         let ports = Port::new(world.clone(), bug);
         let (metrics, stop) = (Metrics::new(), watch::Sender::new(false));
         let operator = operator(&ports, &metrics, &stop);
-        Self { world, ports, metrics, stop, operator, running: BTreeMap::new(), generation: 0, hung: false }
+        Self { world, ports, metrics, stop, operator, running: BTreeMap::new(), generation: 0 }
     }
 
     /// The operator is killed and started again: it knows nothing but what its watches tell it.
@@ -78,7 +82,6 @@ impl Simulation {
 
     fn stop_all(&mut self) {
         self.running.clear();
-        self.hung = false;
         let mut state = self.world.lock();
         state.runs.clear();
         state.outdated.clear();
@@ -95,6 +98,11 @@ impl Simulation {
 
     /// Starts a reconcile, where the watch knows the resource and none is running.
     pub fn start(&mut self, name: &'static str) -> bool {
+        self.start_in(name, None)
+    }
+
+    /// In this lane, or in the one that the resource begins with.
+    pub fn start_in(&mut self, name: &'static str, lane: Option<Lane>) -> bool {
         let who = self.who(name);
         let mut state = self.world.lock();
         let Some(seen) = state.resources.view(name).filter(|_| !self.running.contains_key(&who)) else {
@@ -111,8 +119,11 @@ impl Simulation {
         run.disturbed.extend((!state.outdated.is_empty()).then(|| ANOTHER_OPERATOR.to_owned()));
         state.runs.insert(who, run);
         drop(state);
-        let operator = self.operator.clone();
-        self.running.insert(who, Box::pin(async move { reconcile(&seen, &operator).await }));
+        let (operator, over) = (self.operator.clone(), watch::Sender::new(false));
+        let lane = lane.unwrap_or_else(|| Asks::of(&seen).first);
+        let turn = Turn::new(lane, Stop::new(over.subscribe()), clock::now());
+        let future = Box::pin(async move { reconcile(&seen, &operator, &turn).await });
+        self.running.insert(who, Look { future, over });
         true
     }
 
@@ -127,21 +138,36 @@ impl Simulation {
     }
 
     /// Whether a reconcile waits for an answer that never comes.
-    pub const fn is_hung(&self) -> bool {
-        self.hung
+    pub fn is_hung(&self) -> bool {
+        self.world.lock().runs.values().any(|run| run.broken == Some(Broken::Hung))
+    }
+
+    /// Ends the turn of a reconcile whose resource has become another, as far as the watch has told.
+    pub fn end_turn(&mut self, who: Who) {
+        let Some(look) = self.running.get(&who).filter(|_| who.operator == self.generation) else { return };
+        let mut state = self.world.lock();
+        let view = state.resources.view(who.name);
+        let Some(run) = state.runs.get_mut(&who).filter(|_| !*look.over.borrow()) else { return };
+        let seen = Version::of(&run.seen);
+        if view.is_none_or(|view| Version::of(&view).ends(&seen)) {
+            look.over.send_replace(true);
+            if run.turn == worlds::Turn::Registry {
+                run.turn = worlds::Turn::Over;
+            }
+            state.trace.add(|| format!("{}: its turn is over", who.name));
+        }
     }
 
     /// One step of a running reconcile. Returns what it was told, when it has ended.
     pub fn poll(&mut self, who: Who) -> Option<Run> {
         let name = who.name;
-        let future = self.running.get_mut(&who)?;
+        self.end_turn(who);
+        let look = self.running.get_mut(&who)?;
         self.world.lock().acting = who;
-        let polled = future.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
+        let polled = look.future.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
         let mut state = self.world.lock();
         if polled == Poll::Pending {
-            let run = state.runs.get(&who)?;
-            self.hung |= run.broken == Some(Broken::Hung);
-            let steps = run.steps;
+            let steps = state.runs.get(&who)?.steps;
             if steps > STEPS {
                 state
                     .violate("§2.7 everything is bounded", format!("{name}: {steps} steps in one reconcile"));
@@ -157,6 +183,11 @@ impl Simulation {
         drop(state);
         if run.panicked() {
             self.sees_the_panic(name, &run);
+        }
+        // It has a turn at registries at once, unless it has become another meanwhile.
+        let goes_on = polled == Poll::Ready(Next::AtRegistry) && who.operator == self.generation;
+        if goes_on && self.start_in(name, Some(Lane::Registry)) {
+            return None;
         }
         Some(run)
     }
@@ -189,7 +220,7 @@ impl Simulation {
             if let Some(run) = self.poll(who) {
                 return Some(run);
             }
-            if self.hung || self.violation().is_some() {
+            if self.is_hung() || self.violation().is_some() {
                 return None;
             }
         }
@@ -214,7 +245,7 @@ impl Simulation {
     /// Nothing fails any more, and nobody acts. The operator must come to rest where the model says, and stay there, also
     /// when it is started again.
     pub fn settle(&mut self) {
-        if self.hung {
+        if self.is_hung() {
             self.restart();
         }
         self.world.lock().faults = Faults::None;

@@ -17,4 +17,5 @@ mod prng;
 mod random;
 mod rules;
 mod scenarios;
+mod turns;
 mod worlds;

@@ -148,6 +148,10 @@ impl Cluster for Port {
         Ok(status.filter(|_| !self.has(Bug::MergesWithRivals)))
     }
 
+    async fn generation(&self, owner: &Owner) -> Result<Option<i64>, Failure> {
+        self.world.generation(owner).await
+    }
+
     async fn target(&self, owner: &Owner, name: &str) -> Result<Option<ConfigMap>, Failure> {
         self.world.target(owner, name).await
     }

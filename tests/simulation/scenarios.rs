@@ -5,7 +5,7 @@ use crate::driver::{Simulation, within_runtime};
 use crate::names::RESOURCES;
 use crate::planted::Bug;
 use crate::rules::Violation;
-use crate::worlds::{Fault, Faults};
+use crate::worlds::{Fault, Faults, Turn};
 
 /// What there is, and then happens.
 struct Scenario {
@@ -184,6 +184,16 @@ const INTERFERENCES: [&[Act]; 24] = [
     &[Act::Delete("web"), Act::Create("web")],
 ];
 
+/// What ends the turn of a look at "web".
+const CHANGES: [&[Act]; 6] = [
+    &[Act::Suspend("web", true)],
+    &[Act::Delete("web")],
+    &[Act::Mark("web")],
+    &[Act::Delete("web"), Act::Create("web")],
+    &[Act::Rollback("web", Back::History(1))],
+    &[Act::Orphan("web", true), Act::Rename("web", 2)],
+];
+
 /// What goes wrong, after how many steps of the operator.
 #[derive(Clone, Copy, Debug)]
 enum Trouble {
@@ -192,6 +202,10 @@ enum Trouble {
     KilledTwice(usize, usize),
     Fault(usize, Fault),
     Act(usize, &'static [Act]),
+    /// The watch tells of it at once.
+    Told(usize, &'static [Act]),
+    /// A step gets no answer, and then this happens.
+    Silence(usize, &'static [Act]),
     /// Stopped, and awake again when the operator that took over has made so many steps.
     TakenOver(usize, usize),
 }
@@ -231,6 +245,17 @@ fn play(scenario: &Scenario, trouble: Trouble, trace: bool) -> (usize, Option<Vi
                 }
                 simulation.rounds_until(usize::MAX);
             }
+            Trouble::Told(step, acts) => {
+                simulation.rounds_until(base + step);
+                simulation.act(acts);
+                simulation.rounds_until(usize::MAX);
+            }
+            Trouble::Silence(step, acts) => {
+                simulation.world.lock().faults = Faults::At(base + step, Fault::Hang);
+                simulation.rounds_until(usize::MAX);
+                simulation.act(acts);
+                simulation.goes_on();
+            }
             Trouble::TakenOver(step, later) => {
                 simulation.rounds_until(base + step);
                 let stopped = simulation.running();
@@ -259,6 +284,20 @@ impl Simulation {
         }
         state.objects.resync();
         state.resources.resync();
+    }
+
+    /// Whatever waits for a registry in vain ends once its resource has changed, without another word of it, and the next
+    /// look follows.
+    fn goes_on(&mut self) {
+        for who in self.running() {
+            self.end_turn(who);
+            let is_over = self.world.lock().runs.get(&who).is_some_and(|run| run.turn == Turn::Over);
+            let ended = self.poll(who).is_some();
+            if is_over && !ended {
+                self.violate("a change ends what hangs", format!("{who:?} still waits"));
+            }
+        }
+        self.rounds_until(usize::MAX);
     }
 
     /// Reconciles every resource twice, up to this step. The watches tell nothing new meanwhile.
@@ -336,4 +375,17 @@ fn a_leader_that_was_replaced_goes_on() {
 #[test]
 fn others_act_between_any_two_steps() {
     each(|step| INTERFERENCES.iter().map(|acts| Trouble::Act(step, acts)).collect());
+}
+
+/// Suspended, deleted, edited or gone back in the middle of a look, and the watch tells of it: nothing is written any more
+/// for what was asked before, the deleted leave nothing behind, and the operator converges.
+#[test]
+fn a_change_ends_the_look_that_is_under_way() {
+    each(|step| CHANGES.iter().map(|acts| Trouble::Told(step, acts)).collect());
+}
+
+/// The same while a registry, or the API server, gives no answer ever. What waits for a registry ends at once.
+#[test]
+fn a_change_ends_what_hangs() {
+    each(|step| CHANGES.iter().map(|acts| Trouble::Silence(step, acts)).collect());
 }

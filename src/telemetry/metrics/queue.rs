@@ -1,6 +1,6 @@
 //! Which resources are due, and how long they wait for their turn.
 //!
-//! The controller of `kube-runtime` says nothing of its queue, so it is followed from outside: a resource is due from an
+//! Followed apart from [`crate::decide::turns`], which forgets why and since when as soon as a turn is given: a resource is due from an
 //! event on, or from the time that its last reconcile asked for, and no longer once its next reconcile begins. Costs about
 //! 100 bytes for each resource, which go with it.
 
@@ -23,6 +23,7 @@ pub struct Queue {
     state: Arc<Mutex<State>>,
     wait: Histogram,
     running: Gauge,
+    for_registries: Gauge,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +64,7 @@ impl Default for Queue {
             // 1 ms to 17 min: a turn that comes at once, up to the longest time between two tries.
             wait: Histogram::new(exponential_buckets(0.001, 2.0, 21)),
             running: Gauge::default(),
+            for_registries: Gauge::default(),
         }
     }
 }
@@ -76,6 +78,11 @@ impl Queue {
             self.wait.clone(),
         );
         registry.register("reconciles_running", "Reconciles under way", self.running.clone());
+        registry.register(
+            "queue_registry_depth",
+            "Resources that are due and wait for a turn at registries",
+            self.for_registries.clone(),
+        );
         registry.register_collector(Box::new(self.clone()));
     }
 
@@ -103,10 +110,10 @@ impl Queue {
         self.state().resources.remove(&Key::new(namespace, name));
     }
 
-    /// All resources of a namespace, or of all, were listed anew: what is not among them went while nobody watched.
-    pub fn listed(&self, scope: Option<&str>, exists: impl Fn(&str, &str) -> bool) {
-        let is_elsewhere = |key: &Key| scope.is_some_and(|scope| scope != &*key.namespace);
-        self.state().resources.retain(|key, _| is_elsewhere(key) || exists(&key.namespace, &key.name));
+    /// So many of those that are due wait for a turn at registries: because all are held, or because their registry or
+    /// namespace has its share.
+    pub fn waits_for_registries(&self, count: usize) {
+        self.for_registries.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// The reconcile of a resource begins. It ends with what is returned.
@@ -242,14 +249,13 @@ mod tests {
     #[test]
     fn what_is_gone_leaves_nothing_behind() {
         let queue = leading();
-        for (namespace, name) in [("a", "deleted"), ("a", "missed"), ("a", "kept"), ("b", "elsewhere")] {
+        for (namespace, name) in [("a", "deleted"), ("a", "kept"), ("b", "elsewhere")] {
             queue.changed(namespace, name);
         }
         let turn = queue.begin("a", "deleted");
         queue.gone("a", "deleted");
         turn.end(Some(Duration::ZERO));
         queue.touched("a", "unknown");
-        queue.listed(Some("a"), |_, name| name == "kept");
         let state = queue.state();
         let mut left: Vec<_> = state.resources.keys().map(|key| &*key.name).collect();
         left.sort_unstable();

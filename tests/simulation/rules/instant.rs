@@ -11,7 +11,7 @@ use crate::model;
 use crate::names::{ENCODED_PASSWORD, PASSWORD, TYPE};
 use crate::worlds::objects::{Object, content, is_revision, label_of};
 use crate::worlds::resources::{Guarded, spec_of, target_name};
-use crate::worlds::{State, Who};
+use crate::worlds::{State, Turn, Who};
 
 /// What the operator did.
 pub enum Write<'a> {
@@ -49,6 +49,7 @@ pub fn check(state: &mut State, write: &Write<'_>) {
             let findings = vec![
                 finding,
                 suspended_is_left_alone(&actor),
+                what_is_over_is_not_written(state, &actor),
                 merging::revision_before_merge(state, &actor, merged.as_ref()),
                 credentials_show_nowhere(&serde_json::to_string(after).unwrap()),
             ];
@@ -61,6 +62,7 @@ pub fn check(state: &mut State, write: &Write<'_>) {
             let findings = [
                 not_ours_is_never_touched(state, &actor, *before),
                 suspended_is_left_alone(&actor),
+                what_is_over_is_not_written(state, &actor),
                 only_verified_bytes(state, &actor, *before, after),
                 only_what_was_chosen(state, &actor, after),
                 revision_before_target(state, &actor, after),
@@ -72,15 +74,21 @@ pub fn check(state: &mut State, write: &Write<'_>) {
         Write::Delete { gone } => vec![
             not_ours_is_never_touched(state, &actor, Some(gone)),
             suspended_is_left_alone(&actor),
+            what_is_over_is_not_written(state, &actor),
             in_use_is_not_collected(state, &actor, gone),
             the_last_good_outlives(state, &actor, gone),
         ],
         Write::Status { before, after, text } => {
             let mut findings = status::check(state, &actor, before, after);
+            findings.push(what_is_over_is_not_written(state, &actor));
             findings.push(credentials_show_nowhere(text));
             findings
         }
-        Write::Event { event } => vec![credentials_show_nowhere(&event.note), bounded_note(event)],
+        Write::Event { event } => vec![
+            what_is_over_is_not_written(state, &actor),
+            credentials_show_nowhere(&event.note),
+            bounded_note(event),
+        ],
     };
     for (rule, what) in findings.into_iter().flatten() {
         state.violate(rule, what);
@@ -105,6 +113,13 @@ fn not_ours_is_never_touched(state: &State, actor: &Actor, object: Option<&Objec
 /// `spec.suspend`: nothing is written.
 fn suspended_is_left_alone(actor: &Actor) -> Finding {
     broken("suspended is left alone", spec_of(&actor.seen).suspend, || "a write while suspended".to_owned())
+}
+
+/// A resource that changed while a registry was asked: of that look nothing is written or told any more.
+fn what_is_over_is_not_written(state: &State, actor: &Actor) -> Finding {
+    broken("what is over is not written", state.runs[&actor.who].turn == Turn::Over, || {
+        format!("{} wrote for what it was asked before", actor.name)
+    })
 }
 
 /// §2.2: only verified bytes are written, with the right origin beside them. Keys of others may stand among them for a

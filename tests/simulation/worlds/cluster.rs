@@ -101,6 +101,19 @@ impl Cluster for World {
         .await
     }
 
+    async fn generation(&self, owner: &Owner) -> Result<Option<i64>, Failure> {
+        self.step(
+            || "read the resource once more".to_owned(),
+            trouble,
+            |state| {
+                let metadata = state.resources.actual(&owner.name).map(|config| &config.metadata);
+                let metadata = metadata.filter(|now| now.uid.as_ref() == Some(&owner.uid));
+                Ok(metadata.filter(|now| now.deletion_timestamp.is_none()).and_then(|now| now.generation))
+            },
+        )
+        .await
+    }
+
     async fn target(&self, _: &Owner, name: &str) -> Result<Option<ConfigMap>, Failure> {
         self.step(
             || format!("read {name}"),

@@ -78,6 +78,7 @@ pub struct Run {
     /// What somebody deleted or replaced by hand meanwhile.
     pub disturbed: BTreeSet<String>,
     pub steps: usize,
+    pub turn: Turn,
     /// What became of it in the middle.
     pub broken: Option<Broken>,
     /// A status was to be written.
@@ -86,6 +87,17 @@ pub struct Run {
 
 /// What disturbs a reconcile while there are two operators.
 pub const ANOTHER_OPERATOR: &str = "another operator";
+
+/// How far a reconcile has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It is about to do something in the cluster.
+    Cluster,
+    /// It waits for the registry.
+    Registry,
+    /// Its turn ended while it waited for the registry: it writes nothing any more.
+    Over,
+}
 
 /// How a reconcile ends before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +125,7 @@ impl Run {
             fetched: 0,
             disturbed: BTreeSet::new(),
             steps: 0,
+            turn: Turn::Cluster,
             broken: None,
             told: false,
         }
@@ -291,6 +304,8 @@ impl State {
                 if fault == Fault::PanicAfter {
                     drop(effect(self));
                 }
+                // It waits for nobody any more, and tells of it.
+                self.run().turn = Turn::Cluster;
                 self.run().broken = Some(Broken::Panicked);
                 Answer::Panic
             }

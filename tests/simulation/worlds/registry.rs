@@ -7,7 +7,7 @@ use artifactconfig::decide::files::{Effort, FileRules};
 use artifactconfig::oci::{Access, Freshness, Listing, Pulled, Query, Registry, Subject};
 use artifactconfig::types::{Artifact, CREATED, ConfigFile, Digest, Failure, ImageRef, RepositoryRef};
 
-use super::{State, World};
+use super::{State, Turn, World};
 use crate::names::{self, IMAGES, TAGS};
 use crate::prng::Prng;
 
@@ -113,6 +113,24 @@ fn reachable(state: &State) -> Result<(), Failure> {
     Err(Failure::new(Reason::RegistryUnavailable, "the simulated registry is down"))
 }
 
+impl World {
+    /// A step that waits for the registry, and as long as that takes.
+    async fn ask<T>(
+        &self,
+        what: impl FnOnce() -> String,
+        effect: impl FnOnce(&mut State) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.lock().run().turn = Turn::Registry;
+        let answer = self.step(what, trouble, effect).await;
+        let mut state = self.lock();
+        if state.run().turn == Turn::Registry {
+            state.run().turn = Turn::Cluster;
+        }
+        drop(state);
+        answer
+    }
+}
+
 impl Registry for World {
     async fn resolve(&self, _: &Access, image: &ImageRef, _: Freshness) -> Result<Subject, Failure> {
         if let Some(digest) = image.digest() {
@@ -121,9 +139,8 @@ impl Registry for World {
             self.lock().run().subject = Some(digest.clone());
             return Ok(subject);
         }
-        self.step(
+        self.ask(
             || format!("resolve {image}"),
-            trouble,
             |state| {
                 reachable(state)?;
                 let stale = state.answers_stale();
@@ -142,9 +159,8 @@ impl Registry for World {
 
     async fn referrers(&self, _: &Access, subject: &Subject, query: Query<'_>) -> Result<Listing, Failure> {
         let (artifact_type, digest) = (query.artifact_type, &subject.digest);
-        self.step(
+        self.ask(
             || format!("referrers of {}", digest.short()),
-            trouble,
             |state| {
                 reachable(state)?;
                 let stale = state.answers_stale();
@@ -163,9 +179,8 @@ impl Registry for World {
         _: &RepositoryRef,
         digest: &Digest,
     ) -> Result<Option<Artifact>, Failure> {
-        self.step(
+        self.ask(
             || format!("artifact {}", digest.short()),
-            trouble,
             |state| {
                 reachable(state)?;
                 let there = state.registry.held.artifacts.contains(digest);
@@ -187,9 +202,8 @@ impl Registry for World {
         artifact: &Artifact,
         rules: &FileRules,
     ) -> Result<Pulled, Failure> {
-        self.step(
+        self.ask(
             || format!("pull {}", artifact.digest.short()),
-            trouble,
             |state| {
                 reachable(state)?;
                 state.run().fetched += 1;
