@@ -114,6 +114,15 @@ async fn attend<R: Registry, C: Cluster>(
     let written = entry.written.take().and_then(|written| written.newer_than(at_hand.as_ref()));
     let previous = written.as_ref().map(|written| &written.status).or(status).or(read.as_ref());
     let version = written.as_ref().map_or(at_hand, |written| &written.version).clone();
+    let is_news = previous.is_none_or(|status| {
+        status.observed_generation != Some(header.generation)
+            || status.last_handled_requested_at != header.requested_at
+    });
+    if let Some(rest) = entry.rest((context.now)()).filter(|_| !is_news) {
+        // Only the target or its revision can have changed, which somebody keeps doing.
+        entry.written = written.map(Box::new);
+        return Next::After(rest);
+    }
     let mut seen = Seen::default();
     let outcome = match guarded(&header.owner, outcome(object, previous, context, entry, &mut seen)).await {
         Ok(outcome) => outcome,
@@ -141,7 +150,7 @@ async fn attend<R: Registry, C: Cluster>(
                 WriteError::Conflict => {
                     // Somebody, or an answer of the API server that never came, was faster. Everything is computed anew
                     // from the resource as it is then, the number of what was applied included.
-                    entry.applied = None;
+                    (entry.applied, entry.due) = (None, None);
                     return Next::After(AGAIN);
                 }
                 WriteError::Failure(failure) => Err(failure),
@@ -158,10 +167,11 @@ async fn attend<R: Registry, C: Cluster>(
     let ended = settled.err().map_or(outcome, Outcome::Failed);
     trace(&ended);
     context.metrics.reconciled(&header.owner, &ended, started.elapsed());
-    Next::After(match &ended {
-        Outcome::Synced { applied, .. } if half_done && applied.changed() => SECOND_HALF,
+    let wait = match &ended {
+        Outcome::Synced { applied, .. } if half_done && applied.changed() && !seen.mended => SECOND_HALF,
         _ => schedule::next(&ended, entry.failures, interval, &header.owner.uid),
-    })
+    };
+    Next::After(entry.next((context.now)(), wait, seen.mended))
 }
 
 /// Whether anything but the status was written.
@@ -225,7 +235,7 @@ async fn settle<R: Registry, C: Cluster>(
 ) -> Result<Option<String>, WriteError> {
     let Change { previous, version, next, touched } = change;
     let owner = &header.owner;
-    let transition = event::transition(previous, next, outcome);
+    let transition = event::transition(previous, next, outcome, entry.contest.as_deref());
     // A write that changes nothing costs no version, and is refused where the resource at hand is outdated: what was done
     // by an old status is then done anew by the one that holds.
     let is_due = previous != Some(next) || touched;
@@ -258,7 +268,7 @@ async fn collect<R: Registry, C: Cluster>(
     let (owner, cluster, now) = (&header.owner, &context.cluster, (context.now)());
     let newest = status.history.first().map(|entry| entry.revision);
     let objects = cluster.owned(owner);
-    let surplus = revision::surplus(&status.history, &objects);
+    let surplus = revision::surplus(&status.history, &objects, owner);
     if surplus.is_empty() {
         return Ok(version);
     }

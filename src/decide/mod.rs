@@ -2,15 +2,19 @@
 //!
 //! In the order of the pipeline: [`spec`] reads the resource once, [`select`] chooses among what is attached,
 //! [`files`] and [`render`] turn files into the `ConfigMap`, [`plan`] compares it with what is there, [`revision`] keeps
-//! it for the way back, and from the one [`outcome`] follow [`status`], [`event`] and [`schedule`]. Apart from it,
+//! it for the way back under one of its [`numbers`], [`kept`] says what a revision is worth by its [`proof`], and from the one [`outcome`] follow [`status`], [`event`] and [`schedule`]. Apart from it,
 //! [`lease`] decides which of several processes works. [`watched`] is what is known of a `ConfigMap` without asking, and [`usage`] which of
 //! them a workload needs.
 
+pub mod contest;
 pub mod event;
 pub mod files;
+pub mod kept;
 pub mod lease;
+pub mod numbers;
 pub mod outcome;
 pub mod plan;
+pub mod proof;
 pub mod render;
 pub mod revision;
 pub mod schedule;

@@ -199,6 +199,7 @@ mod tests {
             layers: Box::default(),
             children: Box::default(),
             unreadable_children: 0,
+            manifest: None,
         }
     }
 

@@ -14,9 +14,6 @@ use crate::types::{ConfigFile, Descriptor, Digest, Failure, normalize_path};
 
 use super::Pulled;
 
-/// Marks a layer that is a packed directory; the media type does not (a plain file has `…layer.v1.tar` as well).
-const UNPACK: &str = "io.deis.oras.content.unpack";
-
 /// Digest of the tar before compression.
 const CONTENT_DIGEST: &str = "io.deis.oras.content.digest";
 
@@ -31,7 +28,7 @@ const MAX_ENTRIES: usize = 4096;
 
 /// Whether a layer is a packed directory.
 pub(super) fn is_directory(layer: &Descriptor) -> bool {
-    layer.annotations.get(UNPACK) == Some("true")
+    layer.is_directory()
 }
 
 /// A packed directory whose bytes were verified.

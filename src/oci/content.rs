@@ -81,8 +81,12 @@ pub(super) fn weight(artifact: &Artifact) -> u32 {
         let platform = platform.as_ref().map_or(0, |_| 128);
         256 + media_type.len() + rare + platform + annotations(&descriptor.annotations)
     };
-    let Artifact { media_type, artifact_type, layers, children, .. } = artifact;
-    let own = 512 + media_type.len() + artifact_type.len() + annotations(&artifact.annotations);
+    let Artifact { media_type, artifact_type, layers, children, manifest, .. } = artifact;
+    let own = 512
+        + manifest.as_ref().map_or(0, |text| text.len())
+        + media_type.len()
+        + artifact_type.len()
+        + annotations(&artifact.annotations);
     let listed: usize = layers.iter().chain(children).map(descriptor).sum();
     u32::try_from(own + listed).unwrap_or(u32::MAX)
 }

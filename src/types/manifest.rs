@@ -3,9 +3,11 @@
 //! Own structs instead of those of a client library: unknown fields and unknown media types must not be errors
 //! (image-spec, "Extensibility"), while a document that can be read in two ways must be (GHSA-mc8v-mgrf-8f4m).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer};
 
-use super::{Annotations, CREATED, Digest, Platform, TITLE};
+use super::{Annotations, CREATED, Digest, Platform, TITLE, UNPACK};
 
 /// Media types of manifests and of what they hold.
 pub mod media_type {
@@ -56,6 +58,12 @@ impl Descriptor {
     #[must_use]
     pub fn title(&self) -> Option<&str> {
         self.annotations.get(TITLE)
+    }
+
+    /// Whether it is a packed directory.
+    #[must_use]
+    pub fn is_directory(&self) -> bool {
+        self.annotations.get(UNPACK) == Some("true")
     }
 }
 
@@ -120,7 +128,13 @@ pub struct Artifact {
     pub children: Box<[Descriptor]>,
     /// How many of its entries could not be read.
     pub unreadable_children: usize,
+    /// The manifest byte for byte, where a revision can keep it: it proves by its digest what the revision holds.
+    pub manifest: Option<Arc<str>>,
 }
+
+/// Largest manifest that a revision keeps. One of twenty files has about 6 KiB; of the 256 KiB that Kubernetes allows for
+/// all annotations of an object together, the rest is for those of `spec.target.annotations`.
+pub const MAX_KEPT_MANIFEST: usize = 16 * 1024;
 
 impl Artifact {
     /// `org.opencontainers.image.created`, as it stands there.
@@ -178,6 +192,9 @@ pub fn parse_artifact(
 ) -> Result<Artifact, ManifestError> {
     let document = parse(bytes)?;
     let media_type = effective_media_type(&document, content_type)?;
+    // What an index lists is not in the index, so it proves nothing of the files.
+    let kept = (bytes.len() <= MAX_KEPT_MANIFEST && !is_index(&media_type)).then_some(bytes);
+    let manifest = kept.and_then(|bytes| std::str::from_utf8(bytes).ok()).map(Arc::from);
     let (layers, config) = match media_type.as_str() {
         media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST => {
             (document.layers.unwrap_or_default(), document.config)
@@ -200,6 +217,7 @@ pub fn parse_artifact(
         digest,
         media_type,
         artifact_type,
+        manifest,
         subject: document.subject.map(|subject| subject.digest),
         annotations: document.annotations,
         layers: layers.into_iter().filter(|layer| *layer.media_type != *media_type::EMPTY).collect(),

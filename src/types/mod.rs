@@ -17,8 +17,8 @@ pub use failure::Failure;
 pub use file::{ConfigFile, PathError, normalize_path};
 pub use image::{ImageError, ImageRef, RepositoryRef};
 pub use manifest::{
-    Artifact, Descriptor, Index, ManifestError, is_index, media_type, parse_artifact, parse_index,
-    parse_legacy_list,
+    Artifact, Descriptor, Index, MAX_KEPT_MANIFEST, ManifestError, is_index, media_type, parse_artifact,
+    parse_index, parse_legacy_list,
 };
 pub use namespace::{Namespace, NamespaceError, Namespaces};
 pub use platform::{Platform, PlatformError};
@@ -30,3 +30,6 @@ pub const CREATED: &str = "org.opencontainers.image.created";
 pub const VERSION: &str = "org.opencontainers.image.version";
 /// Annotation on a layer with the name of the file it holds (image-spec, "Pre-Defined Annotation Keys").
 pub const TITLE: &str = "org.opencontainers.image.title";
+/// Annotation that marks a layer as a packed directory, as ORAS sets it; the media type does not (a plain file has
+/// `…layer.v1.tar` as well).
+pub const UNPACK: &str = "io.deis.oras.content.unpack";

@@ -10,10 +10,12 @@ mod admission;
 mod asking;
 mod cli;
 mod content;
+mod contested;
 mod credentials;
 mod drift;
 mod elsewhere;
 mod faults;
+mod forged;
 mod lifecycle;
 mod night;
 mod ownership;
@@ -50,6 +52,8 @@ fn main() -> ExitCode {
         quiet::cases(),
         revisions::cases(),
         rollback::cases(),
+        forged::cases(),
+        contested::cases(),
         cli::cases(),
         night::cases(),
         telemetry::cases(),
