@@ -60,6 +60,8 @@ pub mod annotation {
     pub const REVISION: &str = "artifactconfig.dev/revision";
     /// On a revision: when it was last applied.
     pub const APPLIED_AT: &str = "artifactconfig.dev/applied-at";
+    /// On a revision: the manifest of the artifact, byte for byte, by which the revision proves what it holds.
+    pub const MANIFEST: &str = "artifactconfig.dev/manifest";
 }
 
 /// The definition as it is installed: what the types say, and what a derive cannot say.

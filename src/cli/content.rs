@@ -7,16 +7,17 @@ use anyhow::{Context as _, anyhow, bail};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 
-use crate::api::{ArtifactConfig, CreationPolicy, annotation};
+use crate::api::{ArtifactConfig, CreationPolicy};
+use crate::decide::kept::{self, Kept};
 use crate::decide::render::Content;
-use crate::decide::{plan, render, revision, spec};
+use crate::decide::{plan, render, spec};
 use crate::oci::{OciRegistry, Registry as _, Settings};
 use crate::types::{Digest, Failure};
 
 use super::choose::{self, Wish};
 use super::docker::RegistryArgs;
 use super::kubectl_flags::Connection;
-use super::resource;
+use super::resource::{self, Revision};
 use super::table::short;
 
 /// Which config, as a person names it.
@@ -75,7 +76,7 @@ pub async fn read(
         Point::Applied => return target(connection, config).await.map(|target| of_target(config, &target)),
         Point::Revision(number) => {
             let kept = resource::revision(connection, config, *number).await?;
-            return Ok(of_revision(&format!("revision-{number}"), &kept));
+            return Ok(of_revision(&format!("revision-{number}"), kept));
         }
         Point::Latest => match latest {
             Some(latest) => latest,
@@ -90,7 +91,7 @@ pub async fn read(
     };
     // What is kept in the cluster needs no registry.
     if let Some(kept) = kept(connection, config, &artifact).await? {
-        return Ok(of_revision(&format!("config-{}", short_hex(&artifact)), &kept));
+        return Ok(of_revision(&format!("config-{}", short_hex(&artifact)), kept));
     }
     pulled(config, &artifact, registry).await
 }
@@ -116,23 +117,25 @@ async fn newest(connection: &Connection, config: &ArtifactConfig) -> anyhow::Res
     match kept {
         Some(entry) => {
             let kept = resource::revision(connection, config, entry.revision).await?;
-            Ok(of_revision(&format!("revision-{}", entry.revision), &kept))
+            Ok(of_revision(&format!("revision-{}", entry.revision), kept))
         }
         None => target(connection, config).await.map(|target| of_target(config, &target)),
     }
 }
 
-/// The revision that keeps an artifact, where one does and holds what it should.
+/// The revision that keeps an artifact, where one does and holds what was recorded. One that vouches only for itself is not
+/// taken: the registry has the config.
 async fn kept(
     connection: &Connection,
     config: &ArtifactConfig,
     artifact: &str,
-) -> anyhow::Result<Option<ConfigMap>> {
+) -> anyhow::Result<Option<Revision>> {
+    let Ok(desired) = spec::parse(config) else { return Ok(None) };
     for entry in resource::history(config).iter().filter(|entry| entry.artifact == artifact) {
-        let (Some(name), Some(hash)) = (&entry.config_map, &entry.hash) else { continue };
-        let found = resource::config_map(connection, name).await?;
-        if let Some(found) = found.filter(|found| revision::verified_content(found, hash).is_some()) {
-            return Ok(Some(found));
+        let Some(name) = &entry.config_map else { continue };
+        let Some(object) = resource::config_map(connection, name).await? else { continue };
+        if let Some(kept) = kept::recorded(&desired, &object, entry) {
+            return Ok(Some(Revision { object, kept }));
         }
     }
     Ok(None)
@@ -207,16 +210,16 @@ fn is_owned(object: &ConfigMap, manager: &str, member: &str, key: &str) -> bool 
     ours.any(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0[member].get(&field).is_some()))
 }
 
-/// What a revision keeps, and what it says of itself.
+/// What a revision keeps, and where that is from. Says on standard error where nothing bears it out.
 #[must_use]
-pub fn of_revision(name: &str, revision: &ConfigMap) -> Config {
-    let annotated = |key: &str| revision.annotations().get(key).map(String::as_str);
-    let image = annotated(annotation::IMAGE).zip(annotated(annotation::IMAGE_DIGEST));
-    Config {
-        name: name.to_owned(),
-        title: title(revision, annotated(annotation::ARTIFACT_DIGEST), image),
-        content: content(revision),
+pub fn of_revision(name: &str, revision: Revision) -> Config {
+    if let Some(remark) = revision.remark() {
+        eprintln!("note: {remark}");
     }
+    let Revision { object, kept: Kept { origin, content } } = revision;
+    let (artifact, digest) = (origin.artifact.to_string(), origin.image_digest.to_string());
+    let title = title(&object, Some(&artifact), Some((&origin.image, &digest)));
+    Config { name: name.to_owned(), title, content }
 }
 
 /// `ConfigMap`, config and image in one line.

@@ -7,8 +7,9 @@ use kube::core::PartialObjectMeta;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
-use crate::api::{ArtifactConfig, GROUP, HistoryEntry, label};
-use crate::decide::revision;
+use crate::api::{ArtifactConfig, GROUP, HistoryEntry, MANAGER, label};
+use crate::decide::kept::{self, Kept, Search};
+use crate::decide::spec::{self, Desired};
 
 use super::choose;
 use super::kubectl_flags::Connection;
@@ -125,7 +126,30 @@ pub async fn config_map(connection: &Connection, name: &str) -> anyhow::Result<O
     api.get_opt(name).await.map_err(explained)
 }
 
-/// The `ConfigMap` that keeps a revision, with what was recorded of it.
+/// A revision, and what it is worth.
+#[derive(Debug)]
+pub struct Revision {
+    /// The `ConfigMap` that keeps it.
+    pub object: ConfigMap,
+    /// What it holds.
+    pub kept: Kept,
+}
+
+impl Revision {
+    /// What a person should know who looks at it.
+    #[must_use]
+    pub fn remark(&self) -> Option<String> {
+        (!self.kept.origin.proven).then(|| {
+            format!(
+                "ConfigMap '{}' vouches only for itself: neither the history nor a manifest in it bears out that this is config {}",
+                self.object.name_any(),
+                self.kept.origin.artifact
+            )
+        })
+    }
+}
+
+/// The revision of that number, judged as the operator judges it.
 ///
 /// # Errors
 /// Where there is no such revision, with those that there are; where nothing keeps it, or something else has its name.
@@ -133,32 +157,41 @@ pub async fn revision(
     connection: &Connection,
     config: &ArtifactConfig,
     number: i64,
-) -> anyhow::Result<ConfigMap> {
+) -> anyhow::Result<Revision> {
+    let desired = spec::parse(config).map_err(|failure| anyhow!("{}", failure.message))?;
     let recorded = history(config);
     let entry = match choose::numbered(recorded, number) {
-        Ok(entry) => entry.clone(),
+        Ok(entry) => entry,
         // A revision that a workload still uses is kept beyond the history.
-        Err(message) => kept(connection, config, number).await?.ok_or_else(|| anyhow!(message))?,
+        Err(message) => {
+            return kept(connection, &desired, recorded, number).await?.ok_or_else(|| anyhow!(message));
+        }
     };
     let Some(name) = &entry.config_map else {
         bail!(
             "revision {number} is not kept in the cluster ({}); its config is {}",
-            why_not_kept(&entry),
+            why_not_kept(entry),
             entry.artifact
         );
     };
-    let Some(found) = config_map(connection, name).await? else {
+    let Some(object) = config_map(connection, name).await? else {
         bail!(
             "ConfigMap '{name}', which kept revision {number}, is gone; its config {} may still be in the registry",
             entry.artifact
         );
     };
-    if entry.hash.as_ref().is_some_and(|hash| revision::verified_content(&found, hash).is_none()) {
+    let found = if entry.hash.is_some() {
+        kept::recorded(&desired, &object, entry)
+    } else {
+        let told = kept::told(&desired, &object).map(|(_, kept)| kept);
+        told.filter(|kept| kept.origin.artifact.to_string() == entry.artifact)
+    };
+    let Some(kept) = found else {
         bail!(
             "ConfigMap '{name}' does not hold what was applied as revision {number}: somebody made it anew"
         );
-    }
-    Ok(found)
+    };
+    Ok(Revision { object, kept })
 }
 
 fn why_not_kept(entry: &HistoryEntry) -> &'static str {
@@ -168,16 +201,32 @@ fn why_not_kept(entry: &HistoryEntry) -> &'static str {
     }
 }
 
+/// Objects of one number that are looked at: the right one, and what others labelled like it.
+const NAMESAKES: u32 = 16;
+
 async fn kept(
     connection: &Connection,
-    config: &ArtifactConfig,
+    desired: &Desired,
+    history: &[HistoryEntry],
     number: i64,
-) -> anyhow::Result<Option<HistoryEntry>> {
+) -> anyhow::Result<Option<Revision>> {
     let api: Api<ConfigMap> = Api::namespaced(connection.client.clone(), &connection.namespace);
-    let uid = config.metadata.uid.clone().unwrap_or_default();
-    let selector = format!("{}={number},{}={uid}", label::REVISION, label::OWNER_UID);
-    let found = api.list(&ListParams::default().labels(&selector).limit(1)).await.map_err(explained)?;
-    Ok(revision::rebuild(&found.items, 1).pop())
+    let (managed, uid) = (format!("{}={MANAGER}", label::MANAGED_BY), &desired.owner.uid);
+    let selector = format!("{managed},{}={number},{}={uid}", label::REVISION, label::OWNER_UID);
+    let found =
+        api.list(&ListParams::default().labels(&selector).limit(NAMESAKES)).await.map_err(explained)?;
+    let mut search = Search::default();
+    for object in &found.items {
+        let Some((_, told)) = kept::told(desired, object) else { continue };
+        let artifact = told.origin.artifact.to_string();
+        let recorded: Vec<&HistoryEntry> =
+            history.iter().filter(|entry| entry.artifact == artifact && entry.hash.is_some()).collect();
+        search.look(desired, &told.origin.artifact, &recorded, object);
+    }
+    Ok(search.found().and_then(|(name, kept)| {
+        let object = found.items.into_iter().find(|object| object.name_any() == name)?;
+        Some(Revision { object, kept })
+    }))
 }
 
 /// `artifactconfig.artifactconfig.dev/web`, as kubectl names it.

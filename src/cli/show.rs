@@ -45,17 +45,17 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let connection = args.cluster.connect().await?;
     let config = resource::get(&connection, &args.name).await?;
-    let found = match args.revision {
-        Some(number) => resource::revision(&connection, &config, number).await?,
-        None => content::target(&connection, &config).await?,
+    let (object, content::Config { title, content, .. }) = if let Some(number) = args.revision {
+        let found = resource::revision(&connection, &config, number).await?;
+        (found.object.clone(), content::of_revision("revision", found))
+    } else {
+        let target = content::target(&connection, &config).await?;
+        let shown = content::of_target(&config, &target);
+        (target, shown)
     };
     if let Some(format) = args.output {
-        return print(&format.text(&plain(found))?);
+        return print(&format.text(&plain(object))?);
     }
-    let content::Config { title, content, .. } = match args.revision {
-        Some(_) => content::of_revision("revision", &found),
-        None => content::of_target(&config, &found),
-    };
     if let Some(key) = &args.key {
         return print_content(value(&content, key).map_err(|why| anyhow!(why))?);
     }

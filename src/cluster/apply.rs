@@ -1,11 +1,14 @@
 //! [`Rendered`] → [`Applied`]: what was decided, done.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use crate::api::{FIELD_MANAGER, HistoryEntry, Reason};
+use crate::decide::numbers::{self, Given, Stamp};
 use crate::decide::plan::{self, Applied, Rendered, RevisionStep, TargetStep};
-use crate::decide::revision::{self, Given, Stamp};
+use crate::decide::revision;
 use crate::decide::spec::{Desired, Owner};
 use crate::decide::watched::Watched;
 use crate::spans::{self, stage};
@@ -64,6 +67,7 @@ async fn put(
     let Kept { stamp, version: revision } =
         keep_revision(cluster, desired, history, given, rendered, now).await?;
     let wanted = plan::written(desired, &rendered.clone().stamped(stamp));
+    let rival = observed.as_ref().and_then(|observed| plan::rival(desired, observed));
     let (object, changed) = match write(cluster, desired, &wanted, observed).await {
         Ok(written) => written,
         Err(WriteError::Conflict) => return Ok(None),
@@ -71,7 +75,8 @@ async fn put(
     };
     remove_strays(cluster, desired).await?;
     let version = object.metadata.resource_version.unwrap_or_default();
-    Ok(Some(Applied::confirmed(rendered.facts.clone(), stamp, version, revision, changed)))
+    let applied = Applied::confirmed(rendered.facts.clone(), stamp, version, revision, changed);
+    Ok(Some(applied.undoing(rival.filter(|_| changed).as_deref())))
 }
 
 /// Those of the resources that exist: what a deleted one has merged is free.
@@ -116,14 +121,16 @@ async fn keep_revision(
 ) -> Result<Kept, Failure> {
     let owned = cluster.owned(&desired.owner);
     let Some(name) = &rendered.facts.revision else {
-        let stamp = revision::stamp(history, &owned, given.as_ref(), &rendered.facts, None, now);
+        let stamp =
+            numbers::stamp(history, &owned, &desired.owner, given.as_ref(), &rendered.facts, None, now);
         return Ok(Kept { stamp, version: None });
     };
     for _ in 0..ATTEMPTS {
         let existing = cluster.target(&desired.owner, name).await?;
-        let stamp = revision::stamp(history, &owned, given.as_ref(), &rendered.facts, existing.as_ref(), now);
+        let (facts, before) = (&rendered.facts, existing.as_ref());
+        let stamp = numbers::stamp(history, &owned, &desired.owner, given.as_ref(), facts, before, now);
         // Before the write: it may take effect although its answer never comes.
-        *given = Some(Given { number: stamp.number, revision: name.clone() });
+        *given = Some(Given { number: stamp.number, facts: Arc::clone(facts) });
         let wanted = revision::assemble(rendered, stamp);
         let step = plan::revision(desired, &wanted, existing.as_ref())?;
         let written = match (step, existing) {

@@ -13,8 +13,10 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::api::{ArtifactConfig, ArtifactConfigStatus, FIELD_MANAGER, GROUP, STATUS_FIELD_MANAGER, label};
-use crate::decide::event::EventDraft;
+use crate::api::{
+    ArtifactConfig, ArtifactConfigStatus, FIELD_MANAGER, GROUP, MANAGER, STATUS_FIELD_MANAGER, label,
+};
+use crate::decide::event::{EventDraft, Series};
 use crate::decide::spec::Owner;
 use crate::decide::watched::Watched;
 use crate::types::Failure;
@@ -24,8 +26,12 @@ use super::problem::{Problem, limited};
 use super::targets::Targets;
 use super::{Cluster, WriteError, usage};
 
-/// Most revisions that are read at once. The history holds at most 101, and workloads keep few beyond it.
-const MAX_REVISIONS: u32 = 150;
+/// Revisions that are read at once: each may have 1 MiB, and a page is held in memory twice while it is read.
+const REVISIONS: u32 = 8;
+
+/// Pages of revisions that are read. The history holds at most 101, workloads keep few beyond it, and four times as many can
+/// have been made by others.
+const REVISION_PAGES: usize = 64;
 
 /// A real API server, and what is known from watching it.
 #[derive(Clone)]
@@ -98,13 +104,23 @@ impl Cluster for KubeCluster {
         targets.map(|targets| targets.owned(&owner.namespace, &owner.uid)).unwrap_or_default()
     }
 
-    async fn revisions(&self, owner: &Owner) -> Result<Vec<ConfigMap>, Failure> {
-        let selector = format!("{},{}={}", label::REVISION, label::OWNER_UID, owner.uid);
-        let parameters = ListParams::default().labels(&selector).limit(MAX_REVISIONS);
-        limited(self.config_maps(&owner.namespace).list(&parameters))
-            .await
-            .map(|list| list.items)
-            .map_err(|problem| problem.into_failure("the revisions were not read"))
+    async fn revisions(&self, owner: &Owner, mut look: impl FnMut(&ConfigMap) + Send) -> Result<(), Failure> {
+        // As the watch selects them: what it does not show is never collected, and must not be used either.
+        let selector =
+            format!("{}={MANAGER},{},{}={}", label::MANAGED_BY, label::REVISION, label::OWNER_UID, owner.uid);
+        let mut parameters = ListParams::default().labels(&selector).limit(REVISIONS);
+        let api = self.config_maps(&owner.namespace);
+        for _ in 0..REVISION_PAGES {
+            let page = limited(api.list(&parameters))
+                .await
+                .map_err(|problem| problem.into_failure("the revisions were not read"))?;
+            page.items.iter().for_each(&mut look);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters.continue_token = Some(token),
+                None => return Ok(()),
+            }
+        }
+        Ok(())
     }
 
     async fn config_maps_in_use(&self, owner: &Owner) -> Result<BTreeSet<String>, Failure> {
@@ -210,9 +226,22 @@ impl Cluster for KubeCluster {
     /// second artifact of a day would be announced under the digest of the first.
     async fn publish(&self, owner: &Owner, draft: &EventDraft) {
         let now = Timestamp::now();
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &owner.namespace);
+        // One of a series is found again by its name, after a start of the operator as well as before.
+        let named_after = draft.series.map_or(now, |series| series.since);
+        let name = format!("{}.{:x}", owner.name, named_after.as_nanosecond());
+        if let Some(Series { count, .. }) = draft.series.filter(|series| series.count > 1) {
+            let series = json!({"series": {"count": count, "lastObservedTime": MicroTime(now)}});
+            let (parameters, patch) = (PatchParams::default(), Patch::Merge(series));
+            let counted = api.patch_metadata(&name, &parameters, &patch);
+            // The API server forgets events after an hour; then it is told anew.
+            if limited(counted).await.is_ok() {
+                return;
+            }
+        }
         let event = Event {
             metadata: ObjectMeta {
-                name: Some(format!("{}.{:x}", owner.name, now.as_nanosecond())),
+                name: Some(name),
                 namespace: Some(owner.namespace.clone()),
                 ..ObjectMeta::default()
             },
@@ -233,7 +262,6 @@ impl Cluster for KubeCluster {
             }),
             ..Event::default()
         };
-        let api: Api<Event> = Api::namespaced(self.client.clone(), &owner.namespace);
         match limited(api.create(&PostParams::default(), &event)).await {
             // Nobody is left to read it.
             Ok(_) | Err(Problem::Terminating | Problem::NotFound) => {}

@@ -92,11 +92,16 @@ pub trait Cluster: Send + Sync + 'static {
     /// `ConfigMaps` that carry the owner's UID, as the watch last reported them. Costs no request.
     fn owned(&self, owner: &Owner) -> Vec<Arc<Watched>>;
 
-    /// The owner's revisions, with their content.
+    /// Looks at what is labelled as a revision of the owner, with its content. One after the other, because each may have
+    /// 1 MiB: what of it is to be kept is for the caller to take.
     ///
     /// # Errors
     /// Where the API server does not answer or refuses.
-    fn revisions(&self, owner: &Owner) -> impl Future<Output = Result<Vec<ConfigMap>, Failure>> + Send;
+    fn revisions(
+        &self,
+        owner: &Owner,
+        look: impl FnMut(&ConfigMap) + Send,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Names of all `ConfigMaps` that a workload in the namespace uses: Pods, and every kind that makes or remembers
     /// some.

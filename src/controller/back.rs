@@ -1,10 +1,10 @@
-//! The way back, which needs no registry: what was applied once is in its revision.
+//! The way back, which needs no registry where what was applied can be told from what somebody made of it.
 
-use crate::api::{ArtifactConfigStatus, CreationPolicy, HistoryEntry, Reason, annotation};
+use crate::api::{ArtifactConfigStatus, CreationPolicy, HistoryEntry, Reason};
 use crate::cluster::Cluster;
+use crate::decide::kept::{self, Kept, Search};
 use crate::decide::outcome::{Outcome, Seen};
 use crate::decide::plan::{self, Applied, Origin};
-use crate::decide::render::Content;
 use crate::decide::revision;
 use crate::oci::Registry;
 use crate::spans::{self, stage};
@@ -14,7 +14,8 @@ use super::context::{Entry, Question};
 use super::work::Work;
 
 impl<R: Registry, C: Cluster> Work<'_, R, C> {
-    /// Back to an artifact: out of its revision, else out of the registry.
+    /// Back to an artifact: out of what is known to keep it, else out of the registry. What only says that it keeps it comes
+    /// last, and only while the registry says nothing.
     pub(super) async fn back(
         &self,
         digest: &Digest,
@@ -22,15 +23,28 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         seen: &mut Seen,
     ) -> Result<Outcome, Failure> {
         let mut notes = Vec::new();
-        let applied = match self.restored(digest, entry).await? {
+        let applied = match self.still_back(digest, entry).await {
             Some(applied) => applied,
-            None => self.fetched(digest, entry).await?,
+            None => match spans::within(stage!("read"), self.kept(digest)).await? {
+                Some((_, kept)) if kept.origin.proven => self.restored(kept, false, entry).await?,
+                said => match (self.fetched(digest, said.as_ref(), entry).await, said) {
+                    (Err(failure), Some((name, kept))) if is_silence(failure.reason) => {
+                        notes.push(format!(
+                            "{}; so this was taken from ConfigMap '{name}', which vouches only for itself: neither the history nor a manifest bears it out, and it is verified as soon as the registry answers",
+                            failure.message
+                        ));
+                        // Asked anew each time, and no answer to the question once the registry gives one.
+                        self.restored(kept, true, entry).await?
+                    }
+                    (fetched, _) => fetched?,
+                },
+            },
         };
         // First the config, and that it is back, then what would come next: discovery may have to wait for a registry
         // that is down.
         if applied.changed() || !self.is_told {
             seen.half_done = true;
-        } else {
+        } else if notes.is_empty() {
             match self.latest().await {
                 Ok(latest) => seen.latest = latest,
                 Err(failure) => notes.push(format!("what would come next is not known: {}", failure.message)),
@@ -49,69 +63,84 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
             .map(|selected| (selected.artifact.digest.clone(), subject.digest)))
     }
 
-    /// From the revision that keeps it.
-    async fn restored(&self, digest: &Digest, entry: &mut Entry) -> Result<Option<Applied>, Failure> {
-        if let Some((question, _)) = &entry.applied {
-            let same = question.artifact == *digest
-                && question.generation == self.desired.generation
-                && !question.held;
-            if same && let Some(applied) = self.still_applied(entry, question).await {
-                return Ok(Some(applied));
-            }
-        }
-        let found = spans::within(stage!("read"), self.revision_of(digest)).await?;
-        let Some((origin, content)) = found else { return Ok(None) };
-        let question = self.question(&origin.image_digest, &origin.artifact);
-        self.apply(question, origin, content, entry).await.map(Some)
+    /// What was gone back to already, where nobody touched it since.
+    async fn still_back(&self, digest: &Digest, entry: &Entry) -> Option<Applied> {
+        let (question, _) = entry.applied.as_ref()?;
+        let same =
+            question.artifact == *digest && question.generation == self.desired.generation && !question.held;
+        if same { self.still_applied(entry, question).await } else { None }
     }
 
-    /// The newest revision of an artifact: by the history, else by looking through all of them.
-    async fn revision_of(&self, digest: &Digest) -> Result<Option<(Origin, Content)>, Failure> {
+    async fn restored(&self, kept: Kept, held: bool, entry: &mut Entry) -> Result<Applied, Failure> {
+        let Kept { origin, content } = kept;
+        let question = Question { held, ..self.question(&origin.image_digest, &origin.artifact) };
+        self.apply(question, origin, content, entry).await
+    }
+
+    /// What keeps an artifact, and under which name: by the history, else by looking through all revisions. Where the
+    /// history has its hash, nothing else counts.
+    async fn kept(&self, digest: &Digest) -> Result<Option<(String, Kept)>, Failure> {
+        let Self { context, desired, history, .. } = self;
         let text = digest.to_string();
-        for recorded in self.history.iter().filter(|recorded| recorded.artifact == text) {
-            if let Some(found) = read_revision(&self.context.cluster, self, recorded).await? {
-                return Ok(Some(found));
+        let recorded: Vec<&HistoryEntry> =
+            history.iter().filter(|recorded| recorded.artifact == text && recorded.hash.is_some()).collect();
+        for entry in &recorded {
+            if let (Some(name), Some(kept)) = (&entry.config_map, self.read_revision(entry).await?) {
+                return Ok(Some((name.clone(), kept)));
             }
         }
-        let revisions = self.context.cluster.revisions(&self.desired.owner).await?;
-        let entries = revision::rebuild(&revisions, usize::MAX);
-        let newest = entries.iter().find(|recorded| recorded.artifact == text);
-        let found = newest.and_then(|newest| {
-            let revision = revisions.iter().find(|revision| revision.metadata.name == newest.config_map)?;
-            verified(revision, newest)
-        });
-        match found {
-            Some(found) => Ok(Some(found)),
-            None => self.in_target(&text).await,
+        // Where nothing is kept, what is in place is what was applied last, whatever a workload still keeps.
+        let unkept = recorded.first().filter(|entry| entry.config_map.is_none());
+        if let Some(entry) = unkept
+            && let Some(found) = self.in_target(entry).await?
+        {
+            return Ok(Some(found));
         }
+        let mut search = Search::default();
+        let look = |object: &_| search.look(desired, digest, &recorded, object);
+        context.cluster.revisions(&desired.owner, look).await?;
+        match (search.found(), recorded.first()) {
+            (None, Some(entry)) => self.in_target(entry).await,
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// From the revision that the history names, where it holds what was recorded.
+    async fn read_revision(&self, recorded: &HistoryEntry) -> Result<Option<Kept>, Failure> {
+        let Some(name) = &recorded.config_map else { return Ok(None) };
+        let revision = self.context.cluster.target(&self.desired.owner, name).await?;
+        Ok(revision.and_then(|revision| kept::recorded(&self.desired, &revision, recorded)))
     }
 
     /// From the target itself, which is all there is where no revisions are kept.
-    async fn in_target(&self, artifact: &str) -> Result<Option<(Origin, Content)>, Failure> {
-        let Self { context, desired, history, .. } = self;
-        let Some(recorded) =
-            history.iter().find(|recorded| recorded.artifact == artifact && recorded.hash.is_some())
-        else {
-            return Ok(None);
-        };
-        let target = context.cluster.target(&desired.owner, &desired.target.name).await?;
+    async fn in_target(&self, recorded: &HistoryEntry) -> Result<Option<(String, Kept)>, Failure> {
+        let Self { context, desired, .. } = self;
+        let name = &desired.target.name;
+        let target = context.cluster.target(&desired.owner, name).await?;
         let ours = target.filter(|target| plan::admit(desired, Some(target), &[]).is_ok());
-        Ok(ours.and_then(|target| match desired.target.creation_policy {
-            CreationPolicy::Owner | CreationPolicy::Orphan => verified(&target, recorded),
-            CreationPolicy::Merge => merged(&plan::own_part(desired, &target), recorded),
-        }))
+        let found = ours.and_then(|target| match desired.target.creation_policy {
+            CreationPolicy::Owner | CreationPolicy::Orphan => kept::recorded(desired, &target, recorded)
+                .filter(|kept| kept::is_of(&target, &kept.origin.artifact)),
+            CreationPolicy::Merge => kept::recorded(desired, &plan::own_part(desired, &target), recorded),
+        });
+        Ok(found.map(|kept| (name.clone(), kept)))
     }
 
     /// From the registry, where it is attached to the image, or to the one that it was applied for before.
-    async fn fetched(&self, digest: &Digest, entry: &mut Entry) -> Result<Applied, Failure> {
+    async fn fetched(
+        &self,
+        digest: &Digest,
+        said: Option<&(String, Kept)>,
+        entry: &mut Entry,
+    ) -> Result<Applied, Failure> {
         let Self { context, desired, .. } = self;
         let access = self.read().await?;
         let found = self.in_time(context.registry.artifact(&access, &desired.referrers, digest)).await?;
         let Some(artifact) = found else {
-            return Err(self.not_found(digest, "the registry does not have it"));
+            return Err(self.not_found(digest, "the registry does not have it", said));
         };
         if artifact.artifact_type != desired.artifact_type {
-            return Err(self.not_found(digest, &format!("its type is '{}'", artifact.artifact_type)));
+            return Err(self.not_found(digest, &format!("its type is '{}'", artifact.artifact_type), said));
         }
         let before = self.history.iter().filter(|recorded| recorded.artifact == digest.to_string());
         let mut images: Vec<Digest> = before.filter_map(|recorded| recorded.image.parse().ok()).collect();
@@ -120,7 +149,7 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
             images.push(self.in_time(now).await?.digest);
         }
         let Some(image) = images.into_iter().find(|image| artifact.subject.as_ref() == Some(image)) else {
-            return Err(self.not_found(digest, &format!("it is not attached to {}", desired.image)));
+            return Err(self.not_found(digest, &format!("it is not attached to {}", desired.image), said));
         };
         let content = self.content(&access, &artifact).await?;
         let question = self.question(&image, digest);
@@ -128,7 +157,7 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         self.apply(question, origin, content, entry).await
     }
 
-    fn not_found(&self, digest: &Digest, why: &str) -> Failure {
+    fn not_found(&self, digest: &Digest, why: &str, said: Option<&(String, Kept)>) -> Failure {
         let mut known: Vec<&str> = self
             .history
             .iter()
@@ -142,47 +171,38 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         } else {
             format!("revisions are kept of {}", known.join(", "))
         };
-        Failure::new(
-            Reason::RevisionNotFound,
-            format!("spec.rollbackTo: no revision keeps {digest}, and {why}; {known}"),
-        )
+        let keeps = said.map_or_else(
+            || format!("no revision keeps {digest}"),
+            |(name, _)| format!("nothing bears out that ConfigMap '{name}' keeps {digest}"),
+        );
+        Failure::new(Reason::RevisionNotFound, format!("spec.rollbackTo: {keeps}, and {why}; {known}"))
     }
+
+    /// The target brought back to what is in it, out of the revision: whoever changed it is answered at once, and the
+    /// registry is not asked for what is known. Nothing, where nobody changed it or the revision does not give it.
+    pub(super) async fn mended(&self, entry: &mut Entry) -> Option<Applied> {
+        let (question, before) = entry.applied.clone()?;
+        let facts = before.facts();
+        let is_known = question.generation == self.desired.generation && !question.held && facts.proven;
+        let name = facts.revision.as_ref().filter(|_| is_known)?;
+        if self.still_applied(entry, &question).await.is_some() {
+            return None;
+        }
+        // What goes wrong here is looked at in full.
+        let revision = self.context.cluster.target(&self.desired.owner, name).await.ok()??;
+        let Kept { origin, content } = kept::remembered(&revision, facts)?;
+        self.apply(question, origin, content, entry).await.ok()
+    }
+}
+
+/// Whether nobody answered: the registry is down, or wants to be left alone. Not where it says anything, be it no: what it
+/// says can be acted upon, and until then a word is not taken for it.
+const fn is_silence(reason: Reason) -> bool {
+    matches!(reason, Reason::RegistryUnavailable | Reason::RateLimited)
 }
 
 /// How many digests a message lists.
 const LISTED: usize = 5;
-
-async fn read_revision<R: Registry, C: Cluster>(
-    cluster: &C,
-    work: &Work<'_, R, C>,
-    recorded: &HistoryEntry,
-) -> Result<Option<(Origin, Content)>, Failure> {
-    let Some(name) = &recorded.config_map else { return Ok(None) };
-    let revision = cluster.target(&work.desired.owner, name).await?;
-    Ok(revision.and_then(|revision| verified(&revision, recorded)))
-}
-
-/// Content and origin of a revision that holds what was recorded of it; anything else is no revision.
-fn verified(
-    revision: &k8s_openapi::api::core::v1::ConfigMap,
-    recorded: &HistoryEntry,
-) -> Option<(Origin, Content)> {
-    let origin = Origin::of_revision(revision)?;
-    let annotated = revision.metadata.annotations.as_ref()?.get(annotation::CONTENT_HASH)?;
-    let hash = recorded.hash.as_ref().unwrap_or(annotated);
-    let content = revision::verified_content(revision, hash)?;
-    (origin.artifact.to_string() == recorded.artifact).then_some((origin, content))
-}
-
-/// What was merged into an object, where it is still what was recorded. The object is somebody else's and says nothing of
-/// where it came from.
-fn merged(
-    own_part: &k8s_openapi::api::core::v1::ConfigMap,
-    recorded: &HistoryEntry,
-) -> Option<(Origin, Content)> {
-    let content = revision::verified_content(own_part, recorded.hash.as_ref()?)?;
-    Some((Origin::recorded(recorded)?, content))
-}
 
 /// Keeps the target as it was applied last, while nothing newer can be had: whoever edits or deletes it meanwhile does
 /// so in vain. Costs nothing while nobody does. Returns what it put back or found in place, where it had to look. What
@@ -205,9 +225,8 @@ pub(super) async fn hold<R: Registry, C: Cluster>(
         return Some(applied);
     }
     let held = async {
-        let Some((origin, content)) = last_good(work, current).await? else { return Ok(None) };
-        let question = Question { held: true, ..work.question(&origin.image_digest, &origin.artifact) };
-        work.apply(question, origin, content, entry).await.map(Some)
+        let Some(kept) = last_good(work, current, entry).await? else { return Ok(None) };
+        work.restored(kept, true, entry).await.map(Some)
     };
     let owner = &work.desired.owner;
     match held.await {
@@ -231,20 +250,26 @@ pub(super) async fn hold<R: Registry, C: Cluster>(
     }
 }
 
-/// What was in the target last: what the status says, or a later one that the operator put there before it was killed
-/// over the status. That one has a revision, and the target names it.
+/// What was in the target last: what the status says, or a later one that this operator remembers to have put there without
+/// the status being written. Not what the target says of itself: whoever edits it writes that as well, together with a
+/// revision that bears it out. An operator that was killed over the status goes back to what the status says, until the
+/// registry gives the later one again.
 async fn last_good<R: Registry, C: Cluster>(
     work: &Work<'_, R, C>,
     current: &HistoryEntry,
-) -> Result<Option<(Origin, Content)>, Failure> {
-    let cluster = &work.context.cluster;
-    let target = cluster.target(&work.desired.owner, &work.desired.target.name).await?;
-    let later =
-        target.as_ref().and_then(revision::entry_of_target).filter(|later| later.revision > current.revision);
-    if let Some(later) = later
-        && let Some(found) = read_revision(cluster, work, &later).await?
+    entry: &Entry,
+) -> Result<Option<Kept>, Failure> {
+    let Work { context, desired, .. } = work;
+    if let Some(given) = entry.given.as_ref().filter(|given| given.number > current.revision)
+        && let Some(name) = given.facts.revision.as_ref().filter(|_| given.facts.proven)
     {
-        return Ok(Some(found));
+        let target = context.cluster.target(&desired.owner, &desired.target.name).await?;
+        if target.is_some_and(|target| given.is_in(&target))
+            && let Some(revision) = context.cluster.target(&desired.owner, name).await?
+            && let Some(kept) = kept::remembered(&revision, &given.facts)
+        {
+            return Ok(Some(kept));
+        }
     }
-    read_revision(cluster, work, current).await
+    work.read_revision(current).await
 }

@@ -8,8 +8,9 @@ use moka::sync::Cache;
 use tokio::sync::watch;
 
 use crate::api::ArtifactConfigStatus;
+use crate::decide::contest::Contest;
+use crate::decide::numbers::Given;
 use crate::decide::plan::Applied;
-use crate::decide::revision::Given;
 use crate::telemetry::Metrics;
 use crate::types::Digest;
 
@@ -82,6 +83,22 @@ pub struct Entry {
     pub given: Option<Given>,
     /// The last look at surplus revisions.
     pub collected: Option<Box<Collected>>,
+    /// When to look at everything again.
+    pub due: Option<Timestamp>,
+    /// The last look, where it went well.
+    pub looked: Option<Box<Looked>>,
+    /// Repairs in a row.
+    pub contest: Option<Box<Contest>>,
+}
+
+/// A look at everything that went well: until the next one is due, what changes the target by hand is put right without
+/// another.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    /// What there was to remark.
+    pub notes: Vec<String>,
+    /// Whether `spec.rollbackTo` asked for it.
+    pub back: bool,
 }
 
 /// How often revisions that a workload keeps beyond the limit are looked at again.
@@ -177,10 +194,32 @@ impl Collected {
 }
 
 impl Entry {
+    /// How long to leave alone what somebody keeps changing, where nothing else is due.
+    #[must_use]
+    pub fn rest(&self, now: Timestamp) -> Option<Duration> {
+        let rest = self.contest.as_ref()?.rest(now)?;
+        self.until_due(now).map(|due| rest.min(due))
+    }
+
+    /// How long nothing is due yet.
+    #[must_use]
+    pub fn until_due(&self, now: Timestamp) -> Option<Duration> {
+        Duration::try_from(self.due?.duration_since(now)).ok().filter(|due| !due.is_zero())
+    }
+
+    /// When to look again, where everything would be looked at after `wait`: not later than the next repair may come, and
+    /// after a mere repair when it was due before.
+    pub fn next(&mut self, now: Timestamp, wait: Duration, mended: bool) -> Duration {
+        let due = if mended { self.until_due(now).unwrap_or_default().min(wait) } else { wait };
+        self.due = now.saturating_add(due).ok();
+        let rest = self.contest.as_ref().and_then(|contest| contest.rest(now));
+        rest.map_or(due, |rest| due.min(rest))
+    }
+
     /// After a panic: what may have been left half done is not believed.
     #[must_use]
     pub fn distrusted(self) -> Self {
-        Self { failures: self.failures, given: self.given, ..Self::default() }
+        Self { failures: self.failures, given: self.given, contest: self.contest, ..Self::default() }
     }
 }
 
@@ -278,6 +317,27 @@ mod tests {
         let looked = Collected { newest: Some(7), generation: 2, surplus: names(&["web-3", "web-4"]), at };
         let now = at + jiff::SignedDuration::from_secs(seconds_later);
         assert_eq!(looked.answers(newest, generation, &names(surplus), now), expected);
+    }
+
+    /// Repairs neither put off the next look nor ask for one, and wait for each other.
+    #[test]
+    fn a_repair_waits_and_puts_nothing_off() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let seconds = Duration::from_secs;
+        let mut entry = Entry::default();
+        assert_eq!(entry.next(at(0), seconds(300), false), seconds(300));
+        assert_eq!((entry.rest(at(1)), entry.until_due(at(1))), (None, Some(seconds(299))));
+        for (second, repairs, pause) in [(10, 1, 1), (11, 2, 2), (13, 3, 4)] {
+            let contest = Contest::repaired(entry.contest.as_deref(), None, at(second));
+            assert_eq!(contest.repairs, repairs);
+            entry.contest = Some(Box::new(contest));
+            assert_eq!(entry.next(at(second), seconds(300), true), seconds(pause));
+            assert_eq!(entry.rest(at(second)), Some(seconds(pause)));
+        }
+        assert_eq!(entry.rest(at(299)), None, "the pause is over");
+        entry.due = Some(at(15));
+        assert_eq!(entry.rest(at(14)), Some(seconds(1)), "a look is due before it is over");
+        assert_eq!(entry.rest(at(15)), None);
     }
 
     #[test]

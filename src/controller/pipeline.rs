@@ -6,13 +6,13 @@ use crate::api::{ArtifactConfig, ArtifactConfigStatus, HistoryEntry, Reason, ann
 use crate::cluster::Cluster;
 use crate::decide::outcome::{Outcome, Seen};
 use crate::decide::plan::Origin;
-use crate::decide::revision;
 use crate::decide::spec::{self, Desired};
+use crate::decide::{kept, numbers};
 use crate::oci::{Freshness, Registry};
 use crate::types::Failure;
 
 use super::back;
-use super::context::{Context, Entry};
+use super::context::{Context, Entry, Looked};
 use super::turn::Turn;
 use super::work::Work;
 
@@ -30,9 +30,25 @@ pub(super) async fn sync<R: Registry, C: Cluster>(
     // read (io, rarely): what was applied before
     let recorded = previous.map(|status| status.history.clone()).unwrap_or_default();
     seen.rebuilt = rebuilt(&context.cluster, &desired, &recorded).await?;
+    if seen.rebuilt.is_some() {
+        // Neither is what was applied in it, nor by which number.
+        entry.applied = None;
+    }
     let history = seen.rebuilt.clone().unwrap_or(recorded);
     let is_told = is_told(config, previous);
     let work = Work { context, turn, history, freshness: freshness(config, previous), is_told, desired };
+    let now = (context.now)();
+    entry.contest = entry.contest.take().filter(|contest| !contest.is_over(now));
+    // Nothing else is due, and nothing of the resource is new.
+    let is_due = work.freshness == Freshness::Now || entry.until_due(now).is_none() || seen.rebuilt.is_some();
+    if let Some(looked) = entry.looked.take().filter(|_| !is_due)
+        && let Some(applied) = work.mended(entry).await
+    {
+        seen.mended = true;
+        let (notes, back) = (looked.notes.clone(), looked.back);
+        entry.looked = Some(looked);
+        return Ok(work.contested(Outcome::Synced { applied, notes, back }, entry));
+    }
     let result = match &work.desired.rollback_to {
         Some(digest) => work.back(digest, entry, seen).await,
         None => work.forward(entry, seen).await,
@@ -44,12 +60,25 @@ pub(super) async fn sync<R: Registry, C: Cluster>(
         // Whatever keeps the next config away, the last one stays in place, and repaired.
         seen.held = back::hold(&work, previous, entry).await;
     }
-    let owned = context.cluster.owned(&work.desired.owner);
-    seen.highest = revision::highest(&owned, entry.given.as_ref());
-    result
+    let Work { desired: Desired { owner, .. }, history, .. } = &work;
+    let owned = context.cluster.owned(owner);
+    seen.highest = numbers::highest(history, &owned, owner, entry.given.as_ref());
+    if let Ok(Outcome::Synced { notes, back, .. }) = &result {
+        entry.looked = Some(Box::new(Looked { notes: notes.clone(), back: *back }));
+    }
+    result.map(|outcome| work.contested(outcome, entry))
 }
 
 impl<R: Registry, C: Cluster> Work<'_, R, C> {
+    /// With a remark on who else writes the target.
+    fn contested(&self, mut outcome: Outcome, entry: &Entry) -> Outcome {
+        if let Outcome::Synced { notes, .. } = &mut outcome {
+            let contest = entry.contest.as_ref();
+            notes.extend(contest.and_then(|contest| contest.note(&self.desired.target.name)));
+        }
+        outcome
+    }
+
     /// Forward: what the policy selects among what is attached.
     async fn forward(&self, entry: &mut Entry, seen: &mut Seen) -> Result<Outcome, Failure> {
         // read (io): what the resource refers to
@@ -83,7 +112,10 @@ async fn rebuilt(
     if !recorded.is_empty() || !cluster.owned(&desired.owner).iter().any(|object| object.is_revision) {
         return Ok(None);
     }
-    let entries = revision::rebuild(&cluster.revisions(&desired.owner).await?, desired.history_limit);
+    let mut entries = Vec::new();
+    let look = |object: &_| entries.extend(kept::entry_of(desired, object));
+    cluster.revisions(&desired.owner, look).await?;
+    let entries = kept::history(entries, desired.history_limit);
     Ok((!entries.is_empty()).then_some(entries))
 }
 

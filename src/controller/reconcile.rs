@@ -110,6 +110,15 @@ async fn attend<R: Registry, C: Cluster>(
     let written = entry.written.take().and_then(|written| written.newer_than(at_hand.as_ref()));
     let previous = written.as_ref().map(|written| &written.status).or(status).or(read.as_ref());
     let version = written.as_ref().map_or(at_hand, |written| &written.version).clone();
+    let is_news = previous.is_none_or(|status| {
+        status.observed_generation != Some(header.generation)
+            || status.last_handled_requested_at != header.requested_at
+    });
+    if let Some(rest) = entry.rest((context.now)()).filter(|_| !is_news) {
+        // Only the target or its revision can have changed, which somebody keeps doing.
+        entry.written = written.map(Box::new);
+        return Next::After(rest);
+    }
     let mut seen = Seen::default();
     let looking = outcome(object, previous, context, turn, entry, &mut seen);
     let outcome = match guarded(&header.owner, looking).await {
@@ -144,7 +153,7 @@ async fn attend<R: Registry, C: Cluster>(
                 WriteError::Conflict => {
                     // Somebody, or an answer of the API server that never came, was faster. Everything is computed anew
                     // from the resource as it is then, the number of what was applied included.
-                    entry.applied = None;
+                    (entry.applied, entry.due) = (None, None);
                     return Next::After(AGAIN);
                 }
                 WriteError::Failure(failure) => Err(failure),
@@ -159,10 +168,11 @@ async fn attend<R: Registry, C: Cluster>(
     let ended = settled.err().map_or(outcome, Outcome::Failed);
     trace(&ended);
     context.metrics.reconciled(&header.owner, &ended, started.elapsed());
-    Next::After(match &ended {
+    let wait = match &ended {
         Outcome::Synced { .. } if half_done => SECOND_HALF,
         _ => schedule::next(&ended, entry.failures, interval, started.elapsed(), &header.owner.uid),
-    })
+    };
+    Next::After(entry.next((context.now)(), wait, seen.mended))
 }
 
 /// Whether anything but the status was written.
@@ -227,7 +237,7 @@ async fn settle<R: Registry, C: Cluster>(
 ) -> Result<Option<String>, WriteError> {
     let Change { previous, version, next, touched } = change;
     let owner = &header.owner;
-    let transition = event::transition(previous, next, outcome);
+    let transition = event::transition(previous, next, outcome, entry.contest.as_deref());
     // A write that changes nothing costs no version, and is refused where the resource at hand is outdated: what was done
     // by an old status is then done anew by the one that holds.
     let is_due = previous != Some(next) || touched;
@@ -260,7 +270,7 @@ async fn collect<R: Registry, C: Cluster>(
     let (owner, cluster, now) = (&header.owner, &context.cluster, (context.now)());
     let newest = status.history.first().map(|entry| entry.revision);
     let objects = cluster.owned(owner);
-    let surplus = revision::surplus(&status.history, &objects);
+    let surplus = revision::surplus(&status.history, &objects, owner);
     if surplus.is_empty() {
         return Ok(version);
     }

@@ -195,10 +195,8 @@ pub(super) fn targets(
 ) -> impl Stream<Item = News> + use<> {
     let config = watch_config().labels(&format!("{}={MANAGER}", label::MANAGED_BY));
     watcher(api, config)
-        .modify(|object| {
-            object.metadata.managed_fields = None;
-            object.metadata.annotations = None;
-        })
+        .modify(|object| object.metadata.annotations = None)
+        // Of the managed fields the store keeps whether the operator is among the managers.
         .inspect(move |event| {
             if let Ok(event) = event {
                 store.note(event);

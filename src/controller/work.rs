@@ -2,6 +2,7 @@
 
 use crate::api::{CreationPolicy, HistoryEntry, Reason};
 use crate::cluster::{self, Cluster};
+use crate::decide::contest::Contest;
 use crate::decide::plan::{self, Applied, Origin};
 use crate::decide::render::{self, Content};
 use crate::decide::select::{self, Selected};
@@ -93,10 +94,16 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         let revision = applied.facts().revision.as_ref();
         let kept = revision
             .is_none_or(|name| cluster.target_version(owner, name).as_deref() == applied.revision_version());
+        // What somebody keeps changing is put right when its pause is over.
+        let resting =
+            entry.contest.as_ref().is_some_and(|contest| contest.rest((self.context.now)()).is_some());
         // A target of an earlier name that the watch reported only after the new one was written still has to go.
         let left = !plan::strays(&self.desired, &cluster.owned(owner)).is_empty();
-        if answered != question || !kept || left {
+        if answered != question || left || !(kept || resting) {
             return None;
+        }
+        if resting {
+            return Some(applied.unchanged());
         }
         let seen = match self.desired.target.creation_policy {
             CreationPolicy::Owner | CreationPolicy::Orphan => {
@@ -120,11 +127,21 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
     ) -> Result<Applied, Failure> {
         self.still_asked_for().await?;
         let rendered = plan::assemble(&self.desired, origin, content);
-        entry.applied = None;
+        let before = entry.applied.take().filter(|(_, before)| *before.facts() == *rendered.facts);
         let now = (self.context.now)();
         let Self { context, desired, history, .. } = self;
         let applied =
-            cluster::apply(&context.cluster, desired, history, &mut entry.given, rendered, now).await?;
+            cluster::apply(&context.cluster, desired, history, &mut entry.given, rendered, now).await;
+        // The same as before, and yet there was something to write or to fight for.
+        let is_repair = before.is_some_and(|(_, before)| match &applied {
+            Ok(applied) => applied.changed() || applied.revision_version() != before.revision_version(),
+            Err(_) => true,
+        });
+        if is_repair {
+            let by = applied.as_ref().ok().and_then(Applied::undone);
+            entry.contest = Some(Box::new(Contest::repaired(entry.contest.as_deref(), by, now)));
+        }
+        let applied = applied?;
         entry.applied = Some((question, applied.unchanged()));
         Ok(applied)
     }

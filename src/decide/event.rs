@@ -1,7 +1,10 @@
 //! Which outcomes are worth a Kubernetes event: changes, never repetitions.
 
+use jiff::Timestamp;
+
 use crate::api::{ArtifactConfigStatus, Reason, condition};
 
+use super::contest::Contest;
 use super::outcome::Outcome;
 use crate::types::truncate;
 
@@ -19,6 +22,17 @@ pub struct EventDraft {
     pub action: &'static str,
     /// The message of the Ready condition.
     pub note: String,
+    /// Where the target is repaired again and again: one event that counts, instead of one for each repair.
+    pub series: Option<Series>,
+}
+
+/// Which repair in a row it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Series {
+    /// When the first one was: with the resource it names the event.
+    pub since: Timestamp,
+    /// How many there were.
+    pub count: u32,
 }
 
 /// The event that leads from one status to the next, if any: another reason, another verdict, another artifact or
@@ -28,6 +42,7 @@ pub fn transition(
     previous: Option<&ArtifactConfigStatus>,
     next: &ArtifactConfigStatus,
     outcome: &Outcome,
+    contest: Option<&Contest>,
 ) -> Option<EventDraft> {
     if outcome.reason() == Reason::NamespaceTerminating {
         // Nobody will read it, and the namespace takes no new objects.
@@ -50,7 +65,9 @@ pub fn transition(
     if same_verdict && same_content && !repaired {
         return None;
     }
-    let note = if same_verdict && same_content { format!("repaired: {message}") } else { message };
+    let is_repair = same_verdict && same_content;
+    let note = if is_repair { format!("repaired: {message}") } else { message };
+    let series = contest.filter(|_| is_repair);
     Some(EventDraft {
         warning: matches!(outcome, Outcome::Failed(_)),
         reason: outcome.reason().as_str(),
@@ -59,5 +76,6 @@ pub fn transition(
             _ => "Sync",
         },
         note: truncate(&note, MAX_NOTE),
+        series: series.map(|contest| Series { since: contest.since, count: contest.repairs }),
     })
 }

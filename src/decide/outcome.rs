@@ -37,6 +37,8 @@ pub struct Seen {
     pub half_done: bool,
     /// What is in the target all the same, where that had to be put back or looked up.
     pub held: Option<Applied>,
+    /// The target was repaired, and nothing else was looked at.
+    pub mended: bool,
 }
 
 impl Outcome {

@@ -8,16 +8,16 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::ResourceExt as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::api::{HistoryEntry, HistoryOutcome, annotation, label};
-use crate::types::Digest;
+use crate::types::{Digest, MAX_KEPT_MANIFEST};
 
+use super::numbers::{self, Stamp};
 use super::plan::{Facts, Rendered};
-use super::render::Content;
-use super::watched::{Watched, number};
+use super::render::MAX_CONFIG_MAP;
+use super::spec::Owner;
+use super::watched::Watched;
 
 /// Hexadecimal characters of the hash that ends the name: as many as `ReplicaSets` have, and enough that two of one
 /// target's revisions never share them.
@@ -36,50 +36,13 @@ fn hex_digit(nibble: u8) -> char {
     char::from_digit(u32::from(nibble), 16).unwrap_or('0')
 }
 
-/// Number of an application, and when it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// Counts up by one; never used again.
-    pub number: i64,
-    /// Whole seconds.
-    pub applied_at: Timestamp,
-}
-
-/// The last number that was given to a revision. A watch that lags behind does not show it yet, nor does a status that
-/// was not written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
-    /// The number.
-    pub number: i64,
-    /// Name of the revision that has it, or was to have it.
-    pub revision: String,
-}
-
-/// The stamp of applying `facts`: that of the newest entry where it is the same config for the same image, that which
-/// a killed operator has left on the revision, that which was meant for it before, or a new one.
+/// Whether an object can be a revision by its name.
 #[must_use]
-pub fn stamp(
-    history: &[HistoryEntry],
-    owned: &[Arc<Watched>],
-    given: Option<&Given>,
-    facts: &Facts,
-    existing: Option<&ConfigMap>,
-    now: Timestamp,
-) -> Stamp {
-    let current = current(history).filter(|entry| is_entry_of(entry, facts));
-    if let Some(Ok(applied_at)) = current.map(|entry| entry.applied_at.parse()) {
-        return Stamp { number: current.map_or(0, |entry| entry.revision), applied_at };
-    }
-    let recorded = history.iter().map(|entry| entry.revision).max().unwrap_or(0);
-    let left = existing.and_then(|existing| read_stamp(&existing.metadata));
-    if let Some(left) = left.filter(|left| left.number > recorded) {
-        return left;
-    }
-    let highest = highest(owned, given).max(recorded);
-    let meant =
-        given.filter(|given| given.number > recorded && facts.revision.as_ref() == Some(&given.revision));
-    let number = meant.map_or(highest + 1, |meant| meant.number);
-    Stamp { number, applied_at: Timestamp::from_second(now.as_second()).unwrap_or(now) }
+pub fn is_name(name: &str) -> bool {
+    let hash = name.rsplit_once('-').map(|(_, hash)| hash);
+    hash.is_some_and(|hash| {
+        hash.len() == NAME_HASH && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
 }
 
 /// The entry of what is in the target: the newest that did not fail.
@@ -90,22 +53,15 @@ pub fn current(history: &[HistoryEntry]) -> Option<&HistoryEntry> {
 
 /// The same config for the same image, and kept under the same name: a target that was renamed has its revisions under
 /// names of its own. A revision that is no longer kept at all makes no other entry.
-fn is_entry_of(entry: &HistoryEntry, facts: &Facts) -> bool {
+pub(super) fn is_entry_of(entry: &HistoryEntry, facts: &Facts) -> bool {
+    let kept = facts.revision.is_none() || entry.config_map == facts.revision;
+    // What was taken on its own word has no hash there. The name follows from it.
+    let unproven = facts.revision.is_some() || !facts.proven;
+    let same = entry.hash.as_ref().map_or(unproven, |hash| *hash == facts.hash);
     entry.artifact == facts.artifact.to_string()
         && entry.image == facts.image_digest.to_string()
-        && entry.hash.as_deref() == Some(facts.hash.as_str())
-        && (facts.revision.is_none() || entry.config_map == facts.revision)
-}
-
-/// Highest number that any revision has, or was to have.
-#[must_use]
-pub fn highest(owned: &[Arc<Watched>], given: Option<&Given>) -> i64 {
-    owned.iter().filter_map(|object| object.number).chain(given.map(|given| given.number)).max().unwrap_or(0)
-}
-
-fn read_stamp(metadata: &ObjectMeta) -> Option<Stamp> {
-    let applied_at = metadata.annotations.as_ref()?.get(annotation::APPLIED_AT)?.parse().ok()?;
-    Some(Stamp { number: number(metadata)?, applied_at })
+        && kept
+        && same
 }
 
 /// The revision of what was rendered: the same content and origin, immutable, under its own name.
@@ -119,25 +75,31 @@ pub fn assemble(rendered: &Rendered, stamp: Stamp) -> ConfigMap {
     labels.insert(label::REVISION.to_owned(), stamp.number.to_string());
     let annotations = revision.metadata.annotations.get_or_insert_default();
     annotations.insert(annotation::APPLIED_AT.to_owned(), stamp.applied_at.to_string());
+    if let Some(manifest) = rendered.manifest.as_ref().filter(|manifest| has_room(manifest, &revision)) {
+        let annotations = revision.metadata.annotations.get_or_insert_default();
+        annotations.insert(annotation::MANIFEST.to_owned(), manifest.to_string());
+    }
     revision
 }
 
-/// What a revision holds, where it holds what it says: it is the only source that a way back has while the registry is
-/// down, and anybody with the right to delete and create `ConfigMaps` can have made another of its name.
-#[must_use]
-pub fn verified_content(revision: &ConfigMap, hash: &str) -> Option<Content> {
-    let content = Content {
-        data: revision.data.clone().unwrap_or_default(),
-        binary_data: revision
-            .binary_data
-            .clone()
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(key, value)| (key, value.0))
-            .collect(),
-    };
-    (content.hash() == hash).then_some(content)
+/// Whether a manifest can be kept beside the content: it must not be what makes an object too large that would be taken
+/// without it.
+fn has_room(manifest: &str, revision: &ConfigMap) -> bool {
+    let annotations = revision.metadata.annotations.iter().flatten();
+    let annotated: usize = annotations.map(|(key, value)| key.len() + value.len()).sum();
+    let text = revision.data.iter().flatten().map(|(key, value)| (key, value.len()));
+    let binary = revision.binary_data.iter().flatten().map(|(key, value)| (key, value.0.len()));
+    // Each key stands twice more in the record of who wrote it.
+    let content: usize = text.chain(binary).map(|(key, size)| 3 * key.len() + size).sum();
+    let whole = (content + annotated + manifest.len()) as u64;
+    manifest.len() <= MAX_KEPT_MANIFEST
+        && annotated + annotation::MANIFEST.len() + manifest.len() <= MAX_ANNOTATIONS
+        && whole <= MAX_CONFIG_MAP
 }
+
+/// Bytes that Kubernetes allows for all annotations of an object (`TotalAnnotationSizeLimitB` in apimachinery), keys
+/// included.
+const MAX_ANNOTATIONS: usize = 256 * 1024;
 
 /// The history after applying: a new entry first, and the one before it marked by how it ended. The same entry again
 /// changes nothing.
@@ -160,14 +122,19 @@ pub fn record(
             image: facts.image_digest.to_string(),
             image_reference: Some(facts.image.clone()),
             config_map: facts.revision.clone(),
-            hash: Some(facts.hash.clone()),
+            hash: facts.proven.then(|| facts.hash.clone()),
             applied_at: stamp.applied_at.to_string(),
             outcome: HistoryOutcome::Applied,
         };
         next.insert(0, entry);
     } else if let Some(entry) = next.iter_mut().find(|entry| entry.outcome != HistoryOutcome::Failed) {
-        // A history that was rebuilt does not know yet which of its entries is applied.
+        // A history that was rebuilt does not know yet which of its entries is applied, nor what has no proof.
         entry.outcome = HistoryOutcome::Applied;
+        // The same digest under another name: the newer one is what the next repair says.
+        entry.image_reference = Some(facts.image.clone());
+        if facts.proven {
+            entry.hash = Some(facts.hash.clone());
+        }
     }
     if facts.revision.is_none() {
         // With a limit of 0 nothing is kept, and what was kept before is let go.
@@ -194,12 +161,11 @@ pub fn record_failure(
     if known {
         return history.to_vec();
     }
-    let number = history.iter().map(|entry| entry.revision).max().unwrap_or(0).max(highest) + 1;
     let mut next = history.to_vec();
     next.insert(
         0,
         HistoryEntry {
-            revision: number,
+            revision: numbers::next(history, highest),
             artifact,
             image: image.to_string(),
             image_reference: None,
@@ -232,106 +198,68 @@ fn bounded(history: Vec<HistoryEntry>, limit: usize) -> Vec<HistoryEntry> {
         .collect()
 }
 
-/// A history out of the revisions themselves, for a resource that lost its status (a restore from a backup does).
+/// Revisions of the resource that nothing keeps: neither the history nor a workload. Judged by name and before anything is
+/// asked about workloads, so that there is nothing to ask where nothing is left over. What has another controller is that
+/// one's, whatever its labels say.
 #[must_use]
-pub fn rebuild(revisions: &[ConfigMap], limit: usize) -> Vec<HistoryEntry> {
-    let mut entries: Vec<HistoryEntry> = revisions.iter().filter_map(entry_of).collect();
-    entries.sort_by_key(|entry| std::cmp::Reverse(entry.revision));
-    // One application can have left two: under the names of a target that was renamed.
-    entries.dedup_by_key(|entry| entry.revision);
-    entries.truncate(limit.saturating_add(1));
-    entries
-}
-
-/// The entry that a target's own annotations speak of; to be believed only where its revision bears it out.
-#[must_use]
-pub fn entry_of_target(target: &ConfigMap) -> Option<HistoryEntry> {
-    let annotated = |key: &str| target.annotations().get(key).cloned();
-    let artifact = annotated(annotation::ARTIFACT_DIGEST)?;
-    let hash = annotated(annotation::CONTENT_HASH)?;
-    Some(HistoryEntry {
-        revision: annotated(annotation::REVISION)?.parse().ok()?,
-        config_map: Some(name(target.metadata.name.as_deref()?, &artifact.parse().ok()?, &hash)),
-        artifact,
-        image: annotated(annotation::IMAGE_DIGEST)?,
-        image_reference: annotated(annotation::IMAGE),
-        hash: Some(hash),
-        applied_at: String::new(),
-        outcome: HistoryOutcome::Applied,
-    })
-}
-
-fn entry_of(revision: &ConfigMap) -> Option<HistoryEntry> {
-    let stamp = read_stamp(&revision.metadata)?;
-    let annotated = |key: &str| revision.annotations().get(key).cloned();
-    let (artifact, hash) = (annotated(annotation::ARTIFACT_DIGEST)?, annotated(annotation::CONTENT_HASH)?);
-    // The name binds artifact and content, so that one made by hand cannot vouch for itself.
-    let own = revision.metadata.name.as_deref()?;
-    let (target, _) = own.rsplit_once('-')?;
-    if name(target, &artifact.parse().ok()?, &hash) != own {
-        return None;
-    }
-    Some(HistoryEntry {
-        revision: stamp.number,
-        artifact,
-        image: annotated(annotation::IMAGE_DIGEST)?,
-        image_reference: annotated(annotation::IMAGE),
-        config_map: revision.metadata.name.clone(),
-        hash: Some(hash),
-        applied_at: stamp.applied_at.to_string(),
-        // Which of them was in the target last is not known; the next application will be.
-        outcome: HistoryOutcome::Superseded,
-    })
-}
-
-/// Revisions that nothing keeps: neither the history nor a workload. Judged by name and before anything is asked about
-/// workloads, so that there is nothing to ask where nothing is left over.
-#[must_use]
-pub fn surplus<'a>(history: &[HistoryEntry], owned: &'a [Arc<Watched>]) -> Vec<&'a Watched> {
+pub fn surplus<'a>(history: &[HistoryEntry], watched: &'a [Arc<Watched>], owner: &Owner) -> Vec<&'a Watched> {
     let kept: BTreeSet<&str> = history.iter().filter_map(|entry| entry.config_map.as_deref()).collect();
-    owned
+    watched
         .iter()
         .map(|object| &**object)
-        .filter(|object| object.is_revision && !kept.contains(&*object.name))
+        .filter(|object| object.is_revision && object.is_of(owner) && !kept.contains(&*object.name))
         .collect()
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::api::ArtifactConfig;
+    use crate::decide::kept;
+    use crate::decide::numbers::stamp;
     use crate::decide::plan::{self, Origin};
+    use crate::decide::render::Content;
     use crate::decide::spec;
     use crate::types::Annotations;
     use serde_json::json;
 
-    fn at(second: i64) -> Timestamp {
+    pub fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn rendered(artifact: &str, value: &str) -> Rendered {
+    pub fn owner() -> Owner {
+        desired().owner
+    }
+
+    pub fn desired() -> spec::Desired {
         let config: ArtifactConfig = serde_json::from_value(json!({
             "apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig",
             "metadata": {"name": "web", "namespace": "shop", "uid": "u-1", "generation": 1},
             "spec": {"image": "r.example/web:v1", "artifactType": "custom/config"}
         }))
         .unwrap();
+        spec::parse(&config).unwrap()
+    }
+
+    pub fn rendered(artifact: &str, value: &str) -> Rendered {
         let origin = Origin {
             image: "r.example/web:v1".into(),
             image_digest: Digest::sha256(b"image"),
             artifact: Digest::sha256(artifact.as_bytes()),
             created: None,
             annotations: Annotations::default(),
+            manifest: None,
+            proven: true,
         };
         let content = Content { data: [("a".to_owned(), value.to_owned())].into(), ..Content::default() };
-        plan::assemble(&spec::parse(&config).unwrap(), origin, content)
+        plan::assemble(&desired(), origin, content)
     }
 
     /// Applies one after the other, as the operator does it with its status written each time.
-    fn applied(steps: &[(&str, bool)], limit: usize) -> Vec<HistoryEntry> {
+    pub fn applied(steps: &[(&str, bool)], limit: usize) -> Vec<HistoryEntry> {
         steps.iter().enumerate().fold(Vec::new(), |history, (index, (artifact, back))| {
             let facts = rendered(artifact, artifact).facts;
-            let stamp = stamp(&history, &[], None, &facts, None, at(i64::try_from(index).unwrap()));
+            let stamp = stamp(&history, &[], &owner(), None, &facts, None, at(i64::try_from(index).unwrap()));
             record(&history, &facts, stamp, *back, limit)
         })
     }
@@ -363,19 +291,34 @@ mod tests {
         let revision = assemble(&rendered("a", "1"), Stamp { number: 7, applied_at: at(100) });
         assert_eq!(revision.immutable, Some(true));
         assert!(Watched::of(&revision.metadata).is_revision);
-        assert_eq!(read_stamp(&revision.metadata), Some(Stamp { number: 7, applied_at: at(100) }));
-        let history = rebuild(std::slice::from_ref(&revision), 10);
-        assert_eq!(history[0].config_map, revision.metadata.name);
-        assert!(verified_content(&revision, history[0].hash.as_ref().unwrap()).is_some());
+        assert_eq!(numbers::read_stamp(&revision.metadata), Some(Stamp { number: 7, applied_at: at(100) }));
+        let entry = kept::entry_of(&desired(), &revision).unwrap();
+        assert_eq!((entry.revision, &entry.config_map), (7, &revision.metadata.name));
+        assert!(is_name(revision.metadata.name.as_deref().unwrap()));
     }
 
-    /// A revision that somebody deleted and made anew with other content must not be gone back to.
+    /// The manifest must not be what makes an object too large, and stands on no target.
     #[test]
-    fn content_that_is_not_what_was_recorded_is_no_revision() {
-        let rendered = rendered("a", "1");
-        let mut revision = assemble(&rendered, Stamp { number: 1, applied_at: at(0) });
-        revision.data = Some([("a".to_owned(), "forged".to_owned())].into());
-        assert_eq!(verified_content(&revision, &rendered.facts.hash), None);
+    fn a_manifest_is_kept_where_there_is_room_for_it() {
+        let mut rendered = rendered("a", "1");
+        rendered.manifest = Some("m".repeat(MAX_KEPT_MANIFEST).into());
+        let is_kept = |rendered: &Rendered| {
+            let revision = assemble(rendered, Stamp { number: 1, applied_at: at(0) });
+            revision.metadata.annotations.unwrap().contains_key(annotation::MANIFEST)
+        };
+        assert!(is_kept(&rendered));
+        let target = rendered.clone().stamped(Stamp { number: 1, applied_at: at(0) }).config_map;
+        assert!(!target.metadata.annotations.unwrap().contains_key(annotation::MANIFEST));
+        let mut annotated = rendered.clone();
+        let annotations = annotated.config_map.metadata.annotations.as_mut().unwrap();
+        annotations.insert("x".to_owned(), "x".repeat(MAX_ANNOTATIONS - MAX_KEPT_MANIFEST));
+        assert!(!is_kept(&annotated), "the annotations are full");
+        let mut large = rendered.clone();
+        large.config_map.data = Some([("a".to_owned(), "x".repeat(1024 * 1024 - 1000))].into());
+        assert!(!is_kept(&large), "the content fills the object");
+        let mut long = rendered;
+        long.manifest = Some("m".repeat(MAX_KEPT_MANIFEST + 1).into());
+        assert!(!is_kept(&long), "it is longer than what is kept");
     }
 
     #[test]
@@ -400,17 +343,38 @@ mod tests {
         assert_eq!(outline(&applied(&[("a", false), ("b", false)], 0)), [(2, HistoryOutcome::Applied)]);
     }
 
+    /// What is applied, and the hash that a revision without a proof could not give.
     #[test]
     fn a_rebuilt_history_learns_what_is_applied() {
         let rendered = rendered("a", "a");
-        let stamp_of = Stamp { number: 1, applied_at: at(0) };
-        let rebuilt = rebuild(&[assemble(&rendered, stamp_of)], 10);
+        let revision = assemble(&rendered, Stamp { number: 1, applied_at: at(0) });
+        let rebuilt = kept::history(kept::entry_of(&desired(), &revision).into_iter().collect(), 10);
         assert_eq!(outline(&rebuilt), [(1, HistoryOutcome::Superseded)]);
-        let stamp = stamp(&rebuilt, &[], None, &rendered.facts, None, at(9));
-        assert_eq!(
-            outline(&record(&rebuilt, &rendered.facts, stamp, false, 10)),
-            [(1, HistoryOutcome::Applied)]
-        );
+        assert_eq!(rebuilt[0].hash, None, "its own word is not recorded");
+        let stamp = stamp(&rebuilt, &[], &owner(), None, &rendered.facts, None, at(9));
+        let history = record(&rebuilt, &rendered.facts, stamp, false, 10);
+        assert_eq!(outline(&history), [(1, HistoryOutcome::Applied)]);
+        assert_eq!(history[0].hash.as_ref(), Some(&rendered.facts.hash));
+    }
+
+    /// What was taken on its own word while nothing else could be had is one entry, however often it is looked at, and its
+    /// hash is not in the status until it is known to be right.
+    #[test]
+    fn what_vouches_only_for_itself_is_recorded_without_its_hash() {
+        for revision in [Some("web-0123456789".to_owned()), None] {
+            let proven = Facts { revision, ..(*rendered("a", "a").facts).clone() };
+            let said = Facts { proven: false, ..proven.clone() };
+            let stamp_of = |history: &[HistoryEntry], facts: &Facts| {
+                stamp(history, &[], &owner(), None, facts, None, at(9))
+            };
+            let first = record(&[], &said, stamp_of(&[], &said), true, 10);
+            assert_eq!(first[0].hash, None);
+            let again = record(&first, &said, stamp_of(&first, &said), true, 10);
+            assert_eq!(again, first);
+            let known = record(&first, &proven, stamp_of(&first, &proven), true, 10);
+            assert_eq!(known[0].hash.as_ref(), Some(&proven.hash));
+            assert_eq!(known.len(), if proven.revision.is_some() { 1 } else { 2 });
+        }
     }
 
     #[test]
@@ -432,9 +396,9 @@ mod tests {
     #[test]
     fn a_renamed_target_has_revisions_of_its_own() {
         let before = applied(&[("a", false)], 10);
-        let mut facts = rendered("a", "a").facts;
-        facts.revision = Some("other-0123456789".to_owned());
-        let stamp = stamp(&before, &[], None, &facts, None, at(9));
+        let revision = Some("other-0123456789".to_owned());
+        let facts = Facts { revision, ..(*rendered("a", "a").facts).clone() };
+        let stamp = stamp(&before, &[], &owner(), None, &facts, None, at(9));
         let after = record(&before, &facts, stamp, false, 10);
         assert_eq!(outline(&after), [(2, HistoryOutcome::Applied), (1, HistoryOutcome::Superseded)]);
         assert_eq!(after[0].config_map, facts.revision);
@@ -443,44 +407,11 @@ mod tests {
     #[test]
     fn a_limit_of_zero_lets_go_of_what_was_kept() {
         let before = applied(&[("a", false), ("b", false)], 10);
-        let facts = Facts { revision: None, ..rendered("b", "b").facts };
-        let stamp = stamp(&before, &[], None, &facts, None, at(9));
+        let facts = Facts { revision: None, ..(*rendered("b", "b").facts).clone() };
+        let stamp = stamp(&before, &[], &owner(), None, &facts, None, at(9));
         let after = record(&before, &facts, stamp, false, 0);
         assert_eq!(outline(&after), [(2, HistoryOutcome::Applied)]);
         assert_eq!(after[0].config_map, None);
-    }
-
-    /// Design §2.8: killed between revision and status, the operator takes up the number that it left on the revision.
-    #[test]
-    fn a_killed_operator_goes_on_with_the_number_it_left() {
-        let history = applied(&[("a", false)], 10);
-        let next = rendered("b", "b");
-        let left = assemble(&next, Stamp { number: 2, applied_at: at(50) });
-        let owned = [Arc::new(Watched::of(&left.metadata))];
-        let again = stamp(&history, &owned, None, &next.facts, Some(&left), at(900));
-        assert_eq!(again, Stamp { number: 2, applied_at: at(50) });
-        // Another config in the meantime gets a number of its own.
-        let other = stamp(&history, &owned, None, &rendered("c", "c").facts, None, at(900));
-        assert_eq!(other.number, 3);
-    }
-
-    /// The watch may not have reported a revision yet when the next one is made, and no status names the first: two configs
-    /// under one number could not be told apart once a history is rebuilt from the revisions.
-    #[test]
-    fn a_number_that_was_given_is_not_given_to_another_config() {
-        let (history, b, c) =
-            (applied(&[("a", false)], 10), rendered("b", "b").facts, rendered("c", "c").facts);
-        let given = Given { number: 2, revision: b.revision.clone().unwrap() };
-        assert_eq!(stamp(&history, &[], Some(&given), &c, None, at(9)).number, 3);
-        assert_eq!(
-            stamp(&history, &[], Some(&given), &b, None, at(9)).number,
-            2,
-            "it was meant for this one"
-        );
-        // What is in the history by now was counted on from there.
-        let history = applied(&[("a", false), ("b", false), ("a", false)], 10);
-        assert_eq!(stamp(&history, &[], Some(&given), &b, None, at(9)).number, 4);
-        assert_eq!(highest(&[], Some(&given)), 2, "an artifact that failed gets the next one");
     }
 
     #[test]
@@ -492,8 +423,26 @@ mod tests {
         let target = rendered("a", "a").config_map;
         let owned: Vec<_> =
             revisions.iter().chain([&target]).map(|object| Arc::new(Watched::of(&object.metadata))).collect();
-        let surplus = surplus(&applied(&[("b", false)], 10), &owned);
+        let surplus = surplus(&applied(&[("b", false)], 10), &owned, &owner());
         assert_eq!(surplus.len(), 1, "neither what is recorded nor the target");
         assert_eq!(Some(surplus[0].name.to_string()), revisions[0].metadata.name);
+    }
+
+    /// Labels are anybody's to write, also on what a controller of somebody else keeps.
+    #[test]
+    fn what_has_another_controller_is_not_surplus() {
+        let mut object = assemble(&rendered("x", "x"), Stamp { number: 7, applied_at: at(0) });
+        let is_surplus = |object: &ConfigMap| {
+            let owned = [Arc::new(Watched::of(&object.metadata))];
+            !surplus(&[], &owned, &owner()).is_empty()
+        };
+        assert!(is_surplus(&object));
+        object.metadata.owner_references.as_mut().unwrap()[0].uid = "another".to_owned();
+        assert!(!is_surplus(&object));
+        object.metadata.owner_references = None;
+        assert!(is_surplus(&object), "a namesake left it behind");
+        let labels = object.metadata.labels.as_mut().unwrap();
+        labels.insert(label::NAME.to_owned(), "other".to_owned());
+        assert!(!is_surplus(&object), "it is labelled as another's");
     }
 }

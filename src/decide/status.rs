@@ -96,8 +96,18 @@ const fn condemns_artifact(reason: Reason) -> bool {
 
 fn record(status: &mut ArtifactConfigStatus, applied: &Applied) {
     // Without `..`, so that a new fact cannot be forgotten.
-    let Facts { target, image, image_digest, artifact, created, annotations, size, hash, revision: _ } =
-        applied.facts();
+    let Facts {
+        target,
+        image,
+        image_digest,
+        artifact,
+        created,
+        annotations,
+        size,
+        hash,
+        revision: _,
+        proven: _,
+    } = applied.facts();
     status.image = Some(AppliedImage { reference: image.clone(), digest: image_digest.to_string() });
     // Neither a revision nor the history keeps everything that a manifest says; where the artifact is the same, it still
     // holds.
@@ -201,8 +211,9 @@ fn in_place(status: &ArtifactConfigStatus) -> Option<String> {
 mod tests {
     use super::*;
     use crate::api::HistoryOutcome;
+    use crate::decide::contest::Contest;
     use crate::decide::event;
-    use crate::decide::revision::Stamp;
+    use crate::decide::numbers::Stamp;
     use crate::decide::spec::Owner;
     use crate::types::{Annotations, Digest, Failure};
 
@@ -226,6 +237,7 @@ mod tests {
             size: 2,
             hash: "sha256:0".into(),
             revision: Some(format!("web-{artifact}")),
+            proven: true,
         };
         let stamp = Stamp { number: 1, applied_at: at(50) };
         let applied = Applied::confirmed(facts, stamp, "1".into(), None, changed);
@@ -370,6 +382,21 @@ mod tests {
         assert_eq!(second.latest, Some(Digest::sha256(b"b").to_string()));
     }
 
+    /// One event that counts: every repair in a row has the same series, and nothing else has one.
+    #[test]
+    fn repairs_in_a_row_are_one_series() {
+        let first = Contest::repaired(None, None, at(7));
+        let second = Contest::repaired(Some(&first), None, at(9));
+        let status = next(None, &header(1), &synced("a", true), at(0));
+        let series = |previous: Option<&ArtifactConfigStatus>, contest: &Contest| {
+            let outcome = synced("a", true);
+            event::transition(previous, &status, &outcome, Some(contest)).unwrap().series
+        };
+        assert_eq!(series(Some(&status), &first), Some(event::Series { since: at(7), count: 1 }));
+        assert_eq!(series(Some(&status), &second), Some(event::Series { since: at(7), count: 2 }));
+        assert_eq!(series(None, &second), None, "news is no repair");
+    }
+
     #[test]
     fn events_mark_changes_and_never_repetitions() {
         let steps = [
@@ -387,7 +414,7 @@ mod tests {
         let mut previous = None;
         for (index, (outcome, expected)) in steps.iter().enumerate() {
             let status = next(previous.as_ref(), &header(1), outcome, at(0));
-            let event = event::transition(previous.as_ref(), &status, outcome);
+            let event = event::transition(previous.as_ref(), &status, outcome, None);
             assert_eq!(event.map(|event| event.reason), *expected, "step {index}");
             previous = Some(status);
         }

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-use crate::api::{MANAGER, label};
+use crate::api::{FIELD_MANAGER, MANAGER, label};
 
 use super::spec::Owner;
 
@@ -20,6 +20,8 @@ pub struct Watched {
     pub owner: Option<Box<str>>,
     /// Whether it is a revision and no target.
     pub is_revision: bool,
+    /// Whether the operator has written it, as the API server keeps record. What a person copied has the labels alone.
+    pub is_written: bool,
     /// Number of the revision, where it can be read.
     pub number: Option<i64>,
     claim: Claim,
@@ -81,6 +83,11 @@ impl Watched {
             version: metadata.resource_version.as_deref().map(Box::from),
             owner: owner.map(Box::from),
             is_revision: labelled(metadata, label::REVISION).is_some(),
+            is_written: metadata
+                .managed_fields
+                .iter()
+                .flatten()
+                .any(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER)),
             number: number(metadata),
             claim,
         }

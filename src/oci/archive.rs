@@ -11,7 +11,7 @@ use flate2::read::MultiGzDecoder;
 
 use crate::api::Reason;
 use crate::decide::files::{Effort, FileRules, MAX_FILES};
-use crate::types::{ConfigFile, Descriptor, Digest, Failure, UNPACK, UNPACKED_DIGEST, normalize_path, text};
+use crate::types::{ConfigFile, Descriptor, Digest, Failure, UNPACKED_DIGEST, normalize_path, text};
 
 use super::Pulled;
 
@@ -25,7 +25,7 @@ const MAX_INFLATED: u64 = 16 * 1024 * 1024;
 
 /// Whether a layer is a packed directory.
 pub(super) fn is_directory(layer: &Descriptor) -> bool {
-    layer.annotations.get(UNPACK) == Some("true")
+    layer.is_directory()
 }
 
 /// What is left for one artifact, whichever of its directories comes first.

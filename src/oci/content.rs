@@ -92,8 +92,12 @@ pub(super) fn weight(artifact: &Artifact) -> u32 {
         };
         160 + child.platform.as_deref().map_or(0, texts)
     };
-    let Artifact { media_type, artifact_type, layers, children, .. } = artifact;
-    let own = 512 + media_type.len() + artifact_type.len() + annotations(&artifact.annotations);
+    let Artifact { media_type, artifact_type, layers, children, manifest, .. } = artifact;
+    let own = 512
+        + manifest.as_ref().map_or(0, |text| text.len())
+        + media_type.len()
+        + artifact_type.len()
+        + annotations(&artifact.annotations);
     let listed = layers.iter().map(layer).sum::<usize>() + children.iter().map(child).sum::<usize>();
     u32::try_from(own + listed).unwrap_or(u32::MAX)
 }

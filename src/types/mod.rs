@@ -20,8 +20,8 @@ pub use failure::Failure;
 pub use file::{ConfigFile, PathError, normalize_path};
 pub use image::{ImageError, ImageRef, RepositoryRef};
 pub use manifest::{
-    Artifact, Child, Descriptor, Entry, Fault, Index, Known, MAX_ENTRIES, ManifestError, is_index,
-    media_type, parse_artifact, parse_index, parse_legacy_list, read_artifact,
+    Artifact, Child, Descriptor, Entry, Fault, Index, Known, MAX_ENTRIES, MAX_KEPT_MANIFEST, ManifestError,
+    is_index, media_type, parse_artifact, parse_index, parse_legacy_list, read_artifact,
 };
 pub use namespace::{Namespace, NamespaceError, Namespaces};
 pub use platform::{Platform, PlatformError};

@@ -11,10 +11,12 @@ mod asking;
 mod changes;
 mod cli;
 mod content;
+mod contested;
 mod credentials;
 mod drift;
 mod elsewhere;
 mod faults;
+mod forged;
 mod lifecycle;
 mod night;
 mod ownership;
@@ -52,6 +54,8 @@ fn main() -> ExitCode {
         quiet::cases(),
         revisions::cases(),
         rollback::cases(),
+        forged::cases(),
+        contested::cases(),
         cli::cases(),
         night::cases(),
         telemetry::cases(),

@@ -36,7 +36,7 @@ cases! {
 }
 
 /// A registry that the test may stop, and an image in it with a config.
-async fn own(bench: &Bench, content: &str) -> Result<(EmbeddedRegistry, String, String)> {
+pub async fn own(bench: &Bench, content: &str) -> Result<(EmbeddedRegistry, String, String)> {
     let registry = EmbeddedRegistry::start().await?;
     let image = format!("{}/{}/web:v1", registry.host(), bench.namespace);
     bench.push(&image).await?;
@@ -45,18 +45,18 @@ async fn own(bench: &Bench, content: &str) -> Result<(EmbeddedRegistry, String, 
 }
 
 /// Applies the first config, then the second; returns the digest of the second.
-async fn twice(bench: &Bench, image: &str) -> Result<String> {
+pub async fn twice(bench: &Bench, image: &str) -> Result<String> {
     bench.apply("web", json!({"image": image})).await?;
     bench.ready("web").await?;
     update(bench, image, 2, "second").await
 }
 
-async fn back(bench: &Bench, image: &str, digest: &str) -> Result<ArtifactConfig> {
+pub async fn back(bench: &Bench, image: &str, digest: &str) -> Result<ArtifactConfig> {
     bench.apply("web", json!({"image": image, "rollbackTo": digest})).await?;
     rolled_back(bench, digest).await
 }
 
-async fn rolled_back(bench: &Bench, digest: &str) -> Result<ArtifactConfig> {
+pub async fn rolled_back(bench: &Bench, digest: &str) -> Result<ArtifactConfig> {
     bench
         .wait("web", "to be rolled back", |config| {
             config.expect("True", Reason::RolledBack)?;

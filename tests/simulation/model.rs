@@ -1,6 +1,8 @@
 //! What each resource should end up with, once the worlds are quiet: worked out from the worlds as they are, without a
 //! look at how the operator does it.
 
+use std::collections::BTreeSet;
+
 use artifactconfig::api::{CreationPolicy, MANAGER, Reason, SelectionPolicy, annotation, label};
 use artifactconfig::decide::{render, revision};
 use artifactconfig::types::{Artifact, Digest};
@@ -9,7 +11,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use crate::names::{self, Bytes, OTHER_TYPE, REPOSITORY, TYPE};
 use crate::worlds::State;
-use crate::worlds::objects::{Object, content, digest_annotation, is_revision, label_of};
+use crate::worlds::objects::{Object, annotation_of, content, digest_annotation, is_revision, label_of};
 use crate::worlds::registry::Attached;
 use crate::worlds::resources::target_name;
 
@@ -104,22 +106,58 @@ impl<'a> Asked<'a> {
         })
     }
 
-    /// From its revision, where one is kept; else from the registry.
+    /// From a revision that holds what the history recorded of the artifact; where it recorded nothing, from one that its
+    /// manifest proves, else from the registry, and from any that is intact while the registry is down.
     fn back(&self, digest: &Digest) -> Vec<Expected> {
-        let kept: Vec<&ConfigMap> = self.kept(digest).map(|object| &object.map).collect();
-        if kept.is_empty() {
-            let registry = self.fetched(digest).unwrap_or_else(Expected::Failing);
-            // What is in the target already may stay, whatever keeps it.
+        let recorded = self.recorded(digest);
+        let known = |object: &&Object| {
+            let content = content(&object.map);
+            if recorded.is_empty() {
+                let proves = annotation_of(&object.map.metadata, annotation::MANIFEST).is_some();
+                let files = &self.state.registry.known[digest].files;
+                proves && names::render(files, &self.spec.files) == Some(content)
+            } else {
+                recorded.contains(&hash(&content))
+            }
+        };
+        let kept: Vec<&ConfigMap> = self.kept(digest).filter(known).map(|object| &object.map).collect();
+        if !kept.is_empty() {
+            // With a limit of 0 a workload may still keep an earlier rendering of what is in place.
             let target = self.state.objects.get(target_name(self.name, self.spec));
-            let applied = target.filter(|target| {
-                let held = State::identity(&target.map);
-                held.as_ref() == self.state.ledger.applied(self.uid)
-                    && held.is_some_and(|held| held.artifact == *digest)
+            let in_place = target.filter(|target| {
+                self.spec.revision_history_limit == 0
+                    && State::identity(&target.map).as_ref() == self.state.ledger.applied(self.uid)
+                    && digest_annotation(&target.map, annotation::ARTIFACT_DIGEST).as_ref() == Some(digest)
             });
-            let stays = applied.map(|applied| self.restored(digest, &applied.map));
-            return [Some(registry), stays, self.merged(digest)].into_iter().flatten().collect();
+            let kept = kept.into_iter().chain(in_place.map(|target| &target.map));
+            return kept.map(|from| self.restored(digest, from)).collect();
         }
-        kept.into_iter().map(|revision| self.restored(digest, revision)).collect()
+        let mut expected = match self.fetched(digest) {
+            Err(Reason::RegistryUnavailable) if recorded.is_empty() && self.said(digest).next().is_some() => {
+                self.said(digest).map(|object| self.restored(digest, &object.map)).collect()
+            }
+            fetched => vec![fetched.unwrap_or_else(Expected::Failing)],
+        };
+        // What is in the target already may stay, whatever keeps it.
+        let target = self.state.objects.get(target_name(self.name, self.spec));
+        let applied = target.filter(|target| {
+            let held = State::identity(&target.map);
+            held.as_ref() == self.state.ledger.applied(self.uid)
+                && held.is_some_and(|held| held.artifact == *digest)
+        });
+        expected.extend(applied.map(|applied| self.restored(digest, &applied.map)));
+        expected.extend(self.merged(digest));
+        expected
+    }
+
+    /// The hashes that the history has of an artifact.
+    fn recorded(&self, digest: &Digest) -> BTreeSet<String> {
+        let status = self.state.resources.actual(self.name).and_then(|config| config.status.as_ref());
+        let entries = status.into_iter().flat_map(|status| &status.history);
+        entries
+            .filter(|entry| entry.artifact == digest.to_string())
+            .filter_map(|entry| entry.hash.clone())
+            .collect()
     }
 
     /// Back to what an object holds.
@@ -146,6 +184,25 @@ impl<'a> Asked<'a> {
         let (artifact, contents) = (digest.clone(), vec![content.clone()]);
         let back = Expected::Synced { artifact, image, contents, back: true };
         is_it.then(|| self.unless_foreign(digest, content).map_or_else(Expected::Failing, |()| back))
+    }
+
+    /// Revisions that fit themselves, whoever made them.
+    fn said(&self, digest: &Digest) -> impl Iterator<Item = &'a Object> {
+        let (state, uid, digest) = (self.state, self.uid, digest.clone());
+        let is_said = move |(name, object): &(&String, &Object)| {
+            let metadata = &object.map.metadata;
+            let hash = hash(&content(&object.map));
+            let target = name.rsplit_once('-').map_or("", |(target, _)| target);
+            let number = label_of(metadata, label::REVISION).and_then(|number| number.parse::<i64>().ok());
+            number.is_some_and(|number| number < 1 << 53)
+                && state.is_of(uid, object)
+                && label_of(metadata, label::MANAGED_BY) == Some(MANAGER)
+                && label_of(metadata, label::OWNER_UID) == Some(uid)
+                && digest_annotation(&object.map, annotation::ARTIFACT_DIGEST).as_ref() == Some(&digest)
+                && annotation_of(metadata, annotation::CONTENT_HASH) == Some(&hash)
+                && revision::name(target, &digest, &hash) == **name
+        };
+        state.objects.all().filter(is_said).map(|(_, object)| object)
     }
 
     fn kept(&self, digest: &Digest) -> impl Iterator<Item = &'a Object> {

@@ -168,8 +168,8 @@ impl Cluster for Port {
         objects
     }
 
-    async fn revisions(&self, owner: &Owner) -> Result<Vec<ConfigMap>, Failure> {
-        self.world.revisions(owner).await
+    async fn revisions(&self, owner: &Owner, look: impl FnMut(&ConfigMap) + Send) -> Result<(), Failure> {
+        self.world.revisions(owner, look).await
     }
 
     async fn config_maps_in_use(&self, owner: &Owner) -> Result<BTreeSet<String>, Failure> {

@@ -57,13 +57,14 @@ enum Kind {
     EditTarget,
     DeleteTarget,
     HarmRevision,
+    Forger,
     Foreign,
     Pod,
     Garbage,
     Clock,
 }
 
-const KINDS_OF_ACTS: [(usize, Kind); 26] = [
+const KINDS_OF_ACTS: [(usize, Kind); 27] = [
     (14, Kind::Attach),
     (3, Kind::Again),
     (4, Kind::Detach),
@@ -86,6 +87,7 @@ const KINDS_OF_ACTS: [(usize, Kind); 26] = [
     (6, Kind::EditTarget),
     (3, Kind::DeleteTarget),
     (5, Kind::HarmRevision),
+    (4, Kind::Forger),
     (3, Kind::Foreign),
     (5, Kind::Pod),
     (3, Kind::Garbage),
@@ -179,6 +181,13 @@ impl Habits {
                 6 => Act::RelabelRevision(name, nth),
                 _ => Act::TakeRevision(name, nth),
             },
+            Kind::Forger => {
+                if flag {
+                    Act::Counterfeit(name, nth)
+                } else {
+                    Act::Impose(name, nth)
+                }
+            }
             Kind::Foreign => {
                 let target = random.below(TARGETS.len());
                 if random.chance(300) { Act::Foreign(target) } else { Act::Unforeign(target) }

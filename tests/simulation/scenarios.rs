@@ -24,7 +24,7 @@ const CREATE: Act = Act::Create("web");
 const MERGE: Act = Act::Merging("web");
 const TICK: Act = Act::Clock(5);
 
-const SCENARIOS: [Scenario; 24] = [
+const SCENARIOS: [Scenario; 25] = [
     Scenario { name: "first sync", before: &[], between: &[], change: &[CREATE, config(0)] },
     Scenario { name: "update", before: &[CREATE, config(0)], between: &[], change: &[TICK, config(1)] },
     Scenario {
@@ -95,6 +95,19 @@ const SCENARIOS: [Scenario; 24] = [
         change: &[Act::Forge("web", 0)],
     },
     Scenario {
+        name: "rollback to what was made anew, while the registry is down",
+        before: &[CREATE, config(0)],
+        between: &[TICK, config(1)],
+        change: &[
+            Act::DeleteRevision("web", 0),
+            Act::DeleteRevision("web", 0),
+            Act::Counterfeit("web", 1),
+            Act::Counterfeit("web", 2),
+            Act::Down,
+            Act::Rollback("web", Back::History(1)),
+        ],
+    },
+    Scenario {
         name: "a bad artifact",
         before: &[CREATE, config(0)],
         between: &[],
@@ -157,7 +170,7 @@ const SCENARIOS: [Scenario; 24] = [
 ];
 
 /// What others may do between any two steps.
-const INTERFERENCES: [&[Act]; 24] = [
+const INTERFERENCES: [&[Act]; 27] = [
     &[TICK, config(6)],
     &[Act::Detach(0)],
     &[Act::MoveTag { tag: 0, image: 1 }],
@@ -173,6 +186,9 @@ const INTERFERENCES: [&[Act]; 24] = [
     &[Act::Forge("web", 0)],
     &[Act::Forge("web", 1)],
     &[Act::TakeRevision("web", 0)],
+    &[Act::Down, Act::Impose("web", 0)],
+    &[Act::Down, Act::Impose("web", 2), Act::DeleteTarget("web")],
+    &[Act::DeleteRevision("web", 0), Act::Counterfeit("web", 2), Act::Rollback("web", Back::History(0))],
     &[Act::PodStart("web", 0)],
     &[Act::Rename("web", 2)],
     &[Act::Rollback("web", Back::History(0))],

@@ -3,6 +3,7 @@
 mod audit;
 mod bench;
 mod conditions;
+mod forger;
 mod harness;
 mod images;
 mod overlay;
@@ -12,6 +13,7 @@ mod world;
 pub use audit::ApiRequest;
 pub use bench::{Bench, Snapshot, eventually};
 pub use conditions::{Ready, checked, same};
+pub use forger::Forgery;
 pub use harness::{Case, On, main};
 pub use images::{CONFIG_TYPE, text};
 pub use world::World;

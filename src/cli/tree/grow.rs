@@ -270,6 +270,7 @@ mod tests {
             children: Box::default(),
             unreadable_children: 0,
             fault: None,
+            manifest: None,
         }
     }
 

@@ -9,16 +9,18 @@ mod tests;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt as _;
 
 pub use self::drift::{leftovers, misplaced, own_part};
 pub use self::object::{Applied, Facts, Origin, Rendered, assemble, written};
-pub use self::owner::{admit, field_manager, rivals};
+pub(in crate::decide) use self::object::{MAX_CREATED, bounded};
+pub use self::owner::{admit, field_manager, rival, rivals};
 
 use self::drift::{differs, is_unmerged, same_entries};
 use self::owner::refuse_foreign;
 use super::spec::Desired;
 use super::watched::Watched;
-use crate::api::{CreationPolicy, DeletionPolicy};
+use crate::api::{CreationPolicy, DeletionPolicy, annotation};
 use crate::types::Failure;
 
 /// What there is to do for a revision.
@@ -47,9 +49,14 @@ pub fn revision(
     refuse_foreign(desired, &observed.metadata)?;
     let same_content = same_entries(observed.data.as_ref(), wanted.data.as_ref())
         && same_entries(observed.binary_data.as_ref(), wanted.binary_data.as_ref());
+    // A revision from before manifests were kept is not written anew because of that.
+    let mut wanted = wanted.clone();
+    if !observed.annotations().contains_key(annotation::MANIFEST) {
+        wanted.annotations_mut().remove(annotation::MANIFEST);
+    }
     Ok(if !same_content {
         RevisionStep::Replace
-    } else if differs(wanted, observed) || observed.immutable != Some(true) {
+    } else if differs(&wanted, observed) || observed.immutable != Some(true) {
         RevisionStep::Relabel
     } else {
         RevisionStep::Keep
@@ -78,7 +85,8 @@ pub fn target(desired: &Desired, wanted: &ConfigMap, observed: Option<&ConfigMap
     if drifted { TargetStep::Update } else { TargetStep::Keep }
 }
 
-/// Objects that an earlier `spec.target.name` left behind: ours by UID, and not the target.
+/// Objects that an earlier `spec.target.name` left behind: ours by UID, written by the operator, and not the target. A copy
+/// that a person made carries the same labels, and the same owner, but the API server knows who wrote it.
 #[must_use]
 pub fn strays<'a>(desired: &Desired, owned: &'a [Arc<Watched>]) -> Vec<&'a Watched> {
     if desired.target.deletion_policy == DeletionPolicy::Retain
@@ -89,7 +97,7 @@ pub fn strays<'a>(desired: &Desired, owned: &'a [Arc<Watched>]) -> Vec<&'a Watch
     owned
         .iter()
         .map(|object| &**object)
-        .filter(|object| !object.is_revision && object.is_of(&desired.owner))
+        .filter(|object| !object.is_revision && object.is_written && object.is_of(&desired.owner))
         .filter(|object| *object.name != *desired.target.name)
         .collect()
 }

@@ -7,9 +7,10 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-use crate::api::{CreationPolicy, DeletionPolicy, GROUP, HistoryEntry, MANAGER, annotation, label};
+use crate::api::{CreationPolicy, DeletionPolicy, GROUP, MANAGER, annotation, label};
+use crate::decide::numbers::Stamp;
 use crate::decide::render::Content;
-use crate::decide::revision::{self, Stamp};
+use crate::decide::revision;
 use crate::decide::spec::{Desired, Target};
 use crate::types::{Annotations, Artifact, Digest, text, truncate};
 
@@ -24,8 +25,13 @@ pub struct Origin {
     pub artifact: Digest,
     /// `org.opencontainers.image.created` of the artifact.
     pub created: Option<String>,
-    /// Annotations of the artifact, at most 4 KiB of them; not kept by revisions.
+    /// Annotations of the artifact, at most 4 KiB of them.
     pub annotations: Annotations,
+    /// Manifest of the artifact, where it is at hand and short enough to be kept in a revision.
+    pub manifest: Option<Arc<str>>,
+    /// Whether the content is known to be that of the artifact: by the registry's bytes, by the hash that the status
+    /// recorded, or by a manifest that is kept. Otherwise an object says so of itself.
+    pub proven: bool,
 }
 
 impl Origin {
@@ -38,32 +44,9 @@ impl Origin {
             artifact: artifact.digest.clone(),
             created: artifact.created().map(|created| truncate(&text::escape(created), MAX_CREATED)),
             annotations: bounded(&artifact.annotations),
+            manifest: artifact.manifest.clone(),
+            proven: true,
         }
-    }
-
-    /// Of a revision, by its annotations.
-    #[must_use]
-    pub fn of_revision(revision: &ConfigMap) -> Option<Self> {
-        let annotated = |key: &str| revision.metadata.annotations.as_ref().and_then(|all| all.get(key));
-        Some(Self {
-            image: annotated(annotation::IMAGE)?.clone(),
-            image_digest: annotated(annotation::IMAGE_DIGEST)?.parse().ok()?,
-            artifact: annotated(annotation::ARTIFACT_DIGEST)?.parse().ok()?,
-            created: annotated(annotation::ARTIFACT_CREATED).cloned(),
-            annotations: Annotations::default(),
-        })
-    }
-
-    /// Of what was applied before, as far as the history tells.
-    #[must_use]
-    pub fn recorded(entry: &HistoryEntry) -> Option<Self> {
-        Some(Self {
-            image: entry.image_reference.clone()?,
-            image_digest: entry.image.parse().ok()?,
-            artifact: entry.artifact.parse().ok()?,
-            created: None,
-            annotations: Annotations::default(),
-        })
     }
 }
 
@@ -89,6 +72,8 @@ pub struct Facts {
     pub hash: String,
     /// Name of the revision that keeps it, where one does.
     pub revision: Option<String>,
+    /// Whether the content is known to be that of the artifact, as in [`Origin`].
+    pub proven: bool,
 }
 
 /// What is to be in the cluster.
@@ -97,7 +82,9 @@ pub struct Rendered {
     /// The whole object.
     pub config_map: ConfigMap,
     /// What there is to say of it.
-    pub facts: Facts,
+    pub facts: Arc<Facts>,
+    /// Manifest of the artifact, for the revision.
+    pub manifest: Option<Arc<str>>,
 }
 
 /// Proof that a [`Rendered`] is in the cluster. Only applying makes one, and status takes nothing else. Clones share what
@@ -106,12 +93,13 @@ pub struct Rendered {
 pub struct Applied {
     confirmed: Arc<Confirmed>,
     changed: bool,
+    undone: Option<Arc<str>>,
 }
 
 /// What the API server has confirmed.
 #[derive(Debug, PartialEq, Eq)]
 struct Confirmed {
-    facts: Facts,
+    facts: Arc<Facts>,
     stamp: Stamp,
     resource_version: String,
     revision_version: Option<String>,
@@ -120,20 +108,32 @@ struct Confirmed {
 impl Applied {
     /// For `cluster::apply` alone, once the API server has confirmed the object.
     pub(crate) fn confirmed(
-        facts: Facts,
+        facts: impl Into<Arc<Facts>>,
         stamp: Stamp,
         resource_version: String,
         revision_version: Option<String>,
         changed: bool,
     ) -> Self {
-        let confirmed = Arc::new(Confirmed { facts, stamp, resource_version, revision_version });
-        Self { confirmed, changed }
+        let confirmed = Confirmed { facts: facts.into(), stamp, resource_version, revision_version };
+        Self { confirmed: Arc::new(confirmed), changed, undone: None }
+    }
+
+    /// The same, over what this field manager had written.
+    #[must_use]
+    pub fn undoing(self, manager: Option<&str>) -> Self {
+        Self { undone: manager.map(Arc::from), ..self }
     }
 
     /// The same, found unchanged by a later reconcile.
     #[must_use]
     pub fn unchanged(&self) -> Self {
-        Self { changed: false, ..self.clone() }
+        Self { changed: false, undone: None, ..self.clone() }
+    }
+
+    /// The field manager that had changed the target, where the API server knows.
+    #[must_use]
+    pub fn undone(&self) -> Option<&str> {
+        self.undone.as_deref()
     }
 
     /// What is in the cluster.
@@ -171,10 +171,10 @@ impl Applied {
 const MAX_ANNOTATIONS: usize = 4096;
 
 /// Longest `created` that is repeated, and escaped where it is no date at all; RFC 3339 with nanoseconds takes 35.
-const MAX_CREATED: usize = 64;
+pub(in crate::decide) const MAX_CREATED: usize = 64;
 
 /// Annotations in key order until their bytes are used up: a manifest may carry 4 MiB of them.
-fn bounded(annotations: &Annotations) -> Annotations {
+pub(in crate::decide) fn bounded(annotations: &Annotations) -> Annotations {
     let mut left = MAX_ANNOTATIONS;
     annotations
         .iter()
@@ -191,7 +191,15 @@ fn bounded(annotations: &Annotations) -> Annotations {
 #[must_use]
 pub fn assemble(desired: &Desired, origin: Origin, content: Content) -> Rendered {
     let (size, hash) = (content.size(), content.hash());
-    let Origin { image, image_digest, artifact, created, annotations: artifact_annotations } = origin;
+    let Origin {
+        image,
+        image_digest,
+        artifact,
+        created,
+        annotations: artifact_annotations,
+        manifest,
+        proven,
+    } = origin;
     let mut labels = desired.target.labels.clone();
     labels.insert(label::MANAGED_BY.to_owned(), MANAGER.to_owned());
     labels.insert(label::NAME.to_owned(), desired.owner.name.clone());
@@ -233,8 +241,9 @@ pub fn assemble(desired: &Desired, origin: Origin, content: Content) -> Rendered
         annotations: artifact_annotations,
         size,
         hash,
+        proven,
     };
-    Rendered { config_map, facts }
+    Rendered { config_map, facts: Arc::new(facts), manifest }
 }
 
 impl Rendered {

@@ -35,6 +35,15 @@ pub fn admit(desired: &Desired, observed: Option<&ConfigMap>, living: &[String])
 /// Merging goes into what others keep, but not into what this operator keeps for another resource, nor over keys that
 /// another resource merges: the two would undo each other for ever.
 fn refuse_merging(desired: &Desired, observed: &ConfigMap, living: &[String]) -> Result<(), Failure> {
+    if NEVER_MERGED.contains(&desired.target.name.as_str()) {
+        return Err(Failure::new(
+            Reason::TargetConflict,
+            format!(
+                "ConfigMap '{}' holds certificates that the cluster publishes in every namespace, and nothing is merged into it. Choose another spec.target.name",
+                desired.target.name
+            ),
+        ));
+    }
     let refuse = |whose: String| {
         Err(Failure::new(
             Reason::TargetConflict,
@@ -55,6 +64,10 @@ fn refuse_merging(desired: &Desired, observed: &ConfigMap, living: &[String]) ->
     }
 }
 
+/// What every pod trusts, published by the cluster itself in each namespace: Kubernetes, `OpenShift`, Istio. Whoever may write
+/// `ArtifactConfigs` must not add to it by the operator's rights.
+const NEVER_MERGED: [&str; 3] = ["kube-root-ca.crt", "openshift-service-ca.crt", "istio-ca-root-cert"];
+
 /// The other resources whose keys are merged into an object. Which of them still exist is for the API server to say.
 #[must_use]
 pub fn rivals(desired: &Desired, observed: Option<&ConfigMap>) -> Vec<String> {
@@ -69,6 +82,17 @@ pub fn rivals(desired: &Desired, observed: Option<&ConfigMap>) -> Vec<String> {
         })
         .filter_map(|entry| entry.manager.as_deref()?.strip_prefix(MERGE_MANAGER));
     merging.filter(|name| *name != desired.owner.name).map(str::to_owned).collect()
+}
+
+/// The field manager that changed an object last, besides the one that writes it for this resource: whoever undoes what was
+/// applied, where something was undone.
+#[must_use]
+pub fn rival(desired: &Desired, observed: &ConfigMap) -> Option<String> {
+    let ours = field_manager(desired);
+    let entries = observed.metadata.managed_fields.iter().flatten();
+    let others = entries.filter(|entry| entry.manager.as_deref() != Some(&ours));
+    let last = others.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
+    last.manager.clone()
 }
 
 /// Field managers of merging begin with this. One for each resource: under a common one, what one resource applies would

@@ -35,6 +35,7 @@ fn artifact() -> Artifact {
         children: Box::default(),
         unreadable_children: 0,
         fault: None,
+        manifest: None,
     }
 }
 
@@ -261,10 +262,63 @@ fn retaining_needs_no_owner_reference_and_leaves_earlier_targets() {
     let retained = desired(&json!({"deletionPolicy": "Retain"}));
     assert_eq!(rendered(&retained).config_map.metadata.owner_references, None);
     let (old, current) = (desired(&json!({"name": "old"})), desired(&json!({"name": "new"})));
-    let owned = [&old, &current].map(|desired| Arc::new(Watched::of(&rendered(desired).config_map.metadata)));
+    let written = ManagedFieldsEntry { manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() };
+    let copied = ManagedFieldsEntry { manager: Some("kubectl-create".to_owned()), ..Default::default() };
+    // A backup by hand has every label of the target, and its owner.
+    let backup = desired(&json!({"name": "backup"}));
+    let owned = [(&old, &written), (&current, &written), (&backup, &copied)].map(|(desired, by)| {
+        let mut metadata = rendered(desired).config_map.metadata;
+        metadata.managed_fields = Some(vec![by.clone()]);
+        Arc::new(Watched::of(&metadata))
+    });
     let names = |desired: &Desired| -> Vec<String> {
         strays(desired, &owned).into_iter().map(|object| object.name.to_string()).collect()
     };
     assert_eq!(names(&current), ["old"]);
     assert!(names(&desired(&json!({"name": "new", "deletionPolicy": "Retain"}))).is_empty());
+}
+
+/// The operator's rights must not reach what every pod trusts.
+#[test]
+fn nothing_is_merged_into_what_the_cluster_publishes() {
+    for name in ["kube-root-ca.crt", "openshift-service-ca.crt", "istio-ca-root-cert"] {
+        let desired = desired(&json!({"name": name, "creationPolicy": "Merge"}));
+        let failure = admit(&desired, Some(&ConfigMap::default()), &[]).unwrap_err();
+        assert_eq!(failure.reason, Reason::TargetConflict);
+        assert!(failure.message.contains(name), "{}", failure.message);
+    }
+}
+
+/// The record of the API server says who undoes what is applied.
+#[test]
+fn whoever_wrote_last_besides_the_operator_is_the_rival() {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    let entry = |manager: &str, second| ManagedFieldsEntry {
+        manager: Some(manager.to_owned()),
+        time: Some(Time(jiff::Timestamp::from_second(second).unwrap())),
+        ..Default::default()
+    };
+    let desired = desired(&json!({}));
+    let mut observed = rendered(&desired).config_map;
+    assert_eq!(rival(&desired, &observed), None);
+    observed.metadata.managed_fields =
+        Some(vec![entry("helm", 2), entry("kubectl-edit", 1), entry(FIELD_MANAGER, 3)]);
+    assert_eq!(rival(&desired, &observed).as_deref(), Some("helm"));
+}
+
+/// No change, no write: revisions from before manifests were kept stay as they are.
+#[test]
+fn a_revision_without_a_manifest_is_kept_as_it_is() {
+    use crate::api::annotation::MANIFEST;
+    use crate::decide::numbers::Stamp;
+    let desired = desired(&json!({}));
+    let stamp = Stamp { number: 1, applied_at: jiff::Timestamp::UNIX_EPOCH };
+    let mut rendered = rendered(&desired);
+    let old = crate::decide::revision::assemble(&rendered, stamp);
+    rendered.manifest = Some("{}".into());
+    let wanted = crate::decide::revision::assemble(&rendered, stamp);
+    assert_eq!(revision(&desired, &wanted, Some(&old)).unwrap(), RevisionStep::Keep);
+    let mut tampered = wanted.clone();
+    tampered.annotations_mut().insert(MANIFEST.to_owned(), "{ }".to_owned());
+    assert_eq!(revision(&desired, &wanted, Some(&tampered)).unwrap(), RevisionStep::Relabel);
 }

@@ -15,6 +15,7 @@ fn artifact(seed: &str, annotations: &[(&str, &str)]) -> Artifact {
         children: Box::default(),
         unreadable_children: 0,
         fault: None,
+        manifest: None,
     }
 }
 

@@ -35,6 +35,12 @@ impl Descriptor {
     pub fn title(&self) -> Option<&str> {
         self.annotations.get(TITLE)
     }
+
+    /// Whether it is a packed directory.
+    #[must_use]
+    pub fn is_directory(&self) -> bool {
+        self.annotations.get(UNPACK) == Some("true")
+    }
 }
 
 /// A manifest of an index.

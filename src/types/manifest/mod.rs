@@ -16,6 +16,7 @@ pub use error::ManifestError;
 pub use index::{Entry, Index, MAX_ENTRIES, parse_index, parse_legacy_list};
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use self::descriptor::{NoDigest, children, layers, optional, read_digest};
 use self::error::named;
@@ -70,7 +71,13 @@ pub struct Artifact {
     pub unreadable_children: usize,
     /// Why it cannot be used, where it cannot.
     pub fault: Option<Box<Fault>>,
+    /// The manifest byte for byte, where a revision can keep it: it proves by its digest what the revision holds.
+    pub manifest: Option<Arc<str>>,
 }
+
+/// Largest manifest that a revision keeps. One of twenty files has about 6 KiB; of the 256 KiB that Kubernetes allows for
+/// all annotations of an object together, the rest is for those of `spec.target.annotations`.
+pub const MAX_KEPT_MANIFEST: usize = 16 * 1024;
 
 impl Artifact {
     /// `org.opencontainers.image.created`, as it stands there.
@@ -92,13 +99,14 @@ impl Artifact {
             children: Box::default(),
             unreadable_children: 0,
             fault: Some(Box::new(Fault { failure, known: Known::default(), lasting: false })),
+            manifest: None,
         }
     }
 
     /// Lets go of what it is made of, where that is too much to keep.
     pub fn forget_content(&mut self, why: impl FnOnce() -> Failure) {
         let known = Known { artifact_type: true, subject: true, annotations: true };
-        (self.layers, self.children) = (Box::default(), Box::default());
+        (self.layers, self.children, self.manifest) = (Box::default(), Box::default(), None);
         self.fault.get_or_insert_with(|| Box::new(Fault { failure: why(), known, lasting: true }));
     }
 
@@ -178,6 +186,9 @@ pub fn read_artifact(
     let wrong = document.error.as_ref().map(position).or(wrong);
     if let Some(wrong) = wrong {
         artifact.fault = Some(Box::new(Fault { failure: describe(&wrong), known, lasting: true }));
+    } else if bytes.len() <= MAX_KEPT_MANIFEST && !is_index(&artifact.media_type) {
+        // What an index lists is not in the index, so it proves nothing of the files.
+        artifact.manifest = std::str::from_utf8(bytes).ok().map(Arc::from);
     }
     artifact
 }
@@ -243,6 +254,7 @@ impl<'a> Document<'a> {
             children: Box::default(),
             unreadable_children: 0,
             fault: None,
+            manifest: None,
         };
         (artifact, known, wrong)
     }

@@ -9,8 +9,11 @@ use crate::names::{self, OTHER_TYPE, SHARED, TAGS, TARGETS, TYPE};
 use crate::worlds::State;
 use crate::worlds::objects::{Belongs, Object};
 
+mod forger;
 mod hand;
 mod spec;
+
+pub use forger::EVIL;
 
 pub use hand::{EDITS, Edit};
 
@@ -64,6 +67,10 @@ pub enum Act {
     Forge(Name, usize),
     /// Somebody else takes the name of a revision.
     TakeRevision(Name, usize),
+    /// A revision of an artifact, with other content and everything that anybody can work out for it.
+    Counterfeit(Name, usize),
+    /// The same, and the target made to say that it holds it.
+    Impose(Name, usize),
     Foreign(usize),
     Unforeign(usize),
     PodStart(Name, usize),
@@ -160,6 +167,8 @@ impl State {
                     self.harm_revision(&revision, act);
                 }
             }
+            Act::Counterfeit(name, nth) => drop(self.counterfeit(name, nth)),
+            Act::Impose(name, nth) => self.impose(name, nth),
             _ => self.edit_spec(act),
         }
     }

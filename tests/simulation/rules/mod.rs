@@ -39,8 +39,8 @@ pub struct Record {
     pub applied: Option<Identity>,
     /// What it wrote last to each target.
     pub targets: BTreeMap<String, Identity>,
-    /// What each number in the history stands for.
-    pub numbers: BTreeMap<i64, String>,
+    /// What each number in the history stands for: which config, and its hash as far as it was ever recorded.
+    pub numbers: BTreeMap<i64, (String, Option<String>)>,
 }
 
 /// A config, and where it is.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use artifactconfig::api::{ArtifactConfigStatus, Reason, label};
+use artifactconfig::api::{ArtifactConfigStatus, MANAGER, Reason, label};
 use artifactconfig::cluster::{Cluster, WriteError};
 use artifactconfig::decide::event::EventDraft;
 use artifactconfig::decide::spec::Owner;
@@ -13,7 +13,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::objects::{Belongs, Object, Refusal, label_of};
+use super::objects::{Belongs, Object, Refusal, is_revision, label_of};
 use super::{State, World};
 use crate::names::{ENCODED_PASSWORD, SECRET};
 use crate::prng::Prng;
@@ -133,16 +133,25 @@ impl Cluster for World {
         state.watched().values().filter(is_owned).map(|metadata| Arc::new(Watched::of(metadata))).collect()
     }
 
-    async fn revisions(&self, owner: &Owner) -> Result<Vec<ConfigMap>, Failure> {
-        self.step(
-            || "list revisions".to_owned(),
-            trouble,
-            |state| {
-                let names = state.revisions_of(&owner.uid);
-                Ok(names.iter().filter_map(|name| Some(state.objects.get(name)?.map.clone())).collect())
-            },
-        )
-        .await
+    async fn revisions(&self, owner: &Owner, look: impl FnMut(&ConfigMap) + Send) -> Result<(), Failure> {
+        let found = self
+            .step(
+                || "list revisions".to_owned(),
+                trouble,
+                |state| {
+                    let is_selected = |object: &&Object| {
+                        let metadata = &object.map.metadata;
+                        is_revision(metadata)
+                            && label_of(metadata, label::OWNER_UID) == Some(&owner.uid)
+                            && label_of(metadata, label::MANAGED_BY) == Some(MANAGER)
+                    };
+                    let objects = state.objects.all().map(|(_, object)| object).filter(is_selected);
+                    Ok(objects.map(|object| object.map.clone()).collect::<Vec<_>>())
+                },
+            )
+            .await?;
+        found.iter().for_each(look);
+        Ok(())
     }
 
     async fn config_maps_in_use(&self, _: &Owner) -> Result<BTreeSet<String>, Failure> {

@@ -279,9 +279,9 @@ fn is_watched(metadata: &ObjectMeta) -> bool {
     label_of(metadata, label::MANAGED_BY) == Some(MANAGER)
 }
 
-/// The operator's watch keeps neither annotations nor managed fields.
+/// The operator's watch keeps no annotations.
 fn reported(metadata: &ObjectMeta) -> ObjectMeta {
-    ObjectMeta { managed_fields: None, annotations: None, ..metadata.clone() }
+    ObjectMeta { annotations: None, ..metadata.clone() }
 }
 
 /// The API leaves out what is empty.

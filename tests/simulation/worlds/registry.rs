@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use artifactconfig::api::Reason;
 use artifactconfig::decide::files::{Effort, FileRules};
 use artifactconfig::oci::{Access, Freshness, Listing, Pulled, Query, Registry, Subject};
-use artifactconfig::types::{Artifact, CREATED, ConfigFile, Digest, Failure, ImageRef, RepositoryRef};
+use artifactconfig::types::{
+    Artifact, CREATED, ConfigFile, Digest, Failure, ImageRef, RepositoryRef, TITLE, media_type,
+    parse_artifact,
+};
+use serde_json::{Value, json};
 
 use super::{State, Turn, World};
 use crate::names::{self, IMAGES, TAGS};
@@ -60,20 +64,18 @@ impl Store {
         created: Option<String>,
         defect: Option<Reason>,
     ) -> Digest {
-        let subject = names::image(image % IMAGES);
-        let manifest = format!("{subject} {artifact_type} {files:?} {created:?} {defect:?}");
+        let layers: Vec<_> = files.iter().map(layer).collect();
+        let mut annotations: BTreeMap<&str, String> =
+            created.into_iter().map(|created| (CREATED, created)).collect();
+        annotations.extend(defect.map(|defect| ("defect", defect.as_str().to_owned())));
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST, "artifactType": artifact_type,
+            "layers": layers, "subject": {"digest": names::image(image % IMAGES).to_string(), "size": 1},
+            "annotations": annotations,
+        })
+        .to_string();
         let digest = Digest::sha256(manifest.as_bytes());
-        let artifact = Artifact {
-            digest: digest.clone(),
-            media_type: String::new(),
-            artifact_type: artifact_type.to_owned(),
-            subject: Some(subject),
-            annotations: created.map(|created| (CREATED.to_owned(), created)).into_iter().collect(),
-            layers: Box::default(),
-            children: Box::default(),
-            unreadable_children: 0,
-            fault: None,
-        };
+        let artifact = parse_artifact(digest.clone(), manifest.as_bytes(), None).unwrap();
         self.known.insert(digest.clone(), Attached { artifact, files, defect });
         self.change(|held| {
             held.artifacts.insert(digest.clone());
@@ -91,6 +93,11 @@ impl Store {
             .cloned()
             .collect()
     }
+}
+
+fn layer(file: &ConfigFile) -> Value {
+    json!({"mediaType": "application/octet-stream", "digest": Digest::sha256(&file.bytes).to_string(),
+        "size": file.bytes.len(), "annotations": {TITLE: file.path}})
 }
 
 /// What a registry that does not work well may say.

@@ -1,0 +1,333 @@
+//! What an object is worth that says it keeps a config: whose word its content is taken on.
+//!
+//! Labels, annotations and names can be made by anybody who may create `ConfigMaps`; the status cannot. So what the status
+//! recorded counts alone, where it recorded anything. Where it did not, a revision proves itself by the manifest that it
+//! keeps ([`proof`]), or it has only its own word.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt as _;
+
+use crate::api::{HistoryEntry, HistoryOutcome, annotation};
+use crate::types::{Digest, ImageRef, truncate};
+
+use super::numbers::{self, Stamp};
+use super::plan::{Facts, MAX_CREATED, Origin, bounded};
+use super::proof;
+use super::render::Content;
+use super::revision;
+use super::spec::Desired;
+use super::watched::Watched;
+
+/// A config out of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// Where it comes from, and whether that is known or only said.
+    pub origin: Origin,
+    /// Its content.
+    pub content: Content,
+}
+
+/// Content of an object, whatever it is.
+#[must_use]
+pub fn content_of(object: &ConfigMap) -> Content {
+    let binary = object.binary_data.iter().flatten();
+    Content {
+        data: object.data.clone().unwrap_or_default(),
+        binary_data: binary.map(|(key, value)| (key.clone(), value.0.clone())).collect(),
+    }
+}
+
+/// What an object holds, where it has the hash that was recorded: anybody with the right to delete and create
+/// `ConfigMaps` can have made another of its name.
+#[must_use]
+pub fn content_with(object: &ConfigMap, hash: &str) -> Option<Content> {
+    let content = content_of(object);
+    (content.hash() == hash).then_some(content)
+}
+
+/// What the history recorded, where the object holds it. Of the object's own words none counts but the time at which the
+/// artifact was made, where no manifest has it.
+#[must_use]
+pub fn recorded(desired: &Desired, object: &ConfigMap, entry: &HistoryEntry) -> Option<Kept> {
+    let content = content_with(object, entry.hash.as_deref()?)?;
+    let artifact: Digest = entry.artifact.parse().ok()?;
+    let image = entry.image_reference.clone().unwrap_or_else(|| desired.image.to_string());
+    let origin = Origin { proven: true, ..said(object, artifact, image, entry.image.parse().ok()?) };
+    Some(Kept { origin, content })
+}
+
+/// What the operator remembers to have applied, where the object holds it.
+#[must_use]
+pub fn remembered(object: &ConfigMap, facts: &Facts) -> Option<Kept> {
+    let content = content_with(object, &facts.hash)?;
+    let Facts { image, image_digest, artifact, created, annotations, proven, .. } = facts;
+    let manifest = said(object, artifact.clone(), image.clone(), image_digest.clone()).manifest;
+    let origin = Origin {
+        image: image.clone(),
+        image_digest: image_digest.clone(),
+        artifact: artifact.clone(),
+        created: created.clone(),
+        annotations: annotations.clone(),
+        manifest,
+        proven: *proven,
+    };
+    Some(Kept { origin, content })
+}
+
+/// A revision of the resource by its own words, and whether it proves them. Nothing, where the words do not fit each other
+/// or the object is not the resource's.
+#[must_use]
+pub fn told(desired: &Desired, object: &ConfigMap) -> Option<(Stamp, Kept)> {
+    let annotated = |key: &str| object.annotations().get(key);
+    let watched = Watched::of(&object.metadata);
+    let stamp = numbers::read_stamp(&object.metadata)?;
+    let artifact: Digest = annotated(annotation::ARTIFACT_DIGEST)?.parse().ok()?;
+    let hash = annotated(annotation::CONTENT_HASH)?;
+    let (target, _) = watched.name.rsplit_once('-')?;
+    let fits = watched.is_revision
+        && watched.is_of(&desired.owner)
+        && revision::name(target, &artifact, hash) == *watched.name;
+    let content = content_with(object, hash).filter(|_| fits)?;
+    let image = annotated(annotation::IMAGE).filter(|image| image.parse::<ImageRef>().is_ok());
+    let image = image.cloned().unwrap_or_else(|| desired.image.to_string());
+    let manifest = annotated(annotation::MANIFEST);
+    let proven = manifest.and_then(|manifest| proof::of(desired, &artifact, manifest, &content));
+    let origin = match proven.as_ref().and_then(|proven| Some((proven, proven.subject.clone()?))) {
+        Some((proven, subject)) => Origin::of(image, subject, proven),
+        None => said(object, artifact, image, annotated(annotation::IMAGE_DIGEST)?.parse().ok()?),
+    };
+    Some((stamp, Kept { origin, content }))
+}
+
+/// Whether an object says that it holds this artifact. Another one of equal content was made at another time.
+#[must_use]
+pub fn is_of(object: &ConfigMap, artifact: &Digest) -> bool {
+    object.annotations().get(annotation::ARTIFACT_DIGEST).is_some_and(|said| *said == artifact.to_string())
+}
+
+/// The origin as far as the object tells, by the manifest that it keeps or by its annotations.
+fn said(object: &ConfigMap, artifact: Digest, image: String, image_digest: Digest) -> Origin {
+    let annotated = |key: &str| object.annotations().get(key);
+    let manifest = annotated(annotation::MANIFEST).and_then(|text| proof::manifest_of(&artifact, text));
+    let created = manifest.as_ref().map_or_else(
+        || annotated(annotation::ARTIFACT_CREATED).filter(|_| is_of(object, &artifact)).map(String::as_str),
+        |manifest| manifest.created(),
+    );
+    Origin {
+        image,
+        image_digest,
+        artifact,
+        created: created.map(|created| truncate(created, MAX_CREATED)),
+        annotations: manifest.as_ref().map(|manifest| bounded(&manifest.annotations)).unwrap_or_default(),
+        manifest: manifest.and_then(|manifest| manifest.manifest),
+        proven: false,
+    }
+}
+
+/// What a history that was lost can say of a revision. The hash of one that proves nothing is left out: what stands in the
+/// status is believed from then on.
+#[must_use]
+pub fn entry_of(desired: &Desired, object: &ConfigMap) -> Option<HistoryEntry> {
+    let (stamp, Kept { origin, content }) = told(desired, object)?;
+    Some(HistoryEntry {
+        revision: stamp.number,
+        artifact: origin.artifact.to_string(),
+        image: origin.image_digest.to_string(),
+        image_reference: Some(origin.image),
+        config_map: object.metadata.name.clone(),
+        hash: origin.proven.then(|| content.hash()),
+        applied_at: stamp.applied_at.to_string(),
+        // Which of them was in the target last is not known; the next application will be.
+        outcome: HistoryOutcome::Superseded,
+    })
+}
+
+/// A history out of the entries that the revisions give, for a resource that lost its status (a restore from a backup
+/// does).
+#[must_use]
+pub fn history(mut entries: Vec<HistoryEntry>, limit: usize) -> Vec<HistoryEntry> {
+    // Of two under one number the proven one first.
+    entries.sort_by_key(|entry| (std::cmp::Reverse(entry.revision), entry.hash.is_none()));
+    // One application can have left two: under the names of a target that was renamed.
+    entries.dedup_by_key(|entry| entry.revision);
+    entries.truncate(limit.saturating_add(1));
+    entries
+}
+
+/// Where to find a config that the history names: the best of the revisions that were looked at so far.
+#[derive(Debug, Default)]
+pub struct Search {
+    best: Option<(bool, i64, String, Kept)>,
+}
+
+impl Search {
+    /// Looks at a revision. `recorded` are the entries of the artifact that have a hash: where there are any, no other
+    /// content counts, whoever says what.
+    pub fn look(
+        &mut self,
+        desired: &Desired,
+        artifact: &Digest,
+        entries: &[&HistoryEntry],
+        object: &ConfigMap,
+    ) {
+        // Equal bytes of another artifact are another revision.
+        let mut named = entries.iter().filter(|_| is_of(object, artifact));
+        let by_hash = named.find_map(|entry| Some((entry.revision, recorded(desired, object, entry)?)));
+        let found = match by_hash {
+            None if entries.is_empty() => told(desired, object).map(|(stamp, kept)| (stamp.number, kept)),
+            by_hash => by_hash,
+        };
+        let Some((number, kept)) = found.filter(|(_, kept)| kept.origin.artifact == *artifact) else {
+            return;
+        };
+        let rank = (kept.origin.proven, number);
+        if self.best.as_ref().is_none_or(|(proven, best, ..)| rank > (*proven, *best)) {
+            self.best = Some((rank.0, rank.1, object.name_any(), kept));
+        }
+    }
+
+    /// The best, and the name of the object that keeps it.
+    #[must_use]
+    pub fn found(self) -> Option<(String, Kept)> {
+        self.best.map(|(_, _, name, kept)| (name, kept))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::label;
+    use crate::decide::plan;
+    use crate::decide::revision::assemble;
+    use crate::decide::revision::tests::{at, desired};
+    use crate::types::parse_artifact;
+    use serde_json::json;
+
+    /// An artifact of one file, and its revision.
+    fn revision(content: &str, number: i64) -> (Digest, ConfigMap) {
+        let text = json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "artifactType": "custom/config",
+            "layers": [{"mediaType": "a/b", "digest": Digest::sha256(content.as_bytes()).to_string(),
+                "size": content.len(), "annotations": {"org.opencontainers.image.title": "config.json"}}],
+            "subject": {"digest": Digest::sha256(b"image").to_string(), "size": 1},
+            "annotations": {"org.opencontainers.image.created": "2026-01-01T00:00:00Z", "a": "b"},
+        })
+        .to_string();
+        let digest = Digest::sha256(text.as_bytes());
+        let artifact = parse_artifact(digest.clone(), text.as_bytes(), None).unwrap();
+        let origin = Origin::of("r.example/web:v1".to_owned(), Digest::sha256(b"image"), &artifact);
+        let content =
+            Content { data: [("config.json".to_owned(), content.to_owned())].into(), ..Content::default() };
+        let rendered = plan::assemble(&desired(), origin, content);
+        (digest, assemble(&rendered, Stamp { number, applied_at: at(number) }))
+    }
+
+    fn annotate(object: &mut ConfigMap, key: &str, value: Option<&str>) {
+        let annotations = object.metadata.annotations.as_mut().unwrap();
+        annotations.remove(key);
+        annotations.extend(value.map(|value| (key.to_owned(), value.to_owned())));
+    }
+
+    /// What anybody can make of a revision who may create `ConfigMaps`: other content, under the name, the hash and the
+    /// labels that go with it.
+    fn forged(of: &ConfigMap, artifact: &Digest, text: &str, number: i64) -> ConfigMap {
+        let mut forged = of.clone();
+        forged.data = Some([("config.json".to_owned(), text.to_owned())].into());
+        let hash = content_of(&forged).hash();
+        forged.metadata.name = Some(revision::name("web", artifact, &hash));
+        annotate(&mut forged, annotation::CONTENT_HASH, Some(&hash));
+        let labels = forged.metadata.labels.as_mut().unwrap();
+        labels.insert(label::REVISION.to_owned(), number.to_string());
+        forged
+    }
+
+    fn found(artifact: &Digest, entries: &[&HistoryEntry], objects: &[&ConfigMap]) -> Option<(bool, String)> {
+        let mut search = Search::default();
+        for object in objects {
+            search.look(&desired(), artifact, entries, object);
+        }
+        search.found().map(|(_, kept)| (kept.origin.proven, kept.content.data["config.json"].clone()))
+    }
+
+    #[test]
+    fn a_revision_proves_what_it_holds_and_from_where() {
+        let (digest, revision) = revision("good", 1);
+        let (stamp, Kept { origin, content }) = told(&desired(), &revision).unwrap();
+        assert_eq!((stamp.number, content.data["config.json"].as_str()), (1, "good"));
+        assert_eq!((origin.artifact, origin.image_digest), (digest, Digest::sha256(b"image")));
+        assert_eq!(origin.created.as_deref(), Some("2026-01-01T00:00:00Z"));
+        assert!(origin.proven && origin.manifest.is_some() && origin.annotations.get("a") == Some("b"));
+    }
+
+    /// The attack: the revision is deleted, and another one made with the same digest and everything that goes with it.
+    #[test]
+    fn a_forged_revision_is_never_better_than_a_word() {
+        let (digest, good) = revision("good", 1);
+        let evil = forged(&good, &digest, "EVIL", 99);
+        assert_eq!(found(&digest, &[], &[&evil]), Some((false, "EVIL".to_owned())), "it has its own word");
+        assert_eq!(found(&digest, &[], &[&evil, &good]), Some((true, "good".to_owned())));
+        assert_eq!(found(&digest, &[], &[&good, &evil]), Some((true, "good".to_owned())));
+        // What the history recorded counts alone, wherever it is found.
+        let entry = entry_of(&desired(), &good).unwrap();
+        assert_eq!(found(&digest, &[&entry], &[&evil]), None);
+        let mut moved = good.clone();
+        moved.metadata.name = Some("web-0000000000".to_owned());
+        assert_eq!(found(&digest, &[&entry], &[&evil, &moved]), Some((true, "good".to_owned())));
+    }
+
+    /// Nothing of what an object says of itself goes into the status with content that was recorded.
+    #[test]
+    fn what_was_recorded_says_where_it_is_from() {
+        let (_, good) = revision("good", 1);
+        let entry = entry_of(&desired(), &good).unwrap();
+        let mut lying = good;
+        for key in [annotation::IMAGE_DIGEST, annotation::ARTIFACT_DIGEST] {
+            annotate(&mut lying, key, Some(&Digest::sha256(b"evil").to_string()));
+        }
+        annotate(&mut lying, annotation::IMAGE, Some("evil.example/x:v1"));
+        let origin = recorded(&desired(), &lying, &entry).unwrap().origin;
+        assert_eq!(origin.artifact.to_string(), entry.artifact);
+        assert_eq!(origin.image_digest.to_string(), entry.image);
+        assert_eq!(origin.image, "r.example/web:v1");
+    }
+
+    #[test]
+    fn what_does_not_fit_itself_or_is_anothers_is_no_revision() {
+        let (digest, good) = revision("good", 1);
+        let mut other_name = good.clone();
+        other_name.metadata.name = Some("web-0000000000".to_owned());
+        let mut other_data = good.clone();
+        other_data.data.as_mut().unwrap().insert("config.json".to_owned(), "EVIL".to_owned());
+        let mut foreign = good.clone();
+        foreign.metadata.owner_references.as_mut().unwrap()[0].uid = "another".to_owned();
+        let mut unlabelled = good.clone();
+        unlabelled.metadata.labels.as_mut().unwrap().remove(label::REVISION);
+        let far = forged(&good, &digest, "good", i64::MAX);
+        for (what, object) in [
+            ("name", &other_name),
+            ("data", &other_data),
+            ("controller", &foreign),
+            ("label", &unlabelled),
+            ("number", &far),
+        ] {
+            assert_eq!(told(&desired(), object), None, "{what}");
+        }
+    }
+
+    /// A status is believed from then on, so a forged hash must not get there by way of a history that is made anew.
+    #[test]
+    fn a_history_that_is_made_anew_believes_no_word() {
+        let (digest, good) = revision("good", 1);
+        let mut old = revision("old", 2).1;
+        annotate(&mut old, annotation::MANIFEST, None);
+        let evil = [forged(&good, &digest, "EVIL", 1), forged(&good, &digest, "EVIL", 3)];
+        let all = [&evil[0], &evil[1], &good, &old];
+        let entries = all.into_iter().filter_map(|object| entry_of(&desired(), object)).collect();
+        let history = history(entries, 10);
+        let outline: Vec<(i64, bool)> =
+            history.iter().map(|entry| (entry.revision, entry.hash.is_some())).collect();
+        assert_eq!(outline, [(3, false), (2, false), (1, true)], "of two under one number the proven one");
+        assert_eq!(history[2].config_map, good.metadata.name);
+    }
+}
