@@ -130,8 +130,8 @@ impl Authorizer {
         }
         match refusal {
             Refusal::Forbidden(answer) => Ok(answer),
-            Refusal::Unauthorized(answer) => Err(answer.to_failure(repository, call)),
-            Refusal::Token(failure) => Err(failure),
+            Refusal::Unauthorized(answer) => Err(repository.explain(answer.to_failure(repository, call))),
+            Refusal::Token(failure) => Err(repository.explain(failure)),
         }
     }
 

@@ -123,7 +123,7 @@ impl OciRegistry {
     async fn session(&self, access: &Access, repository: &RepositoryRef) -> Result<Session<'_>, Failure> {
         self.guard.check(repository)?;
         let more = self.plugins.credentials(repository).await;
-        Ok(Session { client: self, repository: access.repository(repository, more) })
+        Ok(Session { client: self, repository: access.repository(repository, more)? })
     }
 }
 

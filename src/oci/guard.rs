@@ -10,7 +10,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use crate::api::Reason;
 use crate::types::{Failure, RepositoryRef};
 
-use super::keyring;
+use super::pattern;
 
 /// Which registries may be asked, and which addresses never.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +26,7 @@ impl Guard {
     /// `RegistryNotAllowed`, with what to do.
     pub(super) fn check(&self, repository: &RepositoryRef) -> Result<(), Failure> {
         let name = repository.to_string();
-        if self.allow.is_empty() || self.allow.iter().any(|pattern| keyring::matches(pattern, &name)) {
+        if self.allow.is_empty() || self.allow.iter().any(|pattern| pattern::matches(pattern, &name)) {
             return Ok(());
         }
         Err(Failure::new(

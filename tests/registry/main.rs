@@ -13,6 +13,7 @@ mod checklist;
 mod content;
 mod guard;
 mod hostile;
+mod kubelet;
 mod legacy;
 mod pitfalls;
 mod platforms;
