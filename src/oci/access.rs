@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use reqwest::Url;
 use sha2::{Digest as _, Sha256};
 
 use crate::api::Reason;
@@ -132,6 +133,12 @@ impl Repository {
             path: self.path.clone(),
             identity: self.identity.clone(),
         }
+    }
+
+    /// Whether a URL is the registry's own: scheme, host and port.
+    pub(super) fn owns(&self, url: &Url) -> bool {
+        let own = format!("{}://{}/", self.scheme(), self.host).parse::<Url>();
+        own.is_ok_and(|own| own.origin() == url.origin())
     }
 
     /// A failure to get in, with the credentials that could not be tried.

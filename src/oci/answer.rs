@@ -1,5 +1,6 @@
 //! Answers of registries: bodies that are read with a bound, and what a refusal means.
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -9,10 +10,11 @@ use reqwest::Url;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::Reason;
-use crate::types::Failure;
+use crate::types::{Failure, Remedy};
 
 use super::access::Repository;
 use super::observe::{Meter, authority};
+use super::pace::Pace;
 use super::transport::Call;
 
 /// Bytes of an error body that are read for its message.
@@ -26,7 +28,22 @@ pub(super) struct Answer {
     pub url: Url,
     /// Whether a redirect led to another scheme, host or port.
     pub moved: bool,
+    /// What of the credentials the one who answered was shown.
+    pub shown: Shown,
+    /// The address that it came from; nothing where a proxy stands in between.
+    pub peer: Option<IpAddr>,
     pub body: Body,
+}
+
+/// What an answer is the answer to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// A request of nobody in particular, or with a token that everybody gets.
+    Nothing,
+    /// A request with credentials, or with what they earned.
+    Credentials,
+    /// The same, with credentials that the registry has accepted for this repository before.
+    Accepted,
 }
 
 /// What is left to read of an answer.
@@ -39,6 +56,18 @@ pub(super) enum Body {
 }
 
 impl Answer {
+    /// Whether it is the word of another host, to which the registry leads: not that of the registry after a detour.
+    fn is_of_another(&self, repository: &Repository) -> bool {
+        self.moved && !repository.owns(&self.url)
+    }
+
+    /// Whether another host refuses what the registry sent its client there for. The URL is most likely signed, and the
+    /// next one is signed anew.
+    pub(super) fn refuses_a_signed_url(&self, repository: &Repository) -> bool {
+        self.is_of_another(repository)
+            && matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+    }
+
     /// `Content-Type`, where it is text.
     pub(super) fn content_type(&self) -> Option<&str> {
         self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
@@ -67,11 +96,11 @@ impl Answer {
             Body::Read(bytes) => return Ok(bytes),
         };
         let mut bytes = BytesMut::new();
+        let mut pace = Pace::begin();
         loop {
-            let chunk = response
-                .chunk()
-                .await
-                .map_err(|error| unreachable(repository, &self.url, &error.without_url()))?;
+            let chunk = pace.next(&mut response).await.map_err(|why| {
+                Failure::new(Reason::RegistryUnavailable, format!("{} {why}", who(repository, &self.url)))
+            })?;
             let Some(chunk) = chunk else {
                 drop(turn);
                 return Ok(bytes.freeze());
@@ -93,8 +122,9 @@ impl Answer {
 /// The beginning of a body that is only good for a message; whatever goes wrong with it does not matter.
 pub(super) async fn beginning(mut response: reqwest::Response, meter: &mut Meter) -> Bytes {
     let mut bytes = BytesMut::new();
+    let mut pace = Pace::begin();
     while bytes.len() < MAX_ERROR_BODY {
-        match response.chunk().await {
+        match pace.next(&mut response).await {
             Ok(Some(chunk)) => {
                 meter.add(chunk.len());
                 bytes.extend_from_slice(&chunk);
@@ -126,16 +156,19 @@ pub(super) fn innermost(error: &reqwest::Error) -> String {
     message
 }
 
-pub(super) fn unreachable(repository: &Repository, url: &Url, error: &reqwest::Error) -> Failure {
-    let what = if error.is_timeout() { "did not answer in time" } else { "cannot be reached" };
-    let host = authority(url);
-    let who = if host == repository.host {
-        format!("registry {host}")
+/// Who did or did not answer, as the beginning of a sentence.
+fn who(repository: &Repository, url: &Url) -> String {
+    if repository.owns(url) {
+        format!("registry {}", repository.host)
     } else {
         // A store of blobs, or a web site, that the operator's network may not let it reach.
-        format!("registry {} leads to {host}, which", repository.host)
-    };
-    Failure::new(Reason::RegistryUnavailable, format!("{who} {what}: {}", innermost(error)))
+        format!("registry {} leads to {}, which", repository.host, authority(url))
+    }
+}
+
+pub(super) fn unreachable(repository: &Repository, url: &Url, why: &str, is_timeout: bool) -> Failure {
+    let what = if is_timeout { "did not answer in time" } else { "cannot be reached" };
+    Failure::new(Reason::RegistryUnavailable, format!("{} {what}: {why}", who(repository, url)))
 }
 
 /// What a refusal means, and what to do about it. Statuses that a caller knows how to take never come here.
@@ -145,30 +178,81 @@ pub(super) fn refused(
     answer: &Answer,
     retry_after: Option<Duration>,
 ) -> Failure {
-    let status = answer.status;
-    let detail = error_detail(answer);
-    let operation = call.operation;
-    let (reason, advice) = match status.as_u16() {
-        401 => (
+    let failure = if answer.is_of_another(repository) {
+        refused_elsewhere(repository, call, answer)
+    } else {
+        refused_by_registry(repository, call, answer)
+    };
+    Failure { retry_after, ..failure }
+}
+
+/// Advice follows from what was sent: who was shown nothing has refused no credentials.
+fn refused_by_registry(repository: &Repository, call: &Call, answer: &Answer) -> Failure {
+    let Answer { status, shown, .. } = answer;
+    let answered =
+        format!("{repository}: the registry answered {status} to {}{}", call.operation, error_detail(answer));
+    let failure = |reason, why: &str| Failure::new(reason, format!("{answered}; {why}"));
+    let given = !repository.credentials.is_empty();
+    match (status.as_u16(), shown) {
+        (401, Shown::Nothing) if answer.moved => failure(
             Reason::AuthenticationFailed,
-            if repository.credentials.is_empty() {
-                "no credentials are given for it; name a Secret with them in spec.registry.pullSecrets"
-            } else {
-                "it does not accept the credentials of spec.registry.pullSecrets; check user name, password and expiry"
-            },
+            "it redirects to another host and back, where credentials do not go along",
         ),
-        403 => (Reason::Forbidden, "the credentials lack the right to pull; grant it in the registry"),
-        429 => (
+        (401, Shown::Nothing) if given => failure(
+            Reason::AuthenticationFailed,
+            "the credentials that are given for it do not fit what it asks for, and were not sent",
+        ),
+        (401, Shown::Nothing) => failure(Reason::AuthenticationFailed, "no credentials are given for it")
+            .with_remedy(Remedy::GiveCredentials),
+        (401, Shown::Credentials) => {
+            failure(Reason::AuthenticationFailed, "it does not accept the credentials")
+                .with_remedy(Remedy::CheckCredentials)
+        }
+        (401, Shown::Accepted) => failure(
+            Reason::AuthenticationFailed,
+            "it does not accept the credentials, which it has accepted for this repository before: they have run out, or it refuses this request alone",
+        )
+        .with_remedy(Remedy::CheckCredentials),
+        (403, Shown::Nothing) if given => failure(
+            Reason::Forbidden,
+            "it did not ask for credentials, so those that are given for it were not sent",
+        ),
+        (403, Shown::Nothing) => failure(Reason::Forbidden, "no credentials are given for it")
+            .with_remedy(Remedy::GiveCredentials),
+        (403, _) => {
+            failure(Reason::Forbidden, "the credentials lack the right to pull; grant it in the registry")
+        }
+        (429, _) => failure(
             Reason::RateLimited,
             "the registry limits requests; raise spec.interval or use credentials with a higher limit",
         ),
-        _ => (Reason::RegistryUnavailable, "this is for the registry's operator to mend; it is tried again"),
-    };
-    Failure {
-        reason,
-        message: format!("{repository}: the registry answered {status} to {operation}{detail}; {advice}"),
-        retry_after,
+        _ => failure(
+            Reason::RegistryUnavailable,
+            "this is for the registry's operator to mend; it is tried again",
+        ),
     }
+}
+
+/// Another host was shown no credentials, so they are not to blame. Nothing of its text is shown: it may be any host that
+/// the registry likes to name.
+fn refused_elsewhere(repository: &Repository, call: &Call, answer: &Answer) -> Failure {
+    let (reason, why) = match answer.status.as_u16() {
+        401 | 403 => (
+            Reason::RegistryUnavailable,
+            "it was sent no credentials, only the URL that the registry gave: that has expired (compare the clocks of registry and store), or the store's policy or a proxy on the way refuses it; it is tried again with a new URL",
+        ),
+        429 => (Reason::RateLimited, "it limits requests"),
+        _ => (Reason::RegistryUnavailable, "this is for whoever runs that host to mend; it is tried again"),
+    };
+    Failure::new(
+        reason,
+        format!(
+            "{repository}: the registry leads to {} for {}, which answered {}; {why}",
+            authority(&answer.url),
+            call.operation,
+            answer.status
+        ),
+    )
 }
 
 /// The codes of an error envelope (distribution-spec, "Error Codes"). Its messages are left out: some registries put

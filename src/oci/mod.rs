@@ -7,6 +7,7 @@
 //! Every answer is one of three: found, none, or a [`Failure`], which is "unknown" and decides nothing.
 
 mod access;
+mod address;
 mod answer;
 mod archive;
 mod auth;
@@ -18,13 +19,17 @@ mod go_json;
 mod guard;
 mod keyring;
 mod observe;
+mod pace;
 mod pattern;
 mod plugins;
 mod pull;
+mod redirect;
 mod referrers;
 mod throttle;
 mod tls;
+mod token;
 mod transport;
+mod warnings;
 
 use std::future::Future;
 

@@ -13,7 +13,7 @@ mod text;
 
 pub use annotations::Annotations;
 pub use digest::{Algorithm, Digest, DigestError, MismatchError};
-pub use failure::Failure;
+pub use failure::{Failure, Remedy};
 pub use file::{ConfigFile, PathError, normalize_path};
 pub use image::{ImageError, ImageRef, RepositoryRef};
 pub use manifest::{
