@@ -10,7 +10,7 @@ use reqwest::Url;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::Reason;
-use crate::types::{Failure, Remedy};
+use crate::types::{Advice, Failure};
 
 use super::access::Repository;
 use super::observe::{Meter, authority};
@@ -191,45 +191,25 @@ fn refused_by_registry(repository: &Repository, call: &Call, answer: &Answer) ->
     let Answer { status, shown, .. } = answer;
     let answered =
         format!("{repository}: the registry answered {status} to {}{}", call.operation, error_detail(answer));
-    let failure = |reason, why: &str| Failure::new(reason, format!("{answered}; {why}"));
+    let failure = |reason| Failure::new(reason, answered.clone());
     let given = !repository.credentials.is_empty();
     match (status.as_u16(), shown) {
-        (401, Shown::Nothing) if answer.moved => failure(
-            Reason::AuthenticationFailed,
-            "it redirects to another host and back, where credentials do not go along",
-        ),
-        (401, Shown::Nothing) if given => failure(
-            Reason::AuthenticationFailed,
+        (401, Shown::Nothing) if answer.moved => failure(Reason::AuthenticationFailed)
+            .and("it redirects to another host and back, where credentials do not go along"),
+        (401, Shown::Nothing) if given => failure(Reason::AuthenticationFailed).and(
             "the credentials that are given for it do not fit what it asks for, and were not sent",
         ),
-        (401, Shown::Nothing) => failure(Reason::AuthenticationFailed, "no credentials are given for it")
-            .with_remedy(Remedy::GiveCredentials),
-        (401, Shown::Credentials) => {
-            failure(Reason::AuthenticationFailed, "it does not accept the credentials")
-                .with_remedy(Remedy::CheckCredentials)
-        }
-        (401, Shown::Accepted) => failure(
-            Reason::AuthenticationFailed,
-            "it does not accept the credentials, which it has accepted for this repository before: they have run out, or it refuses this request alone",
-        )
-        .with_remedy(Remedy::CheckCredentials),
-        (403, Shown::Nothing) if given => failure(
-            Reason::Forbidden,
-            "it did not ask for credentials, so those that are given for it were not sent",
-        ),
-        (403, Shown::Nothing) => failure(Reason::Forbidden, "no credentials are given for it")
-            .with_remedy(Remedy::GiveCredentials),
-        (403, _) => {
-            failure(Reason::Forbidden, "the credentials lack the right to pull; grant it in the registry")
-        }
-        (429, _) => failure(
-            Reason::RateLimited,
-            "the registry limits requests; raise spec.interval or use credentials with a higher limit",
-        ),
-        _ => failure(
-            Reason::RegistryUnavailable,
-            "this is for the registry's operator to mend; it is tried again",
-        ),
+        (401, Shown::Nothing) => failure(Reason::AuthenticationFailed).advised(Advice::GiveCredentials),
+        (401, Shown::Credentials) => failure(Reason::AuthenticationFailed).advised(Advice::CheckCredentials),
+        (401, Shown::Accepted) => failure(Reason::AuthenticationFailed)
+            .and("the credentials were accepted for this repository before: they have run out, or it refuses this request alone")
+            .advised(Advice::CheckCredentials),
+        (403, Shown::Nothing) if given => failure(Reason::Forbidden)
+            .and("it did not ask for credentials, so those that are given for it were not sent"),
+        (403, Shown::Nothing) => failure(Reason::Forbidden).advised(Advice::GiveCredentials),
+        (403, _) => failure(Reason::Forbidden).advised(Advice::GrantPull),
+        (429, _) => failure(Reason::RateLimited).advised(Advice::AskLess),
+        _ => failure(Reason::RegistryUnavailable).advised(Advice::Wait),
     }
 }
 

@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::api::Reason;
-use crate::types::{Failure, Remedy};
+use crate::types::{Advice, Failure};
 
 use super::access::{Repository, RepositoryKey};
 use super::answer::{Answer, Shown};
@@ -215,15 +215,9 @@ fn unreadable(repository: &Repository, call: &Call, answer: &Answer, asked: &Ask
         format!("{repository}: the registry answered {status} to {} {what}", call.operation),
     );
     if repository.credentials.is_empty() {
-        return failure.with_remedy(Remedy::GiveCredentials);
+        return failure.advised(Advice::GiveCredentials);
     }
-    Failure {
-        message: format!(
-            "{}; the credentials that are given for it were not sent, and this is for the registry's operator to mend",
-            failure.message
-        ),
-        ..failure
-    }
+    failure.and("the credentials that are given for it were not sent").advised(Advice::Wait)
 }
 
 /// Where every credential was refused, what everybody may read is read all the same, as if there were none. Only what was

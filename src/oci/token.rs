@@ -14,7 +14,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
 use crate::api::Reason;
-use crate::types::{Failure, Remedy};
+use crate::types::{Advice, Failure};
 
 use super::access::Repository;
 use super::answer::retry_after;
@@ -91,16 +91,10 @@ pub(super) async fn fetch(
     match status {
         StatusCode::OK => {}
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
-            let (why, remedy) = if credential.is_some() {
-                (", it does not accept the credentials", Remedy::CheckCredentials)
-            } else {
-                (" and no credentials are given for it", Remedy::GiveCredentials)
-            };
-            return Err(Failure::new(
-                Reason::AuthenticationFailed,
-                format!("{repository}: the token endpoint {endpoint} answered {status}{why}"),
-            )
-            .with_remedy(remedy));
+            let advice =
+                if credential.is_some() { Advice::CheckCredentials } else { Advice::GiveCredentials };
+            let message = format!("{repository}: the token endpoint {endpoint} answered {status}");
+            return Err(Failure::new(Reason::AuthenticationFailed, message).advised(advice));
         }
         status if status.is_redirection() => {
             return Err(unavailable(format!(

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::api::Reason;
 
+use super::Advice;
+
 /// Why something could not be done: one closed reason, one message, wherever it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -14,37 +16,15 @@ pub struct Failure {
     pub message: String,
     /// Not before this much time has passed, where somebody said so (`Retry-After`).
     pub retry_after: Option<Duration>,
-    /// What is to be done, where that depends on who asked. The message says it in the words of the resource.
-    pub remedy: Option<Remedy>,
-}
-
-/// What would help, where it is said to somebody who wrote a resource in other words than to somebody at a command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remedy {
-    /// There are no credentials.
-    GiveCredentials,
-    /// The credentials are not accepted.
-    CheckCredentials,
-}
-
-impl Remedy {
-    /// For whoever wrote the resource.
-    #[must_use]
-    pub const fn in_a_resource(self) -> &'static str {
-        match self {
-            Self::GiveCredentials => "name a Secret with credentials in spec.registry.pullSecrets",
-            Self::CheckCredentials => {
-                "check user name, password and expiry of the credentials in spec.registry.pullSecrets"
-            }
-        }
-    }
+    /// What to do about it, where that depends on who reads it. The message ends with it as it is said about a resource.
+    pub advice: Option<Advice>,
 }
 
 impl Failure {
     /// A failure without a time of its own.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), retry_after: None, remedy: None }
+        Self { reason, message: message.into(), retry_after: None, advice: None }
     }
 
     /// The same, naming where it happened, unless it does already.
@@ -56,20 +36,31 @@ impl Failure {
         self
     }
 
-    /// The same with what would help.
+    /// The same with another half of a sentence.
     #[must_use]
-    pub fn with_remedy(mut self, remedy: Remedy) -> Self {
+    pub fn and(mut self, more: &str) -> Self {
         self.message.push_str("; ");
-        self.message.push_str(remedy.in_a_resource());
-        self.remedy = Some(remedy);
+        self.message.push_str(more);
         self
     }
 
-    /// The message with other words for what would help.
+    /// The same with advice, which takes the place of any that it has.
     #[must_use]
-    pub fn message_with(&self, words: impl FnOnce(Remedy) -> String) -> String {
-        match self.remedy {
-            Some(remedy) => self.message.replace(remedy.in_a_resource(), &words(remedy)),
+    pub fn advised(mut self, advice: Advice) -> Self {
+        match self.advice.replace(advice) {
+            Some(before) => {
+                self.message = self.message.replace(before.on_a_resource(), advice.on_a_resource());
+            }
+            None => return self.and(advice.on_a_resource()),
+        }
+        self
+    }
+
+    /// The message for somebody who asks at the command line: flags take the place of fields. `host` is the registry's.
+    #[must_use]
+    pub fn at_the_command_line(&self, host: &str) -> String {
+        match self.advice {
+            Some(advice) => self.message.replace(advice.on_a_resource(), &advice.at_the_command_line(host)),
             None => self.message.clone(),
         }
     }
@@ -90,20 +81,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_remedy_is_told_in_the_words_of_who_speaks() {
-        let failure = Failure::new(Reason::AuthenticationFailed, "401")
-            .with_remedy(Remedy::GiveCredentials)
-            .at("r.example/web")
-            .with_notes(&["a note".to_owned()]);
-        assert_eq!(
-            failure.message,
-            "r.example/web: 401; name a Secret with credentials in spec.registry.pullSecrets; note: a note"
+    fn advice_follows_from_who_reads_it() {
+        let failure = Failure::new(Reason::AuthenticationFailed, "r.example/web: 401")
+            .advised(Advice::GiveCredentials)
+            .at("namespace 'shop'")
+            .with_notes(&["seen".to_owned()]);
+        assert!(failure.message.contains("spec.registry.pullSecrets"), "{}", failure.message);
+        let said = failure.at_the_command_line("r.example");
+        assert!(said.contains("'docker login r.example'") && !said.contains("spec."), "{said}");
+        assert!(said.starts_with("namespace 'shop'") && said.ends_with("note: seen"), "{said}");
+        let other = failure.advised(Advice::SpeakHttp);
+        assert!(
+            other.message.contains("plainHttp") && !other.message.contains("pullSecrets"),
+            "{}",
+            other.message
         );
-        let told = failure.message_with(|remedy| {
-            assert_eq!(remedy, Remedy::GiveCredentials);
-            "log in with docker login".to_owned()
-        });
-        assert_eq!(told, "r.example/web: 401; log in with docker login; note: a note");
-        assert_eq!(Failure::new(Reason::Forbidden, "403").message_with(|_| String::new()), "403");
+        assert!(other.at_the_command_line("r.example").contains("--plain-http"));
     }
 }

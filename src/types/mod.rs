@@ -1,5 +1,6 @@
 //! Values that were checked once and are then passed along: a stage that receives one cannot fail on its form.
 
+mod advice;
 mod annotations;
 mod digest;
 mod failure;
@@ -11,9 +12,10 @@ mod platform;
 mod reference;
 mod text;
 
+pub use advice::Advice;
 pub use annotations::Annotations;
 pub use digest::{Algorithm, Digest, DigestError, MismatchError};
-pub use failure::{Failure, Remedy};
+pub use failure::Failure;
 pub use file::{ConfigFile, PathError, normalize_path};
 pub use image::{ImageError, ImageRef, RepositoryRef};
 pub use manifest::{
