@@ -58,9 +58,9 @@ pub struct Args {
     #[arg(long, env = "ARTIFACTCONFIG_CONTENT_CACHE_BYTES", default_value_t = Settings::default().content_cache, value_name = "BYTES")]
     content_cache_bytes: u64,
 
-    /// Registries that may be asked, as registry.example.com, *.example.com or registry.example.com/team; may be given
-    /// several times. Default: all.
-    #[arg(long, env = "ARTIFACTCONFIG_ALLOW_REGISTRY", value_delimiter = ',', value_name = "PATTERN")]
+    /// Registries that may be asked, as registry.example.com, *.example.com or registry.example.com/team, which is that
+    /// repository and those below it; may be given several times. Default: all.
+    #[arg(long, env = "ARTIFACTCONFIG_ALLOW_REGISTRY", value_delimiter = ',', value_name = "PATTERN", value_parser = Guard::pattern)]
     allow_registry: Vec<String>,
 
     /// Also talk to link-local addresses, where cloud metadata services answer.

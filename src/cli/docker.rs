@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use crate::oci::{Access, Credential, Keyring};
+use crate::oci::{Access, Credential, Keyring, KeyringError};
 use crate::types::RepositoryRef;
 
 /// How the subcommands reach registries.
@@ -26,13 +26,14 @@ pub struct RegistryArgs {
     plain_http: bool,
 }
 
+/// `null`, which programs written in Go write for what is empty, stands for nothing.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Helpers {
     #[serde(default)]
     creds_store: Option<String>,
     #[serde(default)]
-    cred_helpers: BTreeMap<String, String>,
+    cred_helpers: Option<BTreeMap<String, Option<String>>>,
 }
 
 #[derive(Deserialize)]
@@ -52,7 +53,11 @@ impl RegistryArgs {
         if let Some(path) = self.file() {
             let mut add = || -> anyhow::Result<()> {
                 let bytes = std::fs::read(&path)?;
-                keyring.add_docker_config_json(&bytes)?;
+                match keyring.add_docker_config_json(&bytes) {
+                    // They are for other registries, or named when the one that they are for is asked.
+                    Ok(()) | Err(KeyringError::Entries(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
                 let helpers: Helpers = serde_json::from_slice(&bytes)?;
                 for host in repositories.iter().map(|repository| repository.host()) {
                     if let Some(credential) = helpers.credential(host) {
@@ -84,8 +89,8 @@ impl Helpers {
     fn credential(&self, registry: &str) -> Option<Credential> {
         // Docker keeps its own registry under this name.
         let server = if registry == "index.docker.io" { "https://index.docker.io/v1/" } else { registry };
-        let helper =
-            self.cred_helpers.get(registry).or(self.creds_store.as_ref()).filter(|helper| is_name(helper))?;
+        let own = self.cred_helpers.as_ref().and_then(|helpers| helpers.get(registry)?.as_ref());
+        let helper = own.or(self.creds_store.as_ref()).filter(|helper| is_name(helper))?;
         let mut child = Command::new(format!("docker-credential-{helper}"))
             .arg("get")
             .stdin(Stdio::piped())

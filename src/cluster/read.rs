@@ -13,25 +13,68 @@ use super::Cluster;
 /// The access to registries that the resource's references give. Read anew each time, so that a rotated credential
 /// counts at the next reconcile and none is kept for longer than one.
 ///
+/// A Secret that is missing or cannot be read does not take away what the others give, as with Pods: it is a note of
+/// the access, because nobody knows what it would have opened. Where no Secret can be used, it is a failure.
+///
 /// # Errors
 /// `CredentialsNotFound` and `InvalidCredentials`, naming the field and the object; never its content.
 pub async fn access(cluster: &impl Cluster, desired: &Desired) -> Result<Access, Failure> {
-    let mut keyring = Keyring::default();
+    let mut found = Found::default();
     for name in &desired.pull_secrets {
-        let secret = existing(cluster, desired, "spec.registry.pullSecrets", name).await?;
-        add(&mut keyring, &secret.0).map_err(|why| unusable("spec.registry.pullSecrets", name, &why))?;
+        let field = "spec.registry.pullSecrets";
+        match cluster.secret(&desired.owner, name).await?.map(Read) {
+            Some(secret) => {
+                if let Err(why) = found.add(name, &secret.0) {
+                    found.failures.push(unusable(field, name, &why));
+                }
+            }
+            None => found.failures.push(missing(desired, field, name)),
+        }
     }
     if let Some(account) = &desired.service_account {
-        add_service_account(cluster, desired, account, &mut keyring).await?;
+        add_service_account(cluster, desired, account, &mut found).await?;
     }
     let tls = match &desired.cert_secret {
         Some(name) => {
-            let secret = existing(cluster, desired, "spec.registry.certSecretRef", name).await?;
-            Some(tls(&secret.0).map_err(|why| unusable("spec.registry.certSecretRef", name, &why))?)
+            let field = "spec.registry.certSecretRef";
+            let secret = cluster.secret(&desired.owner, name).await?.map(Read);
+            let secret = secret.ok_or_else(|| missing(desired, field, name))?;
+            Some(tls(&secret.0).map_err(|why| unusable(field, name, &why))?)
         }
         None => None,
     };
-    Ok(Access::new(keyring).with_plain_http(desired.plain_http).with_tls(tls))
+    let Found { keyring, usable, mut failures, notes } = found;
+    if usable == 0 && !failures.is_empty() {
+        return Err(failures.swap_remove(0));
+    }
+    let notes = failures.into_iter().map(|failure| failure.message).chain(notes).collect();
+    Ok(Access::new(keyring).with_plain_http(desired.plain_http).with_tls(tls).with_notes(notes))
+}
+
+/// What the Secrets of a resource hold.
+#[derive(Default)]
+struct Found {
+    keyring: Keyring,
+    /// Secrets that can be read.
+    usable: usize,
+    /// What is wrong with those that the resource names itself.
+    failures: Vec<Failure>,
+    notes: Vec<String>,
+}
+
+impl Found {
+    /// Adds a Secret of one of the two types that the kubelet takes. Broken entries in it are the keyring's to judge:
+    /// they matter where they are for the registry that is asked.
+    fn add(&mut self, name: &str, secret: &Secret) -> Result<(), String> {
+        let mut keyring = Keyring::default();
+        match read(&mut keyring, secret)? {
+            Ok(()) | Err(KeyringError::Entries(_)) => {}
+            Err(KeyringError::Json(why)) => return Err(why),
+        }
+        self.keyring.extend(keyring, &format!("Secret '{name}'"));
+        self.usable += 1;
+        Ok(())
+    }
 }
 
 /// A Secret that is overwritten when it is no longer needed.
@@ -45,21 +88,14 @@ impl Drop for Read {
     }
 }
 
-async fn existing(
-    cluster: &impl Cluster,
-    desired: &Desired,
-    field: &str,
-    name: &str,
-) -> Result<Read, Failure> {
-    cluster.secret(&desired.owner, name).await?.map(Read).ok_or_else(|| {
-        Failure::new(
-            Reason::CredentialsNotFound,
-            format!(
-                "{field}: there is no Secret '{name}' in namespace '{}'; create it, or correct the field",
-                desired.owner.namespace
-            ),
-        )
-    })
+fn missing(desired: &Desired, field: &str, name: &str) -> Failure {
+    Failure::new(
+        Reason::CredentialsNotFound,
+        format!(
+            "{field}: there is no Secret '{name}' in namespace '{}'; create it, or correct the field",
+            desired.owner.namespace
+        ),
+    )
 }
 
 fn unusable(field: &str, name: &str, why: &str) -> Failure {
@@ -67,14 +103,14 @@ fn unusable(field: &str, name: &str, why: &str) -> Failure {
 }
 
 /// As the kubelet does it: a Secret that the account names and that does not exist, or is of another type, is passed
-/// over, because accounts name Secrets for many images.
+/// over, because accounts name Secrets for many images. One that should be a pull secret and cannot be read is noted.
 async fn add_service_account(
     cluster: &impl Cluster,
     desired: &Desired,
     account: &str,
-    keyring: &mut Keyring,
+    found: &mut Found,
 ) -> Result<(), Failure> {
-    let found = cluster.service_account(&desired.owner, account).await?.ok_or_else(|| {
+    let read = cluster.service_account(&desired.owner, account).await?.ok_or_else(|| {
         Failure::new(
             Reason::CredentialsNotFound,
             format!(
@@ -83,10 +119,13 @@ async fn add_service_account(
             ),
         )
     })?;
-    for reference in found.image_pull_secrets.unwrap_or_default() {
+    for reference in read.image_pull_secrets.unwrap_or_default() {
         if let Some(secret) = cluster.secret(&desired.owner, &reference.name).await?.map(Read) {
-            // Passed over where it cannot be used, for the same reason.
-            let _ = add(keyring, &secret.0);
+            let Some(Err(why)) = kind(&secret.0).map(|_| found.add(&reference.name, &secret.0)) else {
+                continue;
+            };
+            let field = "spec.registry.serviceAccountName";
+            found.notes.push(unusable(field, &reference.name, &why).message);
         }
     }
     Ok(())
@@ -98,23 +137,33 @@ fn tls(secret: &Secret) -> Result<Tls, String> {
     Tls::new(key("ca.crt"), key("tls.crt"), key("tls.key"))
 }
 
-/// Adds a Secret of one of the two types that the kubelet takes.
-fn add(keyring: &mut Keyring, secret: &Secret) -> Result<(), String> {
-    type Add = fn(&mut Keyring, &[u8]) -> Result<(), KeyringError>;
-    let (key, add): (&str, Add) = match secret.type_.as_deref() {
-        Some("kubernetes.io/dockerconfigjson") => (".dockerconfigjson", Keyring::add_docker_config_json),
-        Some("kubernetes.io/dockercfg") => (".dockercfg", Keyring::add_docker_cfg),
-        other => {
-            return Err(format!(
-                "its type is '{}', expected kubernetes.io/dockerconfigjson or kubernetes.io/dockercfg",
-                other.unwrap_or("Opaque")
-            ));
-        }
-    };
+type Add = fn(&mut Keyring, &[u8]) -> Result<(), KeyringError>;
+
+/// Key and reader for the two types of Secrets that the kubelet takes.
+fn kind(secret: &Secret) -> Option<(&'static str, Add)> {
+    match secret.type_.as_deref()? {
+        "kubernetes.io/dockerconfigjson" => Some((".dockerconfigjson", Keyring::add_docker_config_json)),
+        "kubernetes.io/dockercfg" => Some((".dockercfg", Keyring::add_docker_cfg)),
+        _ => None,
+    }
+}
+
+fn read(keyring: &mut Keyring, secret: &Secret) -> Result<Result<(), KeyringError>, String> {
+    let (key, add) = kind(secret).ok_or_else(|| {
+        format!(
+            "its type is '{}', expected kubernetes.io/dockerconfigjson or kubernetes.io/dockercfg",
+            secret.type_.as_deref().unwrap_or("Opaque")
+        )
+    })?;
     let bytes = secret
         .data
         .as_ref()
         .and_then(|data| data.get(key))
         .ok_or_else(|| format!("it has no key '{key}'"))?;
-    add(keyring, &bytes.0).map_err(|error| format!("key '{key}': {error}"))
+    Ok(add(keyring, &bytes.0).map_err(|error| match error {
+        KeyringError::Json(why) => {
+            KeyringError::Json(format!("key '{key}': it is not a Docker config: {why}"))
+        }
+        entries @ KeyringError::Entries(_) => entries,
+    }))
 }

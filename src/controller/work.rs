@@ -44,10 +44,18 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
                 freshness: *freshness,
             };
             let listing = context.registry.referrers(access, &subject, query);
-            let listing = spans::within(stage!("discover"), listing).await?;
+            let mut listing = spans::within(stage!("discover"), listing).await?;
+            listing.notes.extend_from_slice(access.notes());
             Ok((subject, listing))
         })
         .await
+        .map_err(|failure: Failure| match failure.reason {
+            // What could not be used may have opened the door.
+            Reason::AuthenticationFailed | Reason::Forbidden | Reason::ImageNotFound => {
+                failure.with_notes(access.notes())
+            }
+            _ => failure,
+        })
     }
 
     pub(super) fn select<'l>(

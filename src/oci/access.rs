@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use reqwest::Url;
 use sha2::{Digest as _, Sha256};
 
-use crate::types::RepositoryRef;
+use crate::api::Reason;
+use crate::types::{Failure, RepositoryRef};
 
 use super::keyring::{Credential, Keyring};
 use super::tls::Tls;
@@ -15,13 +17,14 @@ pub struct Access {
     keyring: Arc<Keyring>,
     plain_http: bool,
     tls: Option<Arc<Tls>>,
+    notes: Arc<[String]>,
 }
 
 impl Access {
     /// Access with these credentials, over HTTPS.
     #[must_use]
     pub fn new(keyring: Keyring) -> Self {
-        Self { keyring: Arc::new(keyring), plain_http: false, tls: None }
+        Self { keyring: Arc::new(keyring), plain_http: false, tls: None, notes: Arc::default() }
     }
 
     /// Speaks plain HTTP, where asked to.
@@ -36,18 +39,48 @@ impl Access {
         Self { tls: tls.map(Arc::new), ..self }
     }
 
+    /// Says what could not be used of what is meant to give access.
+    #[must_use]
+    pub fn with_notes(self, notes: Vec<String>) -> Self {
+        Self { notes: notes.into(), ..self }
+    }
+
+    /// What could not be used: it is not known what it would have opened.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// A repository as it is reached with this access, and with credentials that come from elsewhere (`more`).
-    pub(super) fn repository(&self, repository: &RepositoryRef, more: Vec<Credential>) -> Repository {
-        let mut credentials = self.keyring.lookup(&repository.to_string());
+    ///
+    /// # Errors
+    /// `InvalidCredentials` where credentials are given for it and none of them can be read: to go on as if there were
+    /// none would take what is unknown for absent.
+    pub(super) fn repository(
+        &self,
+        repository: &RepositoryRef,
+        more: Vec<Credential>,
+    ) -> Result<Repository, Failure> {
+        let name = repository.to_string();
+        let mut credentials = self.keyring.lookup(&name);
         credentials.extend(more);
-        Repository {
+        let broken = self.keyring.broken(&name);
+        if credentials.is_empty() && !broken.is_empty() {
+            let why = broken.join("; ");
+            return Err(Failure::new(
+                Reason::InvalidCredentials,
+                format!("{name}: the credentials for it cannot be used: {why}"),
+            ));
+        }
+        Ok(Repository {
             plain_http: self.plain_http,
             host: repository.host().to_owned(),
             path: repository.path().to_owned(),
             identity: Identity::of(&credentials, self.tls.as_deref()),
             credentials,
             tls: self.tls.clone(),
-        }
+            broken,
+        })
     }
 }
 
@@ -79,6 +112,8 @@ pub(super) struct Repository {
     pub(super) identity: Identity,
     pub(super) credentials: Vec<Credential>,
     pub(super) tls: Option<Arc<Tls>>,
+    /// Credentials for it that cannot be read.
+    broken: Vec<String>,
 }
 
 /// What remembered things are filed under: repository and identity.
@@ -98,6 +133,17 @@ impl Repository {
             path: self.path.clone(),
             identity: self.identity.clone(),
         }
+    }
+
+    /// Whether a URL is the registry's own: scheme, host and port.
+    pub(super) fn owns(&self, url: &Url) -> bool {
+        let own = format!("{}://{}/", self.scheme(), self.host).parse::<Url>();
+        own.is_ok_and(|own| own.origin() == url.origin())
+    }
+
+    /// A failure to get in, with the credentials that could not be tried.
+    pub(super) fn explain(&self, failure: Failure) -> Failure {
+        failure.with_notes(&self.broken)
     }
 
     /// Whether a text of the registry's repeats a credential that it was shown.

@@ -1,6 +1,7 @@
 //! Answers of registries: bodies that are read with a bound, and what a refusal means.
 
 use std::io::Read as _;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -16,6 +17,7 @@ use crate::types::{Advice, Failure};
 
 use super::access::Repository;
 use super::observe::{Meter, authority};
+use super::pace::Pace;
 use super::room::{LONGEST, Place, Room, SMALL};
 use super::transport::Call;
 use super::trouble::Trouble;
@@ -34,6 +36,10 @@ pub(super) struct Answer {
     pub url: Url,
     /// Whether a redirect led to another scheme, host or port.
     pub moved: bool,
+    /// What of the credentials the one who answered was shown.
+    pub shown: Shown,
+    /// The address that it came from; nothing where a proxy stands in between.
+    pub peer: Option<IpAddr>,
     pub body: Body,
 }
 
@@ -87,10 +93,18 @@ impl Sent {
 pub(super) enum Read {
     Whole(Sent),
     /// Its beginning, for what can be told from that.
-    TooLong {
-        beginning: Bytes,
-        failure: Failure,
-    },
+    TooLong { beginning: Bytes, failure: Failure },
+}
+
+/// What an answer is the answer to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// A request of nobody in particular, or with a token that everybody gets.
+    Nothing,
+    /// A request with credentials, or with what they earned.
+    Credentials,
+    /// The same, with credentials that the registry has accepted for this repository before.
+    Accepted,
 }
 
 /// What is left to read of an answer.
@@ -103,6 +117,18 @@ pub(super) enum Body {
 }
 
 impl Answer {
+    /// Whether it is the word of another host, to which the registry leads: not that of the registry after a detour.
+    fn is_of_another(&self, repository: &Repository) -> bool {
+        self.moved && !repository.owns(&self.url)
+    }
+
+    /// Whether another host refuses what the registry sent its client there for. The URL is most likely signed, and the
+    /// next one is signed anew.
+    pub(super) fn refuses_a_signed_url(&self, repository: &Repository) -> bool {
+        self.is_of_another(repository)
+            && matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+    }
+
     /// `Content-Type`, where it is text. One that cannot be read says nothing, and then what was sent has to.
     pub(super) fn content_type(&self) -> Option<&str> {
         self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
@@ -148,28 +174,24 @@ impl Answer {
         let claims_too_much = declared.filter(|declared| *declared > most_sent);
         let (mut response, turn, mut meter) = match self.body {
             Body::Content { response, turn, meter } => (response, turn, meter),
-            Body::Read(bytes) => {
-                return Ok(Read::Whole(Sent { bytes, content_type, encoding, moved, _place: None }));
-            }
+            Body::Read(bytes) => return Ok(Read::Whole(Sent { bytes, content_type, encoding, moved, _place: None })),
         };
         let mut bytes = BytesMut::new();
-        let mut place = None;
-        let mut until = None;
+        let (mut place, mut until, mut pace) = (None, None, Pace::begin());
         loop {
-            let chunk = response.chunk();
+            let chunk = pace.next(&mut response);
             let chunk = match until {
                 None => chunk.await,
-                Some(until) => tokio::time::timeout_at(until, chunk).await.map_err(|_| {
-                    let limit = LONGEST.as_secs();
-                    let message = format!("{repository}: {what} takes more than {limit} s to come");
-                    Failure::new(Reason::RegistryUnavailable, message)
-                })?,
+                Some(until) => tokio::time::timeout_at(until, chunk)
+                    .await
+                    .unwrap_or_else(|_| Err(format!("takes more than {} s for its answer", LONGEST.as_secs()))),
             };
             let chunk = match (chunk, claims_too_much) {
                 (Ok(chunk), _) => chunk,
                 (Err(_), Some(declared)) => return Ok(too_long(declared.to_string(), bytes)),
-                (Err(error), None) => {
-                    return Err(unreachable(repository, &self.url, &error.without_url()));
+                (Err(why), None) => {
+                    let message = format!("{} {why}", who(repository, &self.url));
+                    return Err(Failure::new(Reason::RegistryUnavailable, message));
                 }
             };
             let Some(chunk) = chunk else {
@@ -209,8 +231,9 @@ impl Answer {
 /// The beginning of a body that is only good for a message; whatever goes wrong with it does not matter.
 pub(super) async fn beginning(mut response: reqwest::Response, meter: &mut Meter) -> Bytes {
     let mut bytes = BytesMut::new();
+    let mut pace = Pace::begin();
     while bytes.len() < MAX_ERROR_BODY {
-        match response.chunk().await {
+        match pace.next(&mut response).await {
             Ok(Some(chunk)) => {
                 meter.add(chunk.len());
                 bytes.extend_from_slice(&chunk);
@@ -242,17 +265,24 @@ pub(super) fn innermost(error: &reqwest::Error) -> String {
     message
 }
 
-/// No answer, or none to the end. Words of the other side are repeated of the registry itself alone: what another host
-/// says, its certificate for example, is not for everybody who can make a registry lead there.
-pub(super) fn unreachable(repository: &Repository, url: &Url, error: &reqwest::Error) -> Failure {
-    let trouble = Trouble::of(error);
-    let host = authority(url);
-    if host != repository.host {
+/// Who did or did not answer, as the beginning of a sentence.
+fn who(repository: &Repository, url: &Url) -> String {
+    if repository.owns(url) {
+        format!("registry {}", repository.host)
+    } else {
         // A store of blobs, or a web site, that the operator's network may not let it reach.
-        let message = format!("registry {} leads to {host}, which {}", repository.host, trouble.what());
-        return Failure::new(Reason::RegistryUnavailable, message);
+        format!("registry {} leads to {}, which", repository.host, authority(url))
     }
-    let message = format!("registry {host} {}: {}", trouble.what(), innermost(error));
+}
+
+/// No answer at all. Words of the other side are repeated of the registry itself alone: what another host says, its
+/// certificate for example, is not for everybody who can make a registry lead there.
+pub(super) fn unreachable(repository: &Repository, url: &Url, error: &reqwest::Error) -> Failure {
+    let (trouble, who) = (Trouble::of(error), who(repository, url));
+    if !repository.owns(url) {
+        return Failure::new(Reason::RegistryUnavailable, format!("{who} {}", trouble.what()));
+    }
+    let message = format!("{who} {}: {}", trouble.what(), innermost(error));
     let failure = Failure::new(Reason::RegistryUnavailable, message);
     match trouble.advice(repository.plain_http) {
         Some(advice) => failure.advised(advice),
@@ -267,20 +297,39 @@ pub(super) fn refused(
     answer: &Answer,
     retry_after: Option<Duration>,
 ) -> Failure {
-    let status = answer.status;
-    let detail = error_detail(answer);
-    let operation = call.operation;
-    let (reason, advice) = match status.as_u16() {
-        401 if repository.credentials.is_empty() => (Reason::AuthenticationFailed, Advice::GiveCredentials),
-        401 => (Reason::AuthenticationFailed, Advice::CheckCredentials),
-        403 if repository.credentials.is_empty() => (Reason::Forbidden, Advice::GiveCredentials),
-        403 => (Reason::Forbidden, Advice::GrantPull),
-        429 => (Reason::RateLimited, Advice::AskLess),
-        400 if wants_tls(answer) => (Reason::RegistryUnavailable, Advice::SpeakHttps),
-        _ => (Reason::RegistryUnavailable, Advice::Wait),
+    let failure = if answer.is_of_another(repository) {
+        refused_elsewhere(repository, call, answer)
+    } else {
+        refused_by_registry(repository, call, answer)
     };
-    let message = format!("{repository}: the registry answered {status} to {operation}{detail}");
-    Failure { retry_after, ..Failure::new(reason, message) }.advised(advice)
+    Failure { retry_after, ..failure }
+}
+
+/// Advice follows from what was sent: who was shown nothing has refused no credentials.
+fn refused_by_registry(repository: &Repository, call: &Call, answer: &Answer) -> Failure {
+    let Answer { status, shown, .. } = answer;
+    let answered =
+        format!("{repository}: the registry answered {status} to {}{}", call.operation, error_detail(answer));
+    let failure = |reason| Failure::new(reason, &answered);
+    let given = !repository.credentials.is_empty();
+    match (status.as_u16(), shown) {
+        (401, Shown::Nothing) if answer.moved => failure(Reason::AuthenticationFailed)
+            .and("it redirects to another host and back, where credentials do not go along"),
+        (401, Shown::Nothing) if given => failure(Reason::AuthenticationFailed)
+            .and("the credentials that are given for it do not fit what it asks for, and were not sent"),
+        (401, Shown::Nothing) => failure(Reason::AuthenticationFailed).advised(Advice::GiveCredentials),
+        (401, Shown::Credentials) => failure(Reason::AuthenticationFailed).advised(Advice::CheckCredentials),
+        (401, Shown::Accepted) => failure(Reason::AuthenticationFailed)
+            .and("the credentials were accepted for this repository before")
+            .advised(Advice::CheckCredentials),
+        (403, Shown::Nothing) if given => failure(Reason::Forbidden)
+            .and("it did not ask for credentials, so those that are given for it were not sent"),
+        (403, Shown::Nothing) => failure(Reason::Forbidden).advised(Advice::GiveCredentials),
+        (403, _) => failure(Reason::Forbidden).advised(Advice::GrantPull),
+        (429, _) => failure(Reason::RateLimited).advised(Advice::AskLess),
+        (400, _) if wants_tls(answer) => failure(Reason::RegistryUnavailable).advised(Advice::SpeakHttps),
+        _ => failure(Reason::RegistryUnavailable).advised(Advice::Wait),
+    }
 }
 
 /// Whether this is what servers say to HTTP where they speak HTTPS: Go's in its own words, nginx on a page.
@@ -295,6 +344,28 @@ fn wants_tls(answer: &Answer) -> bool {
 fn first(mut bytes: BytesMut, most: usize) -> Bytes {
     bytes.truncate(most);
     bytes.freeze()
+}
+
+/// Another host was shown no credentials, so they are not to blame. Nothing of its text is shown: it may be any host that
+/// the registry likes to name.
+fn refused_elsewhere(repository: &Repository, call: &Call, answer: &Answer) -> Failure {
+    let (reason, why) = match answer.status.as_u16() {
+        401 | 403 => (
+            Reason::RegistryUnavailable,
+            "it was sent no credentials, only the URL that the registry gave: that has expired (compare the clocks of registry and store), or the store's policy or a proxy on the way refuses it; it is tried again with a new URL",
+        ),
+        429 => (Reason::RateLimited, "it limits requests"),
+        _ => (Reason::RegistryUnavailable, "this is for whoever runs that host to mend; it is tried again"),
+    };
+    Failure::new(
+        reason,
+        format!(
+            "{repository}: the registry leads to {} for {}, which answered {}; {why}",
+            authority(&answer.url),
+            call.operation,
+            answer.status
+        ),
+    )
 }
 
 /// The codes of an error envelope (distribution-spec, "Error Codes"). Its messages are left out: some registries put
@@ -318,8 +389,7 @@ fn error_detail(answer: &Answer) -> String {
     let known = |code: &String| {
         code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
     };
-    let mut codes: Vec<String> =
-        envelope.errors.into_iter().filter_map(|entry| entry.code).filter(known).collect();
+    let mut codes: Vec<String> = envelope.errors.into_iter().filter_map(|entry| entry.code).filter(known).collect();
     codes.truncate(3);
     if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) }
 }

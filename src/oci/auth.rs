@@ -3,26 +3,24 @@
 //! Tokens are remembered per repository and credential. A cache keyed by registry alone would hand one tenant's
 //! token to another.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::AUTHORIZATION;
 use http::{HeaderValue, StatusCode};
 use moka::sync::Cache;
-use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::api::Reason;
-use crate::types::Failure;
+use crate::types::{Advice, Failure};
 
 use super::access::{Repository, RepositoryKey};
-use super::answer::{Answer, retry_after};
-use super::challenge::{self, Challenge};
+use super::answer::{Answer, Shown};
+use super::challenge::{self, Asked, Challenge, Namer};
+use super::guard::Reach;
 use super::keyring::Credential;
-use super::observe::Meter;
+use super::token::{self, Question};
 use super::transport::{Call, Transport};
 
 /// Repositories whose authorization is remembered; beyond it the least used are asked for again.
@@ -30,18 +28,6 @@ const REMEMBERED: u64 = 10_000;
 
 /// How long a repository that nobody asks for is remembered.
 const IDLE: Duration = Duration::from_hours(24);
-
-/// Life of a token that does not say (token specification: 60 seconds).
-const DEFAULT_LIFE: Duration = Duration::from_mins(1);
-
-/// Longest life that is believed.
-const LONGEST_LIFE: Duration = Duration::from_hours(1);
-
-/// Taken off a token's life for clocks that differ and requests that take time.
-const SKEW: Duration = Duration::from_secs(10);
-
-/// A token answer is a few kilobytes; Azure's tokens are the longest known.
-const MAX_TOKEN_BODY: usize = 256 * 1024;
 
 /// What answered a challenge.
 #[derive(Clone)]
@@ -51,17 +37,24 @@ struct Grant {
 }
 
 /// A header that no `Debug` shows, or nothing where the text cannot be one.
-fn sensitive(authorization: &SecretString) -> Option<HeaderValue> {
+pub(super) fn sensitive(authorization: &SecretString) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(authorization.expose_secret()).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+/// What a registry demands, judged when it was asked for.
+#[derive(Clone)]
+enum Demand {
+    Password,
+    Token { realm: reqwest::Url, reach: Reach, service: Option<String>, scope: String },
 }
 
 /// What worked for a repository: the grant, and how to earn the next one without being refused first.
 #[derive(Clone)]
 struct Remembered {
     grant: Grant,
-    challenge: Challenge,
+    demand: Demand,
     credential: Option<Credential>,
 }
 
@@ -86,13 +79,15 @@ impl Authorizer {
         call: &Call,
     ) -> Result<Answer, Failure> {
         let key = repository.key();
+        let mut shown = Shown::Credentials;
         if let Some(remembered) = self.recall(transport, repository, &key).await {
             let answer = transport.send(repository, call, Some(&remembered)).await?;
             // An expired token is a 401, with ECR a 403 (kcl-lang/kpm#698).
-            if answer.moved || !matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            if answer.moved || !is_refusal(answer.status) {
                 return Ok(answer);
             }
             self.remembered.invalidate(&key);
+            shown = Shown::Accepted;
         }
         let answer = transport.send(repository, call, None).await?;
         // The challenge of another host than the registry's own is not answered: it could name any token endpoint, and
@@ -100,38 +95,46 @@ impl Authorizer {
         if answer.status != StatusCode::UNAUTHORIZED || answer.moved {
             return Ok(answer);
         }
-        let challenges = challenge::parse(&answer.headers);
-        let mut refusal = Refusal::Unauthorized(answer);
+        let challenges = match challenge::parse(&answer.headers) {
+            Asked::Readable(challenges) => challenges,
+            nothing => return Err(repository.explain(unreadable(repository, call, &answer, &nothing))),
+        };
+        let (demands, mut refusal) = demands(repository, call, &challenges, answer);
         let credentials = repository.credentials.iter().map(Some);
         let anonymous = repository.credentials.is_empty().then_some(None);
         for credential in credentials.chain(anonymous) {
-            for challenge in &challenges {
-                let grant = match answer_challenge(transport, repository, challenge, credential).await {
+            for demand in &demands {
+                let grant = match answer_demand(transport, repository, demand, credential).await {
                     Ok(Some(grant)) => grant,
                     Ok(None) => continue,
                     Err(failure) if failure.reason == Reason::AuthenticationFailed => {
-                        refusal = Refusal::Token(failure);
+                        refusal = Refusal::Known(failure);
                         continue;
                     }
                     Err(failure) => return Err(failure),
                 };
-                let answer =
+                let mut answer =
                     transport.send(repository, call, sensitive(&grant.authorization).as_ref()).await?;
+                answer.shown = if credential.is_some() { shown } else { Shown::Nothing };
                 match answer.status {
                     StatusCode::UNAUTHORIZED => refusal = Refusal::Unauthorized(answer),
                     StatusCode::FORBIDDEN => refusal = Refusal::Forbidden(answer),
                     _ => {
-                        let (challenge, credential) = (challenge.clone(), credential.cloned());
-                        self.remembered.insert(key, Remembered { grant, challenge, credential });
+                        let (demand, credential) = (demand.clone(), credential.cloned());
+                        self.remembered.insert(key, Remembered { grant, demand, credential });
                         return Ok(answer);
                     }
                 }
             }
         }
+        if let Some((answer, remembered)) = without_credentials(transport, repository, call, &demands).await {
+            self.remembered.insert(key, remembered);
+            return Ok(answer);
+        }
         match refusal {
             Refusal::Forbidden(answer) => Ok(answer),
-            Refusal::Unauthorized(answer) => Err(answer.to_failure(repository, call)),
-            Refusal::Token(failure) => Err(failure),
+            Refusal::Unauthorized(answer) => Err(repository.explain(answer.to_failure(repository, call))),
+            Refusal::Known(failure) => Err(repository.explain(failure)),
         }
     }
 
@@ -146,157 +149,123 @@ impl Authorizer {
         if remembered.grant.until.is_none_or(|until| until > Instant::now()) {
             return sensitive(&remembered.grant.authorization);
         }
-        let Remembered { challenge, credential, .. } = remembered;
+        let Remembered { demand, credential, .. } = remembered;
         // Whatever goes wrong here goes wrong again, and is reported, when the registry is asked for its challenge.
-        let grant = answer_challenge(transport, repository, &challenge, credential.as_ref()).await.ok()??;
+        let grant = answer_demand(transport, repository, &demand, credential.as_ref()).await.ok()??;
         let header = sensitive(&grant.authorization);
-        self.remembered.insert(key.clone(), Remembered { grant, challenge, credential });
+        self.remembered.insert(key.clone(), Remembered { grant, demand, credential });
         header
     }
 }
 
+const fn is_refusal(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+/// Why nobody was let in, so far.
 enum Refusal {
     Unauthorized(Answer),
     Forbidden(Answer),
-    Token(Failure),
+    Known(Failure),
 }
 
-/// The header that answers a challenge, or nothing where it cannot be answered with this credential.
-async fn answer_challenge(
+/// What can be done about the challenges, and what to say where that is nothing.
+fn demands(
+    repository: &Repository,
+    call: &Call,
+    challenges: &[Challenge],
+    answer: Answer,
+) -> (Vec<Demand>, Refusal) {
+    let namer = Namer { url: &call.url, peer: answer.peer };
+    let mut demands = Vec::new();
+    let mut refused = None;
+    for challenge in challenges {
+        match challenge {
+            Challenge::Basic => demands.push(Demand::Password),
+            Challenge::Bearer { realm, service, scope } => match challenge::reach_of(realm, namer) {
+                Ok(reach) => demands.push(Demand::Token {
+                    realm: realm.clone(),
+                    reach,
+                    service: service.clone(),
+                    scope: challenge::scope(scope.as_deref(), &repository.path),
+                }),
+                Err(why) => {
+                    refused = Some(Failure::new(
+                        Reason::AuthenticationFailed,
+                        format!("{repository}: the registry names a token endpoint that is refused: {why}"),
+                    ));
+                }
+            },
+        }
+    }
+    (demands, refused.map_or(Refusal::Unauthorized(answer), Refusal::Known))
+}
+
+/// The registry wants a login and does not say which. No credential was tried, so none is to blame.
+fn unreadable(repository: &Repository, call: &Call, answer: &Answer, asked: &Asked) -> Failure {
+    let what = match asked {
+        Asked::Nothing => "without a challenge (the header WWW-Authenticate)",
+        _ => {
+            "with a challenge that cannot be read: the header WWW-Authenticate has neither Basic nor Bearer with the URL of a token endpoint"
+        }
+    };
+    let status = answer.status;
+    let failure = Failure::new(
+        Reason::AuthenticationFailed,
+        format!("{repository}: the registry answered {status} to {} {what}", call.operation),
+    );
+    if repository.credentials.is_empty() {
+        return failure.advised(Advice::GiveCredentials);
+    }
+    failure.and("the credentials that are given for it were not sent").advised(Advice::Wait)
+}
+
+/// Where every credential was refused, what everybody may read is read all the same, as if there were none. Only what was
+/// asked for counts: a "not found" to nobody in particular says nothing about a private repository.
+async fn without_credentials(
     transport: &Transport,
     repository: &Repository,
-    challenge: &Challenge,
+    call: &Call,
+    demands: &[Demand],
+) -> Option<(Answer, Remembered)> {
+    if repository.credentials.is_empty() {
+        return None;
+    }
+    for demand in demands {
+        let Ok(Some(grant)) = answer_demand(transport, repository, demand, None).await else { continue };
+        let sent = transport.send(repository, call, sensitive(&grant.authorization).as_ref()).await;
+        if let Ok(answer) = sent
+            && answer.status.is_success()
+        {
+            let host = &repository.host;
+            transport.once_a_day(repository, &format!("the registry {host} refuses the credentials that are given for {repository}, which is read without"));
+            return Some((answer, Remembered { grant, demand: demand.clone(), credential: None }));
+        }
+    }
+    None
+}
+
+/// The header that answers a demand, or nothing where it cannot be answered with this credential.
+async fn answer_demand(
+    transport: &Transport,
+    repository: &Repository,
+    demand: &Demand,
     credential: Option<&Credential>,
 ) -> Result<Option<Grant>, Failure> {
-    match challenge {
-        Challenge::Basic => {
+    match demand {
+        Demand::Password => {
             Ok(credential.map(|credential| Grant { authorization: basic(credential), until: None }))
         }
-        Challenge::Bearer { realm, service, scope } => {
-            let scope = scope.clone().unwrap_or_else(|| format!("repository:{}:pull", repository.path));
-            fetch_token(transport, repository, realm, service.as_deref(), &scope, credential).await.map(Some)
+        Demand::Token { realm, reach, service, scope } => {
+            let question = Question { realm, reach: *reach, service: service.as_deref(), scope, credential };
+            let token = token::fetch(transport, repository, question).await?;
+            Ok(Some(Grant { authorization: token.authorization, until: Some(token.until) }))
         }
     }
 }
 
-fn basic(credential: &Credential) -> SecretString {
+pub(super) fn basic(credential: &Credential) -> SecretString {
     let pair = Zeroizing::new(format!("{}:{}", credential.username, credential.password.expose_secret()));
     let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
     format!("Basic {}", *encoded).into()
-}
-
-#[derive(Deserialize)]
-struct TokenAnswer {
-    #[serde(default)]
-    token: SecretString,
-    #[serde(default)]
-    access_token: SecretString,
-    #[serde(default)]
-    expires_in: Option<u64>,
-}
-
-async fn fetch_token(
-    transport: &Transport,
-    repository: &Repository,
-    realm: &Url,
-    service: Option<&str>,
-    scope: &str,
-    credential: Option<&Credential>,
-) -> Result<Grant, Failure> {
-    let endpoint = realm.host_str().unwrap_or_default().to_owned();
-    let registry: Url = format!("{}://{}/", repository.scheme(), repository.host)
-        .parse()
-        .map_err(|_| Failure::new(Reason::InvalidSpec, format!("'{}' is not a host", repository.host)))?;
-    challenge::check_realm(realm, &registry).map_err(|why| {
-        Failure::new(
-            Reason::AuthenticationFailed,
-            format!("{repository}: the registry names a token endpoint that is refused: {why}"),
-        )
-    })?;
-    let http = transport.client_for(repository, realm)?;
-    let request = token_request(&http, realm, service, scope, credential);
-    let unavailable = |why: String| {
-        Failure::new(
-            Reason::RegistryUnavailable,
-            format!("{repository}: the token endpoint {endpoint} {why}"),
-        )
-    };
-    let (response, meter) = transport.token(realm, request).await?;
-    match response.status() {
-        StatusCode::OK => {}
-        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) => {
-            let advice = if credential.is_some() {
-                "check user name, password and expiry of the credentials in spec.registry.pullSecrets"
-            } else {
-                "name a Secret with credentials in spec.registry.pullSecrets"
-            };
-            return Err(Failure::new(
-                Reason::AuthenticationFailed,
-                format!("{repository}: the token endpoint {endpoint} answered {status}; {advice}"),
-            ));
-        }
-        status => {
-            let mut failure = unavailable(format!("answered {status}; it is tried again"));
-            failure.retry_after = retry_after(response.headers(), SystemTime::now());
-            if status == StatusCode::TOO_MANY_REQUESTS {
-                failure.reason = Reason::RateLimited;
-            }
-            return Err(failure);
-        }
-    }
-    let body = bounded(response, meter).await.map_err(unavailable)?;
-    let answer: TokenAnswer = serde_json::from_slice(&body)
-        .map_err(|_| unavailable("answered with something that is no token".to_owned()))?;
-    let token = [&answer.token, &answer.access_token]
-        .map(ExposeSecret::expose_secret)
-        .into_iter()
-        .find(|token| !token.is_empty() && HeaderValue::from_str(token).is_ok())
-        .ok_or_else(|| unavailable("answered without a usable token".to_owned()))?;
-    let authorization = format!("Bearer {token}").into();
-    let life = answer.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs).min(LONGEST_LIFE);
-    Ok(Grant { authorization, until: Some(Instant::now() + life.saturating_sub(SKEW)) })
-}
-
-/// `GET` with user name and password, or `POST` with an identity token (distribution project, "`OAuth2` Token
-/// Authentication").
-fn token_request(
-    http: &reqwest::Client,
-    realm: &Url,
-    service: Option<&str>,
-    scope: &str,
-    credential: Option<&Credential>,
-) -> reqwest::RequestBuilder {
-    let mut parameters = vec![("scope", scope)];
-    parameters.extend(service.map(|service| ("service", service)));
-    if let Some(token) = credential.and_then(|credential| credential.identity_token.as_ref()) {
-        parameters.extend([
-            ("grant_type", "refresh_token"),
-            ("client_id", "artifactconfig"),
-            ("refresh_token", token.expose_secret()),
-        ]);
-        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
-        return http
-            .post(realm.clone())
-            .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(form);
-    }
-    let mut url = realm.clone();
-    url.query_pairs_mut().extend_pairs(parameters);
-    let request = http.get(url);
-    match credential.and_then(|credential| sensitive(&basic(credential))) {
-        Some(header) => request.header(AUTHORIZATION, header),
-        None => request,
-    }
-}
-
-async fn bounded(mut response: reqwest::Response, mut meter: Meter) -> Result<Zeroizing<Vec<u8>>, String> {
-    let mut body = Zeroizing::new(Vec::new());
-    while let Some(chunk) = response.chunk().await.map_err(|error| error.without_url().to_string())? {
-        meter.add(chunk.len());
-        body.extend_from_slice(&chunk);
-        if body.len() > MAX_TOKEN_BODY {
-            return Err(format!("answered with more than {MAX_TOKEN_BODY} bytes"));
-        }
-    }
-    Ok(body)
 }

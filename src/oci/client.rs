@@ -127,7 +127,7 @@ impl OciRegistry {
     async fn session(&self, access: &Access, repository: &RepositoryRef) -> Result<Session<'_>, Failure> {
         self.guard.check(repository)?;
         let more = self.plugins.credentials(repository).await;
-        Ok(Session { client: self, repository: access.repository(repository, more) })
+        Ok(Session { client: self, repository: access.repository(repository, more)? })
     }
 }
 
@@ -261,13 +261,8 @@ impl Session<'_> {
     }
 
     fn image_not_found(&self, image: &ImageRef) -> Failure {
-        Failure::new(
-            Reason::ImageNotFound,
-            format!(
-                "the registry {} does not have the image {image}; push it, or correct spec.image",
-                self.repository.host
-            ),
-        )
+        let message = format!("the registry {} does not have the image {image}", self.repository.host);
+        Failure::new(Reason::ImageNotFound, message).advised(Advice::PushImage)
     }
 }
 

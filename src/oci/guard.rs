@@ -1,32 +1,66 @@
 //! Where the operator may be sent. Whoever may create a resource chooses the host that is asked, and the operator
 //! stands where its network position is worth something.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use http::Uri;
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use crate::api::Reason;
 use crate::types::{Failure, RepositoryRef};
 
-use super::keyring;
+use super::address::Place;
+use super::pattern;
 
 /// Which registries may be asked, and which addresses never.
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
-    /// Patterns of the kubelet's kind (`registry.example.com`, `*.example.com/team`). Empty: every registry.
+    /// Hosts as the kubelet matches them, and whole segments of a path (`registry.example.com`, `*.example.com/team`).
+    /// Empty: every registry.
     pub allow: Vec<String>,
     /// Also talk to link-local and metadata addresses.
     pub link_local: bool,
 }
 
+/// How private an address a request may lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Reach {
+    /// Whatever is not link-local: registries and what they redirect to have private addresses, too.
+    Anywhere,
+    /// Neither the operator itself, nor link-local.
+    Private,
+    /// The internet.
+    Public,
+}
+
 impl Guard {
+    /// A pattern for [`Guard::allow`], refused where it could never match.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn pattern(text: &str) -> Result<String, String> {
+        let (host, path) = split(text);
+        if text.contains("://") {
+            Err("a scheme does not belong here; write registry.example.com or registry.example.com/team"
+                .to_owned())
+        } else if host.is_empty() {
+            Err("it names no host; write registry.example.com, *.example.com or registry.example.com/team"
+                .to_owned())
+        } else if path.contains('*') {
+            Err("'*' stands for a part of the host only; a path allows everything below it".to_owned())
+        } else {
+            Ok(text.to_owned())
+        }
+    }
+
     /// # Errors
     /// `RegistryNotAllowed`, with what to do.
     pub(super) fn check(&self, repository: &RepositoryRef) -> Result<(), Failure> {
         let name = repository.to_string();
-        if self.allow.is_empty() || self.allow.iter().any(|pattern| keyring::matches(pattern, &name)) {
+        if self.allow.is_empty() || self.allow.iter().any(|pattern| allows(pattern, &name)) {
             return Ok(());
         }
         Err(Failure::new(
@@ -38,60 +72,150 @@ impl Guard {
         ))
     }
 
+    /// Judges a host that is an address. Names are judged when they are resolved.
+    ///
     /// # Errors
-    /// Where the host of a URL is an address that is never asked. Names are judged when they are resolved.
-    pub(super) fn check_url(&self, url: &Url) -> Result<(), Failure> {
-        let address = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
-        match address {
-            Some(address) if !self.permits(address) => {
-                Err(Failure::new(Reason::RegistryNotAllowed, refusal(&address.to_string())))
+    /// Where it is out of reach.
+    pub(super) fn check_url(&self, url: &Url, reach: Reach) -> Result<(), Refusal> {
+        match address(url) {
+            Some(address) => self.judge(&address.to_string(), address, reach),
+            None => Ok(()),
+        }
+    }
+
+    fn judge(&self, who: &str, address: IpAddr, reach: Reach) -> Result<(), Refusal> {
+        let place = Place::of(address);
+        let fine = match reach {
+            Reach::Anywhere => place < Place::LinkLocal || self.link_local,
+            Reach::Private => place < Place::Loopback,
+            Reach::Public => place < Place::Internal,
+        };
+        if fine {
+            return Ok(());
+        }
+        Err(Refusal { who: who.to_owned(), place, by_name: false })
+    }
+}
+
+/// The address that the host of a URL is written as.
+pub(super) fn address(url: &Url) -> Option<IpAddr> {
+    url.host_str()?.trim_matches(['[', ']']).parse().ok()
+}
+
+/// Host and port, and the path without the slashes at its ends.
+fn split(text: &str) -> (&str, &str) {
+    let (host, path) = text.split_once('/').unwrap_or((text, ""));
+    (host, path.trim_matches('/'))
+}
+
+/// A permission ends where a segment ends: what is given to `team` is not given to `team-evil`. Names of hosts have no
+/// case, and Docker Hub has two names.
+fn allows(pattern: &str, name: &str) -> bool {
+    let (host, path) = split(pattern);
+    let (asked, repository) = split(name);
+    let hub = |host: &str| match host.to_ascii_lowercase() {
+        host if host == "index.docker.io" => "docker.io".to_owned(),
+        host => host,
+    };
+    let below = repository.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    pattern::host_matches(&hub(host), &hub(asked)) && (path.is_empty() || below)
+}
+
+/// Why an address is not asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    who: String,
+    place: Place,
+    by_name: bool,
+}
+
+impl Refusal {
+    /// What a resource, or a registry by a redirect, asks for in vain. A name may lead somewhere else tomorrow, so it is
+    /// tried again.
+    pub(super) fn into_failure(self) -> Failure {
+        let advice = match self.place {
+            Place::LinkLocal => "; it is not asked (see the flag --allow-link-local)",
+            _ => "; it is not asked",
+        };
+        let reason = if self.by_name { Reason::RegistryUnavailable } else { Reason::RegistryNotAllowed };
+        Failure::new(reason, format!("{self}{advice}"))
+    }
+
+    /// The refusal that made a request fail.
+    pub(super) fn within(error: &reqwest::Error) -> Option<Self> {
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            if let Some(refusal) = cause.downcast_ref::<Self>() {
+                return Some(refusal.clone());
             }
-            _ => Ok(()),
+            source = cause.source();
         }
-    }
-
-    fn permits(&self, address: IpAddr) -> bool {
-        self.link_local || !is_link_local(address)
+        None
     }
 }
 
-fn refusal(what: &str) -> String {
-    format!(
-        "{what} is a link-local address, where cloud metadata services answer; it is not asked (see the flag --allow-link-local)"
-    )
-}
-
-/// Link-local, and the metadata services that live elsewhere: AWS over IPv6, Alibaba Cloud.
-fn is_link_local(address: IpAddr) -> bool {
-    const AWS: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-    const ALIBABA: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
-    match address {
-        IpAddr::V4(v4) => v4.is_link_local() || v4 == ALIBABA,
-        IpAddr::V6(v6) => {
-            v6.is_unicast_link_local()
-                || v6 == AWS
-                || v6.to_ipv4_mapped().is_some_and(|v4| is_link_local(IpAddr::V4(v4)))
-        }
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let leads = if self.by_name { "leads to" } else { "is" };
+        write!(f, "{} {leads} {}", self.who, self.place.describe())
     }
 }
 
-/// Resolves names as the system does, and leaves out what is never asked.
-pub(super) struct GuardedResolver(pub(super) Arc<Guard>);
+impl std::error::Error for Refusal {}
+
+/// Resolves names as the system does, and leaves out what is out of reach. The connection is made to what comes out of
+/// here, so that a name cannot lead to one address when it is judged and to another when it is asked.
+pub(super) struct GuardedResolver {
+    pub(super) guard: Arc<Guard>,
+    pub(super) reach: Reach,
+}
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let guard = self.0.clone();
+        let (guard, reach) = (self.guard.clone(), self.reach);
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let permitted: Vec<SocketAddr> =
-                found.iter().copied().filter(|address| guard.permits(address.ip())).collect();
-            match found.first() {
-                Some(address) if permitted.is_empty() => {
-                    Err(refusal(&format!("'{}' ({})", name.as_str(), address.ip())).into())
-                }
-                _ => Ok(Box::new(permitted.into_iter()) as Addrs),
-            }
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            Ok(Box::new(guard.permitted(name.as_str(), found, reach)?.into_iter()) as Addrs)
         })
+    }
+}
+
+impl Guard {
+    /// The addresses of a name that are within reach; an error where it has others only.
+    fn permitted(
+        &self,
+        name: &str,
+        found: impl Iterator<Item = SocketAddr>,
+        reach: Reach,
+    ) -> Result<Vec<SocketAddr>, Refusal> {
+        let mut refusal = None;
+        let permitted: Vec<SocketAddr> = found
+            .filter(|address| match self.judge(&format!("'{name}'"), address.ip(), reach) {
+                Ok(()) => true,
+                Err(why) => {
+                    refusal = Some(Refusal { by_name: true, ..why });
+                    false
+                }
+            })
+            .collect();
+        match refusal {
+            Some(refusal) if permitted.is_empty() => Err(refusal),
+            _ => Ok(permitted),
+        }
+    }
+}
+
+/// The proxies of the environment, by the rules of the HTTP client that uses them.
+pub(super) struct Proxies(Matcher);
+
+impl Proxies {
+    pub(super) fn of_environment() -> Self {
+        Self(Matcher::from_env())
+    }
+
+    /// Whether a proxy resolves the host of a URL and connects to it.
+    pub(super) fn carry(&self, url: &Url) -> bool {
+        url.as_str().parse::<Uri>().is_ok_and(|uri| self.0.intercept(&uri).is_some())
     }
 }
 
@@ -101,17 +225,26 @@ mod tests {
 
     #[rstest::rstest]
     #[case("http://169.254.169.254/latest", false)]
+    #[case("http://2852039166/", false)]
+    #[case("http://0xa9.0xfe.0xa9.0xfe/", false)]
     #[case("http://[fe80::1]/", false)]
     #[case("http://[::ffff:169.254.169.254]/", false)]
+    #[case("http://[64:ff9b::a9fe:a9fe]/", false)]
     #[case("http://[fd00:ec2::254]/", false)]
+    #[case("http://[fd00:ec2::23]/", false)]
+    #[case("http://[fd20:ce::254]/", false)]
+    #[case("http://168.63.129.16/", false)]
+    #[case("http://192.0.0.192/", false)]
     #[case("http://100.100.100.200/", false)]
     #[case("http://127.0.0.1:5000/", true)]
     #[case("https://10.0.0.1/", true)]
     #[case("https://registry.example.com/", true)]
     fn metadata_addresses_are_never_asked(#[case] url: &str, #[case] fine: bool) {
-        assert_eq!(Guard::default().check_url(&url.parse().unwrap()).is_ok(), fine);
+        let url = url.parse().unwrap();
+        assert_eq!(Guard::default().check_url(&url, Reach::Anywhere).is_ok(), fine);
         let told = Guard { link_local: true, ..Guard::default() };
-        assert!(told.check_url(&url.parse().unwrap()).is_ok());
+        assert!(told.check_url(&url, Reach::Anywhere).is_ok());
+        assert!(fine || told.check_url(&url, Reach::Private).is_err(), "the flag is for registries");
     }
 
     #[test]
@@ -129,10 +262,69 @@ mod tests {
         assert!(failure.message.contains("*.example.com/shop"), "{}", failure.message);
     }
 
+    /// A string prefix, which the kubelet takes for credentials, let `team-evil` pass where `team` was permitted.
+    #[rstest::rstest]
+    #[case::itself("r.example/team", "r.example/team", true)]
+    #[case::below("r.example/team", "r.example/team/web", true)]
+    #[case::neighbour("r.example/team", "r.example/team-evil/web", false)]
+    #[case::longer("r.example/team", "r.example/team2/web", false)]
+    #[case::dot("r.example/team", "r.example/team.evil", false)]
+    #[case::above("r.example/team/web", "r.example/team", false)]
+    #[case::slash("r.example/team/", "r.example/team/web", true)]
+    #[case::slash_itself("r.example/team/", "r.example/team", true)]
+    #[case::slash_neighbour("r.example/team/", "r.example/team-evil/web", false)]
+    #[case::host_with_slash("r.example/", "r.example/web", true)]
+    #[case::host("r.example", "r.example.evil/web", false)]
+    #[case::port("r.example:5000", "r.example:5000/web", true)]
+    #[case::missing_port("r.example", "r.example:5000/web", false)]
+    #[case::other_port("r.example:5000", "r.example:50001/web", false)]
+    #[case::surplus_port("r.example:443", "r.example/web", false)]
+    #[case::case_of_the_host("R.Example/team", "r.eXample/team/web", true)]
+    #[case::one_label("*.example", "r.example/web", true)]
+    #[case::two_labels("*.example", "a.b.example/web", false)]
+    #[case::no_label("*.example", "example/web", false)]
+    #[case::part_of_a_label("reg-*.example", "reg-1.example/web", true)]
+    #[case::hub("index.docker.io", "docker.io/library/nginx", true)]
+    #[case::part_of_hub("docker.io/library", "docker.io/library-evil/nginx", false)]
+    #[case::other_host_than_hub("docker.io", "docker.io.evil.example/nginx", false)]
+    #[case::ipv6("[fd00::1]:5000", "[fd00::1]:5000/web", true)]
+    fn a_permission_ends_with_a_segment(#[case] pattern: &str, #[case] name: &str, #[case] fine: bool) {
+        assert_eq!(allows(pattern, name), fine);
+    }
+
+    #[rstest::rstest]
+    #[case("registry.example.com", true)]
+    #[case("*.example.com:5000/team/", true)]
+    #[case("https://registry.example.com", false)]
+    #[case("registry.example.com/team-*", false)]
+    #[case("", false)]
+    #[case("/team", false)]
+    fn a_pattern_that_never_matches_is_refused(#[case] pattern: &str, #[case] fine: bool) {
+        assert_eq!(Guard::pattern(pattern).is_ok(), fine);
+    }
+
+    /// Each address of a name is judged, and only those within reach are connected to.
+    #[rstest::rstest]
+    #[case::private(&["10.0.0.1"], &[])]
+    #[case::public(&["93.184.215.14"], &["93.184.215.14"])]
+    #[case::both(&["10.0.0.1", "93.184.215.14", "::1"], &["93.184.215.14"])]
+    #[case::mapped(&["::ffff:10.0.0.1"], &[])]
+    fn names_are_judged_by_their_addresses(#[case] found: &[&str], #[case] expected: &[&str]) {
+        let addresses = found.iter().map(|address| SocketAddr::new(address.parse().unwrap(), 0));
+        let permitted = Guard::default().permitted("t.example", addresses, Reach::Public);
+        let permitted = permitted.unwrap_or_else(|refusal| {
+            assert!(refusal.to_string().contains("'t.example' leads to"), "{refusal}");
+            Vec::new()
+        });
+        let permitted: Vec<String> = permitted.iter().map(|address| address.ip().to_string()).collect();
+        assert_eq!(permitted, expected);
+    }
+
     #[tokio::test]
     async fn names_that_lead_nowhere_else_resolve() {
-        let resolver = GuardedResolver(Arc::new(Guard::default()));
-        let addresses = resolver.resolve("localhost".parse().unwrap()).await.unwrap();
-        assert!(addresses.count() > 0);
+        for (reach, fine) in [(Reach::Anywhere, true), (Reach::Private, false), (Reach::Public, false)] {
+            let resolver = GuardedResolver { guard: Arc::default(), reach };
+            assert_eq!(resolver.resolve("localhost".parse().unwrap()).await.is_ok(), fine);
+        }
     }
 }

@@ -1,16 +1,14 @@
 //! Registry credentials from Docker config documents, matched exactly as the kubelet does it
-//! (kubernetes v1.36 `pkg/credentialprovider/keyring.go`, `config.go`).
+//! (kubernetes v1.36 `pkg/credentialprovider`); the table that the kubelet's own package made says so (`tests/registry`).
 
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
-use base64::alphabet;
 use base64::engine::general_purpose::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use glob::Pattern;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
 use zeroize::Zeroizing;
+
+use super::{docker_config, pattern};
 
 /// A user name and password, or an identity token to trade for access tokens. Shows neither in `Debug`.
 #[derive(Clone, Debug)]
@@ -42,167 +40,143 @@ impl Credential {
     }
 }
 
-/// Why a Docker config document cannot be used. Never repeats any of its values.
-#[derive(Debug, thiserror::Error)]
+/// Why a Docker config document cannot be used, or not all of it. Never repeats any of its values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyringError {
-    /// Not JSON of the expected form.
+    /// Not JSON of the expected form: nothing of it is used.
     #[error("it is not a Docker config: {0}")]
     Json(String),
-    /// The `auth` member of an entry.
-    #[error("the 'auth' of entry '{0}' is not base64 of user:password")]
-    Auth(String),
+    /// Some entries are broken; the others are used.
+    #[error("{}", .0.join("; "))]
+    Entries(Vec<String>),
 }
 
 /// Credentials under the registry patterns they are for.
 #[derive(Clone, Debug, Default)]
 pub struct Keyring {
-    entries: BTreeMap<String, Vec<Credential>>,
+    entries: BTreeMap<String, Vec<Slot>>,
 }
 
-#[derive(Deserialize)]
-struct Document {
-    #[serde(default)]
-    auths: BTreeMap<String, Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    #[serde(default)]
-    username: String,
-    #[serde(default)]
-    password: SecretString,
-    #[serde(default)]
-    auth: SecretString,
-    #[serde(default, rename = "identitytoken")]
-    identity_token: SecretString,
+/// What stands under a pattern.
+#[derive(Clone, Debug)]
+enum Slot {
+    Credential(Credential),
+    /// An entry without credentials. It is a match to the kubelet all the same.
+    Empty,
+    /// There is a credential, and it cannot be read: that is not the same as none.
+    Broken(String),
 }
 
 /// Entry that serves Docker Hub when nothing else matches.
 const DEFAULT_REGISTRY: &str = "index.docker.io";
 
-/// Docker writes padding, some tools do not.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+/// Broken entries of one document that are named.
+const NAMED: usize = 3;
+
+/// Characters of an entry's name in messages.
+const MAX_NAME: usize = 160;
 
 impl Keyring {
     /// Adds a `.dockerconfigjson` document.
     ///
     /// # Errors
-    /// [`KeyringError`], which names the entry.
+    /// [`KeyringError`], which names the entries that are broken; those that are not are added.
     pub fn add_docker_config_json(&mut self, bytes: &[u8]) -> Result<(), KeyringError> {
-        let document: Document = parse(bytes)?;
-        self.add(document.auths)
+        self.add(docker_config::read(bytes)?)
     }
 
     /// Adds a legacy `.dockercfg` document: the entries without the `auths` around them.
     ///
     /// # Errors
-    /// [`KeyringError`], which names the entry.
+    /// As above.
     pub fn add_docker_cfg(&mut self, bytes: &[u8]) -> Result<(), KeyringError> {
-        let entries = parse(bytes)?;
-        self.add(entries)
+        self.add(docker_config::read_legacy(bytes)?)
     }
 
     /// Adds one credential for a registry.
     pub fn insert(&mut self, registry: &str, credential: Credential) {
-        self.entries.entry(key(registry)).or_default().push(credential);
+        self.put(registry, Slot::Credential(credential));
     }
 
-    fn add(&mut self, entries: BTreeMap<String, Entry>) -> Result<(), KeyringError> {
-        for (registry, entry) in entries {
-            if let Some(credential) = entry.credential(&registry)? {
-                self.insert(&registry, credential);
-            }
+    /// Adds what another keyring holds; where something of it is broken, `source` says whose it is.
+    pub fn extend(&mut self, other: Self, source: &str) {
+        for (pattern, slots) in other.entries {
+            let named = slots.into_iter().map(|slot| match slot {
+                Slot::Broken(why) => Slot::Broken(format!("{source}: {why}")),
+                slot => slot,
+            });
+            self.entries.entry(pattern).or_default().extend(named);
         }
-        Ok(())
+    }
+
+    fn put(&mut self, registry: &str, slot: Slot) {
+        if let Some(pattern) = pattern::key(registry) {
+            self.entries.entry(pattern).or_default().push(slot);
+        }
+    }
+
+    fn add(&mut self, entries: BTreeMap<String, docker_config::Read>) -> Result<(), KeyringError> {
+        let mut broken = Vec::new();
+        for (registry, entry) in entries {
+            let slot = match entry {
+                Ok(Some(credential)) => Slot::Credential(credential),
+                Ok(None) => Slot::Empty,
+                Err(why) => {
+                    let name: String = registry.escape_debug().take(MAX_NAME).collect();
+                    let why = format!("entry '{name}': {why}");
+                    broken.push(why.clone());
+                    Slot::Broken(why)
+                }
+            };
+            self.put(&registry, slot);
+        }
+        broken.truncate(NAMED);
+        if broken.is_empty() { Ok(()) } else { Err(KeyringError::Entries(broken)) }
     }
 
     /// Every credential that is for `name` (registry/repository), the most specific pattern first.
     #[must_use]
     pub fn lookup(&self, name: &str) -> Vec<Credential> {
-        let matching: Vec<Credential> = self
+        let credential = |slot: &Slot| match slot {
+            Slot::Credential(credential) => Some(credential.clone()),
+            Slot::Empty | Slot::Broken(_) => None,
+        };
+        self.matching(name).into_iter().filter_map(credential).collect()
+    }
+
+    /// What is wrong with the entries that are for `name` and cannot be used.
+    #[must_use]
+    pub fn broken(&self, name: &str) -> Vec<String> {
+        let why = |slot: &Slot| match slot {
+            Slot::Broken(why) => Some(why.clone()),
+            Slot::Empty | Slot::Credential(_) => None,
+        };
+        self.matching(name).into_iter().filter_map(why).take(NAMED).collect()
+    }
+
+    fn matching(&self, name: &str) -> Vec<&Slot> {
+        let matching: Vec<&Slot> = self
             .entries
             .iter()
             .rev()
-            .filter(|(pattern, _)| matches(pattern, name))
-            .flat_map(|(_, credentials)| credentials.iter().cloned())
+            .filter(|(pattern, _)| pattern::matches(pattern, name))
+            .flat_map(|(_, slots)| slots)
             .collect();
         if matching.is_empty() && is_docker_hub(name) {
-            return self.entries.get(DEFAULT_REGISTRY).cloned().unwrap_or_default();
+            return self.entries.get(DEFAULT_REGISTRY).into_iter().flatten().collect();
         }
         matching
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, KeyringError> {
-    // Line and column only: serde's own message may quote the value that it stumbled over.
-    serde_json::from_slice(bytes).map_err(|error| {
-        KeyringError::Json(format!(
-            "{:?} error at line {} column {}",
-            error.classify(),
-            error.line(),
-            error.column()
-        ))
-    })
-}
-
-impl Entry {
-    /// `auth` wins over user name and password when it is not empty.
-    fn credential(self, registry: &str) -> Result<Option<Credential>, KeyringError> {
-        let Self { mut username, mut password, auth, identity_token } = self;
-        if !auth.expose_secret().is_empty() {
-            let refuse = || KeyringError::Auth(registry.to_owned());
-            let decoded = Zeroizing::new(BASE64.decode(auth.expose_secret().trim()).map_err(|_| refuse())?);
-            let decoded = std::str::from_utf8(&decoded).map_err(|_| refuse())?;
-            let (user, pass) = decoded.split_once(':').ok_or_else(refuse)?;
-            (username, password) = (user.to_owned(), pass.trim_end_matches('\0').into());
-        }
-        let has_token = !identity_token.expose_secret().is_empty();
-        if username.is_empty() && password.expose_secret().is_empty() && !has_token {
-            return Ok(None);
-        }
-        Ok(Some(Credential { username, password, identity_token: has_token.then_some(identity_token) }))
-    }
-}
-
-/// The pattern that an entry's name stands for: without scheme, and without the `/v1/` or `/v2/` of old configs.
-fn key(registry: &str) -> String {
-    let bare =
-        registry.strip_prefix("https://").or_else(|| registry.strip_prefix("http://")).unwrap_or(registry);
-    let (host, path) = bare.find('/').map_or((bare, ""), |slash| bare.split_at(slash));
-    let path = if path.starts_with("/v1/") || path.starts_with("/v2/") { &path[3..] } else { path };
-    if path == "/" { host.to_owned() } else { format!("{host}{path}") }
-}
-
-/// Ports equal, as many labels in the host, each a glob, and the path a prefix.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
-    let split = |text: &'_ str| -> (Vec<String>, Option<String>, String) {
-        let (authority, path) = text.find('/').map_or((text, ""), |slash| text.split_at(slash));
-        // The last colon may be one of an IPv6 address.
-        let port = authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
-        let (host, port) = port.map_or((authority, None), |(host, port)| (host, Some(port)));
-        (host.split('.').map(str::to_owned).collect(), port.map(str::to_owned), path.to_owned())
-    };
-    let (globs, glob_port, glob_path) = split(pattern);
-    let (labels, port, path) = split(name);
-    glob_port == port
-        && globs.len() == labels.len()
-        && path.starts_with(&glob_path)
-        && globs
-            .iter()
-            .zip(&labels)
-            // An IPv6 address in brackets would be a set of characters.
-            .all(|(glob, label)| glob == label || Pattern::new(glob).is_ok_and(|glob| glob.matches(label)))
-}
-
+/// The kubelet also takes `localhost/web` for Docker Hub's, because it has no dot. It is a host all the same, and Docker
+/// Hub's password is not for whoever listens there.
 fn is_docker_hub(name: &str) -> bool {
     match name.split_once('/') {
         None => !name.is_empty(),
         Some((first, _)) => {
             matches!(first, "docker.io" | "index.docker.io")
-                || (!first.is_empty() && !first.contains(['.', ':']))
+                || (!first.is_empty() && first != "localhost" && !first.contains(['.', ':']))
         }
     }
 }

@@ -7,23 +7,31 @@
 //! Every answer is one of three: found, none, or a [`Failure`], which is "unknown" and decides nothing.
 
 mod access;
+mod address;
 mod answer;
 mod archive;
 mod auth;
 mod challenge;
 mod client;
 mod content;
+mod docker_config;
+mod go_json;
 mod guard;
 mod keyring;
 mod observe;
+mod pace;
+mod pattern;
 mod plugins;
 mod pull;
+mod redirect;
 mod referrers;
 mod room;
 mod throttle;
 mod tls;
+mod token;
 mod transport;
 mod trouble;
+mod warnings;
 
 use std::future::Future;
 

@@ -20,7 +20,8 @@ use zeroize::Zeroizing;
 
 use crate::types::RepositoryRef;
 
-use super::keyring::{self, Credential, Keyring};
+use super::keyring::{Credential, Keyring};
+use super::pattern;
 
 /// The only version of the protocol that is no longer alpha or beta.
 const API_VERSION: &str = "credentialprovider.kubelet.k8s.io/v1";
@@ -69,12 +70,12 @@ struct Provider {
     match_images: Vec<String>,
     default_cache_duration: String,
     api_version: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     args: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     env: Vec<Variable>,
     #[serde(default)]
-    token_attributes: Option<serde_json::Value>,
+    token_attributes: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,14 +98,25 @@ struct Response {
     cache_key_type: String,
     #[serde(default)]
     cache_duration: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     auth: BTreeMap<String, Auth>,
 }
 
 #[derive(Deserialize)]
 struct Auth {
+    #[serde(default, deserialize_with = "or_nothing")]
     username: String,
+    #[serde(default, deserialize_with = "or_nothing")]
     password: SecretString,
+}
+
+/// `null` where something else is expected, as Go writes it for an empty slice or map.
+fn or_nothing<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl Plugins {
@@ -180,7 +192,7 @@ impl Plugin {
     }
 
     fn serves(&self, name: &str) -> bool {
-        self.provider.match_images.iter().any(|pattern| keyring::matches(pattern, name))
+        self.provider.match_images.iter().any(|pattern| pattern::matches(pattern, name))
     }
 
     async fn keyring(&self, repository: &RepositoryRef, name: &str) -> anyhow::Result<Arc<Keyring>> {
@@ -312,6 +324,7 @@ mod tests {
     #[case::cached_per_image(r#"{"cacheKeyType":"Image","cacheDuration":"1h","auth":{}}"#, 1)]
     #[case::not_to_be_kept(r#"{"cacheKeyType":"Global","cacheDuration":"0s","auth":{}}"#, 2)]
     #[case::no_response("hunter2", 2)]
+    #[case::null(r#"{"cacheKeyType":"Image","cacheDuration":null,"auth":null}"#, 1)]
     #[tokio::test]
     async fn answers_are_kept_as_long_as_they_say(#[case] response: &str, #[case] runs: usize) {
         let directory = tempfile::tempdir().unwrap();

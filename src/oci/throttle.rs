@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
+use reqwest::Url;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -32,7 +33,7 @@ impl Default for Rate {
     }
 }
 
-/// Turns at a host.
+/// Turns at a host. Another port of it is another server, which does not wait for this one.
 pub(super) struct Throttle {
     rate: Rate,
     hosts: Cache<String, Arc<Host>>,
@@ -48,9 +49,11 @@ impl Throttle {
         Self { rate, hosts: Cache::builder().max_capacity(HOSTS).time_to_idle(IDLE).build() }
     }
 
-    /// Waits for a turn. The turn lasts as long as what is returned.
-    pub(super) async fn turn(&self, host: &str) -> Result<OwnedSemaphorePermit, Failure> {
-        let state = self.hosts.get_with_by_ref(host, || {
+    /// Waits for a turn at the server that a URL names. The turn lasts as long as what is returned.
+    pub(super) async fn turn(&self, url: &Url) -> Result<OwnedSemaphorePermit, Failure> {
+        let host = url.host_str().unwrap_or_default();
+        let server = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());
+        let state = self.hosts.get_with(server, || {
             Arc::new(Host {
                 turns: Arc::new(Semaphore::new(self.rate.concurrency.max(1))),
                 next: Mutex::new(Instant::now()),
@@ -93,10 +96,16 @@ mod tests {
     #[tokio::test]
     async fn no_more_side_by_side_than_told_at_each_host() {
         let throttle = Throttle::new(Rate { concurrency: 2, per_second: None });
-        let held = [throttle.turn("r.example").await.unwrap(), throttle.turn("r.example").await.unwrap()];
-        assert!(throttle.turn("r.example").now_or_never().is_none(), "a third has to wait");
-        assert!(throttle.turn("other.example").now_or_never().is_some());
+        let url = |url: &str| url.parse::<Url>().unwrap();
+        let registry = url("https://r.example/v2/a");
+        let held = [throttle.turn(&registry).await.unwrap(), throttle.turn(&registry).await.unwrap()];
+        for same in ["https://r.example/v2/b", "https://r.example:443/", "https://R.example/"] {
+            assert!(throttle.turn(&url(same)).now_or_never().is_none(), "a third has to wait: {same}");
+        }
+        for other in ["https://other.example/", "https://r.example:8443/", "http://r.example/"] {
+            assert!(throttle.turn(&url(other)).now_or_never().is_some(), "another server: {other}");
+        }
         drop(held);
-        assert!(throttle.turn("r.example").now_or_never().is_some());
+        assert!(throttle.turn(&registry).now_or_never().is_some());
     }
 }

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{ACCEPT, AUTHORIZATION, LOCATION, RETRY_AFTER, WARNING};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::header::{ACCEPT, AUTHORIZATION, RETRY_AFTER};
+use http::{HeaderValue, Method, StatusCode};
 use moka::sync::Cache;
 use reqwest::Url;
 use tokio::sync::OwnedSemaphorePermit;
@@ -19,11 +19,13 @@ use crate::spans;
 use crate::types::Failure;
 
 use super::access::Repository;
-use super::answer::{Answer, Body, beginning, innermost, refused, retry_after, unreachable};
-use super::guard::{Guard, GuardedResolver};
+use super::answer::{Answer, Body, Shown, beginning, innermost, refused, retry_after, unreachable};
+use super::guard::{Guard, GuardedResolver, Proxies, Reach, Refusal};
 use super::observe::{Meter, Observation, Observer, RequestRecord, WaitCause, authority};
+use super::redirect::redirect;
 use super::throttle::{Rate, Throttle};
 use super::tls::{Tls, TlsKey};
+use super::warnings::Warnings;
 
 /// Requests for one answer, the first included. More belongs to the next reconcile, which waits longer.
 const ATTEMPTS: u32 = 3;
@@ -66,26 +68,21 @@ pub(super) struct Call {
 
 /// Sends requests.
 pub(super) struct Transport {
-    /// One pool of connections for each set of certificates: a connection is a right where a client certificate opened
-    /// it. Credentials go with each request and share the pool.
-    pools: Cache<Option<TlsKey>, reqwest::Client>,
+    /// One pool of connections for each set of certificates, as a connection is a right where a client certificate opened
+    /// it, and for each reach. Credentials go with each request and share the pool.
+    pools: Cache<PoolKey, reqwest::Client>,
     throttle: Throttle,
     guard: Arc<Guard>,
+    proxies: Proxies,
     observer: Observer,
-    /// Warnings that were logged, by host and text.
-    warned: Cache<(String, String), ()>,
+    warnings: Warnings,
 }
 
-/// Warnings that are remembered as logged.
-const WARNINGS: u64 = 1000;
+/// What tells one pool of connections from another. A connection that was opened for a registry on a private address must
+/// not carry a question to a token endpoint that may not have one.
+type PoolKey = (Option<TlsKey>, Reach);
 
-/// How long a warning is not repeated.
-const WARNED_FOR: Duration = Duration::from_hours(24);
-
-/// Characters of a warning that are logged.
-const MAX_WARNING: usize = 200;
-
-/// Sets of certificates whose connections are kept.
+/// Pools of connections that are kept.
 const POOLS: u64 = 100;
 
 /// A pool that nobody used for this long is closed.
@@ -95,22 +92,31 @@ impl Transport {
     pub(super) fn new(guard: Guard, rate: Rate, observer: Observer) -> Result<Self, String> {
         let guard = Arc::new(guard);
         let pools = Cache::builder().max_capacity(POOLS).time_to_idle(POOL_IDLE).build();
-        pools.insert(None, client(None, &guard)?);
-        let warned = Cache::builder().max_capacity(WARNINGS).time_to_live(WARNED_FOR).build();
-        Ok(Self { pools, throttle: Throttle::new(rate), guard, observer, warned })
+        pools.insert((None, Reach::Anywhere), client(None, &guard, Reach::Anywhere)?);
+        let (throttle, proxies) = (Throttle::new(rate), Proxies::of_environment());
+        Ok(Self { pools, throttle, guard, proxies, observer, warnings: Warnings::new() })
     }
 
     /// The client for a URL that a request to `repository` leads to: with its client certificate at its own origin, and
     /// with its trust alone everywhere else.
-    pub(super) fn client_for(&self, repository: &Repository, url: &Url) -> Result<reqwest::Client, Failure> {
-        self.guard.check_url(url).map_err(|failure| failure.at(&repository.to_string()))?;
-        let own: Option<Url> = format!("{}://{}/", repository.scheme(), repository.host).parse().ok();
-        let tls = repository.tls.as_deref().map(|tls| match own {
-            Some(own) if own.origin() == url.origin() => tls.clone(),
-            _ => tls.without_identity(),
-        });
-        let key = tls.as_ref().map(Tls::key);
-        self.pools.try_get_with(key, || client(tls.as_ref(), &self.guard)).map_err(|why| {
+    ///
+    /// What a proxy carries, it resolves as well. Addresses are judged here before, names are not.
+    pub(super) fn client_for(
+        &self,
+        repository: &Repository,
+        url: &Url,
+        reach: Reach,
+    ) -> Result<reqwest::Client, Failure> {
+        self.guard
+            .check_url(url, reach)
+            .map_err(|refusal| refusal.into_failure().at(&repository.to_string()))?;
+        let reach = if self.proxies.carry(url) { Reach::Anywhere } else { reach };
+        let tls = repository
+            .tls
+            .as_deref()
+            .map(|tls| if repository.owns(url) { tls.clone() } else { tls.without_identity() });
+        let key = (tls.as_ref().map(Tls::key), reach);
+        self.pools.try_get_with(key, || client(tls.as_ref(), &self.guard, reach)).map_err(|why| {
             Failure::new(
                 Reason::InvalidCredentials,
                 format!("{repository}: the certificates cannot be used: {why}"),
@@ -133,7 +139,7 @@ impl Transport {
             let mut last = None;
             let (failure, told) = match result {
                 Ok(answer) if answer.moved && call.take_foreign_answer => return Ok(answer),
-                Ok(answer) if is_transient(answer.status) => {
+                Ok(answer) if is_transient(answer.status) || answer.refuses_a_signed_url(repository) => {
                     let told = retry_after(&answer.headers, SystemTime::now());
                     let failure = refused(repository, call, &answer, told);
                     last = call.take_last_answer.then_some(answer);
@@ -171,7 +177,7 @@ impl Transport {
         let mut url = call.url.clone();
         let mut moved = false;
         for _ in 0..=REDIRECTS {
-            let http = self.client_for(repository, &url)?;
+            let http = self.client_for(repository, &url, Reach::Anywhere)?;
             let turn = self.turn(&url).await?;
             let mut request = http.request(call.method.clone(), url.clone());
             if let Some(accept) = &call.accept {
@@ -183,29 +189,28 @@ impl Transport {
             let response = self
                 .observe(call.operation, &url, moved, request)
                 .await
-                .map_err(|error| unreachable(repository, &url, &error))?;
-            let Some(next) = redirect(&response) else {
+                .map_err(|error| no_answer(repository, &url, &error))?;
+            let Some(next) = redirect(&response).map_err(|(reason, why)| {
+                let status = response.status();
+                Failure::new(reason, format!("{repository}: {} answered {status} {why}", authority(&url)))
+            })?
+            else {
                 let (status, headers) = (response.status(), response.headers().clone());
                 if !moved {
-                    self.report_warnings(repository, &headers);
+                    self.warnings.report(repository, &headers);
                 }
+                let shown =
+                    if authorization.is_some() && !moved { Shown::Credentials } else { Shown::Nothing };
+                let peer = response.remote_addr().map(|address| address.ip());
+                let peer = peer.filter(|_| !self.proxies.carry(&url));
                 let mut meter = Meter::new(&self.observer, &url, call.operation);
                 let body = if status.is_success() && call.method != Method::HEAD {
                     Body::Content { response, turn, meter }
                 } else {
                     Body::Read(beginning(response, &mut meter).await)
                 };
-                return Ok(Answer { status, headers, url, moved, body });
+                return Ok(Answer { status, headers, url, moved, shown, peer, body });
             };
-            if url.scheme() == "https" && next.scheme() != "https" {
-                return Err(Failure::new(
-                    Reason::InvalidContent,
-                    format!(
-                        "{repository}: the registry redirects from https to {}, which is not followed",
-                        next.scheme()
-                    ),
-                ));
-            }
             moved |= next.origin() != url.origin();
             url = next;
         }
@@ -215,20 +220,13 @@ impl Transport {
         ))
     }
 
-    /// Logs what a registry wants its users to know, once (distribution-spec, "Warnings"). Nothing follows from it.
-    fn report_warnings(&self, repository: &Repository, headers: &HeaderMap) {
-        for warning in headers.get_all(WARNING).iter().filter_map(|value| value.to_str().ok()) {
-            // `299 - "text"`: the only form that the specification gives.
-            let Some(text) = warning.strip_prefix("299 - ") else { continue };
-            let text: String = text.trim_matches('"').chars().take(MAX_WARNING).collect();
-            if repository.gives_away(&text) {
-                continue;
-            }
-            let host = repository.host.clone();
-            self.warned.get_with((host, text.clone()), || {
-                tracing::warn!(registry = repository.host, warning = text, "the registry warns");
-            });
-        }
+    /// Logs what somebody should know about a registry, once a day.
+    pub(super) fn once_a_day(&self, repository: &Repository, text: &str) {
+        self.warnings.once(&repository.host, text);
+    }
+
+    pub(super) fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// A request to a token endpoint: retried by the reconcile, never redirected with what it carries.
@@ -236,26 +234,23 @@ impl Transport {
         &self,
         realm: &Url,
         request: reqwest::RequestBuilder,
-    ) -> Result<(reqwest::Response, Meter), Failure> {
+    ) -> Result<Result<(reqwest::Response, Meter), reqwest::Error>, Failure> {
         let _turn = self.turn(realm).await?;
-        let response = self.observe(TOKEN, realm, false, request).await.map_err(|error| {
-            let host = realm.host_str().unwrap_or_default();
-            Failure::new(
-                Reason::RegistryUnavailable,
-                format!("token endpoint {host} cannot be reached: {}", innermost(&error)),
-            )
-        })?;
+        let response = match self.observe(TOKEN, realm, false, request).await {
+            Ok(response) => response,
+            Err(error) => return Ok(Err(error)),
+        };
         if response.status() == StatusCode::TOO_MANY_REQUESTS || response.headers().contains_key(RETRY_AFTER)
         {
             (self.observer)(Observation::Throttled { host: &authority(realm) });
         }
-        Ok((response, Meter::new(&self.observer, realm, TOKEN)))
+        Ok(Ok((response, Meter::new(&self.observer, realm, TOKEN))))
     }
 
-    /// Waits for a turn at the host of a URL.
+    /// Waits for a turn at the server of a URL.
     async fn turn(&self, url: &Url) -> Result<OwnedSemaphorePermit, Failure> {
         let started = Instant::now();
-        let turn = self.throttle.turn(url.host_str().unwrap_or_default()).await;
+        let turn = self.throttle.turn(url).await;
         let (host, time) = (authority(url), started.elapsed());
         (self.observer)(Observation::Waited { host: &host, cause: WaitCause::Turn, time });
         turn
@@ -325,14 +320,14 @@ fn trace(span: &Span, result: &Result<reqwest::Response, reqwest::Error>) {
     }
 }
 
-fn client(tls: Option<&Tls>, guard: &Arc<Guard>) -> Result<reqwest::Client, String> {
+fn client(tls: Option<&Tls>, guard: &Arc<Guard>, reach: Reach) -> Result<reqwest::Client, String> {
     let builder = reqwest::Client::builder()
         // Followed here instead, where Authorization can be kept from other origins and the end be known.
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .dns_resolver(Arc::new(GuardedResolver(guard.clone())))
+        .dns_resolver(Arc::new(GuardedResolver { guard: guard.clone(), reach }))
         .user_agent(concat!("artifactconfig/", env!("CARGO_PKG_VERSION")));
     let builder = match tls {
         Some(tls) => tls.apply(builder)?,
@@ -341,12 +336,12 @@ fn client(tls: Option<&Tls>, guard: &Arc<Guard>) -> Result<reqwest::Client, Stri
     builder.build().map_err(|error| innermost(&error))
 }
 
-fn redirect(response: &reqwest::Response) -> Option<Url> {
-    matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308)
-        .then(|| response.headers().get(LOCATION)?.to_str().ok())
-        .flatten()
-        .and_then(|location| response.url().join(location).ok())
-        .filter(|next| matches!(next.scheme(), "http" | "https"))
+/// Why a request was not answered: it may not have been made.
+fn no_answer(repository: &Repository, url: &Url, error: &reqwest::Error) -> Failure {
+    match Refusal::within(error) {
+        Some(refusal) => refusal.into_failure().at(&repository.to_string()),
+        None => unreachable(repository, url, error),
+    }
 }
 
 const fn is_transient(status: StatusCode) -> bool {
@@ -364,6 +359,58 @@ fn jittered(wait: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A server that answers every request on every connection, and how many of each there were.
+    async fn server() -> (String, Arc<std::sync::Mutex<Vec<usize>>>) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let requests = Arc::<std::sync::Mutex<Vec<usize>>>::default();
+        let seen = Arc::clone(&requests);
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let number = seen.lock().unwrap().len();
+                seen.lock().unwrap().push(0);
+                let seen = Arc::clone(&seen);
+                tokio::spawn(async move {
+                    let mut buffer = [0; 4096];
+                    while connection.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+                        seen.lock().unwrap()[number] += 1;
+                        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                        connection.write_all(answer).await.unwrap();
+                    }
+                });
+            }
+        });
+        (format!("localhost:{port}"), requests)
+    }
+
+    /// A token endpoint that must be public is judged by the addresses of its name, also where a connection to it is open
+    /// that a registry of the same name has opened.
+    #[tokio::test]
+    async fn a_name_for_a_private_address_is_out_of_reach_also_by_an_open_connection() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (host, requests) = server().await;
+        let access = super::super::Access::new(super::super::Keyring::default()).with_plain_http(true);
+        let repository = access.repository(&format!("{host}/web").parse().unwrap(), Vec::new()).unwrap();
+        let transport = Transport::new(Guard::default(), Rate::default(), Arc::new(|_| {})).unwrap();
+        let url: Url = format!("http://{host}/token").parse().unwrap();
+        let ask = async |reach| {
+            let http = transport.client_for(&repository, &url, reach).unwrap();
+            transport.token(&url, http.get(url.clone())).await.unwrap()
+        };
+        for _ in 0..2 {
+            let (response, _) = ask(Reach::Anywhere).await.unwrap();
+            assert_eq!(response.bytes().await.unwrap(), "");
+        }
+        assert_eq!(*requests.lock().unwrap(), [2], "the connection is kept open");
+        for reach in [Reach::Public, Reach::Private] {
+            let error = ask(reach).await.map(drop).unwrap_err();
+            let refusal = Refusal::within(&error).unwrap().to_string();
+            assert!(refusal.contains("'localhost' leads to"), "{refusal}");
+        }
+        assert_eq!(*requests.lock().unwrap(), [2], "nothing was sent");
+    }
 
     #[test]
     fn jitter_stays_within_half() {

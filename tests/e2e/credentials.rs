@@ -19,6 +19,7 @@ cases! {
         a_pull_secret_opens_a_registry_with_tokens,
         a_missing_secret_is_named_and_waited_for,
         a_secret_of_another_kind_is_refused,
+        a_broken_secret_hides_no_good_one,
         a_wrong_password_is_told_apart_from_none,
         a_rotated_password_counts_at_once,
         credentials_for_elsewhere_stay_here,
@@ -150,6 +151,31 @@ async fn a_secret_of_another_kind_is_refused(bench: Bench) -> Result<()> {
         let config = bench.failed(name, Reason::InvalidCredentials).await?;
         checked("the Secret is named", config.message()?.contains(&format!("'{name}'")), config.message()?)?;
     }
+    shows_nowhere(&bench).await
+}
+
+/// What the others give counts, and the message says what could not be read: it may have been what opens the door.
+async fn a_broken_secret_hides_no_good_one(bench: Bench) -> Result<()> {
+    let image = private(&bench, Scheme::Basic, PASSWORD).await?;
+    // As the API server takes it, and no kubelet does.
+    let broken = json!({"auths": [PASSWORD]}).to_string();
+    let secret = Secret {
+        metadata: ObjectMeta { name: Some("broken".to_owned()), ..ObjectMeta::default() },
+        type_: Some("kubernetes.io/dockerconfigjson".to_owned()),
+        data: Some(BTreeMap::from([(".dockerconfigjson".to_owned(), ByteString(broken.into_bytes()))])),
+        ..Secret::default()
+    };
+    bench.secrets().create(&kube::api::PostParams::default(), &secret).await?;
+    put_secret(&bench, &bench.world.embedded.host(), PASSWORD).await?;
+    let secrets = ["broken", "absent", "regcred"].map(|name| json!({"name": name}));
+    bench.apply("web", json!({"image": image, "registry": {"pullSecrets": secrets}})).await?;
+    let config = bench.ready("web").await?;
+    checked("the broken one is named", config.message()?.contains("'broken'"), config.message()?)?;
+    same("data", bench.data("web").await?, text(&FILES))?;
+
+    put_secret(&bench, &bench.world.embedded.host(), "another password").await?;
+    let config = bench.sync_failed("web", Reason::AuthenticationFailed).await?;
+    checked("the broken one is named", config.message()?.contains("'broken'"), config.message()?)?;
     shows_nowhere(&bench).await
 }
 

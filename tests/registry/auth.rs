@@ -125,6 +125,141 @@ async fn a17_a_token_called_access_token() {
     found(&world).await;
 }
 
+/// Token servers answer what Go lets them: the rest of the answer is nobody's business.
+#[rstest::rstest]
+#[case::null_beside(r#"{"token":"t","access_token":null,"expires_in":"300","issued_at":null}"#)]
+#[case::null_before(r#"{"token":null,"access_token":"t","expires_in":-1,"refresh_token":{"a":[]}}"#)]
+#[tokio::test]
+async fn a17_a_token_is_taken_from_any_answer_that_has_one(#[case] body: &'static str) {
+    let world = world().await;
+    let challenge = format!("Bearer realm=\"http://{}/token\"", world.registry.host());
+    world.registry.inject(challenges(&[&challenge]));
+    world.registry.inject(Fault::on("/token").respond(200, &[], body));
+    found(&world).await;
+    let shown = world.requests("GET", "/manifests/").into_iter().filter_map(|request| request.authorization);
+    assert!(shown.into_iter().all(|value| value == "Bearer t"));
+}
+
+/// As clients written in Go read it, or worse.
+#[rstest::rstest]
+#[case::slash("Basic realm=/")]
+#[case::nothing("Basic realm=")]
+#[case::upper_case("BASIC REALM=\"x\",")]
+#[case::behind_a_bad_one("Bearer realm=,service=\"x\", Basic realm=\"x\"")]
+#[case::behind_an_unknown_one("Negotiate YII=, Digest qop=auth,,nonce, Basic realm=/")]
+#[tokio::test]
+async fn a17_a_challenge_that_others_can_read(#[case] challenge: &str) {
+    let world = world().await;
+    world.registry.require_basic("", USER, PASSWORD);
+    world.registry.inject(challenges(&[challenge]));
+    found(&world).await;
+}
+
+/// No credential was tried, so none is to blame.
+#[rstest::rstest]
+#[case::unknown(Some("Negotiate"), "cannot be read")]
+#[case::no_url(Some("Bearer realm=\"/token\""), "cannot be read")]
+#[case::nothing(None, "without a challenge")]
+#[tokio::test]
+async fn a17_a_challenge_that_nobody_can_read_is_named(#[case] challenge: Option<&str>, #[case] says: &str) {
+    let world = world().await;
+    let headers: Vec<_> = challenge.map(|challenge| ("www-authenticate", challenge)).into_iter().collect();
+    world.registry.inject(world.on_image().respond(401, &headers, ""));
+    let message = refused(&world, AuthenticationFailed).await;
+    assert!(message.contains(says) && message.contains("were not sent"), "{message}");
+    assert!(!message.contains("check user name"), "{message}");
+    assert!(world.registry.requests().iter().all(|request| request.authorization.is_none()));
+}
+
+/// Neither a token for another repository nor one that may push is ever needed.
+#[rstest::rstest]
+#[case::push("repository:shop/web:pull,push")]
+#[case::other("repository:bank/vault:pull")]
+#[case::both("repository:shop/web:pull repository:bank/vault:pull,push,delete")]
+#[case::everything("registry:catalog:*")]
+#[tokio::test]
+async fn a17_a_token_is_asked_to_pull_from_the_repository_alone(#[case] scope: &str) {
+    let world = bearer().await;
+    let host = world.registry.host();
+    world.registry.inject(challenges(&[&format!(
+        "Bearer realm=\"http://{host}/token\",service=\"testbed\",scope=\"{scope}\""
+    )]));
+    found(&world).await;
+    let asked = world.requests("GET", "/token");
+    assert_eq!(asked[0].query.as_deref(), Some("scope=repository%3Ashop%2Fweb%3Apull&service=testbed"));
+}
+
+/// What everybody may read is read, also with a password that has run out; what not everybody may is refused for it.
+#[tokio::test]
+async fn a17_rejected_credentials_close_no_open_door() {
+    let mut world = World::new().await;
+    world.access = access(keyring(&world.registry.host(), USER, "outdated"));
+    let challenge = format!("Bearer realm=\"http://{}/token\"", world.registry.host());
+    world.registry.inject(challenges(&[&challenge]));
+    world.registry.inject(Fault::when(|request| is_token(request) && !anonymous(request)).status(401));
+    world.registry.inject(Fault::on("/token").respond(200, &[], r#"{"token":"for-everybody"}"#));
+    found(&world).await;
+    world.registry.clear_requests();
+    found(&world).await;
+    assert_eq!(world.asked("GET", "/token"), 0, "what let everybody in is remembered");
+
+    let mut hidden = World::new().await;
+    hidden.access = access(keyring(&hidden.registry.host(), USER, "outdated"));
+    let challenge = format!("Bearer realm=\"http://{}/token\"", hidden.registry.host());
+    let on_image = |request: &Parts| !anonymous(request) && request.uri.path().ends_with("/manifests/v1");
+    hidden.registry.inject(Fault::when(on_image).status(404));
+    hidden.registry.inject(challenges(&[&challenge]));
+    hidden.registry.inject(Fault::when(|request| is_token(request) && !anonymous(request)).status(401));
+    hidden.registry.inject(Fault::on("/token").respond(200, &[], r#"{"token":"for-everybody"}"#));
+    let message = refused(&hidden, AuthenticationFailed).await;
+    assert!(message.contains("does not accept the credentials"), "{message}");
+}
+
+/// What was sent decides what is said.
+#[tokio::test]
+async fn a17_credentials_that_were_not_sent_lack_no_right() {
+    let world = world().await;
+    world.registry.inject(world.on_image().status(403));
+    let message = refused(&world, Forbidden).await;
+    assert!(message.contains("were not sent") && !message.contains("right to pull"), "{message}");
+    let nobody = World::new().await;
+    nobody.registry.inject(nobody.on_image().status(403));
+    let message = refused(&nobody, Forbidden).await;
+    assert!(message.contains("spec.registry.pullSecrets") && !message.contains("right to pull"), "{message}");
+}
+
+/// They have been good enough for the manifest a moment ago.
+#[tokio::test]
+async fn a17_credentials_that_have_worked_are_said_to_have() {
+    let world = world().await;
+    world.registry.require_basic("", USER, PASSWORD);
+    world.registry.inject(world.on_api().respond(401, &[("www-authenticate", "Basic realm=x")], ""));
+    let message = refused(&world, AuthenticationFailed).await;
+    assert!(message.contains("accepted for this repository before"), "{message}");
+}
+
+/// An entry that is meant for the registry and cannot be read is not the same as none.
+#[tokio::test]
+async fn a19_a_broken_entry_for_the_registry_is_named() {
+    let mut world = World::new().await;
+    let host = world.registry.host();
+    let mut keys = Keyring::default();
+    let document = format!(r#"{{"auths": {{"{host}": {{"auth": "%%%"}}}}}}"#);
+    keys.add_docker_config_json(document.as_bytes()).unwrap_err();
+    world.access = access(keys.clone());
+    let message = refused(&world, Reason::InvalidCredentials).await;
+    assert!(message.contains("not base64"), "{message}");
+    assert!(world.registry.requests().is_empty());
+
+    world.registry.require_basic("", USER, PASSWORD);
+    keys.extend(keyring(&host, USER, PASSWORD), "Secret 'good'");
+    world.access = access(keys.clone());
+    found(&world).await;
+    world.registry.require_basic("", USER, "another password");
+    let message = refused(&world, AuthenticationFailed).await;
+    assert!(message.contains("not base64"), "the other one may have been the right one: {message}");
+}
+
 #[tokio::test]
 async fn a17_tokens_that_live_a_second() {
     let world = bearer().await;

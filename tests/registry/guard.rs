@@ -47,6 +47,19 @@ async fn a_part_of_a_registry_can_be_allowed() {
     assert_eq!(world.files().await.unwrap_err().reason, RegistryNotAllowed);
 }
 
+/// A permission is no prefix of a string.
+#[tokio::test]
+async fn a_neighbour_of_what_is_allowed_is_not() {
+    let mut world = World::new().await;
+    let host = world.registry.host();
+    world.client =
+        allowing(&[&format!("{host}/sh"), &format!("{host}/shop/we"), &format!("{host}/shop/web/v")]);
+    assert_eq!(world.files().await.unwrap_err().reason, RegistryNotAllowed);
+    assert!(world.registry.requests().is_empty());
+    world.client = allowing(&[&format!("{host}/shop/web")]);
+    assert_eq!(world.files().await.unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn a_mirror_has_to_be_allowed_as_well() {
     let mut world = World::new().await;
@@ -63,6 +76,12 @@ async fn a_mirror_has_to_be_allowed_as_well() {
 #[case::metadata_service("169.254.169.254/web:v1")]
 #[case::with_a_port("169.254.169.254:80/web:v1")]
 #[case::alibaba("100.100.100.200/web:v1")]
+#[case::azure("168.63.129.16:32526/web:v1")]
+#[case::oracle("192.0.0.192/web:v1")]
+#[case::eks("[fd00:ec2::23]/web:v1")]
+#[case::aws("[fd00:ec2::254]/web:v1")]
+#[case::google("[fd20:ce::254]/web:v1")]
+#[case::nat64("[64:ff9b::a9fe:a9fe]/web:v1")]
 #[tokio::test]
 async fn link_local_addresses_are_not_asked(#[case] image: &str) {
     let client = client(Settings::default());

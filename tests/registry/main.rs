@@ -14,6 +14,7 @@ mod content;
 mod entries;
 mod guard;
 mod hostile;
+mod kubelet;
 mod legacy;
 mod messages;
 mod neighbours;

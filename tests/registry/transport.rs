@@ -98,6 +98,112 @@ async fn a20_redirects_that_lead_nowhere(#[case] location: &str) {
     assert!(world.registry.hits(fault) <= 20, "{} times", world.registry.hits(fault));
 }
 
+#[tokio::test]
+async fn a20_a_redirect_without_a_target_is_a_failure_and_no_answer() {
+    let world = world().await;
+    for status in [301, 302, 303, 307, 308] {
+        let fault = world.registry.inject(world.on_image().status(status));
+        let failure = world.list().await.unwrap_err();
+        assert_eq!(failure.reason, RegistryUnavailable, "{failure:?}");
+        assert!(failure.message.contains("Location"), "{}", failure.message);
+        tells(&failure, &world);
+        world.registry.remove_fault(fault);
+    }
+}
+
+/// The registry would log the operator in where it likes, with what it likes.
+#[rstest::rstest]
+#[case::image(World::on_image)]
+#[case::api(World::on_api)]
+#[case::artifact(World::on_config)]
+#[case::blob(World::on_blob)]
+#[tokio::test]
+async fn a20_a_redirect_brings_no_credentials(
+    #[case] place: fn(&World) -> Fault,
+    #[values("http://admin:admin@ELSEWHERE/x", "//admin@ELSEWHERE/x", "http://:admin@REGISTRY/x")]
+    location: &str,
+) {
+    let world = world().await;
+    let location =
+        location.replace("ELSEWHERE", &world.elsewhere.host()).replace("REGISTRY", &world.registry.host());
+    world.registry.inject(place(&world).redirect(307, &location));
+    let failure = world.files().await.unwrap_err();
+    assert_eq!(failure.reason, Reason::InvalidContent, "{failure:?}");
+    assert!(
+        failure.message.contains("user information") && !failure.message.contains("admin"),
+        "{failure:?}"
+    );
+    tells(&failure, &world);
+    assert!(world.elsewhere.requests().is_empty());
+    assert!(world.registry.requests().iter().all(|request| request.path != "/x"));
+}
+
+/// A store of blobs is shown no credentials, so they are not to blame, and the next URL is signed anew.
+#[rstest::rstest]
+#[tokio::test]
+async fn a20_a_store_that_refuses_is_named(#[values(401, 403)] status: u16) {
+    let world = world().await;
+    let store = world.elsewhere.host();
+    world.registry.inject(world.on_blob().redirect_to_host(307, &store));
+    let body = r#"{"errors":[{"code":"INTERNAL_SECRET"}]}"#;
+    let fault = world.elsewhere.inject(Fault::always().respond(status, &[], body));
+    let failure = world.files().await.unwrap_err();
+    assert_eq!(failure.reason, RegistryUnavailable, "{failure:?}");
+    tells(&failure, &world);
+    assert!(failure.message.contains(&store) && failure.message.contains("expired"), "{}", failure.message);
+    for blame in ["right to pull", "pullSecrets", "INTERNAL_SECRET"] {
+        assert!(!failure.message.contains(blame), "{}", failure.message);
+    }
+    assert_eq!(world.asked("GET", "/blobs/"), 3, "each time for a new URL");
+    world.elsewhere.remove_fault(fault);
+    world.elsewhere.inject(Fault::always().status(status).times(1));
+    assert_eq!(world.files().await.unwrap().len(), 1, "a URL that ran out is no reason to give up");
+}
+
+#[tokio::test]
+async fn a20_a_store_that_is_broken_is_named() {
+    let world = world().await;
+    world.registry.inject(world.on_blob().redirect_to_host(307, &world.elsewhere.host()));
+    for (status, reason) in [(429, RateLimited), (503, RegistryUnavailable), (404, RegistryUnavailable)] {
+        let fault = world.elsewhere.inject(Fault::always().respond(status, NOW, ""));
+        let failure = world.files().await.unwrap_err();
+        assert_eq!(failure.reason, reason, "{failure:?}");
+        assert!(failure.message.contains(&world.elsewhere.host()), "{}", failure.message);
+        world.elsewhere.remove_fault(fault);
+    }
+}
+
+/// Whoever gives up a question gives back its turn, wherever it hangs.
+#[rstest::rstest]
+#[case::head(World::on_image, Fault::hang)]
+#[case::body(World::on_blob, Fault::endless)]
+#[case::token(|_: &World| Fault::on("/token"), Fault::hang)]
+#[case::list(World::on_api, Fault::hang)]
+#[tokio::test]
+async fn a22_a_question_that_is_given_up_holds_nothing(
+    #[case] place: fn(&World) -> Fault,
+    #[case] hangs: fn(Fault) -> Fault,
+) {
+    let mut world = world().await;
+    world.registry.clear_auth();
+    world.registry.require_bearer("", "robot", "secret");
+    world.client =
+        client(Settings { rate: Rate { concurrency: 1, per_second: None }, ..Settings::default() });
+    let fault = world.registry.inject(hangs(place(&world)));
+    let asked = async {
+        while world.registry.hits(fault) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        _ = world.files() => {}
+        () = asked => {}
+    }
+    world.registry.remove_fault(fault);
+    let within = tokio::time::timeout(Duration::from_secs(10), world.files()).await;
+    assert_eq!(within.expect("the only turn is held by nobody").unwrap().len(), 1);
+}
+
 /// A person looks for what is broken where the message says, which is not always the registry.
 #[tokio::test]
 async fn a20_a_host_that_cannot_be_reached_is_named() {
@@ -301,4 +407,22 @@ async fn a27_a_warning_is_logged_once_and_changes_nothing() {
     let lines = logs::lines_with(&text);
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("WARN") && lines[0].contains(&world.registry.host()), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a27_a_registry_with_ever_new_warnings_is_logged_for_a_while() {
+    let world = World::new().await;
+    let text = Digest::sha256(format!("warnings of {}", world.registry.host()).as_bytes()).short();
+    let number = std::sync::atomic::AtomicUsize::new(0);
+    let warning = text.clone();
+    let warn = move |headers: &mut http::HeaderMap| {
+        for _ in 0..90 {
+            let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            headers.append("warning", format!("299 - \"{warning} {number}\"").parse().unwrap());
+        }
+    };
+    world.registry.inject(Fault::always().headers(warn));
+    assert_eq!(world.files().await.unwrap().len(), 1);
+    let lines = logs::lines_with(&text);
+    assert_eq!(lines.len(), 10, "{lines:?}");
 }

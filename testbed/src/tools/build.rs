@@ -74,6 +74,11 @@ fn build(directory: &Path, module: &Module, tools: &[Tool]) -> Result<()> {
     fs::create_dir_all(&source)?;
     fs::write(source.join("go.mod"), module.go_mod)?;
     fs::write(source.join("go.sum"), module.go_sum)?;
+    for (path, text) in module.sources {
+        let path = source.join(path);
+        fs::create_dir_all(path.parent().unwrap_or(&source))?;
+        fs::write(path, text)?;
+    }
     // Built beside the final place, on the same file system: a rename is atomic, so a program is whole or
     // absent.
     let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(directory)?;

@@ -13,7 +13,8 @@ const KEY_BYTES: usize = 8;
 /// The cache directory's name for this module built by this Go, for example `etcd-v3.6.16-0c5f…`.
 pub(crate) fn directory_name(module: &Module, go: &Go) -> String {
     let flags = module.build_flags().join("\n");
-    let parts = [module.go_mod, module.go_sum, &flags, &go.version, &go.os, &go.arch];
+    let mut parts = vec![module.go_mod, module.go_sum, &flags, &go.version, &go.os, &go.arch];
+    parts.extend(module.sources.iter().flat_map(|(path, text)| [*path, *text]));
     format!("{}-{}-{}", module.name, module.version, hash(&parts))
 }
 
@@ -48,6 +49,10 @@ mod tests {
         assert_ne!(key, directory_name(etcd, &go("go1.26.1", "amd64")));
         assert_ne!(key, directory_name(etcd, &go("go1.26.0", "arm64")));
         assert_ne!(key, directory_name(Tool::Oras.module(), &go("go1.26.0", "amd64")));
+        let ours = Tool::KubeletKeyring.module();
+        let changed = Module { sources: &[("kubelet-keyring/main.go", "package main")], ..*ours };
+        let go = go("go1.26.0", "amd64");
+        assert_ne!(directory_name(ours, &go), directory_name(&changed, &go), "a source of ours");
     }
 
     #[test]

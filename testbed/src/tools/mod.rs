@@ -53,11 +53,13 @@ pub enum Tool {
     Glua,
     /// Checks and tests the alerts, as Prometheus would.
     Promtool,
+    /// Says what the kubelet takes from a pull secret: a program of ours around its own package.
+    KubeletKeyring,
 }
 
 impl Tool {
     /// Every program.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -71,11 +73,12 @@ impl Tool {
         Self::Kwok,
         Self::Glua,
         Self::Promtool,
+        Self::KubeletKeyring,
     ];
 
     /// What tests and the demo need; the others take minutes to build and are built when something asks for
     /// them.
-    pub const DEFAULT: [Self; 10] = [
+    pub const DEFAULT: [Self; 11] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -86,6 +89,7 @@ impl Tool {
         Self::Crane,
         Self::Olareg,
         Self::Glua,
+        Self::KubeletKeyring,
     ];
 
     /// The program's file name.
@@ -105,6 +109,7 @@ impl Tool {
             Self::Kwok => "kwok",
             Self::Glua => "glua",
             Self::Promtool => "promtool",
+            Self::KubeletKeyring => "kubelet-keyring",
         }
     }
 

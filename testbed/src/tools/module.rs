@@ -11,6 +11,8 @@ pub(crate) struct Module {
     pub(crate) version: &'static str,
     pub(crate) go_mod: &'static str,
     pub(crate) go_sum: &'static str,
+    /// Sources of ours, where the program is not the project's: path below the module, and text.
+    pub(crate) sources: &'static [(&'static str, &'static str)],
     /// Values set at link time (`-X`).
     pub(crate) variables: &'static [(&'static str, &'static str)],
     /// Build tags, separated by commas.
@@ -29,6 +31,7 @@ macro_rules! pinned {
             version: $version,
             go_mod: include_str!(concat!("../../tools/", $dir, "/go.mod")),
             go_sum: include_str!(concat!("../../tools/", $dir, "/go.sum")),
+            sources: &[],
             variables: &[$(($key, $value)),*],
             tags: $tags,
             about: $about,
@@ -37,7 +40,7 @@ macro_rules! pinned {
 }
 
 /// Without a version at link time the API server reports v0.0.0-master, which kubectl and helm refuse.
-static KUBERNETES: Module = pinned!("kubernetes", "v1.36.3", about "6 min", [
+const KUBERNETES: Module = pinned!("kubernetes", "v1.36.3", about "6 min", [
     ("k8s.io/component-base/version.gitVersion", "v1.36.3"),
     ("k8s.io/component-base/version.gitMajor", "1"),
     ("k8s.io/component-base/version.gitMinor", "36"),
@@ -45,6 +48,15 @@ static KUBERNETES: Module = pinned!("kubernetes", "v1.36.3", about "6 min", [
     ("k8s.io/client-go/pkg/version.gitMajor", "1"),
     ("k8s.io/client-go/pkg/version.gitMinor", "36"),
 ]);
+static KUBERNETES_PROGRAMS: Module = KUBERNETES;
+/// By the same pins, so that it is the kubelet of the cluster that speaks.
+static KUBELET_KEYRING: Module = Module {
+    name: "kubelet-keyring",
+    sources: &[("kubelet-keyring/main.go", include_str!("../../tools/kubelet-keyring/main.go"))],
+    about: "1 min",
+    variables: &[],
+    ..KUBERNETES
+};
 static ETCD: Module = pinned!("etcd", "v3.6.16", about "1 min", []);
 static HELM: Module =
     pinned!("helm", "v4.3.1", about "4 min", [("helm.sh/helm/v4/internal/version.version", "v4.3.1")]);
@@ -61,8 +73,9 @@ impl Tool {
     pub(crate) fn module(self) -> &'static Module {
         match self {
             Self::KubeApiserver | Self::KubeControllerManager | Self::KubeScheduler | Self::Kubectl => {
-                &KUBERNETES
+                &KUBERNETES_PROGRAMS
             }
+            Self::KubeletKeyring => &KUBELET_KEYRING,
             Self::Etcd => &ETCD,
             Self::Helm => &HELM,
             Self::Oras => &ORAS,
@@ -91,6 +104,7 @@ impl Tool {
             Self::Kwok => "sigs.k8s.io/kwok/cmd/kwok",
             Self::Promtool => "github.com/prometheus/prometheus/cmd/promtool",
             Self::Glua => "github.com/yuin/gopher-lua/cmd/glua",
+            Self::KubeletKeyring => "./kubelet-keyring",
         }
     }
 
@@ -140,7 +154,8 @@ mod tests {
                 "{tool}: {} not required",
                 module.version
             );
-            assert!(module.go_mod.contains(tool.package()), "{tool}: no tool line for {}", tool.package());
+            let named = module.sources.is_empty() == module.go_mod.contains(tool.package());
+            assert!(named, "{tool}: no tool line for {}, and no source of ours", tool.package());
             assert!(!module.go_sum.is_empty(), "{tool}: empty go.sum");
             assert!(module.needs_go().is_some(), "{tool}: no go line");
         }
