@@ -9,7 +9,7 @@ use reqwest::Url;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::Reason;
-use crate::types::Failure;
+use crate::types::{Advice, Failure};
 
 use super::access::Repository;
 use super::observe::{Meter, authority};
@@ -149,26 +149,15 @@ pub(super) fn refused(
     let detail = error_detail(answer);
     let operation = call.operation;
     let (reason, advice) = match status.as_u16() {
-        401 => (
-            Reason::AuthenticationFailed,
-            if repository.credentials.is_empty() {
-                "no credentials are given for it; name a Secret with them in spec.registry.pullSecrets"
-            } else {
-                "it does not accept the credentials of spec.registry.pullSecrets; check user name, password and expiry"
-            },
-        ),
-        403 => (Reason::Forbidden, "the credentials lack the right to pull; grant it in the registry"),
-        429 => (
-            Reason::RateLimited,
-            "the registry limits requests; raise spec.interval or use credentials with a higher limit",
-        ),
-        _ => (Reason::RegistryUnavailable, "this is for the registry's operator to mend; it is tried again"),
+        401 if repository.credentials.is_empty() => (Reason::AuthenticationFailed, Advice::GiveCredentials),
+        401 => (Reason::AuthenticationFailed, Advice::CheckCredentials),
+        403 if repository.credentials.is_empty() => (Reason::Forbidden, Advice::GiveCredentials),
+        403 => (Reason::Forbidden, Advice::GrantPull),
+        429 => (Reason::RateLimited, Advice::AskLess),
+        _ => (Reason::RegistryUnavailable, Advice::Wait),
     };
-    Failure {
-        reason,
-        message: format!("{repository}: the registry answered {status} to {operation}{detail}; {advice}"),
-        retry_after,
-    }
+    let message = format!("{repository}: the registry answered {status} to {operation}{detail}");
+    Failure { retry_after, ..Failure::new(reason, message).advised(advice) }
 }
 
 /// The codes of an error envelope (distribution-spec, "Error Codes"). Its messages are left out: some registries put

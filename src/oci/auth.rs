@@ -16,7 +16,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::api::Reason;
-use crate::types::Failure;
+use crate::types::{Advice, Failure};
 
 use super::access::{Repository, RepositoryKey};
 use super::answer::{Answer, retry_after};
@@ -225,15 +225,10 @@ async fn fetch_token(
     match response.status() {
         StatusCode::OK => {}
         status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) => {
-            let advice = if credential.is_some() {
-                "check user name, password and expiry of the credentials in spec.registry.pullSecrets"
-            } else {
-                "name a Secret with credentials in spec.registry.pullSecrets"
-            };
-            return Err(Failure::new(
-                Reason::AuthenticationFailed,
-                format!("{repository}: the token endpoint {endpoint} answered {status}; {advice}"),
-            ));
+            let advice =
+                if credential.is_some() { Advice::CheckCredentials } else { Advice::GiveCredentials };
+            let message = format!("{repository}: the token endpoint {endpoint} answered {status}");
+            return Err(Failure::new(Reason::AuthenticationFailed, message).advised(advice));
         }
         status => {
             let mut failure = unavailable(format!("answered {status}; it is tried again"));

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::api::Reason;
 use crate::decide::files::FileRules;
-use crate::types::{Artifact, Digest, Failure, ImageRef, Index, RepositoryRef, parse_artifact};
+use crate::types::{Advice, Artifact, Digest, Failure, ImageRef, Index, RepositoryRef, parse_artifact};
 
 use super::access::{Access, Repository, RepositoryKey};
 use super::answer::Answer;
@@ -217,13 +217,8 @@ impl Session<'_> {
     }
 
     fn image_not_found(&self, image: &ImageRef) -> Failure {
-        Failure::new(
-            Reason::ImageNotFound,
-            format!(
-                "the registry {} does not have the image {image}; push it, or correct spec.image",
-                self.repository.host
-            ),
-        )
+        let message = format!("the registry {} does not have the image {image}", self.repository.host);
+        Failure::new(Reason::ImageNotFound, message).advised(Advice::PushImage)
     }
 }
 

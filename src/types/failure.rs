@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::api::Reason;
 
+use super::Advice;
+
 /// Why something could not be done: one closed reason, one message, wherever it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -14,13 +16,15 @@ pub struct Failure {
     pub message: String,
     /// Not before this much time has passed, where somebody said so (`Retry-After`).
     pub retry_after: Option<Duration>,
+    /// What to do about it, where that depends on who reads it. The message ends with it as it is said about a resource.
+    pub advice: Option<Advice>,
 }
 
 impl Failure {
     /// A failure without a time of its own.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), retry_after: None }
+        Self { reason, message: message.into(), retry_after: None, advice: None }
     }
 
     /// The same, naming where it happened, unless it does already.
@@ -32,6 +36,35 @@ impl Failure {
         self
     }
 
+    /// The same with another half of a sentence.
+    #[must_use]
+    pub fn and(mut self, more: &str) -> Self {
+        self.message.push_str("; ");
+        self.message.push_str(more);
+        self
+    }
+
+    /// The same with advice, which takes the place of any that it has.
+    #[must_use]
+    pub fn advised(mut self, advice: Advice) -> Self {
+        match self.advice.replace(advice) {
+            Some(before) => {
+                self.message = self.message.replace(before.on_a_resource(), advice.on_a_resource());
+            }
+            None => return self.and(advice.on_a_resource()),
+        }
+        self
+    }
+
+    /// The message for somebody who asks at the command line: flags take the place of fields. `host` is the registry's.
+    #[must_use]
+    pub fn at_the_command_line(&self, host: &str) -> String {
+        match self.advice {
+            Some(advice) => self.message.replace(advice.on_a_resource(), &advice.at_the_command_line(host)),
+            None => self.message.clone(),
+        }
+    }
+
     /// The same with remarks that may explain it.
     #[must_use]
     pub fn with_notes(mut self, notes: &[String]) -> Self {
@@ -40,5 +73,29 @@ impl Failure {
             self.message.push_str(note);
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_follows_from_who_reads_it() {
+        let failure = Failure::new(Reason::AuthenticationFailed, "r.example/web: 401")
+            .advised(Advice::GiveCredentials)
+            .at("namespace 'shop'")
+            .with_notes(&["seen".to_owned()]);
+        assert!(failure.message.contains("spec.registry.pullSecrets"), "{}", failure.message);
+        let said = failure.at_the_command_line("r.example");
+        assert!(said.contains("'docker login r.example'") && !said.contains("spec."), "{said}");
+        assert!(said.starts_with("namespace 'shop'") && said.ends_with("note: seen"), "{said}");
+        let other = failure.advised(Advice::SpeakHttp);
+        assert!(
+            other.message.contains("plainHttp") && !other.message.contains("pullSecrets"),
+            "{}",
+            other.message
+        );
+        assert!(other.at_the_command_line("r.example").contains("--plain-http"));
     }
 }

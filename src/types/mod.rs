@@ -1,5 +1,6 @@
 //! Values that were checked once and are then passed along: a stage that receives one cannot fail on its form.
 
+mod advice;
 mod annotations;
 mod digest;
 mod failure;
@@ -11,6 +12,7 @@ mod platform;
 mod reference;
 mod text;
 
+pub use advice::Advice;
 pub use annotations::Annotations;
 pub use digest::{Algorithm, Digest, DigestError, MismatchError};
 pub use failure::Failure;

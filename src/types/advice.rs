@@ -1,0 +1,156 @@
+//! What to do about a failure, said to who reads it: the one who wrote a resource, or the one at a command line.
+
+/// What to do about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// No credentials were given.
+    GiveCredentials,
+    /// The credentials that were given are not accepted.
+    CheckCredentials,
+    /// The credentials are accepted, and may not do this.
+    GrantPull,
+    /// What was refused is one kind of request, while others with the same credentials are answered.
+    AllowRequest,
+    /// Requests are limited.
+    AskLess,
+    /// HTTPS was spoken to somebody who speaks HTTP.
+    SpeakHttp,
+    /// HTTP was spoken to somebody who speaks HTTPS.
+    SpeakHttps,
+    /// Its certificate is not trusted.
+    TrustCertificate,
+    /// There is no such image.
+    PushImage,
+    /// Nobody listens there, or there is no such host.
+    CheckHost,
+    /// Nothing that the reader can do.
+    Wait,
+}
+
+impl Advice {
+    /// To the one who wrote a resource.
+    #[must_use]
+    pub const fn on_a_resource(self) -> &'static str {
+        match self {
+            Self::GiveCredentials => {
+                "no credentials are given for it; name a Secret with them in spec.registry.pullSecrets"
+            }
+            Self::CheckCredentials => {
+                "it does not accept the credentials of spec.registry.pullSecrets; check user name, password and expiry"
+            }
+            Self::GrantPull => "the credentials lack the right to pull; grant it in the registry",
+            Self::AllowRequest => {
+                "it has just answered other requests with the same credentials, so it refuses this kind alone; allow it in the registry, or in what stands in front of it"
+            }
+            Self::AskLess => {
+                "the registry limits requests; raise spec.interval or use credentials with a higher limit"
+            }
+            Self::SpeakHttp => {
+                "it speaks HTTP; set spec.registry.plainHttp to true, or give it a certificate"
+            }
+            Self::SpeakHttps => "it speaks HTTPS; remove spec.registry.plainHttp",
+            Self::TrustCertificate => {
+                "name a Secret with the certificate of its authority in spec.registry.certSecretRef, or correct the certificate"
+            }
+            Self::PushImage => "push it, or correct spec.image",
+            Self::CheckHost => "check the host and port in spec.image, and that the registry runs",
+            Self::Wait => "this is for the registry's operator to mend; it is tried again",
+        }
+    }
+
+    /// To the one at a command line, who has flags and a Docker configuration. `host` is the registry's.
+    #[must_use]
+    pub fn at_the_command_line(self, host: &str) -> String {
+        match self {
+            Self::GiveCredentials => {
+                format!("no credentials are given for it; log in with '{}'", login(host))
+            }
+            Self::CheckCredentials => {
+                format!("it does not accept your credentials; log in again with '{}'", login(host))
+            }
+            Self::GrantPull => {
+                "your credentials lack the right to pull; ask for it in the registry".to_owned()
+            }
+            Self::AllowRequest => self.on_a_resource().to_owned(),
+            Self::AskLess => {
+                "the registry limits requests; wait, or use credentials with a higher limit".to_owned()
+            }
+            Self::SpeakHttp => "it speaks HTTP; add --plain-http".to_owned(),
+            Self::SpeakHttps => "it speaks HTTPS; leave out --plain-http".to_owned(),
+            Self::TrustCertificate => {
+                "name the certificate of its authority in SSL_CERT_FILE, or correct the certificate"
+                    .to_owned()
+            }
+            Self::PushImage => "push it, or correct its name".to_owned(),
+            Self::CheckHost => "check its host and port, and that the registry runs".to_owned(),
+            Self::Wait => "this is for the registry's operator to mend; try again later".to_owned(),
+        }
+    }
+}
+
+/// Docker Hub is what `docker login` means where no host is named.
+fn login(host: &str) -> String {
+    if host == "index.docker.io" { "docker login".to_owned() } else { format!("docker login {host}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Advice; 11] = [
+        Advice::GiveCredentials,
+        Advice::CheckCredentials,
+        Advice::GrantPull,
+        Advice::AllowRequest,
+        Advice::AskLess,
+        Advice::SpeakHttp,
+        Advice::SpeakHttps,
+        Advice::TrustCertificate,
+        Advice::PushImage,
+        Advice::CheckHost,
+        Advice::Wait,
+    ];
+
+    #[test]
+    fn who_has_no_resource_is_told_of_no_field() {
+        for advice in ALL {
+            let said = advice.at_the_command_line("r.example:5000");
+            assert!(!said.contains("spec."), "{said}");
+            assert!(!advice.on_a_resource().contains("--"), "{advice:?}");
+        }
+        assert!(
+            Advice::GiveCredentials
+                .at_the_command_line("r.example:5000")
+                .contains("docker login r.example:5000")
+        );
+        assert!(Advice::GiveCredentials.at_the_command_line("index.docker.io").ends_with("'docker login'"));
+    }
+
+    /// The registry layer knows no resource: what to do about its failures is said here, for each who may read it.
+    #[test]
+    fn the_registry_layer_names_no_field_of_a_resource() {
+        let mut directories = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/oci")];
+        let mut files = 0;
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).unwrap();
+                let code = text.split_once("#[cfg(test)]").map_or(text.as_str(), |(code, _)| code);
+                for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+                    assert!(
+                        !line.contains("spec."),
+                        "{}: make it an Advice: {}",
+                        path.display(),
+                        line.trim()
+                    );
+                }
+                files += 1;
+            }
+        }
+        assert!(files > 10, "the sources are not found");
+    }
+}
