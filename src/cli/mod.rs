@@ -3,6 +3,7 @@
 mod choose;
 mod completion;
 mod content;
+#[cfg(feature = "operator")]
 mod controller;
 mod crd;
 mod diff;
@@ -12,6 +13,7 @@ mod duration;
 mod get;
 mod history;
 mod kubectl_flags;
+#[cfg(feature = "operator")]
 mod leader;
 mod near;
 mod output;
@@ -56,6 +58,7 @@ enum Command {
     Tree(tree::Args),
     Discover(discover::Args),
     Render(render::Args),
+    #[cfg(feature = "operator")]
     Controller(controller::Args),
     Crd(crd::Args),
     Completion(completion::Args),
@@ -104,6 +107,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Tree(args) => runtime()?.block_on(tree::run(args))?,
         Command::Discover(args) => runtime()?.block_on(discover::run(args))?,
         Command::Render(args) => runtime()?.block_on(render::run(args))?,
+        #[cfg(feature = "operator")]
         Command::Controller(args) => runtime()?.block_on(controller::run(args))?,
         Command::Crd(args) => crd::run(&args)?,
         Command::Completion(args) => completion::run(&args, Cli::command())?,
