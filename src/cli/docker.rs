@@ -32,7 +32,7 @@ struct Helpers {
     #[serde(default)]
     creds_store: Option<String>,
     #[serde(default)]
-    cred_helpers: BTreeMap<String, String>,
+    cred_helpers: Option<BTreeMap<String, Option<String>>>,
 }
 
 #[derive(Deserialize)]
@@ -84,8 +84,8 @@ impl Helpers {
     fn credential(&self, registry: &str) -> Option<Credential> {
         // Docker keeps its own registry under this name.
         let server = if registry == "index.docker.io" { "https://index.docker.io/v1/" } else { registry };
-        let helper =
-            self.cred_helpers.get(registry).or(self.creds_store.as_ref()).filter(|helper| is_name(helper))?;
+        let named = self.cred_helpers.as_ref().and_then(|helpers| helpers.get(registry)?.as_ref());
+        let helper = named.or(self.creds_store.as_ref()).filter(|helper| is_name(helper))?;
         let mut child = Command::new(format!("docker-credential-{helper}"))
             .arg("get")
             .stdin(Stdio::piped())
@@ -109,4 +109,20 @@ impl Helpers {
 /// A helper is a name to be found on the path, never a path.
 fn is_name(helper: &str) -> bool {
     !helper.is_empty() && Path::new(helper).components().count() == 1 && !helper.contains(['/', '\\'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Go writes `null` for what is empty, and takes it for that.
+    #[test]
+    fn what_is_null_is_not_there() {
+        for file in
+            ["{}", r#"{"credsStore": null, "credHelpers": null}"#, r#"{"credHelpers": {"r.example": null}}"#]
+        {
+            let helpers: Helpers = serde_json::from_str(file).unwrap();
+            assert!(helpers.credential("r.example").is_none(), "{file}");
+        }
+    }
 }

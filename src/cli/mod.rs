@@ -22,6 +22,7 @@ mod render;
 mod resource;
 mod resume;
 mod rollback;
+mod said;
 mod show;
 mod suspend;
 mod sync;
@@ -84,7 +85,7 @@ pub fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(status) => status,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("{}", said::folded(&format!("error: {}", said::chain(&error))));
             ExitCode::from(trouble)
         }
     }
