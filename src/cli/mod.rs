@@ -10,11 +10,13 @@ mod diff;
 mod discover;
 mod docker;
 mod duration;
+mod fields;
 mod get;
 mod history;
 mod kubectl_flags;
 #[cfg(feature = "operator")]
 mod leader;
+mod manifests;
 mod near;
 mod output;
 mod reference;
