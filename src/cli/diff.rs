@@ -68,7 +68,7 @@ const CONTEXT: usize = 3;
 /// # Errors
 /// Where one of the two cannot be had.
 pub async fn run(args: Args) -> anyhow::Result<bool> {
-    let connection = args.cluster.connect().await?;
+    let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
     let from = content::read(&connection, &config, &args.from, &args.registry).await?;
     let to = content::read(&connection, &config, &args.to, &args.registry).await?;

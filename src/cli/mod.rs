@@ -13,12 +13,14 @@ mod duration;
 mod fields;
 mod get;
 mod history;
+mod kubeconfig;
 mod kubectl_flags;
 #[cfg(feature = "operator")]
 mod leader;
 mod manifests;
 mod near;
 mod output;
+mod proxy;
 mod reference;
 mod render;
 mod resource;

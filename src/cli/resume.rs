@@ -51,7 +51,7 @@ fn holds(spec: &ArtifactConfigSpec) -> Vec<&'static str> {
 /// # Errors
 /// Where the operator does not get there in time.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let connection = args.cluster.connect().await?;
+    let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
     let mut lifted = holds(&config.spec);
     if lifted.is_empty() {

@@ -43,7 +43,7 @@ pub struct Args {
 /// # Errors
 /// Where there is no such resource, revision or key.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let connection = args.cluster.connect().await?;
+    let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
     let found = match args.revision {
         Some(number) => resource::revision(&connection, &config, number).await?,
