@@ -19,6 +19,7 @@ mod kubectl_flags;
 mod leader;
 mod manifests;
 mod near;
+mod next;
 mod output;
 mod proxy;
 mod reference;
