@@ -56,6 +56,7 @@ load: need-go release tools ## What the operator costs, in figures (half an hour
 check: need-rust deny lint-release ## Format, lints, licences and sources of dependencies, documentation, release
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets $(LOCKED) -- -D warnings
+	$(CARGO) clippy --package artifactconfig --no-default-features --features cli --lib --bins $(LOCKED) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --lib --examples $(LOCKED)
 
 tools: need-go build ## Build the programs of the testbed that are missing

@@ -15,16 +15,25 @@
 //! | [`spans`] | what traces are made of | none |
 //! | [`telemetry`] | logs, metrics, traces, health | local |
 //! | [`cli`] | one file a subcommand | all |
+//!
+//! The command line alone, which runs wherever people work, is the feature `cli`; `cluster`, `controller` and `telemetry`
+//! come with `operator`.
 
 // Everything that a person reads goes through `cli::output` or the log, which escape what others wrote.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod api;
+#[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "operator")]
 pub mod cluster;
+#[cfg(feature = "operator")]
 pub mod controller;
 pub mod decide;
 pub mod oci;
+// The command line alone sends no traces; of these only what the registry client marks is left.
+#[cfg_attr(not(feature = "operator"), allow(dead_code, unused_imports, unused_macros))]
 pub mod spans;
+#[cfg(feature = "operator")]
 pub mod telemetry;
 pub mod types;

@@ -30,6 +30,10 @@ pub const FIELD_MANAGER: &str = "artifactconfig";
 /// ever drops a field of the other.
 pub const STATUS_FIELD_MANAGER: &str = "artifactconfig/status";
 
+/// Words of a condition while `spec.rollbackTo` holds the config and the last look did not find out what would come without
+/// it: `status.latest` is then as old as the last answer.
+pub const NEXT_UNKNOWN: &str = "what would come next is not known";
+
 /// Labels that the operator sets.
 pub mod label {
     /// Recommended label of Kubernetes; the watch on `ConfigMaps` selects by it.

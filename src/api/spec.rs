@@ -39,6 +39,7 @@ pub struct ArtifactConfigSpec {
     /// The image that the config is attached to: `registry/repository:tag`, `…@digest`, or both (the digest decides).
     /// A tag is resolved anew at every interval.
     #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = Rule::new("!self.contains('://')").message("image is registry/repository:tag, without 'https://' or 'http://'; for a registry that speaks HTTP set spec.registry.plainHttp"))]
     pub image: String,
 
     /// Artifact type of the config, compared exactly with what `oras attach --artifact-type` was given,
@@ -64,6 +65,7 @@ pub struct ArtifactConfigSpec {
     /// what is attached behind. Without tag and digest, as `mirror.example.com/web`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("!self.contains('://')").message("referrersRepository is registry/repository, without 'https://' or 'http://'; for a registry that speaks HTTP set spec.registry.plainHttp"))]
     pub referrers_repository: Option<String>,
 
     /// Which files of the artifact to take, and under which key. Default: every file under its own name, with `/`

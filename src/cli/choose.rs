@@ -6,7 +6,7 @@ use crate::api::{HistoryEntry, HistoryOutcome};
 use crate::decide::revision;
 use crate::types::Digest;
 
-use super::near;
+use crate::decide::near;
 use super::table::short;
 
 /// Fewest characters of a digest that name it: less is more likely a slip than an abbreviation.

@@ -18,6 +18,7 @@ use super::choose::{self, Wish};
 use super::docker::RegistryArgs;
 use super::kubectl_flags::Connection;
 use super::resource::{self, Revision};
+use super::said;
 use super::table::short;
 
 /// Which config, as a person names it.
@@ -143,8 +144,9 @@ async fn kept(
 
 /// From the registry, with the user's own credentials, as the operator would render it.
 async fn pulled(config: &ArtifactConfig, artifact: &str, args: &RegistryArgs) -> anyhow::Result<Config> {
-    let said = |failure: Failure| anyhow!("{}: {}", failure.reason, failure.message);
-    let desired = spec::parse(config).map_err(said)?;
+    let desired =
+        spec::parse(config).map_err(|failure| anyhow!("{}: {}", failure.reason, failure.message))?;
+    let said = |failure: Failure| anyhow!(said::failure(&failure, desired.referrers.host()));
     let digest: Digest = artifact.parse()?;
     let registry = OciRegistry::new(Settings::default(), Arc::new(|_| {}))?;
     let access = args.access(&[&desired.referrers], desired.plain_http)?;

@@ -169,7 +169,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     install_panic_hook();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), concurrency = args.concurrency, "starting");
     let settings = args.settings()?;
-    let config = config().await?;
+    let config = config()?;
     let (election, leadership) = args.leader.start(&config, &instance())?;
     let client =
         cluster::gated(config, &leadership).context("the client for the API server cannot be built")?;
@@ -238,9 +238,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn config() -> anyhow::Result<Config> {
-    let mut config = Config::infer()
-        .await
+fn config() -> anyhow::Result<Config> {
+    let mut config = super::kubeconfig::config(None, None)
         .context("no cluster: neither a Pod's service account nor a kubeconfig was found")?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     // A refused request is tried again by its reconcile, which knows what else has changed; the client's own 15 tries

@@ -23,7 +23,8 @@ use super::resource;
 /// Prints a unified diff for each key. Exits with 0 where nothing differs, 1 where something does, and more where it
 /// cannot be told, as 'kubectl diff' does. On a terminal, characters that are not printable are shown as escapes.
 ///
-/// 'latest' is the newest config that is attached where that is not what is applied, else the newest revision. What no
+/// 'latest' is the newest config that the operator saw attached when it looked last ('sync' has it look now), where that is
+/// not what is applied, else the newest revision. What no
 /// revision keeps is fetched from the registry with your own Docker credentials.
 #[derive(clap::Args)]
 pub struct Args {
@@ -69,7 +70,7 @@ const CONTEXT: usize = 3;
 /// # Errors
 /// Where one of the two cannot be had.
 pub async fn run(args: Args) -> anyhow::Result<bool> {
-    let connection = args.cluster.connect().await?;
+    let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
     let from = content::read(&connection, &config, &args.from, &args.registry).await?;
     let to = content::read(&connection, &config, &args.to, &args.registry).await?;
@@ -108,7 +109,7 @@ impl Colour {
 }
 
 /// The unified diff of all keys; empty where nothing differs.
-fn unified(from: &Config, to: &Config, colour: bool) -> String {
+pub fn unified(from: &Config, to: &Config, colour: bool) -> String {
     let keys: BTreeSet<&String> = [&from.content, &to.content]
         .into_iter()
         .flat_map(|content| content.data.keys().chain(content.binary_data.keys()))

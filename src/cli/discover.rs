@@ -10,6 +10,7 @@ use crate::types::{Artifact, ImageRef, Platform, VERSION, text};
 
 use super::docker::RegistryArgs;
 use super::output::{Format, print, say};
+use super::said;
 use super::table::Table;
 
 /// Print what is attached to an image, newest last.
@@ -83,7 +84,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let registry = OciRegistry::new(Settings::default(), Arc::new(|_| {}))?;
     let repository = args.image.repository();
     let access = args.registry.access(&[&repository], false)?;
-    let said = |failure: crate::types::Failure| anyhow::anyhow!("{}: {}", failure.reason, failure.message);
+    let said = |failure: crate::types::Failure| anyhow::anyhow!(said::failure(&failure, repository.host()));
     let subject = registry.resolve(&access, &args.image, Freshness::Now).await.map_err(said)?;
     let query = Query {
         repository: &repository,

@@ -115,3 +115,19 @@ impl Helpers {
 fn is_name(helper: &str) -> bool {
     !helper.is_empty() && Path::new(helper).components().count() == 1 && !helper.contains(['/', '\\'])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Go writes `null` for what is empty, and takes it for that.
+    #[test]
+    fn what_is_null_is_not_there() {
+        for file in
+            ["{}", r#"{"credsStore": null, "credHelpers": null}"#, r#"{"credHelpers": {"r.example": null}}"#]
+        {
+            let helpers: Helpers = serde_json::from_str(file).unwrap();
+            assert!(helpers.credential("r.example").is_none(), "{file}");
+        }
+    }
+}

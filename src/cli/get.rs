@@ -66,7 +66,7 @@ const PAGE: u32 = 500;
 /// # Errors
 /// Where the one that is named does not exist, or the API server does not answer.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let connection = args.cluster.connect().await?;
+    let connection = args.cluster.connect()?;
     let objects = read(&args, &connection).await?;
     if let Some(format) = args.output.and_then(Output::format) {
         let values: Vec<Value> = objects.iter().map(plain).collect();

@@ -47,7 +47,7 @@ struct Line<'a> {
 /// # Errors
 /// Where there is no such resource.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let connection = args.cluster.connect().await?;
+    let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
     let history = resource::history(&config);
     let lines = lines(history);

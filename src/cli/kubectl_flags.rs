@@ -4,11 +4,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use anyhow::Context as _;
+use kube::Client;
 
-use super::near;
+use super::kubeconfig;
 
 /// Longest wait for a connection to the API server, and for each part of an answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,8 +49,8 @@ impl ClusterArgs {
     ///
     /// # Errors
     /// Where there is no usable kubeconfig, or no such context in it.
-    pub async fn connect(&self) -> anyhow::Result<Connection> {
-        let mut config = self.config().await?;
+    pub fn connect(&self) -> anyhow::Result<Connection> {
+        let mut config = kubeconfig::config(self.kubeconfig.as_deref(), self.context.as_deref())?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         config.read_timeout = Some(READ_TIMEOUT);
         // A person decides whether to try again; the client's own 15 tries would say nothing for minutes.
@@ -59,31 +58,6 @@ impl ClusterArgs {
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).context("the client for the API server cannot be built")?;
         Ok(Connection { client, namespace, flags: self.repeated() })
-    }
-
-    async fn config(&self) -> anyhow::Result<Config> {
-        let kubeconfig = match &self.kubeconfig {
-            Some(path) => Kubeconfig::read_from(path)
-                .with_context(|| format!("the kubeconfig {} cannot be read", path.display()))?,
-            None => match Kubeconfig::read() {
-                Ok(kubeconfig) => kubeconfig,
-                // As kubectl does it: in a Pod without a kubeconfig, its own cluster.
-                Err(error) => {
-                    return Config::incluster()
-                        .ok()
-                        .ok_or(error)
-                        .context("there is no usable kubeconfig; name one with --kubeconfig or $KUBECONFIG");
-                }
-            },
-        };
-        if let Some(context) = &self.context {
-            let known: Vec<&str> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
-            if !known.contains(&context.as_str()) {
-                bail!("{}", near::no_such("context", context, "in the kubeconfig", &known));
-            }
-        }
-        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-        Config::from_custom_kubeconfig(kubeconfig, &options).await.context("the kubeconfig cannot be used")
     }
 
     fn repeated(&self) -> String {
@@ -117,6 +91,7 @@ pub fn invoked_as() -> String {
 
 fn called(program: &Path) -> String {
     let name = program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = name.strip_suffix(".exe").map(str::to_owned).unwrap_or(name);
     match name.strip_prefix(PLUGIN) {
         Some(plugin) => format!("kubectl {}", plugin.replace('_', "-")),
         None if name.is_empty() => "artifactconfig".to_owned(),
@@ -160,6 +135,8 @@ mod tests {
     #[case("kubectl-artifactconfig", "kubectl artifactconfig")]
     #[case("/home/me/.krew/bin/kubectl-artifactconfig", "kubectl artifactconfig")]
     #[case("kubectl-artifact_config", "kubectl artifact-config")]
+    #[case("kubectl-artifactconfig.exe", "kubectl artifactconfig")]
+    #[case("artifactconfig.exe", "artifactconfig")]
     #[case("", "artifactconfig")]
     fn usage_says_what_was_typed(#[case] program: &str, #[case] typed: &str) {
         assert_eq!(called(program.as_ref()), typed);

@@ -3,23 +3,30 @@
 mod choose;
 mod completion;
 mod content;
+#[cfg(feature = "operator")]
 mod controller;
 mod crd;
 mod diff;
 mod discover;
 mod docker;
 mod duration;
+mod fields;
 mod get;
 mod history;
+mod kubeconfig;
 mod kubectl_flags;
+#[cfg(feature = "operator")]
 mod leader;
-use crate::decide::near;
+mod manifests;
+mod next;
 mod output;
+mod proxy;
 mod reference;
 mod render;
 mod resource;
 mod resume;
 mod rollback;
+mod said;
 mod show;
 mod suspend;
 mod sync;
@@ -59,6 +66,7 @@ enum Command {
     Tree(tree::Args),
     Discover(discover::Args),
     Render(render::Args),
+    #[cfg(feature = "operator")]
     Controller(controller::Args),
     Crd(crd::Args),
     Completion(completion::Args),
@@ -84,7 +92,7 @@ pub fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(status) => status,
         Err(error) => {
-            say!("error: {error:#}");
+            say!("{}", said::folded(&format!("error: {}", said::chain(&error))));
             ExitCode::from(trouble)
         }
     }
@@ -107,6 +115,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Tree(args) => runtime()?.block_on(tree::run(args))?,
         Command::Discover(args) => runtime()?.block_on(discover::run(args))?,
         Command::Render(args) => runtime()?.block_on(render::run(args))?,
+        #[cfg(feature = "operator")]
         Command::Controller(args) => runtime()?.block_on(controller::run(args))?,
         Command::Crd(args) => crd::run(&args)?,
         Command::Completion(args) => completion::run(&args, Cli::command())?,

@@ -1,26 +1,27 @@
 //! `artifactconfig render`.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
-use serde::Deserialize as _;
+use anyhow::{Context as _, anyhow};
 
-use crate::api::{ArtifactConfig, GROUP};
+use crate::api::ArtifactConfig;
 use crate::decide::{plan, render, select, spec};
 use crate::oci::{Freshness, OciRegistry, Query, Registry as _, Settings};
 use crate::types::Failure;
 
 use super::docker::RegistryArgs;
+use super::manifests;
 use super::output::{Format, print, say};
+use super::said;
 
 /// Print the `ConfigMap` that an `ArtifactConfig` would produce now, with no cluster.
 ///
 /// Asks the registry with your own Docker credentials; pull secrets that the resource names are not read.
 #[derive(clap::Args)]
 pub struct Args {
-    /// File with one or more `ArtifactConfigs`; - for standard input. Other kinds in it are passed over.
+    /// File with one or more `ArtifactConfigs`, in YAML or JSON, also in lists; - for standard input. Other kinds in it are
+    /// passed over, fields that do not exist are refused.
     #[arg(short, long, value_name = "FILE")]
     filename: PathBuf,
 
@@ -37,7 +38,7 @@ pub struct Args {
 /// # Errors
 /// Where a resource cannot be read, or has no `ConfigMap` now.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let configs = read(&args.filename)?;
+    let configs = manifests::read(&args.filename)?;
     let registry = OciRegistry::new(Settings::default(), Arc::new(|_| {}))?;
     for (index, config) in configs.iter().enumerate() {
         let name = config.metadata.name.as_deref().unwrap_or_default();
@@ -56,8 +57,9 @@ async fn one(
     config: &ArtifactConfig,
     args: &RegistryArgs,
 ) -> anyhow::Result<plan::Rendered> {
-    let said = |failure: Failure| anyhow::anyhow!("{}: {}", failure.reason, failure.message);
-    let desired = spec::parse(config).map_err(said)?;
+    let desired =
+        spec::parse(config).map_err(|failure| anyhow!("{}: {}", failure.reason, failure.message))?;
+    let said = |failure: Failure| anyhow!(said::failure(&failure, desired.image.repository().host()));
     let access = args.access(&[&desired.image.repository(), &desired.referrers], desired.plain_http)?;
     let pipeline = Box::pin(async {
         let subject = registry.resolve(&access, &desired.image, Freshness::Now).await?;
@@ -88,36 +90,4 @@ async fn one(
         .await
         .with_context(|| format!("no result within spec.timeout ({} s)", desired.timeout.as_secs()))?
         .map_err(said)
-}
-
-fn read(path: &Path) -> anyhow::Result<Vec<ArtifactConfig>> {
-    let mut text = String::new();
-    if path.as_os_str() == "-" {
-        std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
-    } else {
-        text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    }
-    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text)
-        // The lines around it are of no use in one line, which has the place.
-        .map_err(|error| anyhow::anyhow!(error.without_snippet().to_string()))
-        .with_context(|| format!("{} is not YAML", path.display()))?;
-    let configs = documents
-        .into_iter()
-        .filter(|document| document["kind"] == "ArtifactConfig")
-        .map(|document| {
-            let name = document["metadata"]["name"].as_str().unwrap_or("(without a name)").to_owned();
-            if !document["apiVersion"].as_str().unwrap_or_default().starts_with(&format!("{GROUP}/")) {
-                bail!(
-                    "ArtifactConfig '{name}': apiVersion is {}, expected {GROUP}/v1alpha1",
-                    document["apiVersion"]
-                );
-            }
-            ArtifactConfig::deserialize(document)
-                .with_context(|| format!("ArtifactConfig '{name}' in {}", path.display()))
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    if configs.is_empty() {
-        bail!("{} holds no ArtifactConfig", path.display());
-    }
-    Ok(configs)
 }

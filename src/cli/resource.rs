@@ -13,7 +13,7 @@ use crate::decide::spec::{self, Desired};
 
 use super::choose;
 use super::kubectl_flags::Connection;
-use super::near;
+use crate::decide::near;
 
 /// Field manager of the command line's writes: not the operator's, and none whose fields Flux takes back, as it does with
 /// those of kubectl.

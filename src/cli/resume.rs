@@ -1,16 +1,17 @@
 //! `artifactconfig resume`.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use kube::ResourceExt as _;
 use serde_json::{Map, Value};
 
-use crate::api::ArtifactConfigSpec;
+use crate::api::{ArtifactConfig, ArtifactConfigSpec};
 
-use super::kubectl_flags::ClusterArgs;
+use super::docker::RegistryArgs;
+use super::kubectl_flags::{ClusterArgs, Connection};
+use super::next::{self, Next};
 use super::output::{print, say};
 use super::resource;
 use super::rollback::warn_of_appliers;
-use super::table::short;
 use super::verdict::Asked;
 use super::wait::WaitArgs;
 
@@ -18,7 +19,11 @@ use super::wait::WaitArgs;
 ///
 /// Takes away what holds the config: spec.suspend where that is true, else spec.rollbackTo. Where both are set the
 /// suspension ends first and the config stays where it was rolled back to, so that ending a suspension never brings back
-/// what was rolled back; calling it again, or --all, goes forward. Waits until the operator has done it.
+/// what was rolled back; calling it again, or --all, goes forward.
+///
+/// First the registry is asked what would come: by the operator where spec.rollbackTo holds the config, with your own
+/// Docker credentials where it is suspended. What comes is shown, with what it changes. Where the registry does not
+/// answer, nothing is taken away. Waits until the operator has applied it.
 #[derive(clap::Args)]
 pub struct Args {
     /// Name of the `ArtifactConfig`.
@@ -28,12 +33,19 @@ pub struct Args {
     #[arg(long)]
     all: bool,
 
+    /// Do not ask what comes: go forward whatever that is, also while the registry does not answer.
+    #[arg(long)]
+    force: bool,
+
     /// Say what would be done; the API server checks it and changes nothing.
     #[arg(long)]
     dry_run: bool,
 
     #[command(flatten)]
     wait: WaitArgs,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
 
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -49,9 +61,9 @@ fn holds(spec: &ArtifactConfigSpec) -> Vec<&'static str> {
 /// Goes forward.
 ///
 /// # Errors
-/// Where the operator does not get there in time.
+/// Where it is not known what would come, or the operator does not get there in time.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let connection = args.cluster.connect().await?;
+    let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
     let mut lifted = holds(&config.spec);
     if lifted.is_empty() {
@@ -61,31 +73,17 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         ));
     }
     let left = if args.all { Vec::new() } else { lifted.split_off(1) };
-    let fields = lifted.iter().map(|field| format!("spec.{field}")).collect::<Vec<_>>().join(" and ");
-    let next = config.status.as_ref().and_then(|status| status.latest.as_ref());
-    let forward = match (left.is_empty(), next) {
-        (true, Some(next)) => format!("; config {} comes next", short(next)),
-        _ => String::new(),
-    };
-    print(&format!(
-        "resume of {}/{}: takes away {fields}{forward}\n",
-        config.namespace().unwrap_or_default(),
-        args.name
-    ))?;
-    warn_of_appliers(&config, &lifted);
-    // Null removes a field in a merge patch, and with it our claim to it.
-    let spec: Map<String, Value> = lifted.iter().map(|field| ((*field).to_owned(), Value::Null)).collect();
-    let written =
-        resource::write(&connection, &config, serde_json::json!({"spec": spec}), args.dry_run).await?;
     if args.dry_run {
-        return print("dry run: the API server would accept it; nothing was changed\n");
+        return tried(&args, &connection, &config, &lifted, left.is_empty()).await;
     }
-    let (_, message) = args
-        .wait
-        .until_done(&connection, Asked::Change, &written)
-        .await
-        .with_context(|| format!("{fields} is taken away, but no config was applied since"))?;
-    print(&format!("resumed: {message}\n"))?;
+    // One hold after the other: while spec.rollbackTo still holds the config, the operator can say what would come.
+    let (last, before) = lifted.split_last().context("nothing is to be taken away")?;
+    let mut config = config;
+    for field in before {
+        config = lift(&args, &connection, &config, field, None).await?;
+    }
+    let next = if left.is_empty() { ask(&args, &connection, &config, last).await? } else { None };
+    lift(&args, &connection, &config, last, next.as_ref()).await?;
     if !left.is_empty() {
         say!(
             "note: spec.rollbackTo still keeps it there; to go forward: {}",
@@ -93,6 +91,118 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// What comes once the last hold is gone. Nothing where it is not asked for, or cannot be seen from here only.
+async fn ask(
+    args: &Args,
+    connection: &Connection,
+    config: &ArtifactConfig,
+    field: &str,
+) -> anyhow::Result<Option<Next>> {
+    if args.force {
+        return Ok(None);
+    }
+    let asked = if config.spec.suspend {
+        match next::from_here(config, &args.registry).await {
+            Err(failure) if next::is_refused_here(failure.reason) => {
+                eprintln!(
+                    "note: what comes next is not known here; the operator has credentials of its own: {}",
+                    next::told(config, &failure)
+                );
+                return Ok(None);
+            }
+            asked => asked.map_err(|failure| anyhow!(next::told(config, &failure))),
+        }
+    } else {
+        next::by_operator(connection, config, &args.wait, &args.registry).await
+    };
+    asked.map(Some).with_context(|| {
+        format!(
+            "spec.{field} stays set and the config stays as it is, because it is not known what would come next; '{}' takes it away all the same",
+            connection.command(&format!("resume {} --force", args.name))
+        )
+    })
+}
+
+/// Takes away one hold, says what comes of it, and waits until it has come.
+async fn lift(
+    args: &Args,
+    connection: &Connection,
+    config: &ArtifactConfig,
+    field: &str,
+    next: Option<&Next>,
+) -> anyhow::Result<ArtifactConfig> {
+    announce(args, connection, config, &[field], next).await?;
+    warn_of_appliers(config, &[field]);
+    let written = resource::write(connection, config, without(&[field]), false).await?;
+    let (now, message) =
+        args.wait.until_done(connection, Asked::Change, &written).await.with_context(|| {
+            let again = config.spec.rollback_to.as_ref().filter(|_| field == "rollbackTo");
+            let again = again.map(|digest| {
+                let command = connection.command(&format!("rollback {} --to-digest {digest}", args.name));
+                format!("; to hold it again: '{command}'")
+            });
+            format!(
+                "spec.{field} is taken away, but no config was applied since{}",
+                again.unwrap_or_default()
+            )
+        })?;
+    print(&format!("resumed: {message}\n"))?;
+    if let Some(surprise) = next.and_then(|next| next.surprise(config, &now)) {
+        eprintln!("note: {surprise}");
+    }
+    Ok(now)
+}
+
+async fn announce(
+    args: &Args,
+    connection: &Connection,
+    config: &ArtifactConfig,
+    fields: &[&str],
+    next: Option<&Next>,
+) -> anyhow::Result<()> {
+    let fields = fields.iter().map(|field| format!("spec.{field}")).collect::<Vec<_>>().join(" and ");
+    let forward = next.map(|next| next.sentence(config)).unwrap_or_default();
+    let namespace = config.namespace().unwrap_or_default();
+    print(&format!("resume of {namespace}/{}: takes away {fields}{forward}\n", args.name))?;
+    let Some(Next::Other(digest)) = next else { return Ok(()) };
+    match next::difference(connection, config, digest, &args.registry).await {
+        Ok(text) if text.is_empty() => print("its content is the same\n"),
+        Ok(text) => print(&text),
+        Err(why) => {
+            eprintln!("note: what it changes cannot be shown here: {why}");
+            Ok(())
+        }
+    }
+}
+
+/// A dry run: it asks from here, because to ask the operator is to write.
+async fn tried(
+    args: &Args,
+    connection: &Connection,
+    config: &ArtifactConfig,
+    fields: &[&str],
+    forward: bool,
+) -> anyhow::Result<()> {
+    let next = match next::from_here(config, &args.registry).await {
+        _ if !forward => None,
+        Ok(next) => Some(next),
+        Err(failure) => {
+            eprintln!("note: what comes next is not known here: {}", next::told(config, &failure));
+            None
+        }
+    };
+    announce(args, connection, config, fields, next.as_ref()).await?;
+    warn_of_appliers(config, fields);
+    resource::write(connection, config, without(fields), true).await?;
+    print("dry run: the API server would accept it; nothing was changed\n")
+}
+
+/// Null removes a field in a merge patch, and with it our claim to it.
+fn without(fields: &[&str]) -> Value {
+    let spec: Map<String, Value> = fields.iter().map(|field| ((*field).to_owned(), Value::Null)).collect();
+    serde_json::json!({"spec": spec})
 }
 
 #[cfg(test)]

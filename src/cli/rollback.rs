@@ -64,7 +64,7 @@ impl Args {
 /// # Errors
 /// Where there is nothing to go back to, or the operator does not get there in time.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let connection = args.cluster.connect().await?;
+    let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
     let history = resource::history(&config);
     let latest = config.status.as_ref().and_then(|status| status.latest.as_deref());

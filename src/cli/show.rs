@@ -9,7 +9,7 @@ use crate::decide::render::Content;
 
 use super::content;
 use super::kubectl_flags::ClusterArgs;
-use super::near;
+use crate::decide::near;
 use super::output::{Format, print, print_content, say};
 use super::resource;
 
@@ -43,7 +43,7 @@ pub struct Args {
 /// # Errors
 /// Where there is no such resource, revision or key.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let connection = args.cluster.connect().await?;
+    let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
     let (object, content::Config { title, content, .. }) = if let Some(number) = args.revision {
         let found = resource::revision(&connection, &config, number).await?;

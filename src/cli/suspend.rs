@@ -30,7 +30,7 @@ pub struct Args {
 /// # Errors
 /// Where the operator does not see it in time.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let connection = args.cluster.connect().await?;
+    let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
     warn_of_appliers(&config, &["suspend"]);
     let written = resource::write(&connection, &config, json!({"spec": {"suspend": true}}), false).await?;

@@ -32,7 +32,7 @@ pub struct Args {
 /// # Errors
 /// Where the operator does not look in time, or what it finds is a failure.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let connection = args.cluster.connect().await?;
+    let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
     if config.spec.suspend {
         bail!(

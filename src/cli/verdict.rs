@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 
-use crate::api::{ArtifactConfig, Class, Reason, annotation, condition};
+use crate::api::{ArtifactConfig, Class, NEXT_UNKNOWN, Reason, annotation, condition};
 
 use super::table::short;
 
@@ -59,6 +59,8 @@ pub fn verdict(asked: Asked, written: &ArtifactConfig, now: &ArtifactConfig) -> 
             Some(wanted) if expected == Reason::RolledBack && applied != Some(wanted) => {
                 Verdict::Waiting(format!("the status does not name config {} yet", short(wanted)))
             }
+            // It is held where it was, but the question that was asked had no answer.
+            _ if asked == Asked::Look && ready.message.contains(NEXT_UNKNOWN) => Verdict::Failed(said),
             _ => Verdict::Done(ready.message.clone()),
         };
     }
@@ -188,6 +190,24 @@ mod tests {
         assert_eq!(
             verdict(Asked::Look, &written, &now),
             Verdict::Failed("RegistryUnavailable: said".to_owned())
+        );
+    }
+
+    /// The hold is kept by its revision while the registry is down; whoever asked what comes next has no answer.
+    #[test]
+    fn a_look_at_a_registry_that_does_not_answer_has_failed() {
+        let mut written = config(&back(), 2, "RolledBack");
+        written.annotations_mut().insert(annotation::REQUESTED_AT.to_owned(), "now".to_owned());
+        let mut now = written.clone();
+        let status = now.status.as_mut().unwrap();
+        status.last_handled_requested_at = Some("now".to_owned());
+        status.conditions[0].message = format!("config is held; {NEXT_UNKNOWN}; note: refused");
+        assert!(
+            matches!(verdict(Asked::Look, &written, &now), Verdict::Failed(said) if said.contains("refused"))
+        );
+        assert!(
+            matches!(verdict(Asked::Change, &written, &now), Verdict::Done(_)),
+            "going back needs no registry"
         );
     }
 

@@ -12,6 +12,7 @@ use crate::api::ArtifactConfig;
 use super::kubectl_flags::Connection;
 use super::output::say;
 use super::resource;
+use super::said;
 use super::verdict::{Asked, Verdict, verdict};
 
 /// How often the resource is looked at: the operator takes some hundred milliseconds.
@@ -48,13 +49,13 @@ impl WaitArgs {
         written: &ArtifactConfig,
     ) -> anyhow::Result<(ArtifactConfig, String)> {
         let (name, started) = (written.name_any(), Instant::now());
-        let mut said = String::new();
+        let mut told = String::new();
         loop {
             // A moment without an API server ends nothing: what was asked for stands in the resource.
             let (verdict, now) = match look(connection, &name).await {
                 Ok(Some(now)) => (verdict(asked, written, &now), Some(now)),
                 Ok(None) => (Verdict::Failed("it was deleted meanwhile".to_owned()), None),
-                Err(why) => (Verdict::Waiting(format!("{why:#}")), None),
+                Err(why) => (Verdict::Waiting(said::chain(&why)), None),
             };
             let why = match (verdict, now) {
                 (Verdict::Done(message), Some(now)) => return Ok((now, message)),
@@ -62,15 +63,13 @@ impl WaitArgs {
                 (Verdict::Failed(why) | Verdict::Done(why), _) => bail!(why),
             };
             if started.elapsed() >= self.timeout {
-                bail!(
-                    "not done within {} s: {why}.{}",
-                    self.timeout.as_secs(),
-                    operator(connection).await.map(|found| format!(" {found}.")).unwrap_or_default()
-                );
+                let why = said::sentence(&format!("not done within {} s: {why}", self.timeout.as_secs()));
+                let found = operator(connection).await.map(|found| said::sentence(&found));
+                bail!([Some(why), found].into_iter().flatten().collect::<Vec<_>>().join(" "));
             }
-            if why != said && started.elapsed() >= POLL {
+            if why != told && started.elapsed() >= POLL {
                 say!("waiting: {why}");
-                said = why;
+                told = why;
             }
             tokio::time::sleep(POLL.min(self.timeout.saturating_sub(started.elapsed()))).await;
         }

@@ -47,20 +47,18 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         } else if notes.is_empty() {
             match self.latest().await {
                 Ok(latest) => seen.latest = latest,
-                Err(failure) => notes.push(format!("what would come next is not known: {}", failure.message)),
+                Err(failure) => notes.push(failure.message),
             }
         }
         Ok(Outcome::Synced { applied, notes, back: true })
     }
 
-    /// What going forward would apply. Nothing attached is an answer as well.
+    /// What going forward would apply.
     async fn latest(&self) -> Result<Option<(Digest, Digest)>, Failure> {
         let access = self.read().await?;
         let (subject, listing) = self.discover(&access).await?;
-        Ok(self
-            .select(&subject, &listing)
-            .ok()
-            .map(|selected| (selected.artifact.digest.clone(), subject.digest)))
+        let selected = self.select(&subject, &listing)?;
+        Ok(Some((selected.artifact.digest.clone(), subject.digest)))
     }
 
     /// What was gone back to already, where nobody touched it since.

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
-    AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, Class, Reason, condition,
+    AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, Class, NEXT_UNKNOWN, Reason,
+    condition,
 };
 
 use super::outcome::{Outcome, Seen};
@@ -31,7 +32,7 @@ pub fn next(
     let mut status = previous.cloned().unwrap_or_default();
     status.observed_generation = Some(header.generation);
     // A request that comes while suspended has not been handled; whoever waits for it must not be told so.
-    if !matches!(outcome, Outcome::Suspended) {
+    if !matches!(outcome, Outcome::Suspended) && !half_done(outcome, seen) {
         status.last_handled_requested_at.clone_from(&header.requested_at);
     }
     if let Some(rebuilt) = &seen.rebuilt {
@@ -64,7 +65,7 @@ pub fn next(
     // "Latest" is said only where it is something else than what is applied.
     let applied = status.artifact.as_ref().map(|artifact| &artifact.digest);
     status.latest = status.latest.take().filter(|latest| Some(latest) != applied);
-    let message = truncate(&text::line(&message(&status, outcome)), MAX_MESSAGE);
+    let message = truncate(&text::line(&message(&status, outcome, seen)), MAX_MESSAGE);
     let previous = std::mem::take(&mut status.conditions);
     let set = |r#type: &str, value: &str| Condition {
         type_: r#type.to_owned(),
@@ -84,6 +85,12 @@ pub fn next(
         status.conditions.push(set(condition::ROLLED_BACK, "True"));
     }
     status
+}
+
+/// Whether only the first half of going back is done: the config is there, and what would come next was not asked yet.
+fn half_done(outcome: &Outcome, seen: &Seen) -> bool {
+    matches!(outcome, Outcome::Synced { back: true, applied, .. } if applied.changed())
+        && seen.latest.is_none()
 }
 
 /// Failures that lie in the artifact itself: it will not do better by being looked at again.
@@ -152,7 +159,7 @@ fn transition(previous: &[Condition], r#type: &str, value: &str, now: Timestamp)
         )
 }
 
-fn message(status: &ArtifactConfigStatus, outcome: &Outcome) -> String {
+fn message(status: &ArtifactConfigStatus, outcome: &Outcome, seen: &Seen) -> String {
     match outcome {
         Outcome::Synced { applied, notes, back } => {
             let facts = applied.facts();
@@ -167,6 +174,11 @@ fn message(status: &ArtifactConfigStatus, outcome: &Outcome) -> String {
             if *back {
                 message.push_str(", where spec.rollbackTo keeps it");
                 match &status.latest {
+                    // Whoever goes forward must not be promised what was true an hour ago.
+                    _ if seen.latest.is_none() && !half_done(outcome, seen) => {
+                        message.push_str("; ");
+                        message.push_str(NEXT_UNKNOWN);
+                    }
                     Some(latest) => {
                         message.push_str("; without it config ");
                         message.push_str(latest);
@@ -367,6 +379,31 @@ mod tests {
         let second = next(Some(&first), &header(2), &back, at(1));
         assert_eq!(second.latest, Some(Digest::sha256(b"b").to_string()));
         assert_eq!(next(Some(&second), &header(2), &back, at(9)), second);
+    }
+
+    /// A promise is as old as the answer that it rests on: where a look brought none, nothing is promised.
+    #[test]
+    fn what_would_come_next_is_not_said_where_nobody_answered() {
+        let back = |changed| {
+            let Outcome::Synced { applied, notes, .. } = synced("a", changed) else { unreachable!() };
+            Outcome::Synced { applied, notes, back: true }
+        };
+        let mut asked = header(1);
+        asked.requested_at = Some("now".into());
+        let seen = Seen { latest: Some((Digest::sha256(b"b"), Digest::sha256(b"image"))), ..Seen::default() };
+        let first = super::next(None, &asked, &back(true), &Seen::default(), 10, at(0));
+        assert_eq!(
+            first.last_handled_requested_at, None,
+            "half of it is done, and the question is not asked yet"
+        );
+        let known = super::next(Some(&first), &asked, &back(false), &seen, 10, at(1));
+        assert_eq!(known.last_handled_requested_at.as_deref(), Some("now"));
+        assert!(!known.conditions[0].message.contains(NEXT_UNKNOWN));
+        let down = super::next(Some(&known), &asked, &back(false), &Seen::default(), 10, at(2));
+        let message = &down.conditions[0].message;
+        assert!(message.contains(NEXT_UNKNOWN) && !message.contains("would come next;"), "{message}");
+        assert!(!message.contains(&Digest::sha256(b"b").to_string()), "{message}");
+        assert_eq!(down.latest, known.latest, "what was seen last is still the best guess");
     }
 
     /// An artifact that cannot be applied is in the history once, however often it is looked at, and says that it failed.

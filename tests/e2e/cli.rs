@@ -209,7 +209,19 @@ async fn credentials_come_from_the_docker_file(bench: Bench) -> Result<()> {
     let home = tempfile::tempdir()?;
     let refused = run(home.path(), &["discover", &image, "--plain-http"]).await?;
     same("status without credentials", refused.code, Some(1))?;
-    checked("the reason is said", refused.stderr.contains("AuthenticationFailed"), refused.stderr)?;
+    checked("the reason is said", refused.stderr.contains("AuthenticationFailed"), &refused.stderr)?;
+    // Advice for somebody at a terminal, who has no resource to name a Secret in.
+    let advice = format!("docker login {}", bench.world.embedded.host());
+    checked("what to do", refused.stderr.contains(&advice), &refused.stderr)?;
+    checked("no field of a resource", !refused.stderr.contains("spec."), &refused.stderr)?;
+    let directory = tempfile::tempdir()?;
+    let file = resource(
+        &bench,
+        directory.path(),
+        &json!({"image": image, "artifactType": CONFIG_TYPE, "registry": {"plainHttp": true}}),
+    )?;
+    let refused = run(home.path(), &["render", "-f", &file]).await?;
+    checked("the same of a file", refused.stderr.contains(&advice), &refused.stderr)?;
 
     let auths =
         json!({"auths": {bench.world.embedded.host(): {"username": "robot", "password": "secret-word"}}});

@@ -5,6 +5,7 @@ mod back;
 mod gitops;
 mod looking;
 mod plugin;
+mod proxy;
 mod waiting;
 
 use std::path::Path;
@@ -18,10 +19,18 @@ use testbed::registry::EmbeddedRegistry;
 use crate::support::{Bench, Case, Ready as _, Snapshot, World};
 
 pub fn cases() -> Vec<Case> {
-    [looking::cases(), back::cases(), waiting::cases(), gitops::cases(), plugin::cases(), alone::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        looking::cases(),
+        back::cases(),
+        waiting::cases(),
+        gitops::cases(),
+        plugin::cases(),
+        alone::cases(),
+        proxy::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Somebody at a terminal, with a home and a kubeconfig.
@@ -77,7 +86,7 @@ impl Ran {
         serde_json::from_str(&self.ok()?).context("it printed no JSON")
     }
 
-    /// What it complained of, where it ended with this status.
+    /// What it complained of, where it ended with this status. Without the breaks of long lines.
     fn failed(self, code: i32) -> Result<String> {
         ensure!(
             self.code == Some(code),
@@ -86,7 +95,7 @@ impl Ran {
             self.stdout,
             self.stderr
         );
-        Ok(self.stderr)
+        Ok(self.stderr.replace("\n  ", " "))
     }
 }
 

@@ -14,11 +14,13 @@ use crate::api::{ArtifactConfig, label};
 use crate::decide::spec;
 use crate::decide::usage::config_maps_named_in;
 use crate::oci::{Freshness, OciRegistry, Query, Registry as _, Settings};
+use crate::types::Failure;
 
 use super::docker::RegistryArgs;
 use super::kubectl_flags::{ClusterArgs, Connection};
 use super::output::{Format, print};
 use super::resource::{self, explained};
+use super::said;
 
 use grow::{Attached, Pod, Seen};
 
@@ -57,11 +59,11 @@ const PAGE: u32 = 200;
 /// # Errors
 /// Where there is no such resource, or the API server does not answer.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let connection = args.cluster.connect().await?;
+    let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
     let (attached, config_maps, pods) =
         tokio::join!(attached(&config, &args), config_maps(&connection, &config), pods(&connection));
-    let seen = Seen { attached, config_maps: config_maps?, pods: pods.map_err(|why| format!("{why:#}")) };
+    let seen = Seen { attached, config_maps: config_maps?, pods: pods.map_err(|why| said::chain(&why)) };
     let tree = grow::grow(&config, &seen);
     match args.output {
         Some(format) => print(&format.text(&tree)?),
@@ -81,8 +83,8 @@ async fn attached(config: &ArtifactConfig, args: &Args) -> Result<Attached, Stri
         let access = args
             .registry
             .access(&[&desired.image.repository(), &desired.referrers], desired.plain_http)
-            .map_err(|why| format!("{why:#}"))?;
-        let said = |failure: crate::types::Failure| format!("{}: {}", failure.reason, failure.message);
+            .map_err(|why| said::chain(&why))?;
+        let said = |failure: Failure| said::failure(&failure, desired.referrers.host());
         let subject = registry.resolve(&access, &desired.image, Freshness::Now).await.map_err(said)?;
         let query = Query {
             repository: &desired.referrers,

@@ -107,6 +107,7 @@ struct Confirmed {
 
 impl Applied {
     /// For `cluster::apply` alone, once the API server has confirmed the object.
+    #[cfg_attr(not(feature = "operator"), allow(dead_code))]
     pub(crate) fn confirmed(
         facts: impl Into<Arc<Facts>>,
         stamp: Stamp,

@@ -257,6 +257,21 @@ async fn misspelled_names_are_answered_with_the_right_ones(bench: Bench) -> Resu
         let said = person.types(&[subcommand, "wbe"]).await?.failed(1)?;
         checked(subcommand, said.contains("did you mean 'web'?"), said)?;
     }
+    for number in 0..12 {
+        bench
+            .apply(
+                &format!("a-resource-with-a-long-name-{number}"),
+                json!({"image": night.image, "suspend": true}),
+            )
+            .await?;
+    }
+    let ran = person.types(&["tree", "billing"]).await?;
+    checked("folded", ran.stderr.lines().all(|line| line.chars().count() <= 100), &ran.stderr)?;
+    checked("whole", ran.failed(1)?.contains("a-resource-with-a-long-name-11"), "")?;
+    for number in 0..12 {
+        bench.delete(&format!("a-resource-with-a-long-name-{number}")).await?;
+        bench.wait_gone(&format!("a-resource-with-a-long-name-{number}")).await?;
+    }
     let far = person.types(&["history", "billing"]).await?.failed(1)?;
     checked("all there are", far.contains("there is web"), far)?;
     let neighbour = bench.neighbour().await?;
@@ -274,7 +289,8 @@ async fn misspelled_names_are_answered_with_the_right_ones(bench: Bench) -> Resu
     let key = person.types(&["show", "web", "--key", "confg.json"]).await?.failed(1)?;
     checked("the key", key.contains("did you mean 'config.json'?"), key)?;
     let file = person.types(&["get", "--kubeconfig", "does-not-exist"]).await?.failed(1)?;
-    checked("the file", file.contains("does-not-exist"), file)?;
+    checked("the file", file.contains("does-not-exist"), &file)?;
+    same("it is said once", file.matches("No such file").count(), 1)?;
     let subcommand = person.types(&["histroy", "web"]).await?.failed(2)?;
     checked("the subcommand", subcommand.contains("history"), subcommand)
 }

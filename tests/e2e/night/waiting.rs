@@ -12,7 +12,9 @@ cases! {
         suspend_waits_until_nothing_is_written_any_more,
         of_two_holds_the_suspension_ends_first,
         what_is_suspended_goes_nowhere_unless_told_to,
-        forward_waits_for_a_registry_that_is_down,
+        forward_keeps_the_hold_while_the_registry_is_down,
+        forward_says_what_really_comes,
+        what_is_suspended_is_asked_for_from_here,
     ]
 }
 
@@ -77,16 +79,73 @@ async fn what_is_suspended_goes_nowhere_unless_told_to(bench: Bench) -> Result<(
     same("rollbackTo", config.spec.rollback_to.as_deref(), Some(night.artifacts[1].as_str()))
 }
 
-/// Going forward needs the registry; whoever waits is told what for.
-async fn forward_waits_for_a_registry_that_is_down(bench: Bench) -> Result<()> {
+/// The hold is kept until it is known what comes: it would come by itself, when the registry does, and nobody has seen it.
+async fn forward_keeps_the_hold_while_the_registry_is_down(bench: Bench) -> Result<()> {
     let (night, person) = (Night::begins(&bench).await?, Person::at(&bench)?);
     person.types(&["rollback", "web"]).await?.ok()?;
     night.registry.stop().await;
-    let said = person.types(&["resume", "web", "--timeout", "3s"]).await?.failed(1)?;
+    let said = person.types(&["resume", "web"]).await?.failed(1)?;
+    checked("the hold is kept", said.contains("spec.rollbackTo stays set"), &said)?;
+    checked("why", said.contains("what would come next is not known"), &said)?;
+    checked("how to do it all the same", said.contains("resume web --force"), &said)?;
+    let back = Some(night.artifacts[1].as_str());
+    same("rollbackTo", bench.get("web").await?.spec.rollback_to.as_deref(), back)?;
+    checked("sync says so", person.types(&["sync", "web"]).await?.code == Some(1), "")?;
+
+    let said = person.types(&["resume", "web", "--force", "--timeout", "3s"]).await?.failed(1)?;
     checked("what it waited for", said.contains("not done within 3 s: RegistryUnavailable"), &said)?;
     checked("progress", said.contains("waiting: "), &said)?;
+    checked(
+        "how to hold it again",
+        said.contains(&format!("rollback web --to-digest {}", night.artifacts[1])),
+        &said,
+    )?;
+    same("rollbackTo", &bench.get("web").await?.spec.rollback_to, &None)?;
     same("what was applied stays", applied(&bench).await?.as_str(), TEXTS[1])?;
     night.registry.restart().await?;
     person.types(&["sync", "web"]).await?.ok()?;
     same("forward", applied(&bench).await?.as_str(), TEXTS[2])
+}
+
+/// The status is as old as the last look, an hour here, and two configs were attached since.
+async fn forward_says_what_really_comes(bench: Bench) -> Result<()> {
+    let (mut night, person) = (Night::begins(&bench).await?, Person::at(&bench)?);
+    person.types(&["rollback", "web"]).await?.ok()?;
+    let stale = bench
+        .wait("web", "to say what would come next", |config| {
+            checked("latest", config.seen()?.latest.is_some(), ())
+        })
+        .await?;
+    same("latest", stale.seen()?.latest.as_deref(), Some(night.artifacts[2].as_str()))?;
+    night.attach(&bench, "{\"level\": 4}\n").await?;
+    let fifth = night.attach(&bench, "{\"level\": 5}\n").await?;
+    let ran = person.types(&["resume", "web"]).await?;
+    let said = ran.ok()?;
+    checked("it is named", said.contains(&format!("; config {} comes next", &fifth[..19])), &said)?;
+    checked("and no other", !said.contains(&night.artifacts[2][..19]), &said)?;
+    checked("with what it changes", said.contains("-{\"level\": 2}\n+{\"level\": 5}\n"), &said)?;
+    same("it is what came", bench.get("web").await?.artifact()?, &fifth)
+}
+
+/// A suspended operator looks at nothing, so it is asked from here; without an answer the suspension stays.
+async fn what_is_suspended_is_asked_for_from_here(bench: Bench) -> Result<()> {
+    let (mut night, person) = (Night::begins(&bench).await?, Person::at(&bench)?);
+    person.types(&["suspend", "web"]).await?.ok()?;
+    let fourth = night.attach(&bench, "{\"level\": 4}\n").await?;
+    night.registry.stop().await;
+    let said = person.types(&["resume", "web"]).await?.failed(1)?;
+    checked("the hold is kept", said.contains("spec.suspend stays set"), &said)?;
+    same("suspended", bench.get("web").await?.spec.suspend, true)?;
+    night.registry.restart().await?;
+    let said = person.types(&["resume", "web"]).await?.ok()?;
+    checked("it is named", said.contains(&format!("; config {} comes next", &fourth[..19])), &said)?;
+    checked("with what it changes", said.contains("+{\"level\": 4}\n"), &said)?;
+    same("it is what came", bench.get("web").await?.artifact()?, &fourth)?;
+    // Both holds at once: the first ends, the second stays until somebody has answered.
+    person.types(&["rollback", "web"]).await?.ok()?;
+    person.types(&["suspend", "web"]).await?.ok()?;
+    night.registry.stop().await;
+    person.types(&["resume", "web", "--all"]).await?.failed(1)?;
+    let spec = bench.get("web").await?.spec;
+    same("held", (spec.suspend, spec.rollback_to.is_some()), (false, true))
 }

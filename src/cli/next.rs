@@ -1,0 +1,237 @@
+//! What going forward would apply: asked anew, because a status is as old as the operator's last look.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::api::{ArtifactConfig, Reason, annotation};
+use crate::decide::{select, spec};
+use crate::oci::{Freshness, OciRegistry, Query, Registry as _, Settings};
+use crate::types::Failure;
+
+use super::content::{self, Point};
+use super::diff;
+use super::docker::RegistryArgs;
+use super::kubectl_flags::Connection;
+use super::resource;
+use super::said;
+use super::table::short;
+use super::verdict::{self, Asked};
+use super::wait::WaitArgs;
+
+/// Longest wait for a registry that is asked from here. The operator has the time that the resource gives it.
+const REGISTRY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Most lines of a diff that are shown beside a question; `diff` shows all of them.
+const LINES: usize = 100;
+
+/// What comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// This config, which is not the one that is applied.
+    Other(String),
+    /// The one that is applied is the newest.
+    Same,
+}
+
+impl Next {
+    fn of(next: Option<&str>, config: &ArtifactConfig) -> Self {
+        next.filter(|next| Some(*next) != applied(config))
+            .map_or(Self::Same, |next| Self::Other(next.to_owned()))
+    }
+
+    /// As the end of a sentence about going forward.
+    #[must_use]
+    pub fn sentence(&self, config: &ArtifactConfig) -> String {
+        match (self, applied(config)) {
+            (Self::Other(next), _) => format!("; config {} comes next", short(next)),
+            (Self::Same, Some(applied)) => format!("; config {} is the newest and stays", short(applied)),
+            (Self::Same, None) => String::new(),
+        }
+    }
+
+    /// What to say where something else was applied in the end.
+    #[must_use]
+    pub fn surprise(&self, before: &ArtifactConfig, now: &ArtifactConfig) -> Option<String> {
+        let announced = match self {
+            Self::Other(next) => Some(next.as_str()),
+            Self::Same => applied(before),
+        };
+        let (announced, applied) = (announced?, applied(now)?);
+        (announced != applied).then(|| {
+            format!(
+                "config {} was applied and not {}: what is attached has changed since it was asked for",
+                short(applied),
+                short(announced)
+            )
+        })
+    }
+}
+
+/// Digest of the config that is applied.
+fn applied(config: &ArtifactConfig) -> Option<&str> {
+    config.status.as_ref()?.artifact.as_ref().map(|artifact| artifact.digest.as_str())
+}
+
+/// What the operator finds now, with its own credentials, while `spec.rollbackTo` still holds the config. A hold that
+/// names a config which does not exist keeps the operator from answering; then it is asked from here.
+///
+/// # Errors
+/// Where it is not known.
+pub async fn by_operator(
+    connection: &Connection,
+    config: &ArtifactConfig,
+    wait: &WaitArgs,
+    registry: &RegistryArgs,
+) -> anyhow::Result<Next> {
+    let patch =
+        json!({"metadata": {"annotations": {annotation::REQUESTED_AT: Timestamp::now().to_string()}}});
+    let written = resource::write(connection, config, patch, false).await?;
+    match wait.until_done(connection, Asked::Look, &written).await {
+        Ok((now, _)) => Ok(Next::of(now.status.as_ref().and_then(|status| status.latest.as_deref()), &now)),
+        Err(why) => {
+            let now = resource::get(connection, &written.metadata.name.clone().unwrap_or_default()).await?;
+            let reason = verdict::ready(&now).map(|ready| ready.reason.as_str());
+            if reason == Some(Reason::RevisionNotFound.as_str()) {
+                from_here(&now, registry).await.map_err(|failure| anyhow!(told(&now, &failure)))
+            } else {
+                Err(why)
+            }
+        }
+    }
+}
+
+/// What the registry says to this machine, with the user's own credentials.
+///
+/// # Errors
+/// Where it does not say, or nothing would be applied.
+pub async fn from_here(config: &ArtifactConfig, registry: &RegistryArgs) -> Result<Next, Failure> {
+    let desired = spec::parse(config)?;
+    let internal = |why: String| Failure::new(Reason::InternalError, why);
+    let client =
+        OciRegistry::new(Settings::default(), Arc::new(|_| {})).map_err(|why| internal(why.to_string()))?;
+    let access = registry
+        .access(&[&desired.image.repository(), &desired.referrers], desired.plain_http)
+        .map_err(|why| Failure::new(Reason::InvalidCredentials, said::chain(&why)))?;
+    let ask = Box::pin(async {
+        let subject = client.resolve(&access, &desired.image, Freshness::Now).await?;
+        let query = Query {
+            repository: &desired.referrers,
+            artifact_type: Some(&desired.artifact_type),
+            platform: desired.platform.as_ref(),
+            freshness: Freshness::Now,
+        };
+        let listing = client.referrers(&access, &subject, query).await?;
+        let question = select::Question {
+            image: &desired.image,
+            subject: &subject.digest,
+            artifact_type: &desired.artifact_type,
+            attached: &listing.types,
+        };
+        let selected = select::select(question, &listing.artifacts, &desired.selector)
+            .map_err(|failure| failure.with_notes(&listing.notes))?;
+        Ok(Next::of(Some(&selected.artifact.digest.to_string()), config))
+    });
+    let limit = REGISTRY_TIMEOUT.min(desired.timeout);
+    tokio::time::timeout(limit, ask).await.unwrap_or_else(|_| {
+        let message = format!("no answer from {} within {} s", desired.referrers, limit.as_secs());
+        Err(Failure::new(Reason::RegistryUnavailable, message))
+    })
+}
+
+/// Whether a registry has answered, and only keeps from this machine what it may well tell the operator.
+#[must_use]
+pub const fn is_refused_here(reason: Reason) -> bool {
+    matches!(reason, Reason::AuthenticationFailed | Reason::Forbidden | Reason::InvalidCredentials)
+}
+
+/// A failure of asking from here, in words.
+#[must_use]
+pub fn told(config: &ArtifactConfig, failure: &Failure) -> String {
+    let host = spec::parse(config).map(|desired| desired.referrers.host().to_owned()).unwrap_or_default();
+    said::failure(failure, &host)
+}
+
+/// What changes from the config that is applied to the next one; a remark where its content cannot be had here.
+///
+/// # Errors
+/// That remark.
+pub async fn difference(
+    connection: &Connection,
+    config: &ArtifactConfig,
+    next: &str,
+    registry: &RegistryArgs,
+) -> Result<String, String> {
+    let read = async {
+        let from = content::read(connection, config, &Point::Applied, registry).await?;
+        let to = content::read(connection, config, &Point::Digest(next.to_owned()), registry).await?;
+        anyhow::Ok(diff::unified(&from, &to, false))
+    };
+    let text = match tokio::time::timeout(REGISTRY_TIMEOUT, Box::pin(read)).await {
+        Ok(Ok(text)) => text,
+        Ok(Err(why)) => return Err(said::chain(&why)),
+        Err(_) => return Err(format!("no answer within {} s", REGISTRY_TIMEOUT.as_secs())),
+    };
+    Ok(shortened(&text, &connection.command(&format!("diff {} --to {next}", config_name(config)))))
+}
+
+fn config_name(config: &ArtifactConfig) -> &str {
+    config.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// The beginning of a long diff, and how to see the rest.
+fn shortened(text: &str, command: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    match lines.len().checked_sub(LINES) {
+        Some(more) if more > 0 => {
+            format!("{}\n… {more} more lines: {command}\n", lines[..LINES].join("\n"))
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(applied: &str) -> ArtifactConfig {
+        serde_json::from_value(json!({
+            "apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig", "metadata": {"name": "web"},
+            "spec": {"image": "r.example/web", "artifactType": "a/b"},
+            "status": {"artifact": {"digest": applied, "size": 1}}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_is_applied_already_is_no_news() {
+        assert_eq!(Next::of(Some("sha256:a"), &config("sha256:a")), Next::Same);
+        assert_eq!(Next::of(None, &config("sha256:a")), Next::Same);
+        assert_eq!(Next::of(Some("sha256:b"), &config("sha256:a")), Next::Other("sha256:b".to_owned()));
+        assert!(Next::Same.sentence(&config("sha256:a")).contains("is the newest and stays"));
+    }
+
+    /// A config is never named that is not the one which comes, or it is said that another came.
+    #[test]
+    fn what_was_applied_is_held_against_what_was_announced() {
+        let (before, now) = (config("sha256:a"), config("sha256:c"));
+        let announced = Next::Other("sha256:b".to_owned());
+        let said = announced.surprise(&before, &now).unwrap();
+        assert!(said.contains("config sha256:c was applied and not sha256:b"), "{said}");
+        assert_eq!(announced.surprise(&before, &config("sha256:b")), None);
+        assert_eq!(Next::Same.surprise(&before, &before), None);
+        assert!(Next::Same.surprise(&before, &now).is_some());
+    }
+
+    #[test]
+    fn a_long_diff_is_cut_and_says_how_to_see_the_rest() {
+        let text = "+x\n".repeat(LINES + 7);
+        let cut = shortened(&text, "artifactconfig diff web");
+        assert_eq!(cut.lines().count(), LINES + 1);
+        assert!(cut.ends_with("… 7 more lines: artifactconfig diff web\n"));
+        assert_eq!(shortened("+x\n", ""), "+x\n");
+    }
+}
