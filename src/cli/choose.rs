@@ -6,8 +6,8 @@ use crate::api::{HistoryEntry, HistoryOutcome};
 use crate::decide::revision;
 use crate::types::Digest;
 
-use crate::decide::near;
 use super::table::short;
+use crate::decide::near;
 
 /// Fewest characters of a digest that name it: less is more likely a slip than an abbreviation.
 const ABBREVIATION: usize = 6;

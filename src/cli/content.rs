@@ -17,6 +17,7 @@ use crate::types::{Digest, Failure};
 use super::choose::{self, Wish};
 use super::docker::RegistryArgs;
 use super::kubectl_flags::Connection;
+use super::output::say;
 use super::resource::{self, Revision};
 use super::said;
 use super::table::short;
@@ -216,7 +217,7 @@ fn is_owned(object: &ConfigMap, manager: &str, member: &str, key: &str) -> bool 
 #[must_use]
 pub fn of_revision(name: &str, revision: Revision) -> Config {
     if let Some(remark) = revision.remark() {
-        eprintln!("note: {remark}");
+        say!("note: {remark}");
     }
     let Revision { object, kept: Kept { origin, content } } = revision;
     let (artifact, digest) = (origin.artifact.to_string(), origin.image_digest.to_string());

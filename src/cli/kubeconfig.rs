@@ -12,8 +12,8 @@ use kube::config::{AuthInfo, Cluster, Context, ExecAuthCluster, Kubeconfig};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use crate::decide::near;
 use super::proxy::{self, Environment};
+use crate::decide::near;
 
 /// The configuration for a context of a kubeconfig file, or for the current one.
 ///

@@ -99,7 +99,8 @@ fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
             return Ok(documents);
         }
     }
-    Err(anyhow!(error).context("it is neither YAML nor JSON"))
+    // The lines around it are of no use in one line, which has the place.
+    Err(anyhow!(error.without_snippet().to_string()).context("it is neither YAML nor JSON"))
 }
 
 fn collect(

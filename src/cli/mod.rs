@@ -40,6 +40,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::types::text;
+
 use output::say;
 
 /// Config travels with its image.
@@ -92,7 +94,9 @@ pub fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(status) => status,
         Err(error) => {
-            say!("{}", said::folded(&format!("error: {}", said::chain(&error))));
+            // Escaped before it is folded: only our own line breaks are any.
+            let line = text::line(&format!("error: {}", said::chain(&error))).into_owned();
+            said::folded(&line).lines().for_each(|line| say!("{line}"));
             ExitCode::from(trouble)
         }
     }

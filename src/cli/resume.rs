@@ -106,7 +106,7 @@ async fn ask(
     let asked = if config.spec.suspend {
         match next::from_here(config, &args.registry).await {
             Err(failure) if next::is_refused_here(failure.reason) => {
-                eprintln!(
+                say!(
                     "note: what comes next is not known here; the operator has credentials of its own: {}",
                     next::told(config, &failure)
                 );
@@ -150,7 +150,7 @@ async fn lift(
         })?;
     print(&format!("resumed: {message}\n"))?;
     if let Some(surprise) = next.and_then(|next| next.surprise(config, &now)) {
-        eprintln!("note: {surprise}");
+        say!("note: {surprise}");
     }
     Ok(now)
 }
@@ -171,7 +171,7 @@ async fn announce(
         Ok(text) if text.is_empty() => print("its content is the same\n"),
         Ok(text) => print(&text),
         Err(why) => {
-            eprintln!("note: what it changes cannot be shown here: {why}");
+            say!("note: what it changes cannot be shown here: {why}");
             Ok(())
         }
     }
@@ -189,7 +189,7 @@ async fn tried(
         _ if !forward => None,
         Ok(next) => Some(next),
         Err(failure) => {
-            eprintln!("note: what comes next is not known here: {}", next::told(config, &failure));
+            say!("note: what comes next is not known here: {}", next::told(config, &failure));
             None
         }
     };

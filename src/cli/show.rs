@@ -9,9 +9,9 @@ use crate::decide::render::Content;
 
 use super::content;
 use super::kubectl_flags::ClusterArgs;
-use crate::decide::near;
 use super::output::{Format, print, print_content, say};
 use super::resource;
+use crate::decide::near;
 
 /// Print the config that is applied, or that a revision keeps, as files.
 ///

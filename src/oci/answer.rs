@@ -93,7 +93,10 @@ impl Sent {
 pub(super) enum Read {
     Whole(Sent),
     /// Its beginning, for what can be told from that.
-    TooLong { beginning: Bytes, failure: Failure },
+    TooLong {
+        beginning: Bytes,
+        failure: Failure,
+    },
 }
 
 /// What an answer is the answer to.
@@ -174,7 +177,9 @@ impl Answer {
         let claims_too_much = declared.filter(|declared| *declared > most_sent);
         let (mut response, turn, mut meter) = match self.body {
             Body::Content { response, turn, meter } => (response, turn, meter),
-            Body::Read(bytes) => return Ok(Read::Whole(Sent { bytes, content_type, encoding, moved, _place: None })),
+            Body::Read(bytes) => {
+                return Ok(Read::Whole(Sent { bytes, content_type, encoding, moved, _place: None }));
+            }
         };
         let mut bytes = BytesMut::new();
         let (mut place, mut until, mut pace) = (None, None, Pace::begin());
@@ -182,9 +187,9 @@ impl Answer {
             let chunk = pace.next(&mut response);
             let chunk = match until {
                 None => chunk.await,
-                Some(until) => tokio::time::timeout_at(until, chunk)
-                    .await
-                    .unwrap_or_else(|_| Err(format!("takes more than {} s for its answer", LONGEST.as_secs()))),
+                Some(until) => tokio::time::timeout_at(until, chunk).await.unwrap_or_else(|_| {
+                    Err(format!("takes more than {} s for its answer", LONGEST.as_secs()))
+                }),
             };
             let chunk = match (chunk, claims_too_much) {
                 (Ok(chunk), _) => chunk,
@@ -389,7 +394,8 @@ fn error_detail(answer: &Answer) -> String {
     let known = |code: &String| {
         code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
     };
-    let mut codes: Vec<String> = envelope.errors.into_iter().filter_map(|entry| entry.code).filter(known).collect();
+    let mut codes: Vec<String> =
+        envelope.errors.into_iter().filter_map(|entry| entry.code).filter(known).collect();
     codes.truncate(3);
     if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) }
 }

@@ -13,9 +13,6 @@ use super::Pulled;
 use super::archive::{self, Archive, MAX_ARCHIVE, Room};
 use super::client::{FETCHES, OciRegistry, Session};
 
-/// Layers of one artifact that are looked at, those of all its manifests together: far above what one `ConfigMap` holds.
-const MAX_LAYERS: usize = 4096;
-
 /// Manifests of an index that is attached as an artifact.
 const MAX_CHILDREN: usize = 64;
 

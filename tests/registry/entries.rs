@@ -10,7 +10,7 @@ use crate::push;
 use crate::world::{INDEX, World};
 
 /// The config, listed with something odd about its entry.
-fn entry(w: &World, change: impl Fn(&mut serde_json::Map<String, serde_json::Value>)) -> Vec<Fault> {
+fn entry(w: &World, change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) -> Vec<Fault> {
     let mut descriptor = w.config.descriptor();
     change(descriptor.as_object_mut().unwrap());
     vec![w.api_lists(&[descriptor])]
@@ -18,7 +18,7 @@ fn entry(w: &World, change: impl Fn(&mut serde_json::Map<String, serde_json::Val
 
 /// The config, with something written in place of a member of its entry.
 fn entry_with(w: &World, member: &str, value: serde_json::Value) -> Vec<Fault> {
-    entry(w, |entry| drop(entry.insert(member.to_owned(), value.clone())))
+    entry(w, |entry| drop(entry.insert(member.to_owned(), value)))
 }
 
 // Of an entry the digest is needed, and the type for the filter; all the rest stands in the manifest.

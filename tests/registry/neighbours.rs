@@ -1,5 +1,6 @@
 //! What lies beside a config is others' business: whatever is wrong with it, the choice stays as it was, unless it may
 //! be what would be chosen.
+#![allow(clippy::needless_pass_by_value, reason = "every damage is a function of one kind")]
 
 use artifactconfig::api::{Reason, SelectionPolicy};
 use artifactconfig::decide::select::{Question, select};
@@ -285,7 +286,7 @@ async fn a_damaged_list_is_complete_or_a_failure() {
         let mut entries = [world.config.descriptor(), again.descriptor()];
         let mut sent = vec![("content-type", INDEX.to_owned())];
         // A type that reads well and is another one is no damage that anybody could see.
-        let unseen = member == "artifactType" && value.as_ref().is_some_and(|value| value.is_string());
+        let unseen = member == "artifactType" && value.as_ref().is_some_and(Value::is_string);
         if in_entry && !unseen {
             put(&mut entries[which], member, value.clone());
         } else {
