@@ -137,12 +137,18 @@ fn candidates_with_long_versions_and_dates(
                     layers: Box::default(),
                     children: Box::default(),
                     unreadable_children: 0,
+                    fault: None,
+                    manifest: None,
                 }
             })
             .collect();
         let image = "r.example/web:v1".parse().unwrap();
-        let question =
-            Question { image: &image, subject: &Digest::sha256(b"image"), artifact_type: "custom/config" };
+        let question = Question {
+            image: &image,
+            subject: &Digest::sha256(b"image"),
+            artifact_type: "custom/config",
+            attached: &[],
+        };
         let selector =
             Selector { annotations: BTreeMap::new(), policy: serde_json::from_value(json!(policy)).unwrap() };
         drop(select::select(question, &candidates, &selector).map(|selected| selected.notes));

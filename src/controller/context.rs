@@ -99,6 +99,10 @@ pub struct Looked {
     pub notes: Vec<String>,
     /// Whether `spec.rollbackTo` asked for it.
     pub back: bool,
+    /// What would come without `spec.rollbackTo`, as far as it was known.
+    pub latest: Option<(Digest, Digest)>,
+    /// Whether that was not asked for yet.
+    pub half_done: bool,
 }
 
 /// How often revisions that a workload keeps beyond the limit are looked at again.

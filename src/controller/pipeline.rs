@@ -44,7 +44,9 @@ pub(super) async fn sync<R: Registry, C: Cluster>(
     if let Some(looked) = entry.looked.take().filter(|_| !is_due)
         && let Some(applied) = work.mended(entry).await
     {
-        seen.mended = true;
+        // What it knew of what would come next is what is known now.
+        (seen.mended, seen.half_done) = (true, looked.half_done);
+        seen.latest.clone_from(&looked.latest);
         let (notes, back) = (looked.notes.clone(), looked.back);
         entry.looked = Some(looked);
         return Ok(work.contested(Outcome::Synced { applied, notes, back }, entry));
@@ -64,7 +66,9 @@ pub(super) async fn sync<R: Registry, C: Cluster>(
     let owned = context.cluster.owned(owner);
     seen.highest = numbers::highest(history, &owned, owner, entry.given.as_ref());
     if let Ok(Outcome::Synced { notes, back, .. }) = &result {
-        entry.looked = Some(Box::new(Looked { notes: notes.clone(), back: *back }));
+        let latest = seen.latest.clone().filter(|_| *back);
+        let looked = Looked { notes: notes.clone(), back: *back, latest, half_done: seen.half_done };
+        entry.looked = Some(Box::new(looked));
     }
     result.map(|outcome| work.contested(outcome, entry))
 }

@@ -32,7 +32,7 @@ pub fn next(
     let mut status = previous.cloned().unwrap_or_default();
     status.observed_generation = Some(header.generation);
     // A request that comes while suspended has not been handled; whoever waits for it must not be told so.
-    if !matches!(outcome, Outcome::Suspended) && !half_done(outcome, seen) {
+    if !matches!(outcome, Outcome::Suspended) && !seen.half_done {
         status.last_handled_requested_at.clone_from(&header.requested_at);
     }
     if let Some(rebuilt) = &seen.rebuilt {
@@ -85,12 +85,6 @@ pub fn next(
         status.conditions.push(set(condition::ROLLED_BACK, "True"));
     }
     status
-}
-
-/// Whether only the first half of going back is done: the config is there, and what would come next was not asked yet.
-fn half_done(outcome: &Outcome, seen: &Seen) -> bool {
-    matches!(outcome, Outcome::Synced { back: true, applied, .. } if applied.changed())
-        && seen.latest.is_none()
 }
 
 /// Failures that lie in the artifact itself: it will not do better by being looked at again.
@@ -175,7 +169,7 @@ fn message(status: &ArtifactConfigStatus, outcome: &Outcome, seen: &Seen) -> Str
                 message.push_str(", where spec.rollbackTo keeps it");
                 match &status.latest {
                     // Whoever goes forward must not be promised what was true an hour ago.
-                    _ if seen.latest.is_none() && !half_done(outcome, seen) => {
+                    _ if seen.latest.is_none() && !seen.half_done => {
                         message.push_str("; ");
                         message.push_str(NEXT_UNKNOWN);
                     }
@@ -391,7 +385,8 @@ mod tests {
         let mut asked = header(1);
         asked.requested_at = Some("now".into());
         let seen = Seen { latest: Some((Digest::sha256(b"b"), Digest::sha256(b"image"))), ..Seen::default() };
-        let first = super::next(None, &asked, &back(true), &Seen::default(), 10, at(0));
+        let half = Seen { half_done: true, ..Seen::default() };
+        let first = super::next(None, &asked, &back(true), &half, 10, at(0));
         assert_eq!(
             first.last_handled_requested_at, None,
             "half of it is done, and the question is not asked yet"

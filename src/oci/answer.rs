@@ -182,7 +182,7 @@ impl Answer {
             }
         };
         let mut bytes = BytesMut::new();
-        let (mut place, mut until, mut pace) = (None, None, Pace::begin());
+        let (mut held, mut until, mut pace) = (None, None, Pace::begin());
         loop {
             let chunk = pace.next(&mut response);
             let chunk = match until {
@@ -202,7 +202,7 @@ impl Answer {
             let Some(chunk) = chunk else {
                 drop(turn);
                 let bytes = bytes.freeze();
-                return Ok(Read::Whole(Sent { bytes, content_type, encoding, moved, _place: place }));
+                return Ok(Read::Whole(Sent { bytes, content_type, encoding, moved, _place: held }));
             };
             meter.add(chunk.len());
             let length = bytes.len() + chunk.len();
@@ -213,8 +213,8 @@ impl Answer {
                 bytes.extend_from_slice(&chunk);
                 return Ok(too_long(declared.to_string(), bytes));
             }
-            if length > SMALL && place.is_none() {
-                place = room.enter().await;
+            if length > SMALL && held.is_none() {
+                held = room.enter().await;
                 until = Some(Instant::now() + LONGEST);
             }
             bytes.extend_from_slice(&chunk);

@@ -16,7 +16,7 @@ async fn https_to_a_registry_that_speaks_http() {
     let failure = world.list().await.unwrap_err();
     assert_eq!(failure.reason, Reason::RegistryUnavailable);
     assert!(failure.message.contains("spec.registry.plainHttp to true"), "{}", failure.message);
-    let said = failure.at_the_command_line();
+    let said = failure.at_the_command_line("r.example");
     assert!(said.contains("--plain-http") && !said.contains("spec."), "{said}");
 }
 
@@ -30,7 +30,7 @@ async fn http_to_a_registry_that_speaks_https(#[case] body: &'static str) {
     world.registry.inject(Fault::always().respond(400, &[], body));
     let failure = world.list().await.unwrap_err();
     assert!(failure.message.contains("remove spec.registry.plainHttp"), "{}", failure.message);
-    assert!(failure.at_the_command_line().contains("leave out --plain-http"));
+    assert!(failure.at_the_command_line("r.example").contains("leave out --plain-http"));
 }
 
 /// Nobody listens at this port, or has this name.
@@ -79,7 +79,7 @@ async fn nobody_is_forbidden_without_credentials() {
     let failure = world.list().await.unwrap_err();
     assert_eq!(failure.reason, Reason::Forbidden);
     assert!(failure.message.contains("no credentials are given"), "{}", failure.message);
-    assert!(failure.at_the_command_line().contains("docker login"));
+    assert!(failure.at_the_command_line("r.example").contains("docker login"));
 }
 
 /// A slip in the type: what is attached is named, with the near miss.
