@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(folded(short), short);
         let command = "'artifactconfig resume web --context a-context-with-a-long-name -n a-namespace'";
         let long =
-            format!("error: '{}' is suspended, so nothing would happen; {command} ends that", "w".repeat(63));
+            format!("error: '{}' is suspended, so nothing would happen; {command} ends that", "w".repeat(50));
         let lines: Vec<String> = folded(&long).lines().map(str::to_owned).collect();
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[1].starts_with("  'artifactconfig") && lines[1].ends_with("ends that"), "{lines:?}");
