@@ -80,6 +80,7 @@ impl Authorizer {
     ) -> Result<Answer, Failure> {
         let key = repository.key();
         let mut shown = Shown::Credentials;
+        let mut refused_before = None;
         if let Some(remembered) = self.recall(transport, repository, &key).await {
             let answer = transport.send(repository, call, Some(&remembered)).await?;
             // An expired token is a 401, with ECR a 403 (kcl-lang/kpm#698).
@@ -88,12 +89,15 @@ impl Authorizer {
             }
             self.remembered.invalidate(&key);
             shown = Shown::Accepted;
+            refused_before = Some(Answer { shown, ..answer });
         }
         let answer = transport.send(repository, call, None).await?;
         // The challenge of another host than the registry's own is not answered: it could name any token endpoint, and
         // would be sent credentials that are not for it.
         if answer.status != StatusCode::UNAUTHORIZED || answer.moved {
-            return Ok(answer);
+            // Who is refused with credentials and without is told of those that were shown.
+            let is_forbidden = answer.status == StatusCode::FORBIDDEN && !answer.moved;
+            return Ok(refused_before.filter(|_| is_forbidden).unwrap_or(answer));
         }
         let challenges = match challenge::parse(&answer.headers) {
             Asked::Readable(challenges) => challenges,

@@ -130,6 +130,10 @@ fn only_verified_bytes(state: &State, actor: &Actor, before: Option<&Object>, af
     let Some(held) = State::identity(after) else {
         return Some((RULE, format!("{:?} does not say what it holds", after.metadata.name)));
     };
+    // Of such a one nothing can be checked, its image included, and the status says so.
+    if is_taken_on_its_word(state, actor, &held) {
+        return None;
+    }
     let known = state.registry.known.get(&held.artifact);
     let origin = known.is_some_and(|known| {
         known.artifact.subject.as_ref() == Some(&held.image) && known.artifact.artifact_type == TYPE
@@ -140,9 +144,6 @@ fn only_verified_bytes(state: &State, actor: &Actor, before: Option<&Object>, af
     let foreign = |key: &String, value: &Vec<u8>| {
         before.is_some_and(|before| content(&before.map).get(key) == Some(value))
     };
-    if is_taken_on_its_word(state, actor, &held) {
-        return None;
-    }
     let renderings = state.renderings(&actor.uid, &held.artifact);
     let whole = renderings.iter().any(|rendering| {
         rendering.iter().all(|(key, value)| held.content.get(key) == Some(value))

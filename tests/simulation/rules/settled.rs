@@ -91,7 +91,9 @@ fn target(state: &State, name: &'static str, expected: &[Expected]) -> Finding {
     let created =
         state.registry.known.get(&held.as_ref()?.artifact).and_then(|known| known.artifact.created());
     let said = annotation_of(&object.map.metadata, annotation::ARTIFACT_CREATED);
-    let origin = merges || said == created;
+    // Nor does what was taken on its own word say when it was made.
+    let on_its_word = state.resources.actual(name)?.status.as_ref().is_some_and(is_on_its_word);
+    let origin = merges || on_its_word || said == created;
     broken(CONVERGES, !is_right || !labels || others || !origin, || {
         format!("{target} holds {:?}, expected {expected:?}", object.map)
     })
@@ -144,8 +146,7 @@ fn status_says_what_is_applied(
         && status.artifact.as_ref().is_some_and(|said| said.digest == held.artifact.to_string())
         && status.image.as_ref().is_some_and(|said| said.digest == held.image.to_string());
     let current = status.history.iter().find(|entry| entry.outcome != HistoryOutcome::Failed);
-    // What was taken on its own word is said to be, and has no hash there.
-    let on_its_word = status.conditions[0].message.contains("vouches only for itself");
+    let on_its_word = is_on_its_word(status);
     let recorded = current.is_some_and(|entry| {
         entry.outcome == HistoryOutcome::Applied
             && entry.artifact == held.artifact.to_string()
@@ -155,6 +156,11 @@ fn status_says_what_is_applied(
     broken("status says what is applied", !said || !recorded, || {
         format!("{} of {} is in {target}; status: {status:?}", held.artifact, held.image)
     })
+}
+
+/// What was taken on its own word is said to be, and has no hash in the history.
+fn is_on_its_word(status: &ArtifactConfigStatus) -> bool {
+    status.conditions[0].message.contains("vouches only for itself")
 }
 
 fn the_applied_revision_is_kept(state: &State, name: &'static str, status: &ArtifactConfigStatus) -> Finding {
