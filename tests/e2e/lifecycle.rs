@@ -161,7 +161,7 @@ async fn a_resource_that_never_worked_can_be_deleted(bench: Bench) -> Result<()>
 /// A spec that passes the API server but not the parser is told at its field, and heals without waiting.
 async fn a_spec_that_is_mended_recovers(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &FILES).await?;
-    bench.apply("web", json!({"image": format!("https://{image}")})).await?;
+    bench.apply("web", json!({"image": image.replace("/web:", "/Web:")})).await?;
     let config = bench.failed("web", Reason::InvalidSpec).await?;
     checked("the field is named", config.message()?.contains("spec.image"), config.message()?)?;
     bench.apply("web", json!({"image": image})).await?;

@@ -365,9 +365,11 @@ async fn drift_is_repaired_while_rolled_back_and_the_registry_is_down(bench: Ben
     says_next(&bench, &second).await?;
     registry.stop().await;
     drifts(&bench, "first").await?;
-    // What would come next is still what it was when it could be asked.
-    sync_back(&bench).await?;
-    says_next(&bench, &second).await?;
+    // What would come next is kept as it was when it could be asked, and no longer promised.
+    let resource = sync_back(&bench).await?;
+    same("status.latest", resource.seen()?.latest.as_deref(), Some(second.as_str()))?;
+    let message = resource.message()?;
+    checked("nothing is promised", message.contains("what would come next is not known"), message)?;
     same("number", newest(&bench.get("web").await?)?.revision, 3)
 }
 

@@ -189,7 +189,10 @@ fn only_what_was_chosen(state: &State, actor: &Actor, after: &ConfigMap) -> Find
     let kept =
         applied.is_some_and(|applied| (&applied.artifact, &applied.image) == (&held.artifact, &held.image));
     let said = actor.said(state).contains(&held.artifact.to_string());
-    let lost = in_place.as_ref() != applied
+    // What no status speaks of is not believed by who has not applied it itself.
+    let unsaid = applied.is_some_and(|applied| !actor.said(state).contains(&applied.artifact.to_string()));
+    let lost = unsaid
+        || in_place.as_ref() != applied
         || applied.is_none_or(|applied| kept_as(state, actor, applied).is_none());
     let kept = kept || (said && lost);
     broken("only what was chosen is written", !chosen && !kept, || {
