@@ -1,7 +1,7 @@
 //! Text that others wrote, as it is shown to people: of bounded length, and without anything that moves a cursor, begins
 //! a line of its own, hides, or turns the order of what is around it.
 //!
-//! Every way out goes through here: a [`Failure`](super::Failure) takes its message through [`line`], conditions, events
+//! Every way out goes through here: a [`Failure`](super::Failure) takes its message through [`line()`], conditions, events
 //! and log lines do so once more, and the command line writes through [`screen`]. Where a value is shown as itself (a
 //! file name, an annotation) it is written by [`escape`], which can be read back.
 
@@ -58,7 +58,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     replaced(text, is_printable)
 }
 
-/// Text for a terminal: as [`line`], but line breaks and tabs lay it out.
+/// Text for a terminal: as [`line()`], but line breaks and tabs lay it out.
 #[must_use]
 pub fn screen(text: &str) -> Cow<'_, str> {
     replaced(text, |c| is_printable(c) || matches!(c, '\n' | '\t'))

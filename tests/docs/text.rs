@@ -17,7 +17,7 @@ pub type Pages = BTreeMap<String, Page>;
 pub type Check = fn(&Pages) -> Result<()>;
 
 /// The checks, by name.
-pub const CHECKS: [(&str, Check); 13] = [
+pub const CHECKS: [(&str, Check); 14] = [
     ("every_block_says_its_language", every_block_says_its_language),
     ("every_block_that_is_not_run_says_why", every_block_that_is_not_run_says_why),
     ("every_link_leads_somewhere", every_link_leads_somewhere),
@@ -31,6 +31,7 @@ pub const CHECKS: [(&str, Check); 13] = [
     ("every_field_is_described_in_the_cluster", every_field_is_described_in_the_cluster),
     ("every_metric_exists", every_metric_exists),
     ("every_path_exists", every_path_exists),
+    ("every_promise_has_its_test", every_promise_has_its_test),
 ];
 
 /// What a fence may say. `text` is for what nobody runs: drawings, output, usage.
@@ -473,6 +474,33 @@ fn every_path_exists(pages: &Pages) -> Result<()> {
                 wrong.push(format!("{}: there is no {span}", page.at(*line)));
             }
         }
+    }
+    none(&wrong)
+}
+
+/// A promise of the page about security is worth the tests that it names.
+fn every_promise_has_its_test(pages: &Pages) -> Result<()> {
+    let code = sources(&root().join("src"))? + &sources(&root().join("tests"))?;
+    let function = Regex::new(r"\bfn ([a-z0-9_]+)")?;
+    let there: BTreeSet<&str> =
+        function.captures_iter(&code).filter_map(|found| Some(found.get(1)?.as_str())).collect();
+    let text = &page(pages, "docs/security.md")?.text;
+    let section = text.split("\n## ").find(|section| section.starts_with("Promises"));
+    let rows = section.context("no section about promises")?.lines().filter(|line| line.starts_with("| "));
+    let rows: Vec<&str> = rows.skip(2).collect();
+    ensure!(rows.len() > 20, "the table of promises is not found");
+    let name = Regex::new(r"`([a-z0-9_]+)`")?;
+    let mut wrong = Vec::new();
+    for row in rows {
+        let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let named: Vec<&str> =
+            name.captures_iter(tests).filter_map(|found| Some(found.get(1)?.as_str())).collect();
+        if named.is_empty() {
+            wrong.push(format!("no test keeps: {row}"));
+        }
+        wrong.extend(
+            named.into_iter().filter(|name| !there.contains(name)).map(|name| format!("there is no {name}")),
+        );
     }
     none(&wrong)
 }

@@ -1,7 +1,7 @@
 //! Who gets the next turn.
 //!
 //! A look that asks no registry waits for none: it has turns of its own. Of the turns at registries each registry and each
-//! namespace gets a share, and what hangs gets a small one (see [`share`]). Within that, what is due longest comes first.
+//! namespace gets a share, and what hangs gets a small one (see `share`). Within that, what is due longest comes first.
 //! And a look ends early where its resource is no longer the one that it was begun for.
 
 mod line;
