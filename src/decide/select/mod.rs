@@ -13,6 +13,7 @@ use semver::Version;
 use crate::api::SelectionPolicy;
 use crate::types::{Artifact, Digest, Failure, ImageRef, VERSION};
 
+use super::near;
 use super::spec::Selector;
 use rank::{Rank, by_age, created, version};
 
@@ -117,6 +118,18 @@ fn newest<'a>(matching: &Matching<'a>) -> Result<Selected<'a>, Failure> {
             }
             _ => format!("{tied} artifacts have no readable creation time; the digest decided"),
         });
+    }
+    // Whoever attached it may have meant it to be the newest.
+    let garbled = |other: &&&Artifact| other.created().is_some() && created(other).is_none();
+    let others = matching.sound.iter().filter(garbled).filter(|other| other.digest != artifact.digest);
+    let mut digests: Vec<String> = others.map(|other| other.digest.to_string()).collect();
+    digests.sort_unstable();
+    if !digests.is_empty() {
+        notes.push(format!(
+            "{} artifacts have a creation time that is not RFC 3339, and count as older: {}",
+            digests.len(),
+            near::listed(&digests)
+        ));
     }
     Ok(Selected { artifact, notes })
 }

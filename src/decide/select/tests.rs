@@ -63,6 +63,18 @@ fn two_attaches_in_one_second_are_decided_by_the_digest_and_reported() {
     );
 }
 
+/// It counts as older than all that have a date, which nobody must have to guess.
+#[test]
+fn a_date_that_cannot_be_read_is_said() {
+    let candidates = dated(&["2026-01-01T00:00:00Z", "yesterday"]);
+    let selected = choose(&candidates, SelectionPolicy::Newest).unwrap();
+    assert_eq!(selected.artifact, &candidates[0]);
+    let digest = candidates[1].digest.to_string();
+    assert!(selected.notes.iter().any(|note| note.contains(&digest)), "{:?}", selected.notes);
+    let undated = [candidates[0].clone(), artifact("undated", &[])];
+    assert!(choose(&undated, SelectionPolicy::Newest).unwrap().notes.is_empty(), "no date is no slip");
+}
+
 #[test]
 fn artifacts_without_a_date_are_chosen_among_by_digest_and_reported() {
     let candidates = [artifact("a", &[]), artifact("b", &[(CREATED, "soon")])];
