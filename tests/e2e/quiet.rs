@@ -55,8 +55,13 @@ impl Observed {
     }
 
     fn resolves(&self) -> usize {
-        self.requests.iter().filter(|request| request.method == "HEAD").count()
+        self.requests.iter().filter(|request| is_resolve(request)).count()
     }
+}
+
+/// The question about the image's own tag. The list under the referrers tag is asked for by `HEAD` as well.
+fn is_resolve(request: &RecordedRequest) -> bool {
+    request.method == "HEAD" && !request.path.contains("/manifests/sha256-")
 }
 
 /// Watches until the image was resolved once more than there are intervals: between two resolves lies a whole sync.
@@ -76,7 +81,7 @@ async fn observe(bench: &Bench) -> Result<Observed> {
     let heads: Vec<usize> = requests
         .iter()
         .enumerate()
-        .filter(|(_, request)| request.method == "HEAD")
+        .filter(|(_, request)| is_resolve(request))
         .map(|(index, _)| index)
         .collect();
     let (first, end) = (heads[0], heads[INTERVALS]);
@@ -86,7 +91,7 @@ async fn observe(bench: &Bench) -> Result<Observed> {
 async fn wait_for_resolves(bench: &Bench, since: SystemTime, count: usize) -> Result<Vec<RecordedRequest>> {
     eventually(format!("{count} syncs"), || async {
         let requests = bench.requests_since(since);
-        let resolves = requests.iter().filter(|request| request.method == "HEAD").count();
+        let resolves = requests.iter().filter(|request| is_resolve(request)).count();
         Ok(if resolves >= count { Ok(requests) } else { Err(format!("there were {resolves}")) })
     })
     .await

@@ -120,7 +120,8 @@ fn newest<'a>(matching: &Matching<'a>) -> Result<Selected<'a>, Failure> {
         });
     }
     // Whoever attached it may have meant it to be the newest.
-    let garbled = |other: &&&Artifact| other.created().is_some() && created(other).is_none();
+    let garbled =
+        |other: &&&Artifact| other.created().is_some_and(|text| !text.is_empty()) && created(other).is_none();
     let others = matching.sound.iter().filter(garbled).filter(|other| other.digest != artifact.digest);
     let mut digests: Vec<String> = others.map(|other| other.digest.to_string()).collect();
     digests.sort_unstable();
