@@ -27,6 +27,7 @@ mod resource;
 mod resume;
 mod rollback;
 mod said;
+mod selected;
 mod show;
 mod suspend;
 mod sync;

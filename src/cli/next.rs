@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::api::{ArtifactConfig, Reason, annotation};
-use crate::decide::{select, spec};
-use crate::oci::{Freshness, OciRegistry, Query, Registry as _, Settings};
+use crate::decide::spec;
+use crate::oci::{OciRegistry, Settings};
 use crate::types::Failure;
 
 use super::content::{self, Point};
@@ -18,6 +18,7 @@ use super::docker::RegistryArgs;
 use super::kubectl_flags::Connection;
 use super::resource;
 use super::said;
+use super::selected::selected;
 use super::table::short;
 use super::verdict::{self, Asked};
 use super::wait::WaitArgs;
@@ -117,23 +118,8 @@ pub async fn from_here(config: &ArtifactConfig, registry: &RegistryArgs) -> Resu
         .access(&[&desired.image.repository(), &desired.referrers], desired.plain_http)
         .map_err(|why| Failure::new(Reason::InvalidCredentials, said::chain(&why)))?;
     let ask = Box::pin(async {
-        let subject = client.resolve(&access, &desired.image, Freshness::Now).await?;
-        let query = Query {
-            repository: &desired.referrers,
-            artifact_type: Some(&desired.artifact_type),
-            platform: desired.platform.as_ref(),
-            freshness: Freshness::Now,
-        };
-        let listing = client.referrers(&access, &subject, query).await?;
-        let question = select::Question {
-            image: &desired.image,
-            subject: &subject.digest,
-            artifact_type: &desired.artifact_type,
-            attached: &listing.types,
-        };
-        let selected = select::select(question, &listing.artifacts, &desired.selector)
-            .map_err(|failure| failure.with_notes(&listing.notes))?;
-        Ok(Next::of(Some(&selected.artifact.digest.to_string()), config))
+        let found = selected(&client, &access, &desired).await?;
+        Ok(Next::of(Some(&found.artifact.digest.to_string()), config))
     });
     let limit = REGISTRY_TIMEOUT.min(desired.timeout);
     tokio::time::timeout(limit, ask).await.unwrap_or_else(|_| {

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 
 use crate::api::ArtifactConfig;
-use crate::decide::{plan, render, select, spec};
-use crate::oci::{Freshness, OciRegistry, Query, Registry as _, Settings};
+use crate::decide::{plan, render, spec};
+use crate::oci::{OciRegistry, Registry as _, Settings};
 use crate::types::Failure;
 
 use super::docker::RegistryArgs;
 use super::manifests;
 use super::output::{Format, print, say};
 use super::said;
+use super::selected::{Found, selected};
 
 /// Print the `ConfigMap` that an `ArtifactConfig` would produce now, with no cluster.
 ///
@@ -62,28 +63,13 @@ async fn one(
     let said = |failure: Failure| anyhow!(said::failure(&failure, desired.image.repository().host()));
     let access = args.access(&[&desired.image.repository(), &desired.referrers], desired.plain_http)?;
     let pipeline = Box::pin(async {
-        let subject = registry.resolve(&access, &desired.image, Freshness::Now).await?;
-        let query = Query {
-            repository: &desired.referrers,
-            artifact_type: Some(&desired.artifact_type),
-            platform: desired.platform.as_ref(),
-            freshness: Freshness::Now,
-        };
-        let listing = registry.referrers(&access, &subject, query).await?;
-        let question = select::Question {
-            image: &desired.image,
-            subject: &subject.digest,
-            artifact_type: &desired.artifact_type,
-            attached: &listing.types,
-        };
-        let selected = select::select(question, &listing.artifacts, &desired.selector)
-            .map_err(|failure| failure.with_notes(&listing.notes))?;
-        for note in selected.notes.iter().chain(&listing.notes) {
+        let Found { subject, artifact, notes } = selected(registry, &access, &desired).await?;
+        for note in notes {
             say!("note: {note}");
         }
-        let pulled = registry.pull(&access, &desired.referrers, selected.artifact, &desired.files).await?;
+        let pulled = registry.pull(&access, &desired.referrers, &artifact, &desired.files).await?;
         let content = render::render(&pulled.files, &pulled.others, &desired.files)?;
-        let origin = plan::Origin::of(desired.image.to_string(), subject.digest, selected.artifact);
+        let origin = plan::Origin::of(desired.image.to_string(), subject.digest, &artifact);
         Ok(plan::assemble(&desired, origin, content))
     });
     tokio::time::timeout(desired.timeout, pipeline)

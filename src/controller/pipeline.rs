@@ -2,7 +2,7 @@
 
 use kube::ResourceExt as _;
 
-use crate::api::{ArtifactConfig, ArtifactConfigStatus, HistoryEntry, Reason, annotation};
+use crate::api::{ArtifactConfig, ArtifactConfigStatus, HistoryEntry, Reason, annotation, condition};
 use crate::cluster::Cluster;
 use crate::decide::outcome::{Outcome, Seen};
 use crate::decide::plan::Origin;
@@ -138,7 +138,7 @@ fn is_told(config: &ArtifactConfig, previous: Option<&ArtifactConfigStatus>) -> 
         status
             .conditions
             .iter()
-            .any(|condition| condition.type_ == "Ready" && condition.reason == Reason::RolledBack.as_str())
+            .any(|set| set.type_ == condition::READY && set.reason == Reason::RolledBack.as_str())
     };
     previous.is_some_and(|status| status.observed_generation == config.metadata.generation && is_back(status))
 }

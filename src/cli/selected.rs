@@ -1,0 +1,42 @@
+//! What the registry gives for a resource, asked from this machine: the way of the operator up to its choice.
+
+use crate::decide::select;
+use crate::decide::spec::Desired;
+use crate::oci::{Access, Freshness, OciRegistry, Query, Registry as _, Subject};
+use crate::types::{Artifact, Failure};
+
+/// The choice, of what is there now.
+pub struct Found {
+    /// The image.
+    pub subject: Subject,
+    /// The artifact that the policy selects.
+    pub artifact: Artifact,
+    /// Remarks on the choice and on the list.
+    pub notes: Vec<String>,
+}
+
+/// Resolves the image, lists what is attached, and selects.
+///
+/// # Errors
+/// Where the registry does not answer, or nothing can be selected.
+pub async fn selected(registry: &OciRegistry, access: &Access, desired: &Desired) -> Result<Found, Failure> {
+    let subject = registry.resolve(access, &desired.image, Freshness::Now).await?;
+    let query = Query {
+        repository: &desired.referrers,
+        artifact_type: Some(&desired.artifact_type),
+        platform: desired.platform.as_ref(),
+        freshness: Freshness::Now,
+    };
+    let listing = registry.referrers(access, &subject, query).await?;
+    let question = select::Question {
+        image: &desired.image,
+        subject: &subject.digest,
+        artifact_type: &desired.artifact_type,
+        attached: &listing.types,
+    };
+    let selected = select::select(question, &listing.artifacts, &desired.selector)
+        .map_err(|failure| failure.with_notes(&listing.notes))?;
+    let (artifact, mut notes) = (selected.artifact.clone(), selected.notes);
+    notes.extend(listing.notes);
+    Ok(Found { subject, artifact, notes })
+}
