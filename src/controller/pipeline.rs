@@ -36,7 +36,7 @@ pub(super) async fn sync<R: Registry, C: Cluster>(
     }
     let history = seen.rebuilt.clone().unwrap_or(recorded);
     let is_told = is_told(config, previous);
-    let work = Work { context, turn, history, freshness: freshness(config, previous), is_told, desired };
+    let mut work = Work { context, turn, history, freshness: freshness(config, previous), is_told, desired };
     let now = (context.now)();
     entry.contest = entry.contest.take().filter(|contest| !contest.is_over(now));
     // Nothing else is due, and nothing of the resource is new.

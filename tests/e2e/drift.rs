@@ -14,6 +14,7 @@ cases! {
         a_deleted_config_map_comes_back,
         our_metadata_is_restored,
         labels_and_annotations_of_others_stay,
+        what_another_operator_applied_is_not_undone,
         a_repair_is_announced,
         a_config_map_that_somebody_froze_is_said,
         the_targets_own_metadata_follows_the_spec,
@@ -66,12 +67,30 @@ async fn a_deleted_config_map_comes_back(bench: Bench) -> Result<()> {
     checked("it is a new object", config_map.metadata.uid != before, &before)
 }
 
+/// A second operator of a rolling update knows of a newer config and writes it. This one does not repair the target from
+/// its memory, which would undo that: it asks the registry again, and finds the newer one as well.
+async fn what_another_operator_applied_is_not_undone(bench: Bench) -> Result<()> {
+    let image = synced(&bench).await?;
+    let newer = bench.attach_at(&image, 2, &[("config.json", "newer")]).await?;
+    let says = json!({
+        "metadata": {"annotations": {annotation::ARTIFACT_DIGEST: newer}},
+        "data": {"config.json": "newer", "app.ini": null},
+    });
+    bench.edit("web", &says).await?;
+    bench
+        .wait("web", "to have the newer config", |config| {
+            config.expect_synced()?;
+            same("artifact", config.artifact()?, newer.as_str())
+        })
+        .await?;
+    same("data", bench.data("web").await?, text(&[("config.json", "newer")]))
+}
+
 /// The labels by which it is found, the annotations that say what it holds, and its owner are restored.
 async fn our_metadata_is_restored(bench: Bench) -> Result<()> {
-    synced(&bench).await?;
-    let wanted = bench.config_map("web").await?.metadata;
+    let (image, _, _) = bench.image_with("web:v1", &FILES).await?;
     let metadata = |part: &str, value: Value| json!({"metadata": {part: value}});
-    for patch in [
+    let patches = [
         metadata("labels", json!({label::MANAGED_BY: "helm"})),
         metadata("labels", json!({label::MANAGED_BY: null})),
         metadata("labels", json!({label::NAME: null})),
@@ -81,15 +100,21 @@ async fn our_metadata_is_restored(bench: Bench) -> Result<()> {
         metadata("annotations", json!({annotation::ARTIFACT_DIGEST: "sha256:0"})),
         metadata("annotations", Value::Null),
         metadata("ownerReferences", Value::Null),
-    ] {
-        bench.edit("web", &patch).await?;
+    ];
+    // A resource for each: repairs of one target in a row come at growing intervals.
+    for (number, patch) in patches.into_iter().enumerate() {
+        let name = format!("web-{number}");
+        bench.apply(&name, json!({"image": image})).await?;
+        bench.ready(&name).await?;
+        let wanted = bench.config_map(&name).await?.metadata;
+        bench.edit(&name, &patch).await?;
         let what = format!("to be as before {patch}");
         let seen = |config_map: &k8s_openapi::api::core::v1::ConfigMap| {
             same("labels", &config_map.metadata.labels, &wanted.labels)?;
             same("annotations", &config_map.metadata.annotations, &wanted.annotations)?;
             same("owner", &config_map.metadata.owner_references, &wanted.owner_references)
         };
-        bench.wait_config_map("web", &what, seen).await?;
+        bench.wait_config_map(&name, &what, seen).await?;
     }
     Ok(())
 }
