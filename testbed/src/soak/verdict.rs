@@ -150,19 +150,19 @@ impl Check {
 /// What the samples say; `settled` is the one after everything has come to rest.
 pub(super) fn of_samples(samples: &[Sample], settled: &Sample, pace: &Pace) -> Vec<Check> {
     let mut checks = memory(samples, pace);
-    let more = if pace.is_long() { MORE } else { MORE_IDLE };
-    let mut level = |name, value: fn(&Sample) -> Option<f64>| {
+    let idle = if pace.is_long() { MORE } else { MORE_IDLE };
+    let mut level = |name, more, value: fn(&Sample) -> Option<f64>| {
         if let Some(check) = back_to_level(name, samples, settled, more, value) {
             checks.push(check);
         }
     };
-    level("open descriptors", |sample| Some(number(sample.usage.descriptors)));
-    level("sockets", |sample| Some(number(sample.usage.sockets)));
-    level("connections to the API server", |sample| Some(number(sample.api)));
-    level("threads", |sample| Some(number(sample.usage.threads)));
-    level("tokio tasks", |sample| sample.metrics?.tasks);
-    level("resources in the queue", |sample| sample.metrics?.queue);
-    level("watches on ArtifactConfigs", |sample| sample.counts?.watches.map(number));
+    level("open descriptors", idle, |sample| Some(number(sample.usage.descriptors)));
+    level("sockets", idle, |sample| Some(number(sample.usage.sockets)));
+    level("connections to the API server", idle, |sample| Some(number(sample.api)));
+    level("threads", MORE, |sample| Some(number(sample.usage.threads)));
+    level("tokio tasks", idle, |sample| sample.metrics?.tasks);
+    level("resources in the queue", MORE, |sample| sample.metrics?.queue);
+    level("watches on ArtifactConfigs", MORE, |sample| sample.counts?.watches.map(number));
     checks
 }
 
@@ -344,6 +344,10 @@ mod tests {
         // A short run ends before idle connections are closed, and sees only what is more than those.
         let short = Pace::of(Duration::from_mins(1));
         assert_eq!(failed(&of_samples(&all, &settled, &short)), [""; 0]);
+        // No connection is a thread.
+        settled.usage.threads = 5;
+        assert_eq!(failed(&of_samples(&all, &settled, &short)), ["threads"]);
+        settled.usage.threads = 0;
         settled.usage.descriptors = 37;
         assert_eq!(failed(&of_samples(&all, &settled, &short)), ["open descriptors"]);
     }
