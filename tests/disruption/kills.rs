@@ -6,11 +6,10 @@ use std::time::Duration;
 use anyhow::Result;
 use kube::api::DeleteParams;
 use serde_json::json;
-use testbed::registry::RecordedRequest;
 
 use crate::observer::{Observer, attach_round, files};
 use crate::random::Random;
-use crate::support::{Bench, Ready as _, cases, checked, eventually, same, text};
+use crate::support::{Bench, Ready as _, cases, checked, eventually, is_resolve, same, text};
 
 cases! {
     Both [killed_at_random_moments_it_converges]
@@ -148,11 +147,6 @@ async fn a_restart_writes_nothing(bench: Bench) -> Result<()> {
     same("objects and their versions", after, before)?;
     let written: Vec<_> = asked.iter().filter(|request| request.is_write()).collect();
     same("writes", written.len(), 0)
-}
-
-/// The question about the image's own tag. The list under the referrers tag is asked for by `HEAD` as well.
-fn is_resolve(request: &RecordedRequest) -> bool {
-    request.method == "HEAD" && !request.path.contains("/manifests/sha256-")
 }
 
 /// For a moment of each rolling update there are two operators. They come to the same conclusions, and to rest.

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
 use testbed::registry::{Fault, RecordedRequest};
 
-use crate::support::{Bench, Snapshot, cases, checked, eventually, same};
+use crate::support::{Bench, Snapshot, cases, checked, eventually, is_resolve, same};
 
 cases! {
     Embedded [
@@ -57,11 +57,6 @@ impl Observed {
     fn resolves(&self) -> usize {
         self.requests.iter().filter(|request| is_resolve(request)).count()
     }
-}
-
-/// The question about the image's own tag. The list under the referrers tag is asked for by `HEAD` as well.
-fn is_resolve(request: &RecordedRequest) -> bool {
-    request.method == "HEAD" && !request.path.contains("/manifests/sha256-")
 }
 
 /// Watches until the image was resolved once more than there are intervals: between two resolves lies a whole sync.

@@ -95,3 +95,8 @@ fn is_operator(headers: &http::HeaderMap) -> bool {
 fn created(minute: u32) -> String {
     format!("2026-01-01T{:02}:{:02}:00Z", minute / 60, minute % 60)
 }
+
+/// The question about the image's own tag. The list under the referrers tag is asked for by `HEAD` as well.
+pub fn is_resolve(request: &RecordedRequest) -> bool {
+    request.method == "HEAD" && !request.path.contains("/manifests/sha256-")
+}

@@ -15,7 +15,7 @@ pub use bench::{Bench, Snapshot, eventually};
 pub use conditions::{Ready, checked, same};
 pub use forger::Forgery;
 pub use harness::{Case, On, main};
-pub use images::{CONFIG_TYPE, text};
+pub use images::{CONFIG_TYPE, is_resolve, text};
 pub use world::World;
 
 /// Declares `cases()`: the tests of a module, by the registries they run against.
