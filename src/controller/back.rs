@@ -1,8 +1,6 @@
 //! The way back, which needs no registry where what was applied can be told from what somebody made of it.
 
-use kube::ResourceExt as _;
-
-use crate::api::{ArtifactConfigStatus, CreationPolicy, HistoryEntry, Reason, annotation};
+use crate::api::{ArtifactConfigStatus, CreationPolicy, HistoryEntry, Reason};
 use crate::cluster::Cluster;
 use crate::decide::kept::{self, Kept, Search};
 use crate::decide::outcome::{Outcome, Seen};
@@ -179,7 +177,8 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
     }
 
     /// The target brought back to what is in it, out of the revision: whoever changed it is answered at once, and the
-    /// registry is not asked for what is known. Nothing, where nobody changed it or the revision does not give it.
+    /// registry is not asked for what is known. Nothing, where nobody changed it or the revision does not give it, nor where
+    /// the target names another artifact: the full way then asks the registry for a fresh answer, which says who is right.
     pub(super) async fn mended(&mut self, entry: &mut Entry) -> Option<Applied> {
         let (question, before) = entry.applied.clone()?;
         let facts = before.facts();
@@ -188,23 +187,17 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         if self.still_applied(entry, &question).await.is_some() {
             return None;
         }
+        let (cluster, owner) = (&self.context.cluster, &self.desired.owner);
         // What goes wrong here is looked at in full.
-        if self.is_of_another(&question.artifact).await? {
+        let target = cluster.target(owner, &self.desired.target.name).await.ok()?;
+        if target.is_some_and(|target| kept::is_of_another(&target, &question.artifact)) {
+            // A second operator of a rolling update may know of a newer one, which this memory must not undo.
             self.freshness = Freshness::Now;
             return None;
         }
-        let revision = self.context.cluster.target(&self.desired.owner, name).await.ok()??;
+        let revision = cluster.target(owner, name).await.ok()??;
         let Kept { origin, content } = kept::remembered(&revision, facts)?;
         self.apply(question, origin, content, entry).await.ok()
-    }
-
-    /// Whether the target says that it holds another artifact. A second operator of a rolling update may know of a newer
-    /// one, which the memory of this one must not undo: the registry says which of them is right.
-    async fn is_of_another(&self, artifact: &Digest) -> Option<bool> {
-        let target =
-            self.context.cluster.target(&self.desired.owner, &self.desired.target.name).await.ok()?;
-        let says = target.as_ref().and_then(|target| target.annotations().get(annotation::ARTIFACT_DIGEST));
-        Some(says.is_some_and(|says| *says != artifact.to_string()))
     }
 }
 

@@ -105,6 +105,12 @@ pub fn is_of(object: &ConfigMap, artifact: &Digest) -> bool {
     object.annotations().get(annotation::ARTIFACT_DIGEST).is_some_and(|said| *said == artifact.to_string())
 }
 
+/// Whether an object says that it holds another artifact than this one. One that says nothing does not.
+#[must_use]
+pub fn is_of_another(object: &ConfigMap, artifact: &Digest) -> bool {
+    object.annotations().contains_key(annotation::ARTIFACT_DIGEST) && !is_of(object, artifact)
+}
+
 /// The origin as far as the object tells, by the manifest that it keeps or by its annotations.
 fn said(object: &ConfigMap, artifact: Digest, image: String, image_digest: Digest) -> Origin {
     let annotated = |key: &str| object.annotations().get(key);
