@@ -9,10 +9,10 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use kube::Config;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{self, KubeCluster};
-use crate::controller::{self, Context, Memory, Options, Stop, Watches};
+use crate::controller::{self, Context, Memory, Options, Watches};
 use crate::oci::{Guard, OciRegistry, Plugins, Rate, Settings};
 use crate::telemetry::{
     AdminAddress, Endpoint, Health, LogFormat, Metrics, Sources, TraceOptions, Traces, init_logs,
@@ -183,18 +183,16 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let registry = OciRegistry::new(settings, Arc::new(move |seen| observed.observed(seen))).context(
         "the client for registries cannot be built; are the CA certificates of the system installed?",
     )?;
-    let (stop, stopping) = watch::channel(false);
-    let ending = Stop::new(stopping);
+    let stop = CancellationToken::new();
     let context = Arc::new(Context {
         registry,
         cluster: KubeCluster::new(client, watches.targets(), instance()),
         memory: Memory::new(),
         metrics: metrics.clone(),
         now: Timestamp::now,
-        stop: ending.clone(),
+        stop: stop.clone(),
     });
-    let ending_too = ending.clone();
-    let administering = serve_admin(args.admin_address, level, async move { ending_too.wait().await });
+    let administering = serve_admin(args.admin_address, level, stop.clone().cancelled_owned());
     tokio::spawn({
         let (leadership, metrics) = (leadership.clone(), metrics.clone());
         // What is lost is lost with the process.
@@ -204,18 +202,19 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         }
     });
     let health = Health::default();
-    let serving = serve(args.health_address, health.clone(), metrics, async move { ending.wait().await });
+    let serving = serve(args.health_address, health.clone(), metrics, stop.clone().cancelled_owned());
     let known = watches.known();
     tokio::spawn(async move {
         known.await;
         health.set_ready();
         tracing::info!("ready: all resources are known");
     });
-    // Signals reach every part through one channel; whichever part ends first ends the others.
+    // Signals reach every part through one token; whichever part ends first ends the others.
     let signals = async {
         let name = signalled().await?;
         tracing::info!(signal = name, "ending");
-        Ok(stop.send_replace(true)).map(|_| ())
+        stop.cancel();
+        Ok(())
     };
     let options = Options { concurrency: args.concurrency, leadership };
     let controlling = controller::run(watches, context, options);

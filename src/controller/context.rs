@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use moka::sync::Cache;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::ArtifactConfigStatus;
 use crate::decide::contest::Contest;
@@ -34,32 +34,8 @@ pub struct Context<R, C> {
     pub metrics: Metrics,
     /// The clock.
     pub now: fn() -> Timestamp,
-    /// The end of the operator.
-    pub stop: Stop,
-}
-
-/// The end of the operator, as everything that waits hears of it.
-#[derive(Clone, Debug)]
-pub struct Stop(watch::Receiver<bool>);
-
-impl Stop {
-    /// Comes when the channel turns true, or is dropped.
-    #[must_use]
-    pub const fn new(channel: watch::Receiver<bool>) -> Self {
-        Self(channel)
-    }
-
-    /// Whether it has come.
-    #[must_use]
-    pub fn has_come(&self) -> bool {
-        *self.0.borrow()
-    }
-
-    /// Ends when it comes.
-    pub async fn wait(&self) {
-        // A dropped sender means that the process is ending as well.
-        let _ = self.0.clone().wait_for(|stop| *stop).await;
-    }
+    /// Cancelled when the operator is to end.
+    pub stop: CancellationToken,
 }
 
 /// What is remembered of each resource, by UID. All of it can be lost at any time: it saves requests, and decides

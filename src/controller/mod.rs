@@ -11,7 +11,7 @@ mod watch;
 mod work;
 
 pub use crate::decide::turns::Next;
-pub use context::{Context, Memory, Stop};
+pub use context::{Context, Memory};
 pub use reconcile::reconcile;
 pub use run::{Options, run};
 pub use turn::Turn;

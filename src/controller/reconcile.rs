@@ -129,7 +129,7 @@ async fn attend<R: Registry, C: Cluster>(
         }
     };
     // Broken off in the middle of a question: no news of the resource. What was written all the same is told.
-    let broken_off = if matches!(outcome, Outcome::Failed(_)) && context.stop.has_come() {
+    let broken_off = if matches!(outcome, Outcome::Failed(_)) && context.stop.is_cancelled() {
         Some(Next::OnChange)
     } else {
         turn.broken_off().filter(|_| !touched(&outcome, &seen))

@@ -4,20 +4,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt as _};
 use kube::Client;
 use kube::Resource as _;
 use kube::runtime::reflector::{ObjectRef, Store};
-use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{KubeCluster, Leadership};
 use crate::decide::turns::{Asks, Key, Lane, Next, Turns, Version};
 use crate::oci::Registry;
 use crate::types::Namespace;
 
-use super::context::{Context, Stop};
+use super::context::Context;
 use super::look::look;
 use super::turn::Turn;
 use super::watch::{Guarded, News, Scope, Watches, key_of, resources, targets};
@@ -38,7 +39,7 @@ pub struct Options {
     pub leadership: Leadership,
 }
 
-/// Runs until the context's `stop` comes, then lets running reconciles end.
+/// Runs until the context's `stop` is cancelled, then lets running reconciles end.
 ///
 /// # Errors
 /// Where the watches end by themselves, which they never should.
@@ -52,30 +53,12 @@ pub async fn run<R: Registry>(
     let stop = context.stop.clone();
     let mut desk = Desk::new(context, concurrency);
     let mut news = stream::select_all(scopes.into_iter().map(|scope| desk.open(&client, scope)));
-    while !stop.has_come() {
-        let leads = leadership.holds();
-        if leads {
-            desk.begin();
-        }
-        let wakes = desk.turns.wakes();
-        tokio::select! {
-            told = news.next() => match told {
-                Some((scope, told)) => desk.told(scope, told),
-                None => anyhow::bail!("the watches ended although nobody asked them to"),
-            },
-            Some(ended) = desk.looks.join_next_with_id() => desk.ended(ended),
-            () = sleep_until(wakes), if leads => {}
-            // Without it nothing is looked at, however long it is due: the resource at hand would be as old as the wait.
-            () = leadership.wait(), if !leads => {}
-            () = stop.wait() => {}
-        }
+    if let Some(ended) = stop.run_until_cancelled(desk.work(&mut news, &leadership)).await {
+        return Err(ended);
     }
     drop(news);
-    tokio::select! {
-        () = async { while desk.looks.join_next().await.is_some() {} } => {}
-        () = tokio::time::sleep(GRACE) => {
-            tracing::warn!(seconds = GRACE.as_secs(), "reconciles did not end in time; ending without them");
-        }
+    if timeout(GRACE, desk.rest()).await.is_err() {
+        tracing::warn!(seconds = GRACE.as_secs(), "reconciles did not end in time; ending without them");
     }
     Ok(())
 }
@@ -96,7 +79,7 @@ struct Desk<R> {
     /// Whose look each of them is: name and UID.
     of: HashMap<Id, (Key, String)>,
     /// What tells each of them that it is over.
-    over: HashMap<Key, watch::Sender<bool>>,
+    over: HashMap<Key, CancellationToken>,
 }
 
 impl<R: Registry> Desk<R> {
@@ -115,6 +98,36 @@ impl<R: Registry> Desk<R> {
         let resources = resources(of_resources, writer, known.resources, metrics.clone());
         let targets = targets(of_targets, target_store, known.targets, metrics);
         stream::select(resources, targets).map(move |news| (number, news)).boxed()
+    }
+
+    /// Takes news in and gives turns, for as long as news come. Wherever it is dropped, nothing is half done.
+    async fn work(
+        &mut self,
+        news: &mut (impl Stream<Item = (usize, News)> + Unpin),
+        leadership: &Leadership,
+    ) -> anyhow::Error {
+        loop {
+            let leads = leadership.holds();
+            if leads {
+                self.begin();
+            }
+            let wakes = self.turns.wakes();
+            tokio::select! {
+                told = news.next() => match told {
+                    Some((scope, told)) => self.told(scope, told),
+                    None => return anyhow::anyhow!("the watches ended although nobody asked them to"),
+                },
+                Some(ended) = self.looks.join_next_with_id() => self.ended(ended),
+                () = sleep_until(wakes), if leads => {}
+                // Without it nothing is looked at, however long it is due: the resource at hand would be as old as the wait.
+                () = leadership.wait(), if !leads => {}
+            }
+        }
+    }
+
+    /// Ends when the looks that are under way have.
+    async fn rest(&mut self) {
+        while self.looks.join_next().await.is_some() {}
     }
 
     fn told(&mut self, scope: usize, news: News) {
@@ -168,7 +181,7 @@ impl<R: Registry> Desk<R> {
     /// The look at a resource is over.
     fn end(&self, key: &Key) {
         if let Some(over) = self.over.get(key) {
-            over.send_replace(true);
+            over.cancel();
         }
     }
 
@@ -189,8 +202,8 @@ impl<R: Registry> Desk<R> {
     }
 
     fn look(&mut self, key: Key, lane: Lane, object: Arc<Guarded>) {
-        let over = watch::Sender::new(false);
-        let turn = Turn::new(lane, Stop::new(over.subscribe()), (self.context.now)());
+        let over = CancellationToken::new();
+        let turn = Turn::new(lane, over.clone(), (self.context.now)());
         let (context, uid) = (Arc::clone(&self.context), uid_of(&object).to_owned());
         let task = self.looks.spawn(async move { look(&object, &context, &turn).await });
         self.of.insert(task.id(), (key.clone(), uid));

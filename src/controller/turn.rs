@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
 
 use crate::api::Reason;
 use crate::decide::turns::{Lane, Next};
 use crate::types::Failure;
 
-use super::context::Stop;
 use super::reconcile::AGAIN;
 
 /// How old what a look has seen may be, and still be written for without another look at the resource. The watch delivers
@@ -19,7 +19,7 @@ const SEEN_LATELY: SignedDuration = SignedDuration::from_secs(1);
 #[derive(Debug)]
 pub struct Turn {
     lane: Lane,
-    over: Stop,
+    over: CancellationToken,
     begun: Timestamp,
     /// It cannot go on without a registry.
     lacks_registry: AtomicBool,
@@ -28,9 +28,9 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// One that begins now and ends at the latest when `over` comes.
+    /// One that begins now and ends at the latest when `over` is cancelled.
     #[must_use]
-    pub const fn new(lane: Lane, over: Stop, begun: Timestamp) -> Self {
+    pub const fn new(lane: Lane, over: CancellationToken, begun: Timestamp) -> Self {
         let (lacks_registry, outdated) = (AtomicBool::new(false), AtomicBool::new(false));
         Self { lane, over, begun, lacks_registry, outdated }
     }
@@ -46,13 +46,13 @@ impl Turn {
 
     /// Ends when the turn is over.
     pub(super) async fn over(&self) -> Failure {
-        self.over.wait().await;
+        self.over.cancelled().await;
         broken_off("the resource has changed")
     }
 
     /// Passes while the resource is as it was seen, as far as is known here.
     pub(super) fn holds(&self) -> Result<(), Failure> {
-        if self.over.has_come() { Err(broken_off("the resource has changed")) } else { Ok(()) }
+        if self.over.is_cancelled() { Err(broken_off("the resource has changed")) } else { Ok(()) }
     }
 
     /// Whether the resource was seen so lately that it is taken to be the same.
@@ -68,7 +68,7 @@ impl Turn {
 
     /// How to go on, where the look was broken off: no news of the resource, and none of its registry.
     pub(super) fn broken_off(&self) -> Option<Next> {
-        if self.over.has_come() {
+        if self.over.is_cancelled() {
             // Whatever ended it is due already.
             Some(Next::OnChange)
         } else if self.outdated.load(Ordering::Relaxed) {

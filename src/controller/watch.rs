@@ -9,7 +9,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, Store, store::Writer};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
-use tokio::sync::watch;
+use tokio::sync::SetOnce;
 
 use crate::api::{ArtifactConfig, MANAGER, annotation, label};
 use crate::cluster::{TargetMeta, TargetStore, Targets};
@@ -45,13 +45,13 @@ pub(super) struct Scope {
 /// waiter only, and the controller is waiting already (`DelayedInit::get` polls one shared receiver).
 #[derive(Clone)]
 pub(super) struct Known {
-    pub(super) resources: Arc<watch::Sender<bool>>,
-    pub(super) targets: Arc<watch::Sender<bool>>,
+    pub(super) resources: Arc<SetOnce<()>>,
+    pub(super) targets: Arc<SetOnce<()>>,
 }
 
 impl Scope {
     fn new(namespace: Option<Namespace>) -> Self {
-        let known = || Arc::new(watch::Sender::new(false));
+        let known = || Arc::new(SetOnce::new());
         Self {
             namespace,
             resources: reflector::store(),
@@ -105,27 +105,20 @@ impl Watches {
 
     /// Ends once every resource and every target is known.
     pub fn known(&self) -> impl Future<Output = ()> + Send + 'static {
-        let flags: Vec<_> = self
-            .scopes
-            .iter()
-            .flat_map(|scope| [scope.known.resources.subscribe(), scope.known.targets.subscribe()])
-            .collect();
+        let known: Vec<Known> = self.scopes.iter().map(|scope| scope.known.clone()).collect();
         async move {
-            for flag in flags {
-                wait_for(flag).await;
+            for Known { resources, targets } in &known {
+                resources.wait().await;
+                targets.wait().await;
             }
         }
     }
 }
 
-async fn wait_for(mut flag: watch::Receiver<bool>) {
-    // A dropped sender means that the process is ending as well.
-    let _ = flag.wait_for(|set| *set).await;
-}
-
-fn note_known<K>(event: &Result<watcher::Event<K>, watcher::Error>, known: &watch::Sender<bool>) {
+fn note_known<K>(event: &Result<watcher::Event<K>, watcher::Error>, known: &SetOnce<()>) {
     if matches!(event, Ok(watcher::Event::InitDone)) {
-        known.send_replace(true);
+        // Refused where it was set before: a watch lists once more when it has lost its place.
+        let _ = known.set(());
     }
 }
 
@@ -150,7 +143,7 @@ pub(super) enum News {
 pub(super) fn resources(
     api: Api<Guarded>,
     writer: Writer<Guarded>,
-    known: Arc<watch::Sender<bool>>,
+    known: Arc<SetOnce<()>>,
     metrics: Metrics,
 ) -> impl Stream<Item = News> + use<> {
     watcher(api, watch_config())
@@ -190,7 +183,7 @@ fn lighten(metadata: &mut ObjectMeta) {
 pub(super) fn targets(
     api: Api<TargetMeta>,
     store: TargetStore,
-    known: Arc<watch::Sender<bool>>,
+    known: Arc<SetOnce<()>>,
     metrics: Metrics,
 ) -> impl Stream<Item = News> + use<> {
     let config = watch_config().labels(&format!("{}={MANAGER}", label::MANAGED_BY));

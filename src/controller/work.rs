@@ -178,7 +178,7 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
             // What is over is over, also where the answer comes at the same moment.
             biased;
             ended = self.turn.over() => Err(ended),
-            () = self.context.stop.wait() => Err(Failure::new(Reason::InternalError, "the operator is ending")),
+            () = self.context.stop.cancelled() => Err(Failure::new(Reason::InternalError, "the operator is ending")),
             result = tokio::time::timeout(*timeout, talk) => result.unwrap_or_else(|_| {
                 Err(Failure::new(
                     Reason::RegistryUnavailable,

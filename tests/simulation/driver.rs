@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use artifactconfig::api::Reason;
-use artifactconfig::controller::{Context, Memory, Next, Stop, Turn, reconcile};
+use artifactconfig::controller::{Context, Memory, Next, Turn, reconcile};
 use artifactconfig::decide::turns::{Asks, Lane, Version};
 use artifactconfig::telemetry::Metrics;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::names::RESOURCES;
@@ -29,14 +29,13 @@ const ROUND: i64 = 700;
 /// A reconcile under way, and what ends its turn.
 struct Look {
     future: Pin<Box<dyn std::future::Future<Output = Next> + Send>>,
-    over: watch::Sender<bool>,
+    over: CancellationToken,
 }
 
 pub struct Simulation {
     pub world: World,
     ports: Port,
     metrics: Metrics,
-    stop: watch::Sender<bool>,
     operator: Arc<Context<Port, Port>>,
     running: BTreeMap<Who, Look>,
     /// How many operators there were before this one.
@@ -47,9 +46,9 @@ impl Simulation {
     pub fn new(seed: u64, trace: bool, bug: Bug) -> Self {
         let world = World::new(seed, trace);
         let ports = Port::new(world.clone(), bug);
-        let (metrics, stop) = (Metrics::new(), watch::Sender::new(false));
-        let operator = operator(&ports, &metrics, &stop);
-        Self { world, ports, metrics, stop, operator, running: BTreeMap::new(), generation: 0 }
+        let metrics = Metrics::new();
+        let operator = operator(&ports, &metrics);
+        Self { world, ports, metrics, operator, running: BTreeMap::new(), generation: 0 }
     }
 
     /// The operator is killed and started again: it knows nothing but what its watches tell it.
@@ -90,7 +89,7 @@ impl Simulation {
     /// An operator that knows nothing but what its watches tell it.
     fn begin(&mut self) {
         self.generation += 1;
-        self.operator = operator(&self.ports, &self.metrics, &self.stop);
+        self.operator = operator(&self.ports, &self.metrics);
         let mut state = self.world.lock();
         state.resources.resync();
         state.objects.resync();
@@ -119,9 +118,9 @@ impl Simulation {
         run.disturbed.extend((!state.outdated.is_empty()).then(|| ANOTHER_OPERATOR.to_owned()));
         state.runs.insert(who, run);
         drop(state);
-        let (operator, over) = (self.operator.clone(), watch::Sender::new(false));
+        let (operator, over) = (self.operator.clone(), CancellationToken::new());
         let lane = lane.unwrap_or_else(|| Asks::of(&seen).first);
-        let turn = Turn::new(lane, Stop::new(over.subscribe()), clock::now());
+        let turn = Turn::new(lane, over.clone(), clock::now());
         let future = Box::pin(async move { reconcile(&seen, &operator, &turn).await });
         self.running.insert(who, Look { future, over });
         true
@@ -147,10 +146,10 @@ impl Simulation {
         let Some(look) = self.running.get(&who).filter(|_| who.operator == self.generation) else { return };
         let mut state = self.world.lock();
         let view = state.resources.view(who.name);
-        let Some(run) = state.runs.get_mut(&who).filter(|_| !*look.over.borrow()) else { return };
+        let Some(run) = state.runs.get_mut(&who).filter(|_| !look.over.is_cancelled()) else { return };
         let seen = Version::of(&run.seen);
         if view.is_none_or(|view| Version::of(&view).ends(&seen)) {
-            look.over.send_replace(true);
+            look.over.cancel();
             if run.turn == worlds::Turn::Registry {
                 run.turn = worlds::Turn::Over;
             }
@@ -296,14 +295,14 @@ impl Simulation {
     }
 }
 
-fn operator(ports: &Port, metrics: &Metrics, stop: &watch::Sender<bool>) -> Arc<Context<Port, Port>> {
+fn operator(ports: &Port, metrics: &Metrics) -> Arc<Context<Port, Port>> {
     Arc::new(Context {
         registry: ports.clone(),
         cluster: ports.clone(),
         memory: Memory::new(),
         metrics: metrics.clone(),
         now: clock::now,
-        stop: Stop::new(stop.subscribe()),
+        stop: CancellationToken::new(),
     })
 }
 
