@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::api::{HistoryEntry, HistoryOutcome};
-use crate::decide::revision;
+use crate::decide::history;
 use crate::types::Digest;
 
 use super::table::short;
@@ -92,7 +92,7 @@ fn applications(history: &[HistoryEntry]) -> impl Iterator<Item = &HistoryEntry>
 /// good as any. One that was given up for good is passed over, so that going back twice goes back two configs and does not
 /// end where it began.
 fn before(history: &[HistoryEntry]) -> Result<&HistoryEntry, String> {
-    let Some(current) = revision::current(history) else {
+    let Some(current) = history::current(history) else {
         return Err("nothing has been applied yet, so there is nothing to go back to".to_owned());
     };
     let mut seen = BTreeSet::from([current.artifact.as_str()]);
@@ -149,7 +149,7 @@ fn known(history: &[HistoryEntry], latest: Option<&str>, wanted: &str) -> Result
 #[must_use]
 pub fn remarks(history: &[HistoryEntry], to: &Choice) -> Vec<String> {
     let mut remarks = Vec::new();
-    let current = revision::current(history);
+    let current = history::current(history);
     if let Some(failed) = history.first().filter(|entry| entry.outcome == HistoryOutcome::Failed) {
         remarks.push(format!(
             "config {} (revision {}) failed and was never applied; it is not what runs now",

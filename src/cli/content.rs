@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 
 use crate::api::{ArtifactConfig, CreationPolicy};
+use crate::decide::history::History;
 use crate::decide::kept::{self, Kept};
 use crate::decide::render::Content;
 use crate::decide::{plan, render, spec};
@@ -133,7 +134,8 @@ async fn kept(
     artifact: &str,
 ) -> anyhow::Result<Option<Revision>> {
     let Ok(desired) = spec::parse(config) else { return Ok(None) };
-    for entry in resource::history(config).iter().filter(|entry| entry.artifact == artifact) {
+    let history = History::read(resource::history(config));
+    for entry in history.iter().filter(|entry| entry.artifact.to_string() == artifact) {
         let Some(name) = &entry.config_map else { continue };
         let Some(object) = resource::config_map(connection, name).await? else { continue };
         if let Some(kept) = kept::recorded(&desired, &object, entry) {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use kube::ResourceExt as _;
 use similar::TextDiff;
 
+use crate::decide::history;
 use crate::decide::render::Content;
-use crate::decide::revision;
 use crate::types::text;
 
 use super::content::{self, Config, Point};
@@ -78,7 +78,7 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
     if text.is_empty() {
         say!("no difference between {} and {}", from.title, to.title);
         if args.to == Point::Latest && args.from == Point::Applied {
-            let newest = revision::current(resource::history(&config)).map_or(0, |entry| entry.revision);
+            let newest = history::current(resource::history(&config)).map_or(0, |entry| entry.revision);
             say!(
                 "note: what is applied is the newest (revision {newest}); compare with an earlier one: {}",
                 connection.command(&format!("diff {} --from N --to {newest}", config.name_any()))

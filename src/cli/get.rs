@@ -7,7 +7,7 @@ use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
 use crate::api::ArtifactConfig;
-use crate::decide::revision;
+use crate::decide::history;
 
 use super::kubectl_flags::{ClusterArgs, Connection};
 use super::output::{Format, print, say};
@@ -153,7 +153,7 @@ fn table(objects: &[DynamicObject], namespaces: bool, wide: bool, now: Timestamp
 
 fn row(config: &ArtifactConfig, wide: bool, now: Timestamp) -> Vec<String> {
     let status = config.status.clone().unwrap_or_default();
-    let current = revision::current(&status.history);
+    let current = history::current(&status.history);
     let ready = verdict::ready(config);
     let or_none = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let mut cells = vec![

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::api::{ArtifactConfig, HistoryEntry, HistoryOutcome};
-use crate::decide::revision;
+use crate::decide::history;
 
 use super::get::Output;
 use super::kubectl_flags::ClusterArgs;
@@ -75,7 +75,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 /// The history with what each entry does not say itself: whether it is the current one, and until when it was.
 fn lines(history: &[HistoryEntry]) -> Vec<Line<'_>> {
-    let current = revision::current(history).map(|entry| entry.revision);
+    let current = history::current(history).map(|entry| entry.revision);
     let mut until = None;
     let mut lines = Vec::new();
     for entry in history {

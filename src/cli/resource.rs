@@ -8,6 +8,7 @@ use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
 use crate::api::{ArtifactConfig, GROUP, HistoryEntry, MANAGER, label};
+use crate::decide::history::{Application, History};
 use crate::decide::kept::{self, Kept, Search};
 use crate::decide::spec::{self, Desired};
 
@@ -181,7 +182,8 @@ pub async fn revision(
         );
     };
     let found = if entry.hash.is_some() {
-        kept::recorded(&desired, &object, entry)
+        let application = Application::read(entry);
+        application.and_then(|application| kept::recorded(&desired, &object, &application))
     } else {
         let told = kept::told(&desired, &object).map(|(_, kept)| kept);
         told.filter(|kept| kept.origin.artifact.to_string() == entry.artifact)
@@ -215,13 +217,12 @@ async fn kept(
     let selector = format!("{managed},{}={number},{}={uid}", label::REVISION, label::OWNER_UID);
     let found =
         api.list(&ListParams::default().labels(&selector).limit(NAMESAKES)).await.map_err(explained)?;
-    let mut search = Search::default();
+    let (history, mut search) = (History::read(history), Search::default());
     for object in &found.items {
         let Some((_, told)) = kept::told(desired, object) else { continue };
-        let artifact = told.origin.artifact.to_string();
-        let recorded: Vec<&HistoryEntry> =
-            history.iter().filter(|entry| entry.artifact == artifact && entry.hash.is_some()).collect();
-        search.look(desired, &told.origin.artifact, &recorded, object);
+        let artifact = &told.origin.artifact;
+        let recorded: Vec<&Application> = history.of(artifact).filter(|known| known.hash.is_some()).collect();
+        search.look(desired, artifact, &recorded, object);
     }
     Ok(search.found().and_then(|(name, kept)| {
         let object = found.items.into_iter().find(|object| object.name_any() == name)?;

@@ -6,7 +6,7 @@ use kube::ResourceExt as _;
 use serde_json::json;
 
 use crate::api::{ArtifactConfig, HistoryEntry};
-use crate::decide::revision;
+use crate::decide::history;
 
 use super::choose::{self, Choice, Wish};
 use super::kubectl_flags::{ClusterArgs, Connection};
@@ -124,7 +124,7 @@ pub fn warn_of_appliers(config: &ArtifactConfig, fields: &[&str]) {
 
 /// What will be done: from which config to which, both with their images, in full because they are copied from here.
 fn plan(config: &ArtifactConfig, to: &Choice, now: Timestamp) -> String {
-    let current = revision::current(resource::history(config));
+    let current = history::current(resource::history(config));
     let from = current.map_or_else(|| "nothing".to_owned(), |entry| described(entry, now));
     let to =
         to.entry.as_ref().map_or_else(|| format!("config {}", to.artifact), |entry| described(entry, now));

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use crate::api::{FIELD_MANAGER, HistoryEntry, Reason};
-use crate::decide::numbers::{self, Given, Stamp};
+use crate::api::{FIELD_MANAGER, Reason};
+use crate::decide::history::History;
+use crate::decide::numbers::{self, Given, Ledger, Stamp};
 use crate::decide::plan::{self, Applied, Rendered, RevisionStep, TargetStep};
 use crate::decide::revision;
 use crate::decide::spec::{Desired, Owner};
@@ -23,22 +24,21 @@ const ATTEMPTS: usize = 3;
 /// this order, so that whatever is in the target can be gone back to, wherever the operator is killed.
 ///
 /// Every write is bound to the object that was looked at, so that one which somebody else made or took over in between
-/// is judged anew instead of overwritten. `given` is the number that was given last, and then this one, whatever came of
-/// it.
+/// is judged again instead of overwritten. `ledger` learns the number before the first write, whatever comes of it.
 ///
 /// # Errors
 /// `TargetConflict` where the target belongs to someone else, `ApplyFailed` where the API server did not take it.
 pub async fn apply(
     cluster: &impl Cluster,
     desired: &Desired,
-    history: &[HistoryEntry],
-    given: &mut Option<Given>,
+    history: &History,
+    ledger: &Ledger,
     rendered: Rendered,
     now: Timestamp,
 ) -> Result<Applied, Failure> {
     for _ in 0..ATTEMPTS {
         let observed = spans::within(stage!("plan"), admitted(cluster, desired)).await?;
-        let putting = put(cluster, desired, history, given, &rendered, observed, now);
+        let putting = put(cluster, desired, history, ledger, &rendered, observed, now);
         if let Some(applied) = spans::within(stage!("apply"), putting).await? {
             return Ok(applied);
         }
@@ -58,14 +58,14 @@ async fn admitted(cluster: &impl Cluster, desired: &Desired) -> Result<Option<Co
 async fn put(
     cluster: &impl Cluster,
     desired: &Desired,
-    history: &[HistoryEntry],
-    given: &mut Option<Given>,
+    history: &History,
+    ledger: &Ledger,
     rendered: &Rendered,
     observed: Option<ConfigMap>,
     now: Timestamp,
 ) -> Result<Option<Applied>, Failure> {
     let Kept { stamp, version: revision } =
-        keep_revision(cluster, desired, history, given, rendered, now).await?;
+        keep_revision(cluster, desired, history, ledger, rendered, now).await?;
     let wanted = plan::written(desired, &rendered.clone().stamped(stamp));
     let rival = observed.as_ref().and_then(|observed| plan::rival(desired, observed));
     let (object, changed) = match write(cluster, desired, &wanted, observed).await {
@@ -114,23 +114,31 @@ struct Kept {
 async fn keep_revision(
     cluster: &impl Cluster,
     desired: &Desired,
-    history: &[HistoryEntry],
-    given: &mut Option<Given>,
+    history: &History,
+    ledger: &Ledger,
     rendered: &Rendered,
     now: Timestamp,
 ) -> Result<Kept, Failure> {
     let owned = cluster.owned(&desired.owner);
     let Some(name) = &rendered.facts.revision else {
-        let stamp =
-            numbers::stamp(history, &owned, &desired.owner, given.as_ref(), &rendered.facts, None, now);
+        let stamp = numbers::stamp(
+            history,
+            &owned,
+            &desired.owner,
+            ledger.last().as_ref(),
+            &rendered.facts,
+            None,
+            now,
+        );
         return Ok(Kept { stamp, version: None });
     };
     for _ in 0..ATTEMPTS {
         let existing = cluster.target(&desired.owner, name).await?;
         let (facts, before) = (&rendered.facts, existing.as_ref());
+        let given = ledger.last();
         let stamp = numbers::stamp(history, &owned, &desired.owner, given.as_ref(), facts, before, now);
         // Before the write: it may take effect although its answer never comes.
-        *given = Some(Given { number: stamp.number, facts: Arc::clone(facts) });
+        ledger.note(Given { number: stamp.number, facts: Arc::clone(facts) });
         let wanted = revision::assemble(rendered, stamp);
         let step = plan::revision(desired, &wanted, existing.as_ref())?;
         let written = match (step, existing) {

@@ -1,17 +1,22 @@
 //! The reconcile, and what triggers it.
 
-mod back;
+mod apply;
 mod context;
+mod find;
+mod gate;
+mod halt;
 mod look;
-mod pipeline;
+mod memory;
+mod pass;
 mod reconcile;
 mod run;
+mod settle;
 mod turn;
 mod watch;
-mod work;
 
 pub use crate::decide::turns::Next;
-pub use context::{Context, Memory};
+pub use context::Context;
+pub use memory::Memory;
 pub use reconcile::reconcile;
 pub use run::{Options, run};
 pub use turn::Turn;

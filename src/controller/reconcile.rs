@@ -1,70 +1,131 @@
-//! One resource, once: what happens to every outcome, whatever it is.
+//! One pass over one resource, from top to bottom.
+//!
+//! ```text
+//! read → goal → find → gate → apply → settle
+//! ```
+//!
+//! `read` is [`View`], `goal` is [`Goal`]; the other stages are modules of these names. Data goes one way: a stage returns
+//! what it found, and [`settle`] alone tells of it.
 
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::FutureExt as _;
 use kube::Resource as _;
 use kube::core::DeserializeGuard;
-use tracing::Instrument as _;
 
-use crate::api::{ArtifactConfig, ArtifactConfigStatus, Class, Reason};
-use crate::cluster::{self, Cluster, WriteError};
-use crate::decide::outcome::{Outcome, Seen};
+use crate::api::{ArtifactConfig, ArtifactConfigStatus, Reason};
+use crate::cluster::Cluster;
+use crate::decide::goal::{Goal, Trigger};
+use crate::decide::numbers::{self, Ledger};
 use crate::decide::plan::Applied;
-use crate::decide::spec::{self, Header, Owner};
+use crate::decide::report::{Latest, Outcome, Report};
+use crate::decide::schedule;
+use crate::decide::spec::{self, Owner};
 use crate::decide::turns::Next;
-use crate::decide::{event, revision, schedule, status};
+use crate::decide::view::{USUAL_INTERVAL, View};
 use crate::oci::Registry;
-use crate::spans::{self, stage};
 use crate::types::Failure;
 
-use super::context::{Collected, Context, Entry, Written};
-use super::pipeline::sync;
+use super::apply;
+use super::context::Context;
+use super::find::{self, Config, Found};
+use super::gate;
+use super::halt::{AGAIN, Halt};
+use super::memory::Recall;
+use super::pass::Pass;
+use super::settle::{Base, settle};
 use super::turn::Turn;
 
-/// Interval and history of a resource whose own cannot be read: nothing is dropped because of that.
-const UNREADABLE: (Duration, usize) = (Duration::from_mins(5), 100);
-
-/// How soon the second half of going back is looked at: first the config, then what would come next, which may take a
-/// registry that does not answer its time-out.
-const SECOND_HALF: Duration = Duration::from_secs(1);
-
-/// How soon a resource is looked at again that changed while its status was to be written. The watch usually comes first.
-pub(super) const AGAIN: Duration = Duration::from_secs(1);
-
-/// Looks at a resource, brings its target up to date, and says so in its status. Never fails: what goes wrong is an
-/// outcome like any other, a panic included. Where the turn ends before it, nothing of it is told.
+/// Brings the target of a resource to what the resource asks for, and says so in its status. Never fails: a failure is an
+/// outcome like any other, a panic included. Where the turn ends before the pass, the status stays as it is.
 pub async fn reconcile<R: Registry, C: Cluster>(
     object: &DeserializeGuard<ArtifactConfig>,
     context: &Context<R, C>,
     turn: &Turn,
 ) -> Next {
-    let metadata = object.meta();
-    if metadata.deletion_timestamp.is_some() {
+    if object.meta().deletion_timestamp.is_some() {
         return Next::OnChange;
     }
     let started = Instant::now();
-    let Header { owner, .. } = spec::header(metadata);
-    let mut entry = context.memory.of(&owner.uid);
-    let next = match guarded(&owner, attend(object, context, turn, &mut entry)).await {
-        Ok(next) => next,
+    let owner = spec::header(object.meta()).owner;
+    let recall = context.memory.of(&owner.uid);
+    let ledger = Ledger::new(recall.given.clone());
+    let distrusted = recall.distrusted();
+    let (next, recall) = match guarded(&owner, pass(object, context, turn, recall, &ledger)).await {
+        Ok(ended) => ended,
         Err(failure) => {
-            // While the outcome was being told: whoever looks at the log and the metrics hears of it all the same.
-            entry = entry.distrusted();
-            entry.failures = entry.failures.saturating_add(1);
+            // The panic came while the outcome was told: the log and the metrics tell of it instead.
             let outcome = Outcome::Failed(failure);
             context.metrics.reconciled(&owner, &outcome, started.elapsed());
+            let failures = distrusted.failures.saturating_add(1);
             let took = started.elapsed();
-            Next::After(schedule::next(&outcome, entry.failures, UNREADABLE.0, took, &owner.uid))
+            let wait = schedule::usual(&outcome, failures, USUAL_INTERVAL, took, &owner.uid);
+            (Next::After(wait), Recall { failures, ..distrusted })
         }
     };
-    context.memory.keep(&owner.uid, entry);
+    context.memory.keep(&owner.uid, Recall { given: ledger.last(), ..recall });
     next
 }
 
-/// Where every panic of a reconcile ends: it is a bug in one resource's path and must not take the other resources along,
-/// which a task that panics does (kube-runtime raises it once more where the controller is polled).
+/// One pass over a resource that is to stay.
+async fn pass<R: Registry, C: Cluster>(
+    object: &DeserializeGuard<ArtifactConfig>,
+    context: &Context<R, C>,
+    turn: &Turn,
+    recall: Recall,
+    ledger: &Ledger,
+) -> (Next, Recall) {
+    let started = Instant::now();
+    // read: the resource, and the status that was written last
+    let (base, recall) = Base::of(object, recall);
+    let stored = stored_status(object, context).await;
+    let view = View::of(object, base.status().or(stored.as_deref()));
+    if let Some(rest) = recall.rest((context.now)()).filter(|_| !view.is_news()) {
+        // Only the target or its revision can have changed, which somebody keeps doing.
+        return (Next::After(rest), recall.over(base));
+    }
+    // goal, find, gate, apply
+    let distrusted = recall.distrusted();
+    let (report, recall) =
+        match guarded(&view.header.owner, bring(&view, context, turn, recall, ledger)).await {
+            Ok((Ok(report), recall)) => (report, recall),
+            Ok((Err(next), recall)) => return (next, recall.over(base)),
+            Err(failure) => (Report::failed(failure), distrusted),
+        };
+    if is_void(&report, context, turn) {
+        return (Next::OnChange, recall.over(base));
+    }
+    let recall = recall.after(&report);
+    let report = report.remarked(recall.contest.as_deref());
+    // settle: status, event, log line, revisions, metric
+    settle(context, &view, &base, &report, recall, started).await
+}
+
+/// The status as the API server has it. A resource whose `spec` cannot be read has one as well, and a write must not lose it.
+async fn stored_status<'o, R, C: Cluster>(
+    object: &'o DeserializeGuard<ArtifactConfig>,
+    context: &Context<R, C>,
+) -> Option<Cow<'o, ArtifactConfigStatus>> {
+    match &object.0 {
+        Ok(config) => config.status.as_ref().map(Cow::Borrowed),
+        Err(_) => {
+            let owner = spec::header(object.meta()).owner;
+            context.cluster.status(&owner).await.unwrap_or_default().map(Cow::Owned)
+        }
+    }
+}
+
+/// Whether a report is no news of the resource: the resource is another by now, or the operator is ending and with it every
+/// question under way. A write besides the status is told in any case.
+fn is_void<R, C>(report: &Report, context: &Context<R, C>, turn: &Turn) -> bool {
+    let is_cut_short = matches!(report.outcome, Outcome::Failed(_)) && context.stop.is_cancelled();
+    is_cut_short || (turn.holds().is_err() && !report.has_written())
+}
+
+/// Where every panic of a pass ends: it is a bug in one resource's path and must not take the other resources along, as a
+/// task that panics does (kube-runtime raises it once more where the controller is polled).
 ///
 /// No `async fn`, which would hold the work twice: as its argument, and where it waits for it.
 fn guarded<T>(
@@ -74,7 +135,11 @@ fn guarded<T>(
     AssertUnwindSafe(work).catch_unwind().map(|ended| {
         ended.map_err(|_| {
             let Owner { namespace, name, .. } = owner;
-            tracing::error!(namespace, name, "the reconcile panicked; the line of the panic has the place");
+            tracing::error!(
+                namespace,
+                name,
+                "reconcile panicked; see the panic message above for the location"
+            );
             Failure::new(
                 Reason::InternalError,
                 "the operator panicked; its log has the place; please report it",
@@ -83,288 +148,176 @@ fn guarded<T>(
     })
 }
 
-/// One reconcile of a resource that is to stay.
-async fn attend<R: Registry, C: Cluster>(
-    object: &DeserializeGuard<ArtifactConfig>,
+/// Tries one goal after the other: a repair where nothing else is due, then the goal that the resource states, and where that
+/// cannot be reached the config that was applied last.
+async fn bring<R: Registry, C: Cluster>(
+    view: &View<'_>,
     context: &Context<R, C>,
     turn: &Turn,
-    entry: &mut Entry,
-) -> Next {
-    let started = Instant::now();
-    let metadata = object.meta();
-    let header = spec::header(metadata);
-    let (status, (interval, limit)) = match &object.0 {
-        Ok(config) => {
-            let read = spec::parse(config).map(|desired| (desired.interval, desired.history_limit));
-            (config.status.as_ref(), read.unwrap_or(UNREADABLE))
-        }
-        Err(_) => (None, UNREADABLE),
+    recall: Recall,
+    ledger: &Ledger,
+) -> (Result<Report, Next>, Recall) {
+    let desired = match &view.desired {
+        _ if view.suspended => return (Ok(Report::of(Outcome::Suspended)), recall),
+        Ok(desired) => desired,
+        Err(failure) => return (Ok(Report::failed(failure.clone())), recall),
     };
-    // What cannot be parsed has a status all the same, and it must not be lost to a write.
-    let read = match &object.0 {
-        Err(_) => context.cluster.status(&header.owner).await.unwrap_or_default(),
-        Ok(_) => None,
+    let rebuilt = match find::rebuilt(&context.cluster, desired, &view.history).await {
+        Ok(rebuilt) => rebuilt,
+        Err(failure) => return (Ok(Report::failed(failure)), recall),
     };
-    // The resource at hand may be older than the status that was written last.
-    let at_hand = &metadata.resource_version;
-    let written = entry.written.take().and_then(|written| written.newer_than(at_hand.as_ref()));
-    let previous = written.as_ref().map(|written| &written.status).or(status).or(read.as_ref());
-    let version = written.as_ref().map_or(at_hand, |written| &written.version).clone();
-    let is_news = previous.is_none_or(|status| {
-        status.observed_generation != Some(header.generation)
-            || status.last_handled_requested_at != header.requested_at
-    });
-    if let Some(rest) = entry.rest((context.now)()).filter(|_| !is_news) {
-        // Only the target or its revision can have changed, which somebody keeps doing.
-        entry.written = written.map(Box::new);
-        return Next::After(rest);
-    }
-    let mut seen = Seen::default();
-    let looking = outcome(object, previous, context, turn, entry, &mut seen);
-    let outcome = match guarded(&header.owner, looking).await {
-        Ok(outcome) => outcome,
-        Err(failure) => {
-            (*entry, seen) = (std::mem::take(entry).distrusted(), Seen::default());
-            Outcome::Failed(failure)
-        }
+    let pass = Pass {
+        context,
+        turn,
+        desired,
+        status: view.status,
+        history: rebuilt.as_ref().unwrap_or(&view.history),
+        is_rollback_told: view.is_rollback_told(),
+        ledger,
     };
-    // Broken off in the middle of a question: no news of the resource. What was written all the same is told.
-    let broken_off = if matches!(outcome, Outcome::Failed(_)) && context.stop.is_cancelled() {
-        Some(Next::OnChange)
+    let recall = recall.begin((context.now)(), rebuilt.is_some());
+    let (ended, recall) = reach(&pass, Trigger::of(view), recall).await;
+    (ended.map(|report| Report { rebuilt, ..report }), recall)
+}
+
+async fn reach<R: Registry, C: Cluster>(
+    pass: &Pass<'_, R, C>,
+    trigger: Trigger,
+    recall: Recall,
+) -> (Result<Report, Next>, Recall) {
+    let is_due = trigger.needs_new_answer() || recall.until_due((pass.context.now)()).is_none();
+    let (trigger, recall) = if is_due {
+        (trigger, recall)
     } else {
-        turn.broken_off().filter(|_| !touched(&outcome, &seen))
-    };
-    if let Some(next) = broken_off {
-        entry.written = written.map(Box::new);
-        return next;
-    }
-    let next = status::next(previous, &header, &outcome, &seen, limit, (context.now)());
-    let change =
-        Change { previous, version: version.clone(), next: &next, touched: touched(&outcome, &seen) };
-    let settling = settle(change, &header, &outcome, context, entry).instrument(stage!("status"));
-    let settled = match settling.await {
-        Ok(now) => {
-            entry.written = Written::new(written, version, now, next).map(Box::new);
-            Ok(())
-        }
-        Err(error) => {
-            entry.written = written.map(Box::new);
-            match error {
-                WriteError::Conflict => {
-                    // Somebody, or an answer of the API server that never came, was faster. Everything is computed anew
-                    // from the resource as it is then, the number of what was applied included.
-                    (entry.applied, entry.due) = (None, None);
-                    return Next::After(AGAIN);
-                }
-                WriteError::Failure(failure) => Err(failure),
-            }
+        match repair(pass, trigger, recall).await {
+            Ok(repaired) => return repaired,
+            Err(unrepaired) => unrepaired,
         }
     };
-    entry.failures = match (&settled, outcome.class()) {
-        (Ok(()), Class::Done | Class::Terminal | Class::Waiting) => 0,
-        (Err(_), _) | (Ok(()), Class::Transient) => entry.failures.saturating_add(1),
+    let goal = Goal::of(pass.desired.rollback_to.as_ref());
+    let (Attempt { applied, latest, notes, .. }, recall) = attempt(pass, &goal, trigger, recall).await;
+    match applied {
+        Ok(Some(applied)) if goal.is_rollback() => (rolled_back(pass, trigger, applied, notes).await, recall),
+        Ok(Some(applied)) => {
+            let outcome = Outcome::Synced { applied, notes, rolled_back: false };
+            (Ok(Report { latest, ..Report::of(outcome) }), recall)
+        }
+        // Neither goal is without a config; the next pass computes it again.
+        Ok(None) => (Err(Next::After(AGAIN)), recall),
+        Err(Halt::BrokenOff(next)) => (Err(next), recall),
+        Err(Halt::Failed(failure)) => keep_last(pass, failure, latest, trigger, recall).await,
+    }
+}
+
+/// What came of one goal.
+struct Attempt {
+    /// The config in the target. `None` where the goal has nothing to put there.
+    applied: Result<Option<Applied>, Halt>,
+    latest: Option<Latest>,
+    notes: Vec<String>,
+    is_overtaken: bool,
+}
+
+/// find → gate → apply, for one goal.
+async fn attempt<R: Registry, C: Cluster>(
+    pass: &Pass<'_, R, C>,
+    goal: &Goal,
+    trigger: Trigger,
+    recall: Recall,
+) -> (Attempt, Recall) {
+    let Found { config, latest, notes, is_overtaken } = find::config(pass, goal, trigger, &recall).await;
+    let (applied, recall) = match config {
+        Ok(Some(Config::Wanted(wanted))) => match gate::judge(wanted) {
+            Ok(passed) => apply::target(pass, passed, recall).await,
+            Err(halt) => (Err(halt), recall),
+        },
+        Ok(Some(Config::InPlace(applied))) => (Ok(Some(applied)), recall),
+        Ok(None) => (Ok(None), recall),
+        Err(halt) => (Err(halt), recall),
     };
-    let half_done = seen.half_done && entry.failures == 0;
-    let ended = settled.err().map_or(outcome, Outcome::Failed);
-    trace(&ended);
-    context.metrics.reconciled(&header.owner, &ended, started.elapsed());
-    let wait = match &ended {
-        Outcome::Synced { .. } if half_done => SECOND_HALF,
-        _ => schedule::next(&ended, entry.failures, interval, started.elapsed(), &header.owner.uid),
+    (Attempt { applied, latest, notes, is_overtaken }, recall)
+}
+
+/// The report of a repair, or why the pass goes on: nothing was changed, or the memory does not suffice.
+async fn repair<R: Registry, C: Cluster>(
+    pass: &Pass<'_, R, C>,
+    trigger: Trigger,
+    recall: Recall,
+) -> Result<(Result<Report, Next>, Recall), (Trigger, Recall)> {
+    let Some(last) = recall.last.clone() else { return Err((trigger, recall)) };
+    let (attempt, recall) = attempt(pass, &Goal::Repair, trigger, recall).await;
+    match attempt.applied {
+        Ok(Some(applied)) => Ok((Ok(last.repaired(applied)), recall)),
+        Err(Halt::BrokenOff(next)) => Ok((Err(next), recall)),
+        Ok(None) | Err(Halt::Failed(_)) if attempt.is_overtaken => Err((Trigger::Overtaken, recall)),
+        Ok(None) | Err(Halt::Failed(_)) => Err((trigger, recall)),
+    }
+}
+
+/// The report of a rollback. First the config, and that it is back; then the config that would come next, because discovery
+/// may have to wait for a registry that is down.
+async fn rolled_back<R: Registry, C: Cluster>(
+    pass: &Pass<'_, R, C>,
+    trigger: Trigger,
+    applied: Applied,
+    mut notes: Vec<String>,
+) -> Result<Report, Next> {
+    let half_done = applied.changed() || !pass.is_rollback_told;
+    let mut latest = None;
+    if !half_done && notes.is_empty() {
+        match find::latest(pass, trigger).await {
+            Ok(known) => latest = Some(known),
+            Err(Halt::Failed(failure)) => notes.push(failure.message),
+            Err(Halt::BrokenOff(next)) => return Err(next),
+        }
+    }
+    let outcome = Outcome::Synced { applied, notes, rolled_back: true };
+    Ok(Report { latest, half_done, ..Report::of(outcome) })
+}
+
+/// The report of a failure. Whatever keeps the next config away, the last one stays in place, and repaired. A failure here is
+/// only logged: the status already says why the next config is missing.
+async fn keep_last<R: Registry, C: Cluster>(
+    pass: &Pass<'_, R, C>,
+    failure: Failure,
+    latest: Option<Latest>,
+    trigger: Trigger,
+    recall: Recall,
+) -> (Result<Report, Next>, Recall) {
+    let (kept, recall) = if is_of_the_target(failure.reason) {
+        (Ok(None), recall)
+    } else {
+        let (attempt, recall) = attempt(pass, &Goal::KeepLast, trigger, recall).await;
+        (attempt.applied, recall)
     };
-    Next::After(entry.next((context.now)(), wait, seen.mended))
-}
-
-/// Whether anything but the status was written.
-fn touched(outcome: &Outcome, seen: &Seen) -> bool {
-    let applied = match outcome {
-        Outcome::Synced { applied, .. } => Some(applied),
-        Outcome::Failed(_) | Outcome::Suspended => None,
-    };
-    applied.or(seen.held.as_ref()).is_some_and(Applied::changed)
-}
-
-/// Says in the span of the reconcile how it ended.
-fn trace(outcome: &Outcome) {
-    let span = tracing::Span::current();
-    span.record("artifactconfig.reason", outcome.reason().as_str());
-    if let Outcome::Failed(failure) = outcome {
-        spans::failed(&span, failure.reason.as_str(), &failure.message);
-    }
-}
-
-async fn outcome<R: Registry, C: Cluster>(
-    object: &DeserializeGuard<ArtifactConfig>,
-    previous: Option<&ArtifactConfigStatus>,
-    context: &Context<R, C>,
-    turn: &Turn,
-    entry: &mut Entry,
-    seen: &mut Seen,
-) -> Outcome {
-    let config = match &object.0 {
-        Ok(config) if config.spec.suspend => return Outcome::Suspended,
-        Ok(config) => config,
-        Err(invalid) => {
-            return Outcome::Failed(Failure::new(
-                Reason::InvalidSpec,
-                format!(
-                    "the resource cannot be read: {}; install the definition that belongs to this operator",
-                    invalid.error
-                ),
-            ));
+    let owner = &pass.desired.owner;
+    let kept = match kept {
+        Ok(kept) => kept,
+        Err(Halt::BrokenOff(next)) => return (Err(next), recall),
+        Err(Halt::Failed(failure)) => {
+            let error = failure.message;
+            tracing::warn!(namespace = owner.namespace, name = owner.name, error, "target not repaired");
+            None
         }
     };
-    sync(config, previous, context, turn, entry, seen).await.unwrap_or_else(Outcome::Failed)
+    if let Some(kept) = kept.as_ref().filter(|kept| kept.changed()) {
+        let revision = kept.stamp().number;
+        tracing::info!(
+            namespace = owner.namespace,
+            name = owner.name,
+            revision,
+            "target repaired from its revision"
+        );
+    }
+    let owned = pass.context.cluster.owned(owner);
+    let highest = numbers::highest(pass.history, &owned, owner, pass.ledger.last().as_ref());
+    (Ok(Report { latest, kept, highest, ..Report::failed(failure) }), recall)
 }
 
-/// A status to be written over another.
-struct Change<'a> {
-    previous: Option<&'a ArtifactConfigStatus>,
-    version: Option<String>,
-    next: &'a ArtifactConfigStatus,
-    /// Something else was written already.
-    touched: bool,
-}
-
-/// Outcome → status, event and log line, and then the revisions that it no longer needs; the only place that does.
-/// Returns the version that the resource has then.
-async fn settle<R: Registry, C: Cluster>(
-    change: Change<'_>,
-    header: &Header,
-    outcome: &Outcome,
-    context: &Context<R, C>,
-    entry: &mut Entry,
-) -> Result<Option<String>, WriteError> {
-    let Change { previous, version, next, touched } = change;
-    let owner = &header.owner;
-    let transition = event::transition(previous, next, outcome, entry.contest.as_deref());
-    // A write that changes nothing costs no version, and is refused where the resource at hand is outdated: what was done
-    // by an old status is then done anew by the one that holds.
-    let is_due = previous != Some(next) || touched;
-    let version =
-        if is_due { context.cluster.write_status(owner, next, version.as_deref()).await? } else { version };
-    log(header, outcome, transition.is_some());
-    // Only now: an event without its status would be published again by the next try.
-    if let Some(event) = transition {
-        context.cluster.publish(owner, &event).await;
-    }
-    // Last of all: a revision goes only once no status speaks of it.
-    if matches!(outcome, Outcome::Synced { .. }) {
-        let certain = is_due;
-        return collect(header, next, version, certain, context, entry).await;
-    }
-    Ok(version)
-}
-
-/// Deletes surplus revisions. What fails here fails again at the next change and harms nothing until then. `certain`:
-/// this status is known to be the one that holds, because it was just written. Returns the version that the resource has
-/// then.
-async fn collect<R: Registry, C: Cluster>(
-    header: &Header,
-    status: &ArtifactConfigStatus,
-    version: Option<String>,
-    certain: bool,
-    context: &Context<R, C>,
-    entry: &mut Entry,
-) -> Result<Option<String>, WriteError> {
-    let (owner, cluster, now) = (&header.owner, &context.cluster, (context.now)());
-    let newest = status.history.first().map(|entry| entry.revision);
-    let objects = cluster.owned(owner);
-    let surplus = revision::surplus(&status.history, &objects, owner);
-    if surplus.is_empty() {
-        return Ok(version);
-    }
-    let names = surplus.iter().map(|revision| revision.name.to_string()).collect();
-    let looked = entry.collected.as_ref();
-    if looked.is_some_and(|looked| looked.answers(newest, header.generation, &names, now)) {
-        return Ok(version);
-    }
-    let mut version = version;
-    let collected = match cluster::unused(cluster, owner, surplus).await {
-        Ok(unused) => {
-            if !unused.is_empty() && !certain {
-                version = cluster.write_status(owner, status, version.as_deref()).await?;
-            }
-            cluster::discard(cluster, owner, &unused).await
-        }
-        Err(failure) => Err(failure),
-    };
-    match collected {
-        Ok(()) => {
-            let generation = header.generation;
-            let looked = Collected { newest, generation, surplus: names, at: now };
-            entry.collected = Some(Box::new(looked));
-        }
-        Err(Failure { message: error, .. }) => {
-            let Owner { namespace, name, .. } = owner;
-            tracing::warn!(namespace, name, error, "revisions not collected");
-        }
-    }
-    Ok(version)
-}
-
-fn log(header: &Header, outcome: &Outcome, transition: bool) {
-    let Header { owner, generation, .. } = header;
-    let reason = outcome.reason().as_str();
-    match outcome {
-        Outcome::Failed(failure) if transition => {
-            tracing::warn!(
-                namespace = owner.namespace,
-                name = owner.name,
-                generation,
-                reason,
-                error = failure.message,
-                "not synced"
-            );
-        }
-        Outcome::Synced { applied, .. } if transition => {
-            let facts = applied.facts();
-            tracing::info!(
-                namespace = owner.namespace, name = owner.name, generation, reason, changed = applied.changed(),
-                revision = applied.stamp().number, image = %facts.image_digest, artifact = %facts.artifact,
-                target = facts.target, "synced"
-            );
-        }
-        _ if transition => {
-            tracing::info!(namespace = owner.namespace, name = owner.name, generation, reason, "changed");
-        }
-        _ => tracing::debug!(namespace = owner.namespace, name = owner.name, generation, reason, "unchanged"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-    use std::sync::{Arc, Mutex};
-
-    use super::*;
-
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// A field named `message` stood beside the line's own words, and readers of JSON take one of the two.
-    #[test]
-    fn a_line_says_each_thing_once() {
-        let written = Written::default();
-        let writer = written.clone();
-        let subscriber =
-            tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
-        let metadata = kube::api::ObjectMeta { name: Some("web".to_owned()), ..Default::default() };
-        let outcome = Outcome::Failed(Failure::new(Reason::Forbidden, "it said no"));
-        tracing::subscriber::with_default(subscriber, || log(&spec::header(&metadata), &outcome, true));
-        let line = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(line.matches("\"message\"").count(), 1, "{line}");
-        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(line["error"], "it said no");
-    }
+/// Failures of writing the target: to write it again at once would fail the same.
+const fn is_of_the_target(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::ApplyFailed | Reason::NamespaceTerminating | Reason::TargetConflict | Reason::TargetNotFound
+    )
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::api::{ArtifactConfigStatus, Reason, condition};
 
 use super::contest::Contest;
-use super::outcome::Outcome;
+use super::report::Outcome;
 use crate::types::truncate;
 
 /// Longest note that `events.k8s.io/v1` takes (`NoteLengthLimit` in kubernetes `pkg/apis/core/validation`), in bytes.

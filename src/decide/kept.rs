@@ -7,9 +7,10 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 
-use crate::api::{HistoryEntry, HistoryOutcome, annotation};
+use crate::api::{HistoryOutcome, annotation};
 use crate::types::{Digest, ImageRef, truncate};
 
+use super::history::{Application, History};
 use super::numbers::{self, Stamp};
 use super::plan::{Facts, MAX_CREATED, Origin, bounded};
 use super::proof;
@@ -48,11 +49,10 @@ pub fn content_with(object: &ConfigMap, hash: &str) -> Option<Content> {
 /// What the history recorded, where the object holds it. Of the object's own words none counts but the time at which the
 /// artifact was made, where no manifest has it.
 #[must_use]
-pub fn recorded(desired: &Desired, object: &ConfigMap, entry: &HistoryEntry) -> Option<Kept> {
+pub fn recorded(desired: &Desired, object: &ConfigMap, entry: &Application) -> Option<Kept> {
     let content = content_with(object, entry.hash.as_deref()?)?;
-    let artifact: Digest = entry.artifact.parse().ok()?;
     let image = entry.image_reference.clone().unwrap_or_else(|| desired.image.to_string());
-    let origin = Origin { proven: true, ..said(object, artifact, image, entry.image.parse().ok()?) };
+    let origin = Origin { proven: true, ..said(object, entry.artifact.clone(), image, entry.image.clone()) };
     Some(Kept { origin, content })
 }
 
@@ -133,16 +133,16 @@ fn said(object: &ConfigMap, artifact: Digest, image: String, image_digest: Diges
 /// What a history that was lost can say of a revision. The hash of one that proves nothing is left out: what stands in the
 /// status is believed from then on.
 #[must_use]
-pub fn entry_of(desired: &Desired, object: &ConfigMap) -> Option<HistoryEntry> {
+pub fn entry_of(desired: &Desired, object: &ConfigMap) -> Option<Application> {
     let (stamp, Kept { origin, content }) = told(desired, object)?;
-    Some(HistoryEntry {
-        revision: stamp.number,
-        artifact: origin.artifact.to_string(),
-        image: origin.image_digest.to_string(),
+    Some(Application {
+        number: stamp.number,
+        artifact: origin.artifact,
+        image: origin.image_digest,
         image_reference: Some(origin.image),
         config_map: object.metadata.name.clone(),
         hash: origin.proven.then(|| content.hash()),
-        applied_at: stamp.applied_at.to_string(),
+        applied_at: stamp.applied_at,
         // Which of them was in the target last is not known; the next application will be.
         outcome: HistoryOutcome::Superseded,
     })
@@ -151,13 +151,13 @@ pub fn entry_of(desired: &Desired, object: &ConfigMap) -> Option<HistoryEntry> {
 /// A history out of the entries that the revisions give, for a resource that lost its status (a restore from a backup
 /// does).
 #[must_use]
-pub fn history(mut entries: Vec<HistoryEntry>, limit: usize) -> Vec<HistoryEntry> {
+pub fn history(mut entries: Vec<Application>, limit: usize) -> History {
     // Of two under one number the proven one first.
-    entries.sort_by_key(|entry| (std::cmp::Reverse(entry.revision), entry.hash.is_none()));
+    entries.sort_by_key(|entry| (std::cmp::Reverse(entry.number), entry.hash.is_none()));
     // One application can have left two: under the names of a target that was renamed.
-    entries.dedup_by_key(|entry| entry.revision);
+    entries.dedup_by_key(|entry| entry.number);
     entries.truncate(limit.saturating_add(1));
-    entries
+    entries.into_iter().collect()
 }
 
 /// Where to find a config that the history names: the best of the revisions that were looked at so far.
@@ -173,12 +173,12 @@ impl Search {
         &mut self,
         desired: &Desired,
         artifact: &Digest,
-        entries: &[&HistoryEntry],
+        entries: &[&Application],
         object: &ConfigMap,
     ) {
         // Equal bytes of another artifact are another revision.
         let mut named = entries.iter().filter(|_| is_of(object, artifact));
-        let by_hash = named.find_map(|entry| Some((entry.revision, recorded(desired, object, entry)?)));
+        let by_hash = named.find_map(|entry| Some((entry.number, recorded(desired, object, entry)?)));
         let found = match by_hash {
             None if entries.is_empty() => told(desired, object).map(|(stamp, kept)| (stamp.number, kept)),
             by_hash => by_hash,
@@ -248,7 +248,7 @@ mod tests {
         forged
     }
 
-    fn found(artifact: &Digest, entries: &[&HistoryEntry], objects: &[&ConfigMap]) -> Option<(bool, String)> {
+    fn found(artifact: &Digest, entries: &[&Application], objects: &[&ConfigMap]) -> Option<(bool, String)> {
         let mut search = Search::default();
         for object in objects {
             search.look(&desired(), artifact, entries, object);
@@ -293,8 +293,8 @@ mod tests {
         }
         annotate(&mut lying, annotation::IMAGE, Some("evil.example/x:v1"));
         let origin = recorded(&desired(), &lying, &entry).unwrap().origin;
-        assert_eq!(origin.artifact.to_string(), entry.artifact);
-        assert_eq!(origin.image_digest.to_string(), entry.image);
+        assert_eq!(origin.artifact, entry.artifact);
+        assert_eq!(origin.image_digest, entry.image);
         assert_eq!(origin.image, "r.example/web:v1");
     }
 
@@ -332,8 +332,8 @@ mod tests {
         let entries = all.into_iter().filter_map(|object| entry_of(&desired(), object)).collect();
         let history = history(entries, 10);
         let outline: Vec<(i64, bool)> =
-            history.iter().map(|entry| (entry.revision, entry.hash.is_some())).collect();
+            history.iter().map(|entry| (entry.number, entry.hash.is_some())).collect();
         assert_eq!(outline, [(3, false), (2, false), (1, true)], "of two under one number the proven one");
-        assert_eq!(history[2].config_map, good.metadata.name);
+        assert_eq!(history.to_entries()[2].config_map, good.metadata.name);
     }
 }

@@ -3,23 +3,26 @@
 //! In the order of the pipeline: [`spec`] reads the resource once, [`select`] chooses among what is attached,
 //! [`files`] and [`render`] turn files into the `ConfigMap`, [`plan`] compares it with what is there, [`revision`] keeps
 //! it for the way back under one of its [`numbers`], [`kept`] says what a revision is worth by its [`proof`], and from the
-//! one [`outcome`] follow [`status`], [`event`] and [`schedule`]. Apart from it, [`lease`] decides which of several
+//! one [`report`] follow [`status`], [`event`] and [`schedule`]. Apart from it, [`lease`] decides which of several
 //! processes works, and [`turns`] which resource is looked at next. [`watched`] is what is known of a `ConfigMap` without
 //! asking, and [`usage`] which of them a workload needs. [`near`] finds the name that was meant.
 
+pub mod conditions;
 pub mod contest;
 pub mod event;
 pub mod files;
+pub mod goal;
+pub mod history;
 pub mod kept;
 pub mod lease;
 pub mod limits;
 pub mod near;
 pub mod numbers;
-pub mod outcome;
 mod pattern;
 pub mod plan;
 pub mod proof;
 pub mod render;
+pub mod report;
 pub mod revision;
 pub mod schedule;
 pub mod select;
@@ -27,4 +30,5 @@ pub mod spec;
 pub mod status;
 pub mod turns;
 pub mod usage;
+pub mod view;
 pub mod watched;

@@ -1,17 +1,18 @@
 //! Numbers of revisions: what the next one is, whatever others write on labels.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
 
-use crate::api::{HistoryEntry, annotation};
+use crate::api::annotation;
 
+use super::history::History;
 use super::plan::Facts;
-use super::revision::{current, is_entry_of, is_name};
+use super::revision::is_name;
 use super::spec::Owner;
 use super::watched::{Watched, number};
 
@@ -54,11 +55,35 @@ impl Given {
     }
 }
 
+/// The number that was given last, written down before the write that uses it: the write may take effect although its answer
+/// never comes, and a panic must not forget it. Shared by the stages of one pass.
+#[derive(Debug, Default)]
+pub struct Ledger(Mutex<Option<Given>>);
+
+impl Ledger {
+    /// Goes on from what is remembered.
+    #[must_use]
+    pub const fn new(given: Option<Given>) -> Self {
+        Self(Mutex::new(given))
+    }
+
+    /// The number that was given last.
+    #[must_use]
+    pub fn last(&self) -> Option<Given> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Writes down a number.
+    pub fn note(&self, given: Given) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(given);
+    }
+}
+
 /// The stamp of applying `facts`: that of the newest entry where it is the same config for the same image, that which
 /// a killed operator has left on the revision, that which was meant for it before, or a new one.
 #[must_use]
 pub fn stamp(
-    history: &[HistoryEntry],
+    history: &History,
     watched: &[Arc<Watched>],
     owner: &Owner,
     given: Option<&Given>,
@@ -67,9 +92,9 @@ pub fn stamp(
     now: Timestamp,
 ) -> Stamp {
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    let same = current(history).filter(|entry| is_entry_of(entry, facts) && is_plausible(entry.revision));
-    if let Some(Ok(applied_at)) = same.map(|entry| entry.applied_at.parse()) {
-        return Stamp { number: same.map_or(0, |entry| entry.revision), applied_at };
+    let same = history.current().filter(|current| current.is_of(facts) && is_plausible(current.number));
+    if let Some(same) = same {
+        return Stamp { number: same.number, applied_at: same.applied_at };
     }
     let recorded = recorded(history);
     let left = existing.and_then(|existing| read_stamp(&existing.metadata));
@@ -85,10 +110,10 @@ pub fn stamp(
 
 /// The number after the highest one; where there is none, the lowest that nothing in the history has.
 #[must_use]
-pub fn next(history: &[HistoryEntry], highest: i64) -> i64 {
+pub fn next(history: &History, highest: i64) -> i64 {
     let after = recorded(history).max(highest).checked_add(1).filter(|next| is_plausible(*next));
     after.unwrap_or_else(|| {
-        let used: BTreeSet<i64> = history.iter().map(|entry| entry.revision).collect();
+        let used: BTreeSet<i64> = history.numbers().collect();
         (1..LIMIT).find(|number| !used.contains(number)).unwrap_or(1)
     })
 }
@@ -96,12 +121,7 @@ pub fn next(history: &[HistoryEntry], highest: i64) -> i64 {
 /// Highest number that any revision of the resource has, or was to have. Only what can rightly be on a revision: an object
 /// that is the resource's and is named like one, and a number not far from those of the history.
 #[must_use]
-pub fn highest(
-    history: &[HistoryEntry],
-    watched: &[Arc<Watched>],
-    owner: &Owner,
-    given: Option<&Given>,
-) -> i64 {
+pub fn highest(history: &History, watched: &[Arc<Watched>], owner: &Owner, given: Option<&Given>) -> i64 {
     let recorded = recorded(history);
     let revisions =
         watched.iter().filter(|object| object.is_revision && object.is_of(owner) && is_name(&object.name));
@@ -119,8 +139,8 @@ pub fn read_stamp(metadata: &ObjectMeta) -> Option<Stamp> {
 }
 
 /// Highest number in the history that counts: one beyond the limit stops nothing.
-fn recorded(history: &[HistoryEntry]) -> i64 {
-    history.iter().map(|entry| entry.revision).filter(|number| is_plausible(*number)).max().unwrap_or(0)
+fn recorded(history: &History) -> i64 {
+    history.numbers().filter(|number| is_plausible(*number)).max().unwrap_or(0)
 }
 
 fn is_plausible(number: i64) -> bool {
@@ -144,7 +164,7 @@ mod tests {
     }
 
     /// The stamp without a revision that exists.
-    fn number(history: &[HistoryEntry], owned: &[Arc<Watched>], given: Option<&Given>, facts: &Facts) -> i64 {
+    fn number(history: &History, owned: &[Arc<Watched>], given: Option<&Given>, facts: &Facts) -> i64 {
         stamp(history, owned, &owner(), given, facts, None, at(900)).number
     }
 
@@ -173,7 +193,11 @@ mod tests {
         // What is in the history by now was counted on from there.
         let history = applied(&[("a", false), ("b", false), ("a", false)], 10);
         assert_eq!(number(&history, &[], Some(&given), &b), 4);
-        assert_eq!(highest(&[], &[], &owner(), Some(&given)), 2, "an artifact that failed gets the next one");
+        assert_eq!(
+            highest(&History::default(), &[], &owner(), Some(&given)),
+            2,
+            "an artifact that failed gets the next one"
+        );
     }
 
     /// Anybody who may create `ConfigMaps` writes any number on a label.
@@ -218,14 +242,15 @@ mod tests {
     #[test]
     fn a_number_in_the_history_that_cannot_be_counted_on_stops_nothing() {
         for stuck in [i64::MAX, LIMIT, LIMIT - 1] {
-            let mut history = applied(&[("a", false), ("b", false)], 10);
-            history[0].revision = stuck;
+            let mut entries = applied(&[("a", false), ("b", false)], 10).to_entries();
+            entries[0].revision = stuck;
+            let mut history = History::read(&entries);
             for artifact in ["c", "d", "e"] {
                 let facts = rendered(artifact, artifact).facts;
                 let stamp = stamp(&history, &[], &owner(), None, &facts, None, at(9));
                 assert!((1..LIMIT).contains(&stamp.number), "{stamp:?}");
-                assert!(history.iter().all(|entry| entry.revision != stamp.number), "{stamp:?}");
-                history = crate::decide::revision::record(&history, &facts, stamp, false, 10);
+                assert!(history.numbers().all(|number| number != stamp.number), "{stamp:?}");
+                history = history.applied(&facts, stamp, false, 10);
             }
         }
     }

@@ -1,20 +1,20 @@
-//! Revisions: every config that was applied, kept under a name of its own, so that going back needs no registry.
+//! Revisions: every config that was applied, kept under a name of its own, so that a rollback needs no registry.
 //!
-//! A revision is an immutable `ConfigMap` named after artifact and content. Its number counts what was applied, and is
-//! never used again: going back to an earlier config is a new entry in the history, of an old revision.
+//! A revision is an immutable `ConfigMap` named after artifact and content. The number on it is that of an application
+//! ([`super::history`]): a rollback to an earlier config is a new entry in the history, of an old revision.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use sha2::{Digest as _, Sha256};
 
-use crate::api::{HistoryEntry, HistoryOutcome, annotation, label};
+use crate::api::{annotation, label};
 use crate::types::{Digest, MAX_KEPT_MANIFEST};
 
-use super::numbers::{self, Stamp};
-use super::plan::{Facts, Rendered};
+use super::history::History;
+use super::numbers::Stamp;
+use super::plan::Rendered;
 use super::render::MAX_CONFIG_MAP;
 use super::spec::Owner;
 use super::watched::Watched;
@@ -43,25 +43,6 @@ pub fn is_name(name: &str) -> bool {
     hash.is_some_and(|hash| {
         hash.len() == NAME_HASH && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     })
-}
-
-/// The entry of what is in the target: the newest that did not fail.
-#[must_use]
-pub fn current(history: &[HistoryEntry]) -> Option<&HistoryEntry> {
-    history.iter().find(|entry| entry.outcome != HistoryOutcome::Failed)
-}
-
-/// The same config for the same image, and kept under the same name: a target that was renamed has its revisions under
-/// names of its own. A revision that is no longer kept at all makes no other entry.
-pub(super) fn is_entry_of(entry: &HistoryEntry, facts: &Facts) -> bool {
-    let kept = facts.revision.is_none() || entry.config_map == facts.revision;
-    // What was taken on its own word has no hash there. The name follows from it.
-    let unproven = facts.revision.is_some() || !facts.proven;
-    let same = entry.hash.as_ref().map_or(unproven, |hash| *hash == facts.hash);
-    entry.artifact == facts.artifact.to_string()
-        && entry.image == facts.image_digest.to_string()
-        && kept
-        && same
 }
 
 /// The revision of what was rendered: the same content and origin, immutable, under its own name.
@@ -101,109 +82,12 @@ fn has_room(manifest: &str, revision: &ConfigMap) -> bool {
 /// included.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
-/// The history after applying: a new entry first, and the one before it marked by how it ended. The same entry again
-/// changes nothing.
-#[must_use]
-pub fn record(
-    history: &[HistoryEntry],
-    facts: &Facts,
-    stamp: Stamp,
-    back: bool,
-    limit: usize,
-) -> Vec<HistoryEntry> {
-    let mut next: Vec<HistoryEntry> = history.to_vec();
-    if current(&next).is_none_or(|entry| !is_entry_of(entry, facts)) {
-        for entry in next.iter_mut().filter(|entry| entry.outcome == HistoryOutcome::Applied) {
-            entry.outcome = if back { HistoryOutcome::RolledBack } else { HistoryOutcome::Superseded };
-        }
-        let entry = HistoryEntry {
-            revision: stamp.number,
-            artifact: facts.artifact.to_string(),
-            image: facts.image_digest.to_string(),
-            image_reference: Some(facts.image.clone()),
-            config_map: facts.revision.clone(),
-            hash: facts.proven.then(|| facts.hash.clone()),
-            applied_at: stamp.applied_at.to_string(),
-            outcome: HistoryOutcome::Applied,
-        };
-        next.insert(0, entry);
-    } else if let Some(entry) = next.iter_mut().find(|entry| entry.outcome != HistoryOutcome::Failed) {
-        // A history that was rebuilt does not know yet which of its entries is applied, nor what has no proof.
-        entry.outcome = HistoryOutcome::Applied;
-        // The same digest under another name: the newer one is what the next repair says.
-        entry.image_reference = Some(facts.image.clone());
-        if facts.proven {
-            entry.hash = Some(facts.hash.clone());
-        }
-    }
-    if facts.revision.is_none() {
-        // With a limit of 0 nothing is kept, and what was kept before is let go.
-        for entry in &mut next {
-            entry.config_map = None;
-        }
-    }
-    bounded(next, limit)
-}
-
-/// The history after an artifact could not be applied. Once for each artifact: it stays as it is, however often it is
-/// looked at.
-#[must_use]
-pub fn record_failure(
-    history: &[HistoryEntry],
-    (artifact, image): (&Digest, &Digest),
-    highest: i64,
-    now: Timestamp,
-    limit: usize,
-) -> Vec<HistoryEntry> {
-    let artifact = artifact.to_string();
-    let known =
-        history.iter().any(|entry| entry.outcome == HistoryOutcome::Failed && entry.artifact == artifact);
-    if known {
-        return history.to_vec();
-    }
-    let mut next = history.to_vec();
-    next.insert(
-        0,
-        HistoryEntry {
-            revision: numbers::next(history, highest),
-            artifact,
-            image: image.to_string(),
-            image_reference: None,
-            config_map: None,
-            hash: None,
-            applied_at: Timestamp::from_second(now.as_second()).unwrap_or(now).to_string(),
-            outcome: HistoryOutcome::Failed,
-        },
-    );
-    bounded(next, limit)
-}
-
-/// What is applied now, and as many others as the limit says. What is applied is never dropped, and what failed takes no
-/// place from what can be gone back to. The newest stays whatever it is: the numbers go on from it.
-fn bounded(history: Vec<HistoryEntry>, limit: usize) -> Vec<HistoryEntry> {
-    let (mut others, mut failed) = (0, 0);
-    history
-        .into_iter()
-        .enumerate()
-        .filter(|(index, entry)| {
-            let counted = match entry.outcome {
-                HistoryOutcome::Applied => return true,
-                HistoryOutcome::Superseded | HistoryOutcome::RolledBack => &mut others,
-                HistoryOutcome::Failed => &mut failed,
-            };
-            *counted += 1;
-            *index == 0 || *counted <= limit
-        })
-        .map(|(_, entry)| entry)
-        .collect()
-}
-
 /// Revisions of the resource that nothing keeps: neither the history nor a workload. Judged by name and before anything is
 /// asked about workloads, so that there is nothing to ask where nothing is left over. What has another controller is that
 /// one's, whatever its labels say.
 #[must_use]
-pub fn surplus<'a>(history: &[HistoryEntry], watched: &'a [Arc<Watched>], owner: &Owner) -> Vec<&'a Watched> {
-    let kept: BTreeSet<&str> = history.iter().filter_map(|entry| entry.config_map.as_deref()).collect();
+pub fn surplus<'a>(history: &History, watched: &'a [Arc<Watched>], owner: &Owner) -> Vec<&'a Watched> {
+    let kept: BTreeSet<&str> = history.revisions().collect();
     watched
         .iter()
         .map(|object| &**object)
@@ -214,13 +98,14 @@ pub fn surplus<'a>(history: &[HistoryEntry], watched: &'a [Arc<Watched>], owner:
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::api::ArtifactConfig;
+    use crate::api::{ArtifactConfig, HistoryOutcome};
     use crate::decide::kept;
-    use crate::decide::numbers::stamp;
-    use crate::decide::plan::{self, Origin};
+    use crate::decide::numbers::{self, stamp};
+    use crate::decide::plan::{self, Facts, Origin};
     use crate::decide::render::Content;
     use crate::decide::spec;
     use crate::types::Annotations;
+    use jiff::Timestamp;
     use serde_json::json;
 
     pub fn at(second: i64) -> Timestamp {
@@ -256,16 +141,16 @@ pub(super) mod tests {
     }
 
     /// Applies one after the other, as the operator does it with its status written each time.
-    pub fn applied(steps: &[(&str, bool)], limit: usize) -> Vec<HistoryEntry> {
-        steps.iter().enumerate().fold(Vec::new(), |history, (index, (artifact, back))| {
+    pub fn applied(steps: &[(&str, bool)], limit: usize) -> History {
+        steps.iter().enumerate().fold(History::default(), |history, (index, (artifact, back))| {
             let facts = rendered(artifact, artifact).facts;
             let stamp = stamp(&history, &[], &owner(), None, &facts, None, at(i64::try_from(index).unwrap()));
-            record(&history, &facts, stamp, *back, limit)
+            history.applied(&facts, stamp, *back, limit)
         })
     }
 
-    fn outline(history: &[HistoryEntry]) -> Vec<(i64, HistoryOutcome)> {
-        history.iter().map(|entry| (entry.revision, entry.outcome)).collect()
+    fn outline(history: &History) -> Vec<(i64, HistoryOutcome)> {
+        history.iter().map(|entry| (entry.number, entry.outcome)).collect()
     }
 
     #[test]
@@ -293,7 +178,7 @@ pub(super) mod tests {
         assert!(Watched::of(&revision.metadata).is_revision);
         assert_eq!(numbers::read_stamp(&revision.metadata), Some(Stamp { number: 7, applied_at: at(100) }));
         let entry = kept::entry_of(&desired(), &revision).unwrap();
-        assert_eq!((entry.revision, &entry.config_map), (7, &revision.metadata.name));
+        assert_eq!((entry.number, &entry.config_map), (7, &revision.metadata.name));
         assert!(is_name(revision.metadata.name.as_deref().unwrap()));
     }
 
@@ -328,18 +213,19 @@ pub(super) mod tests {
             outline(&history),
             [(3, HistoryOutcome::Applied), (2, HistoryOutcome::RolledBack), (1, HistoryOutcome::Superseded)]
         );
-        assert_eq!(history[0].config_map, history[2].config_map, "the same revision under a new number");
+        let entries = history.to_entries();
+        assert_eq!(entries[0].config_map, entries[2].config_map, "the same revision under a new number");
     }
 
     #[test]
     fn the_same_config_again_is_no_new_entry() {
-        assert_eq!(applied(&[("a", false), ("a", false), ("a", true)], 10).len(), 1);
+        assert_eq!(applied(&[("a", false), ("a", false), ("a", true)], 10).numbers().count(), 1);
     }
 
     #[test]
     fn the_limit_counts_what_is_not_applied_and_numbers_go_on() {
         let history = applied(&[("a", false), ("b", false), ("c", false), ("d", false)], 2);
-        assert_eq!(history.iter().map(|entry| entry.revision).collect::<Vec<_>>(), [4, 3, 2]);
+        assert_eq!(history.numbers().collect::<Vec<_>>(), [4, 3, 2]);
         assert_eq!(outline(&applied(&[("a", false), ("b", false)], 0)), [(2, HistoryOutcome::Applied)]);
     }
 
@@ -350,11 +236,11 @@ pub(super) mod tests {
         let revision = assemble(&rendered, Stamp { number: 1, applied_at: at(0) });
         let rebuilt = kept::history(kept::entry_of(&desired(), &revision).into_iter().collect(), 10);
         assert_eq!(outline(&rebuilt), [(1, HistoryOutcome::Superseded)]);
-        assert_eq!(rebuilt[0].hash, None, "its own word is not recorded");
+        assert_eq!(rebuilt.to_entries()[0].hash, None, "its own word is not recorded");
         let stamp = stamp(&rebuilt, &[], &owner(), None, &rendered.facts, None, at(9));
-        let history = record(&rebuilt, &rendered.facts, stamp, false, 10);
+        let history = rebuilt.applied(&rendered.facts, stamp, false, 10);
         assert_eq!(outline(&history), [(1, HistoryOutcome::Applied)]);
-        assert_eq!(history[0].hash.as_ref(), Some(&rendered.facts.hash));
+        assert_eq!(history.to_entries()[0].hash.as_ref(), Some(&rendered.facts.hash));
     }
 
     /// What was taken on its own word while nothing else could be had is one entry, however often it is looked at, and its
@@ -364,14 +250,14 @@ pub(super) mod tests {
         for revision in [Some("web-0123456789".to_owned()), None] {
             let proven = Facts { revision, ..(*rendered("a", "a").facts).clone() };
             let said = Facts { proven: false, ..proven.clone() };
-            let stamp_of = |history: &[HistoryEntry], facts: &Facts| {
-                stamp(history, &[], &owner(), None, facts, None, at(9))
+            let after = |history: &History, facts: &Facts| {
+                let stamp = stamp(history, &[], &owner(), None, facts, None, at(9));
+                history.applied(facts, stamp, true, 10)
             };
-            let first = record(&[], &said, stamp_of(&[], &said), true, 10);
-            assert_eq!(first[0].hash, None);
-            let again = record(&first, &said, stamp_of(&first, &said), true, 10);
-            assert_eq!(again, first);
-            let known = record(&first, &proven, stamp_of(&first, &proven), true, 10);
+            let first = after(&History::default(), &said);
+            assert_eq!(first.to_entries()[0].hash, None);
+            assert_eq!(after(&first, &said), first);
+            let known = after(&first, &proven).to_entries();
             assert_eq!(known[0].hash.as_ref(), Some(&proven.hash));
             assert_eq!(known.len(), if proven.revision.is_some() { 1 } else { 2 });
         }
@@ -380,13 +266,10 @@ pub(super) mod tests {
     #[test]
     fn what_failed_takes_no_place_from_what_can_be_gone_back_to() {
         let history = applied(&[("a", false), ("b", false)], 1);
-        let failed = (&Digest::sha256(b"x"), &Digest::sha256(b"image"));
-        assert_eq!(
-            record_failure(&history, failed, 7, at(5), 1)[0].revision,
-            8,
-            "7 is on a revision already"
-        );
-        let history = record_failure(&history, failed, 0, at(5), 1);
+        let (artifact, image) = (&Digest::sha256(b"x"), &Digest::sha256(b"image"));
+        let numbered = history.failed(artifact, image, 7, at(5), 1);
+        assert_eq!(numbered.numbers().next(), Some(8), "7 is on a revision already");
+        let history = history.failed(artifact, image, 0, at(5), 1);
         assert_eq!(
             outline(&history),
             [(3, HistoryOutcome::Failed), (2, HistoryOutcome::Applied), (1, HistoryOutcome::Superseded)]
@@ -399,9 +282,9 @@ pub(super) mod tests {
         let revision = Some("other-0123456789".to_owned());
         let facts = Facts { revision, ..(*rendered("a", "a").facts).clone() };
         let stamp = stamp(&before, &[], &owner(), None, &facts, None, at(9));
-        let after = record(&before, &facts, stamp, false, 10);
+        let after = before.applied(&facts, stamp, false, 10);
         assert_eq!(outline(&after), [(2, HistoryOutcome::Applied), (1, HistoryOutcome::Superseded)]);
-        assert_eq!(after[0].config_map, facts.revision);
+        assert_eq!(after.to_entries()[0].config_map, facts.revision);
     }
 
     #[test]
@@ -409,9 +292,9 @@ pub(super) mod tests {
         let before = applied(&[("a", false), ("b", false)], 10);
         let facts = Facts { revision: None, ..(*rendered("b", "b").facts).clone() };
         let stamp = stamp(&before, &[], &owner(), None, &facts, None, at(9));
-        let after = record(&before, &facts, stamp, false, 0);
+        let after = before.applied(&facts, stamp, false, 0);
         assert_eq!(outline(&after), [(2, HistoryOutcome::Applied)]);
-        assert_eq!(after[0].config_map, None);
+        assert_eq!(after.to_entries()[0].config_map, None);
     }
 
     #[test]
@@ -434,7 +317,7 @@ pub(super) mod tests {
         let mut object = assemble(&rendered("x", "x"), Stamp { number: 7, applied_at: at(0) });
         let is_surplus = |object: &ConfigMap| {
             let owned = [Arc::new(Watched::of(&object.metadata))];
-            !surplus(&[], &owned, &owner()).is_empty()
+            !surplus(&History::default(), &owned, &owner()).is_empty()
         };
         assert!(is_surplus(&object));
         object.metadata.owner_references.as_mut().unwrap()[0].uid = "another".to_owned();

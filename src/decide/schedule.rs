@@ -1,11 +1,11 @@
-//! When to look again.
+//! When the next pass comes: at the earliest of a list of timers.
 
 use std::hash::{Hash as _, Hasher as _};
 use std::time::Duration;
 
 use crate::api::Class;
 
-use super::outcome::Outcome;
+use super::report::Outcome;
 
 /// First wait after a failure that may pass by itself.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -26,12 +26,43 @@ const SPREAD: u64 = 5;
 /// Spread around a retry, in percent to either side: many resources fail together when their registry does.
 const RETRY_SPREAD: u64 = 20;
 
-/// How long to wait. `failures` counts the transient failures in a row, this one included; `took` is how long it took to
+/// Before the second half of a rollback: the status tells of the config first, and then the registry is asked which config
+/// would come next, which may take its time-out.
+pub const SECOND_HALF: Duration = Duration::from_secs(1);
+
+/// What the next pass may come for. A new reason to wait is a new field, and a line in the list that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timers {
+    /// The interval, or the pause before a retry.
+    pub usual: Duration,
+    /// The second half of a rollback.
+    pub second_half: Option<Duration>,
+    /// The full pass that was due before a mere repair.
+    pub due_before: Option<Duration>,
+    /// The end of the pause before the next repair of a target that somebody else keeps changing.
+    pub repair: Option<Duration>,
+}
+
+impl Timers {
+    /// When the next full pass comes.
+    #[must_use]
+    pub fn full_pass(&self) -> Duration {
+        [self.second_half, self.due_before].into_iter().flatten().fold(self.usual, Duration::min)
+    }
+
+    /// When the next pass comes, full or not.
+    #[must_use]
+    pub fn next_pass(&self) -> Duration {
+        self.repair.into_iter().fold(self.full_pass(), Duration::min)
+    }
+}
+
+/// The interval, or the pause before a retry. `failures` counts the transient failures in a row, this one included; `took` is how long it took to
 /// fail, which is how long it rests at least.
 ///
 /// The spread is taken from the UID and the count, so it differs between resources and is the same in every run.
 #[must_use]
-pub fn next(outcome: &Outcome, failures: u32, interval: Duration, took: Duration, uid: &str) -> Duration {
+pub fn usual(outcome: &Outcome, failures: u32, interval: Duration, took: Duration, uid: &str) -> Duration {
     let told = match outcome {
         Outcome::Failed(failure) => failure.retry_after,
         _ => None,
@@ -75,7 +106,7 @@ mod tests {
     #[test]
     fn a_settled_resource_is_looked_at_around_its_interval_and_not_all_at_once() {
         let waits: Vec<Duration> =
-            (0..100).map(|uid| next(&Outcome::Suspended, 0, INTERVAL, AT_ONCE, &uid.to_string())).collect();
+            (0..100).map(|uid| usual(&Outcome::Suspended, 0, INTERVAL, AT_ONCE, &uid.to_string())).collect();
         assert!(waits.iter().all(|wait| (285..=315).contains(&wait.as_secs())), "{waits:?}");
         let distinct: std::collections::BTreeSet<_> = waits.iter().collect();
         assert!(distinct.len() > 80, "{}", distinct.len());
@@ -84,7 +115,7 @@ mod tests {
     #[test]
     fn transient_failures_grow_to_the_interval_and_stay_there() {
         let waits: Vec<u64> = (1..=40)
-            .map(|count| next(&failed(Reason::RegistryUnavailable), count, INTERVAL, AT_ONCE, "u").as_secs())
+            .map(|count| usual(&failed(Reason::RegistryUnavailable), count, INTERVAL, AT_ONCE, "u").as_secs())
             .collect();
         assert!(waits[0] <= 1 && waits[3] >= 6, "{waits:?}");
         assert!(waits.iter().all(|wait| *wait <= 360), "{waits:?}");
@@ -96,17 +127,17 @@ mod tests {
     fn a_failure_that_took_long_is_followed_by_a_longer_pause() {
         let failure = failed(Reason::RegistryUnavailable);
         for (took, expected) in [(0, 0..=1), (10, 8..=12), (60, 24..=36), (600, 24..=36)] {
-            let wait = next(&failure, 1, INTERVAL, Duration::from_secs(took), "u").as_secs();
+            let wait = usual(&failure, 1, INTERVAL, Duration::from_secs(took), "u").as_secs();
             assert!(expected.contains(&wait), "{took} s: {wait} s");
         }
-        let done = next(&Outcome::Suspended, 0, INTERVAL, Duration::from_mins(10), "u");
-        assert_eq!(done, next(&Outcome::Suspended, 0, INTERVAL, AT_ONCE, "u"), "only failures");
+        let done = usual(&Outcome::Suspended, 0, INTERVAL, Duration::from_mins(10), "u");
+        assert_eq!(done, usual(&Outcome::Suspended, 0, INTERVAL, AT_ONCE, "u"), "only failures");
     }
 
     #[test]
     fn waiting_failures_keep_the_interval() {
         for reason in [Reason::ArtifactNotFound, Reason::TargetConflict, Reason::AuthenticationFailed] {
-            assert!(next(&failed(reason), 7, INTERVAL, AT_ONCE, "u").as_secs() >= 285, "{reason}");
+            assert!(usual(&failed(reason), 7, INTERVAL, AT_ONCE, "u").as_secs() >= 285, "{reason}");
         }
     }
 
@@ -115,12 +146,12 @@ mod tests {
         let mut failure = Failure::new(Reason::RegistryUnavailable, "x");
         failure.retry_after = Some(Duration::from_secs(77));
         assert_eq!(
-            next(&Outcome::Failed(failure.clone()), 1, INTERVAL, AT_ONCE, "u"),
+            usual(&Outcome::Failed(failure.clone()), 1, INTERVAL, AT_ONCE, "u"),
             Duration::from_secs(77)
         );
         failure.retry_after = Some(Duration::from_secs(1_000_000));
         assert_eq!(
-            next(&Outcome::Failed(failure), 1, INTERVAL, AT_ONCE, "u"),
+            usual(&Outcome::Failed(failure), 1, INTERVAL, AT_ONCE, "u"),
             HIGHEST_CEILING,
             "nor trusted without bound"
         );

@@ -1,90 +1,66 @@
-//! (Previous status, outcome) → next status.
+//! (Resource, report) → next status.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::api::{
-    AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, Class, NEXT_UNKNOWN, Reason,
-    condition,
-};
+use crate::api::{AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, NEXT_UNKNOWN, Reason};
 
-use super::outcome::{Outcome, Seen};
+use super::conditions::{self, Evidence};
+use super::history::History;
 use super::plan::{Applied, Facts};
-use super::revision;
-use super::spec::Header;
+use super::report::{Outcome, Report};
+use super::view::View;
 use crate::types::{text, truncate};
 
 /// Longest message of a condition; the API's own limit is 32 KiB, but the message is a column of `kubectl get`.
 const MAX_MESSAGE: usize = 1024;
 
-/// The status after an outcome. Equal to `previous` where nothing happened: then there is nothing to write.
+/// The status after a pass. Equal to the one before where nothing happened: then there is nothing to write.
 ///
-/// `now` only stands where a condition changes its status.
+/// `now` stands only where a condition changes its status.
 #[must_use]
-pub fn next(
-    previous: Option<&ArtifactConfigStatus>,
-    header: &Header,
-    outcome: &Outcome,
-    seen: &Seen,
-    limit: usize,
-    now: Timestamp,
-) -> ArtifactConfigStatus {
-    let mut status = previous.cloned().unwrap_or_default();
-    status.observed_generation = Some(header.generation);
-    // A request that comes while suspended has not been handled; whoever waits for it must not be told so.
-    if !matches!(outcome, Outcome::Suspended) && !seen.half_done {
-        status.last_handled_requested_at.clone_from(&header.requested_at);
+pub fn next(view: &View<'_>, report: &Report, now: Timestamp) -> ArtifactConfigStatus {
+    let mut status = view.status.cloned().unwrap_or_default();
+    status.observed_generation = Some(view.header.generation);
+    // A request that comes while suspended has not been handled; the person who waits for it must not read that it was.
+    if !matches!(report.outcome, Outcome::Suspended) && !report.half_done {
+        status.last_handled_requested_at.clone_from(&view.header.requested_at);
     }
-    if let Some(rebuilt) = &seen.rebuilt {
-        status.history.clone_from(rebuilt);
+    if let Outcome::Synced { rolled_back: true, .. } = &report.outcome {
+        // Until discovery says otherwise, the config that was just given up would come next.
+        let given_up = status.artifact.as_ref().map(|artifact| artifact.digest.clone());
+        status.latest = status.latest.take().or(given_up);
     }
-    if let Some(held) = &seen.held {
-        record(&mut status, held);
-        status.history = revision::record(&status.history, held.facts(), held.stamp(), false, limit);
+    if let Some(applied) = report.applied() {
+        record(&mut status, applied);
     }
-    match outcome {
-        Outcome::Synced { applied, back, .. } => {
-            // Until discovery says otherwise, what was just given up is what would come next.
-            let given_up = status.artifact.as_ref().map(|artifact| artifact.digest.clone()).filter(|_| *back);
-            status.latest = status.latest.take().or(given_up);
-            record(&mut status, applied);
-            status.history =
-                revision::record(&status.history, applied.facts(), applied.stamp(), *back, limit);
-        }
-        Outcome::Failed(failure) if condemns_artifact(failure.reason) => {
-            if let Some((artifact, image)) = &seen.latest {
-                status.history =
-                    revision::record_failure(&status.history, (artifact, image), seen.highest, now, limit);
-            }
-        }
-        Outcome::Failed(_) | Outcome::Suspended => {}
-    }
-    if let Some((latest, _)) = &seen.latest {
-        status.latest = Some(latest.to_string());
+    status.history = history(view, report, now).to_entries();
+    if let Some(latest) = &report.latest {
+        status.latest = Some(latest.artifact.to_string());
     }
     // "Latest" is said only where it is something else than what is applied.
     let applied = status.artifact.as_ref().map(|artifact| &artifact.digest);
     status.latest = status.latest.take().filter(|latest| Some(latest) != applied);
-    let message = truncate(&text::line(&message(&status, outcome, seen)), MAX_MESSAGE);
+    let message = truncate(&text::line(&message(&status, report)), MAX_MESSAGE);
     let previous = std::mem::take(&mut status.conditions);
-    let set = |r#type: &str, value: &str| Condition {
-        type_: r#type.to_owned(),
-        status: value.to_owned(),
-        reason: outcome.reason().as_str().to_owned(),
-        message: message.clone(),
-        observed_generation: Some(header.generation),
-        last_transition_time: transition(&previous, r#type, value, now),
-    };
-    status.conditions.push(set(condition::READY, ready(&previous, outcome)));
-    match outcome.class() {
-        Class::Done => {}
-        Class::Terminal => status.conditions.push(set(condition::STALLED, "True")),
-        Class::Waiting | Class::Transient => status.conditions.push(set(condition::RECONCILING, "True")),
-    }
-    if let Outcome::Synced { back: true, .. } = outcome {
-        status.conditions.push(set(condition::ROLLED_BACK, "True"));
-    }
+    let evidence = Evidence { report, previous: &previous, message: &message };
+    status.conditions = conditions::all(evidence, view.header.generation, now);
     status
+}
+
+/// The history after a pass.
+fn history(view: &View<'_>, report: &Report, now: Timestamp) -> History {
+    let (limit, before) = (view.history_limit(), report.rebuilt.as_ref().unwrap_or(&view.history));
+    let rolled_back = matches!(report.outcome, Outcome::Synced { rolled_back: true, .. });
+    let history = report.applied().map_or_else(
+        || before.clone(),
+        |applied| before.applied(applied.facts(), applied.stamp(), rolled_back, limit),
+    );
+    match (&report.outcome, &report.latest) {
+        (Outcome::Failed(failure), Some(latest)) if condemns_artifact(failure.reason) => {
+            history.failed(&latest.artifact, &latest.image, report.highest, now, limit)
+        }
+        _ => history,
+    }
 }
 
 /// Failures that lie in the artifact itself: it will not do better by being looked at again.
@@ -124,38 +100,9 @@ fn record(status: &mut ArtifactConfigStatus, applied: &Applied) {
     status.target = Some(AppliedTarget { name: target.clone(), hash: hash.clone() });
 }
 
-/// Suspending says nothing about what is applied, so it leaves the verdict as it was.
-fn ready(previous: &[Condition], outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Synced { .. } => "True",
-        Outcome::Failed(_) => "False",
-        Outcome::Suspended => match status_of(previous, condition::READY) {
-            Some("True") => "True",
-            Some("False") => "False",
-            _ => "Unknown",
-        },
-    }
-}
-
-fn status_of<'a>(conditions: &'a [Condition], r#type: &str) -> Option<&'a str> {
-    conditions.iter().find(|condition| condition.type_ == r#type).map(|condition| condition.status.as_str())
-}
-
-/// The time of the last change of a condition's status: kept while it stays the same.
-fn transition(previous: &[Condition], r#type: &str, value: &str, now: Timestamp) -> Time {
-    previous
-        .iter()
-        .find(|condition| condition.type_ == r#type && condition.status == value)
-        // The API keeps whole seconds; anything finer would differ from what is read back.
-        .map_or_else(
-            || Time(Timestamp::from_second(now.as_second()).unwrap_or(now)),
-            |condition| condition.last_transition_time.clone(),
-        )
-}
-
-fn message(status: &ArtifactConfigStatus, outcome: &Outcome, seen: &Seen) -> String {
-    match outcome {
-        Outcome::Synced { applied, notes, back } => {
+fn message(status: &ArtifactConfigStatus, report: &Report) -> String {
+    match &report.outcome {
+        Outcome::Synced { applied, notes, rolled_back } => {
             let facts = applied.facts();
             let mut message = format!(
                 "config {} (revision {}) of {} ({}) is in ConfigMap '{}'",
@@ -165,11 +112,11 @@ fn message(status: &ArtifactConfigStatus, outcome: &Outcome, seen: &Seen) -> Str
                 facts.image_digest.short(),
                 facts.target
             );
-            if *back {
+            if *rolled_back {
                 message.push_str(", where spec.rollbackTo keeps it");
                 match &status.latest {
-                    // Whoever goes forward must not be promised what was true an hour ago.
-                    _ if seen.latest.is_none() && !seen.half_done => {
+                    // An answer of an hour ago is no promise.
+                    _ if report.latest.is_none() && !report.half_done => {
                         message.push_str("; ");
                         message.push_str(NEXT_UNKNOWN);
                     }
@@ -220,8 +167,11 @@ mod tests {
     use crate::decide::contest::Contest;
     use crate::decide::event;
     use crate::decide::numbers::Stamp;
+    use crate::decide::report::Latest;
+    use crate::decide::spec::Header;
     use crate::decide::spec::Owner;
     use crate::types::{Annotations, Digest, Failure};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     fn header(generation: i64) -> Header {
         let owner = Owner { name: "web".into(), namespace: "shop".into(), uid: "u-1".into() };
@@ -247,7 +197,7 @@ mod tests {
         };
         let stamp = Stamp { number: 1, applied_at: at(50) };
         let applied = Applied::confirmed(facts, stamp, "1".into(), None, changed);
-        Outcome::Synced { applied, notes: Vec::new(), back: false }
+        Outcome::Synced { applied, notes: Vec::new(), rolled_back: false }
     }
 
     /// The status after an outcome, with nothing to say of discovery.
@@ -257,7 +207,22 @@ mod tests {
         outcome: &Outcome,
         now: Timestamp,
     ) -> ArtifactConfigStatus {
-        super::next(previous, header, outcome, &Seen::default(), 10, now)
+        reported(previous, header, &Report::of(outcome.clone()), now)
+    }
+
+    fn reported(
+        status: Option<&ArtifactConfigStatus>,
+        header: &Header,
+        report: &Report,
+        now: Timestamp,
+    ) -> ArtifactConfigStatus {
+        let history = status.map(|status| History::read(&status.history)).unwrap_or_default();
+        let desired = Ok(crate::decide::revision::tests::desired());
+        super::next(&View { header: header.clone(), suspended: false, desired, status, history }, report, now)
+    }
+
+    fn latest(artifact: &[u8]) -> Option<Latest> {
+        Some(Latest { artifact: Digest::sha256(artifact), image: Digest::sha256(b"image") })
     }
 
     fn failed(reason: Reason) -> Outcome {
@@ -342,16 +307,16 @@ mod tests {
         let Outcome::Synced { applied, .. } = synced("a", false) else { unreachable!() };
         let facts = Facts { created: None, annotations: Annotations::default(), ..applied.facts().clone() };
         let applied = Applied::confirmed(facts, applied.stamp(), "1".into(), None, false);
-        let outcome = Outcome::Synced { applied, notes: Vec::new(), back: false };
+        let outcome = Outcome::Synced { applied, notes: Vec::new(), rolled_back: false };
         assert_eq!(next(Some(&before), &header(3), &outcome, at(9)), before);
     }
 
     #[test]
     fn going_back_says_what_would_come_next() {
         let Outcome::Synced { applied, notes, .. } = synced("a", true) else { unreachable!() };
-        let back = Outcome::Synced { applied, notes, back: true };
-        let seen = Seen { latest: Some((Digest::sha256(b"b"), Digest::sha256(b"image"))), ..Seen::default() };
-        let status = super::next(None, &header(1), &back, &seen, 10, at(0));
+        let back = Outcome::Synced { applied, notes, rolled_back: true };
+        let seen = |outcome| Report { latest: latest(b"b"), ..Report::of(outcome) };
+        let status = reported(None, &header(1), &seen(back), at(0));
         assert_eq!(types(&status), [("Ready", "True", "RolledBack"), ("RolledBack", "True", "RolledBack")]);
         assert_eq!(status.latest, Some(Digest::sha256(b"b").to_string()));
         assert!(
@@ -359,7 +324,7 @@ mod tests {
             "{:?}",
             status.conditions
         );
-        let forward = super::next(Some(&status), &header(2), &synced("b", true), &seen, 10, at(1));
+        let forward = reported(Some(&status), &header(2), &seen(synced("b", true)), at(1));
         assert_eq!(forward.latest, None, "what is applied is not also what would come next");
         assert_eq!(types(&forward), [("Ready", "True", "Synced")]);
     }
@@ -369,7 +334,7 @@ mod tests {
     fn what_was_given_up_would_come_next() {
         let first = next(None, &header(1), &synced("b", true), at(0));
         let Outcome::Synced { applied, notes, .. } = synced("a", true) else { unreachable!() };
-        let back = Outcome::Synced { applied, notes, back: true };
+        let back = Outcome::Synced { applied, notes, rolled_back: true };
         let second = next(Some(&first), &header(2), &back, at(1));
         assert_eq!(second.latest, Some(Digest::sha256(b"b").to_string()));
         assert_eq!(next(Some(&second), &header(2), &back, at(9)), second);
@@ -380,21 +345,21 @@ mod tests {
     fn what_would_come_next_is_not_said_where_nobody_answered() {
         let back = |changed| {
             let Outcome::Synced { applied, notes, .. } = synced("a", changed) else { unreachable!() };
-            Outcome::Synced { applied, notes, back: true }
+            Outcome::Synced { applied, notes, rolled_back: true }
         };
         let mut asked = header(1);
         asked.requested_at = Some("now".into());
-        let seen = Seen { latest: Some((Digest::sha256(b"b"), Digest::sha256(b"image"))), ..Seen::default() };
-        let half = Seen { half_done: true, ..Seen::default() };
-        let first = super::next(None, &asked, &back(true), &half, 10, at(0));
+        let seen = Report { latest: latest(b"b"), ..Report::of(back(false)) };
+        let half = Report { half_done: true, ..Report::of(back(true)) };
+        let first = reported(None, &asked, &half, at(0));
         assert_eq!(
             first.last_handled_requested_at, None,
             "half of it is done, and the question is not asked yet"
         );
-        let known = super::next(Some(&first), &asked, &back(false), &seen, 10, at(1));
+        let known = reported(Some(&first), &asked, &seen, at(1));
         assert_eq!(known.last_handled_requested_at.as_deref(), Some("now"));
         assert!(!known.conditions[0].message.contains(NEXT_UNKNOWN));
-        let down = super::next(Some(&known), &asked, &back(false), &Seen::default(), 10, at(2));
+        let down = next(Some(&known), &asked, &back(false), at(2));
         let message = &down.conditions[0].message;
         assert!(message.contains(NEXT_UNKNOWN) && !message.contains("would come next;"), "{message}");
         assert!(!message.contains(&Digest::sha256(b"b").to_string()), "{message}");
@@ -405,12 +370,11 @@ mod tests {
     #[test]
     fn an_unusable_artifact_is_recorded_once() {
         let first = next(None, &header(1), &synced("a", true), at(0));
-        let seen = Seen { latest: Some((Digest::sha256(b"b"), Digest::sha256(b"image"))), ..Seen::default() };
-        let failed = failed(Reason::TooLarge);
-        let second = super::next(Some(&first), &header(1), &failed, &seen, 10, at(10));
+        let failed = Report { latest: latest(b"b"), ..Report::of(failed(Reason::TooLarge)) };
+        let second = reported(Some(&first), &header(1), &failed, at(10));
         let outcomes: Vec<_> = second.history.iter().map(|entry| (entry.revision, entry.outcome)).collect();
         assert_eq!(outcomes, [(2, HistoryOutcome::Failed), (1, HistoryOutcome::Applied)]);
-        assert_eq!(super::next(Some(&second), &header(1), &failed, &seen, 10, at(900)), second);
+        assert_eq!(reported(Some(&second), &header(1), &failed, at(900)), second);
         assert_eq!(second.latest, Some(Digest::sha256(b"b").to_string()));
     }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::api::{ArtifactConfig, HistoryEntry, HistoryOutcome};
 use crate::cli::table::short;
 use crate::cli::verdict;
-use crate::decide::revision;
+use crate::decide::history;
 use crate::types::{Artifact, text};
 
 /// What is attached to the image as it is now.
@@ -170,7 +170,7 @@ fn grown(artifact: &mut Node, config: &ArtifactConfig, history: &[HistoryEntry],
     if status.and_then(|status| status.latest.as_ref()) == Some(&artifact.name) {
         artifact.notes.push("next".to_owned());
     }
-    let current = revision::current(history);
+    let current = history::current(history);
     let entries: Vec<&HistoryEntry> =
         history.iter().filter(|entry| entry.artifact == artifact.name && entry.image == image).collect();
     let mut kept: BTreeSet<&str> = BTreeSet::new();

@@ -29,7 +29,7 @@ pub use self::resources::ResourceStates;
 
 use self::registries::Registries;
 use crate::api::Class;
-use crate::decide::outcome::Outcome;
+use crate::decide::report::Outcome;
 use crate::decide::spec::Owner;
 use crate::oci::Observation;
 use crate::telemetry::SpanCounts;

@@ -1,0 +1,81 @@
+//! Goal → config: from the registry, from a revision, or in the target already.
+
+mod keep;
+mod newest;
+mod revisions;
+mod rollback;
+
+pub(super) use newest::latest;
+pub(super) use revisions::rebuilt;
+
+use crate::cluster::Cluster;
+use crate::decide::goal::{Goal, Trigger};
+use crate::decide::kept::Kept;
+use crate::decide::plan::{Applied, Origin};
+use crate::decide::render::Content;
+use crate::decide::report::Latest;
+use crate::oci::Registry;
+
+use super::halt::Halt;
+use super::memory::{Question, Recall};
+use super::pass::Pass;
+
+/// What was found for a goal, and what was learned on the way.
+pub(super) struct Found {
+    /// The config. `None` where the goal has nothing to put into the target.
+    pub(super) config: Result<Option<Config>, Halt>,
+    /// The config that the policy selects, where the registry was asked for it.
+    pub(super) latest: Option<Latest>,
+    /// Remarks that a person should see.
+    pub(super) notes: Vec<String>,
+    /// The target holds the config of another operator, which may know of a newer one.
+    pub(super) is_overtaken: bool,
+}
+
+impl Found {
+    /// Found without a question to the registry.
+    const fn of(config: Result<Option<Config>, Halt>) -> Self {
+        Self { config, latest: None, notes: Vec::new(), is_overtaken: false }
+    }
+}
+
+/// The config for a goal.
+pub(super) enum Config {
+    /// It is in the target, and nobody changed it.
+    InPlace(Applied),
+    /// It is to be applied.
+    Wanted(Wanted),
+}
+
+/// Content that is to be applied, if it passes the gate.
+pub(super) struct Wanted {
+    /// What it answers.
+    pub(super) question: Question,
+    /// Where it comes from.
+    pub(super) origin: Origin,
+    /// The content.
+    pub(super) content: Content,
+}
+
+impl Wanted {
+    /// Content that an object in the cluster keeps.
+    fn kept(kept: Kept, question: Question) -> Self {
+        let Kept { origin, content } = kept;
+        Self { question, origin, content }
+    }
+}
+
+/// Finds the config for a goal.
+pub(super) async fn config<R: Registry, C: Cluster>(
+    pass: &Pass<'_, R, C>,
+    goal: &Goal,
+    trigger: Trigger,
+    recall: &Recall,
+) -> Found {
+    match goal {
+        Goal::Repair => keep::repair(pass, recall).await,
+        Goal::RollBack(digest) => rollback::find(pass, digest, trigger, recall).await,
+        Goal::Newest => newest::find(pass, trigger, recall).await,
+        Goal::KeepLast => Found::of(keep::last(pass, recall).await),
+    }
+}

@@ -1,0 +1,34 @@
+//! Why a stage of a pass ends without a result.
+
+use std::time::Duration;
+
+use crate::decide::turns::Next;
+use crate::types::Failure;
+
+/// How soon the next pass comes for a resource that changed during this one. The watch usually comes first.
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
+
+/// Why a stage ends without a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// It failed, which the status tells.
+    Failed(Failure),
+    /// The pass is broken off: it learned nothing of the resource or of its registry, and the status stays as it is.
+    BrokenOff(Next),
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl Halt {
+    /// The same, with the failure mapped.
+    pub(super) fn map(self, change: impl FnOnce(Failure) -> Failure) -> Self {
+        match self {
+            Self::Failed(failure) => Self::Failed(change(failure)),
+            Self::BrokenOff(next) => Self::BrokenOff(next),
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! What the operator remembers of each resource between two passes.
+//!
+//! All of it can be lost at any time: it saves requests, and decides nothing that the cluster would not decide the same.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use moka::sync::Cache;
+
+use crate::api::ArtifactConfigStatus;
+use crate::decide::contest::Contest;
+use crate::decide::numbers::Given;
+use crate::decide::plan::Applied;
+use crate::decide::report::{Latest, Outcome, Report};
+use crate::decide::schedule::{SECOND_HALF, Timers};
+use crate::types::Digest;
+
+use super::settle::Base;
+
+/// Resources whose memory is kept. Ten times what the operator is measured for; beyond it the least used resource is
+/// merely read once more.
+const REMEMBERED: u64 = 100_000;
+
+/// How long a resource is remembered that nobody looks at: twice the longest `spec.interval`. One whose deletion was not
+/// seen, because the watch was down, goes with this.
+const IDLE: Duration = Duration::from_hours(48);
+
+/// What is remembered of each resource, by UID.
+#[derive(Clone)]
+pub struct Memory {
+    recalls: Cache<String, Recall>,
+}
+
+/// What is remembered of one resource. An idle resource holds only `applied` and `given`; the other fields are boxed because
+/// they are usually empty.
+#[derive(Clone, Debug, Default)]
+pub struct Recall {
+    /// Transient failures in a row.
+    pub failures: u32,
+    /// What was applied last, and for which question.
+    pub applied: Option<(Question, Applied)>,
+    /// The status that was written last.
+    pub written: Option<Box<Written>>,
+    /// The number that was given last.
+    pub given: Option<Given>,
+    /// The last check of surplus revisions.
+    pub collected: Option<Box<Collected>>,
+    /// When the next full pass is due.
+    pub due: Option<Timestamp>,
+    /// The last full pass, where it succeeded.
+    pub last: Option<Box<LastPass>>,
+    /// Repairs in a row.
+    pub contest: Option<Box<Contest>>,
+}
+
+/// A full pass that succeeded. Until the next one is due, a change of the target by hand is repaired without another.
+#[derive(Clone, Debug)]
+pub struct LastPass {
+    /// Its remarks.
+    pub notes: Vec<String>,
+    /// Whether `spec.rollbackTo` asked for the config.
+    pub rolled_back: bool,
+    /// For a rollback the config that would come without it, as far as that was known.
+    pub latest: Option<Latest>,
+    /// Whether the registry was not yet asked for that.
+    pub half_done: bool,
+}
+
+/// How often revisions that a workload keeps beyond the limit are looked at again.
+const KEPT_FOR: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+
+/// A check of surplus revisions that succeeded.
+#[derive(Clone, Debug)]
+pub struct Collected {
+    /// Newest number in the history then; another one means that there may be more to collect.
+    pub newest: Option<i64>,
+    /// Generation of the resource then; another one may have another limit.
+    pub generation: i64,
+    /// Their names then: another one is one that the watch delivered later.
+    pub surplus: BTreeSet<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What an applied config answers. While it stays the same and nobody touched the target, nothing needs to be
+/// fetched or compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// `metadata.generation`: every field of `spec`.
+    pub generation: i64,
+    /// Digest of the image.
+    pub image: Digest,
+    /// Digest of the artifact.
+    pub artifact: Digest,
+    /// It was put back because nothing newer could be had, by rules of rendering that may not be those of this
+    /// generation: no answer to a question that is asked going forward or back.
+    pub held: bool,
+}
+
+/// A status that was written. Until the watch delivers it, the resource at hand is older than its status.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Every `resourceVersion` of the resource that it replaced and that the watch may still deliver, oldest first.
+    older: Vec<Option<String>>,
+    /// `resourceVersion` of the resource with the status.
+    pub version: Option<String>,
+    /// The status.
+    pub status: ArtifactConfigStatus,
+}
+
+/// Versions that are known to be outdated, of one resource. A watch that lags behind by more is broken, and then the
+/// writes of a reconcile that sees too old a resource are refused.
+const OUTDATED: usize = 32;
+
+impl Written {
+    /// A status that was written over the resource at one version and gave it another. `before` is what was known to be
+    /// newer than the resource at hand. Nothing, where the resource at hand has this status itself.
+    #[must_use]
+    pub fn new(
+        before: Option<Self>,
+        over: Option<String>,
+        version: Option<String>,
+        status: ArtifactConfigStatus,
+    ) -> Option<Self> {
+        let mut older = before.map_or_else(Vec::new, |before| before.older);
+        if over != version {
+            older.push(over);
+        }
+        older.drain(..older.len().saturating_sub(OUTDATED));
+        (!older.is_empty()).then_some(Self { older, version, status })
+    }
+
+    /// What it still says where the resource at hand is at this version: nothing, once the watch has delivered it, or
+    /// what somebody else wrote since.
+    #[must_use]
+    pub fn newer_than(mut self, at_hand: Option<&String>) -> Option<Self> {
+        let position = self.older.iter().position(|older| older.as_ref() == at_hand)?;
+        self.older.drain(..position);
+        Some(self)
+    }
+}
+
+impl Collected {
+    /// Whether this look says all that a look at these revisions would say now: none of them is news, and a workload
+    /// that kept them then is taken to keep them still. A watch that lags behind delivers revisions that were made in
+    /// vain after the others were looked at, while nothing else changes.
+    #[must_use]
+    pub fn answers(
+        &self,
+        newest: Option<i64>,
+        generation: i64,
+        surplus: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> bool {
+        (self.newest, self.generation) == (newest, generation)
+            && self.surplus.is_superset(surplus)
+            && now.duration_since(self.at) < KEPT_FOR
+    }
+}
+
+impl Recall {
+    /// How long to leave alone what somebody keeps changing, where nothing else is due.
+    #[must_use]
+    pub fn rest(&self, now: Timestamp) -> Option<Duration> {
+        let rest = self.contest.as_ref()?.rest(now)?;
+        self.until_due(now).map(|due| rest.min(due))
+    }
+
+    /// How long nothing is due yet.
+    #[must_use]
+    pub fn until_due(&self, now: Timestamp) -> Option<Duration> {
+        Duration::try_from(self.due?.duration_since(now)).ok().filter(|due| !due.is_zero())
+    }
+
+    /// The timers after a pass. `usual` is the interval or the pause before a retry; a mere repair does not put off the full
+    /// pass that was due before it.
+    #[must_use]
+    pub fn timers(&self, now: Timestamp, usual: Duration, report: &Report) -> Timers {
+        Timers {
+            usual,
+            second_half: (report.half_done && self.failures == 0).then_some(SECOND_HALF),
+            due_before: report.repaired.then(|| self.until_due(now).unwrap_or_default()),
+            repair: self.contest.as_ref().and_then(|contest| contest.rest(now)),
+        }
+    }
+
+    /// At the start of a full pass. A history that was lost knows neither what was applied nor by which number.
+    #[must_use]
+    pub fn begin(self, now: Timestamp, is_history_lost: bool) -> Self {
+        Self {
+            applied: self.applied.filter(|_| !is_history_lost),
+            last: self.last.filter(|_| !is_history_lost),
+            contest: self.contest.filter(|contest| !contest.is_over(now)),
+            ..self
+        }
+    }
+
+    /// After a pass: the next repair goes by the last full pass, and only where that succeeded.
+    #[must_use]
+    pub fn after(self, report: &Report) -> Self {
+        let last = if report.repaired { self.last } else { LastPass::of(report).map(Box::new) };
+        Self { last, ..self }
+    }
+
+    /// After a pass that wrote no status.
+    #[must_use]
+    pub(super) fn over(self, base: Base) -> Self {
+        Self { written: base.into_written(), ..self }
+    }
+
+    /// After a panic: only facts that no half-done step can have changed are believed.
+    #[must_use]
+    pub fn distrusted(&self) -> Self {
+        Self { failures: self.failures, contest: self.contest.clone(), ..Self::default() }
+    }
+}
+
+impl LastPass {
+    fn of(report: &Report) -> Option<Self> {
+        let Outcome::Synced { notes, rolled_back, .. } = &report.outcome else { return None };
+        Some(Self {
+            notes: notes.clone(),
+            rolled_back: *rolled_back,
+            latest: report.latest.clone().filter(|_| *rolled_back),
+            half_done: report.half_done,
+        })
+    }
+
+    /// The report of a repair since then: it knows of the next config what this pass knew.
+    #[must_use]
+    pub(super) fn repaired(&self, applied: Applied) -> Report {
+        let outcome = Outcome::Synced { applied, notes: self.notes.clone(), rolled_back: self.rolled_back };
+        Report {
+            latest: self.latest.clone(),
+            half_done: self.half_done,
+            repaired: true,
+            ..Report::of(outcome)
+        }
+    }
+}
+
+impl Memory {
+    /// Nothing remembered yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { recalls: Cache::builder().max_capacity(REMEMBERED).time_to_idle(IDLE).build() }
+    }
+
+    /// What is remembered of a resource.
+    #[must_use]
+    pub fn of(&self, uid: &str) -> Recall {
+        self.recalls.get(uid).unwrap_or_default()
+    }
+
+    /// Forgets a resource that is gone, with the status and history that go with it.
+    pub fn forget(&self, uid: &str) {
+        self.recalls.invalidate(uid);
+    }
+
+    /// Remembers.
+    pub fn keep(&self, uid: &str, recall: Recall) {
+        self.recalls.insert(uid.to_owned(), recall);
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn written(before: Option<Written>, over: i32, next: i32) -> Option<Written> {
+        Written::new(before, Some(over.to_string()), Some(next.to_string()), ArtifactConfigStatus::default())
+    }
+
+    fn seen_at(written: &Written, version: i32) -> Option<Written> {
+        written.clone().newer_than(Some(&version.to_string()))
+    }
+
+    /// A watch that lags behind several of our own writes delivers each of them, and none of those but the last is news.
+    #[test]
+    fn every_version_that_was_replaced_is_known_to_be_old() {
+        let first = written(None, 1, 2).and_then(|first| seen_at(&first, 1));
+        let second = written(first, 2, 3).unwrap();
+        for old in [1, 2] {
+            assert!(seen_at(&second, old).is_some(), "{old}");
+        }
+        for news in [3, 4] {
+            assert!(seen_at(&second, news).is_none(), "{news}");
+        }
+        // The watch does not go back.
+        let delivered = seen_at(&second, 2).unwrap();
+        assert!(seen_at(&delivered, 1).is_none());
+    }
+
+    #[test]
+    fn what_the_resource_says_itself_is_not_remembered() {
+        assert!(written(None, 1, 1).is_none());
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let lagging = (1..1000).fold(None, |before, number| written(before, number, number + 1)).unwrap();
+        assert_eq!(lagging.older.len(), OUTDATED);
+        assert!(seen_at(&lagging, 999).is_some(), "the last ones count");
+    }
+
+    fn names(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[rstest]
+    #[case::nothing_new(Some(7), 2, &["web-3", "web-4"], 599, true)]
+    #[case::one_is_gone(Some(7), 2, &["web-4"], 0, true)]
+    #[case::delivered_late(Some(7), 2, &["web-3", "web-4", "web-6"], 0, false)]
+    #[case::another_is_surplus(Some(8), 2, &["web-3", "web-4"], 0, false)]
+    #[case::another_limit(Some(7), 3, &["web-3", "web-4"], 0, false)]
+    #[case::too_long_ago(Some(7), 2, &["web-3", "web-4"], 600, false)]
+    fn a_look_at_surplus_revisions_answers_until_something_changes(
+        #[case] newest: Option<i64>,
+        #[case] generation: i64,
+        #[case] surplus: &[&str],
+        #[case] seconds_later: i64,
+        #[case] expected: bool,
+    ) {
+        let at = Timestamp::UNIX_EPOCH;
+        let looked = Collected { newest: Some(7), generation: 2, surplus: names(&["web-3", "web-4"]), at };
+        let now = at + jiff::SignedDuration::from_secs(seconds_later);
+        assert_eq!(looked.answers(newest, generation, &names(surplus), now), expected);
+    }
+
+    /// Repairs neither put off the next full pass nor ask for one, and wait for each other.
+    #[test]
+    fn a_repair_waits_and_puts_nothing_off() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let seconds = Duration::from_secs;
+        let next = |recall: &mut Recall, second, repaired| {
+            let report = Report { repaired, ..Report::of(Outcome::Suspended) };
+            let timers = recall.timers(at(second), seconds(300), &report);
+            recall.due = Some(at(second) + timers.full_pass());
+            timers.next_pass()
+        };
+        let mut recall = Recall::default();
+        assert_eq!(next(&mut recall, 0, false), seconds(300));
+        assert_eq!((recall.rest(at(1)), recall.until_due(at(1))), (None, Some(seconds(299))));
+        for (second, repairs, pause) in [(10, 1, 1), (11, 2, 2), (13, 3, 4)] {
+            let contest = Contest::repaired(recall.contest.as_deref(), None, at(second));
+            assert_eq!(contest.repairs, repairs);
+            recall.contest = Some(Box::new(contest));
+            assert_eq!(next(&mut recall, second, true), seconds(pause));
+            assert_eq!(recall.rest(at(second)), Some(seconds(pause)));
+        }
+        assert_eq!(recall.rest(at(299)), None, "the pause is over");
+        recall.due = Some(at(15));
+        assert_eq!(recall.rest(at(14)), Some(seconds(1)), "a full pass is due before it is over");
+        assert_eq!(recall.rest(at(15)), None);
+    }
+
+    #[test]
+    fn what_is_gone_is_forgotten() {
+        let memory = Memory::new();
+        for uid in ["gone", "there"] {
+            memory.keep(uid, Recall { failures: 3, ..Recall::default() });
+        }
+        memory.forget("gone");
+        assert_eq!((memory.of("gone").failures, memory.of("there").failures), (0, 3));
+    }
+}

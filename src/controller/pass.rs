@@ -1,0 +1,120 @@
+//! What the stages of one pass share. None of them changes it.
+
+use std::time::Duration;
+
+use crate::api::{ArtifactConfigStatus, CreationPolicy, Reason};
+use crate::cluster::{self, Cluster};
+use crate::decide::goal::Trigger;
+use crate::decide::history::History;
+use crate::decide::numbers::Ledger;
+use crate::decide::plan::{self, Applied};
+use crate::decide::spec::Desired;
+use crate::oci::{Access, Freshness, Registry};
+use crate::spans::{self, stage};
+use crate::types::{Digest, Failure};
+
+use super::context::Context;
+use super::halt::Halt;
+use super::memory::{Question, Recall};
+use super::turn::Turn;
+
+/// What the stages of one pass share.
+pub(super) struct Pass<'a, R, C> {
+    pub(super) context: &'a Context<R, C>,
+    pub(super) turn: &'a Turn,
+    /// What the resource asks for.
+    pub(super) desired: &'a Desired,
+    /// The status that was written last.
+    pub(super) status: Option<&'a ArtifactConfigStatus>,
+    /// Its history, rebuilt from the revisions where it was lost.
+    pub(super) history: &'a History,
+    /// The status says already that the rollback of this `spec` is done.
+    pub(super) is_rollback_told: bool,
+    /// Where a number is written down before it is used.
+    pub(super) ledger: &'a Ledger,
+}
+
+impl<R: Registry, C: Cluster> Pass<'_, R, C> {
+    /// Everything that the resource refers to, for a stage that may ask registries with it.
+    pub(super) async fn access(&self) -> Result<Access, Halt> {
+        self.turn.registry()?;
+        let access = cluster::access(&self.context.cluster, self.desired);
+        Ok(spans::within(stage!("read"), access).await?)
+    }
+
+    /// Talks to the registry, but not for longer than `spec.timeout`, not when the operator is to end, and not for a
+    /// resource that is gone or asks for something else by now: nothing is lost by asking again.
+    pub(super) async fn in_time<T>(&self, talk: impl Future<Output = Result<T, Failure>>) -> Result<T, Halt> {
+        let Desired { timeout, referrers, .. } = self.desired;
+        tokio::select! {
+            // A turn that is over is over, also where the answer comes at the same moment.
+            biased;
+            over = self.turn.over() => Err(over),
+            () = self.context.stop.cancelled() => Err(Halt::BrokenOff(crate::decide::turns::Next::OnChange)),
+            result = tokio::time::timeout(*timeout, talk) => {
+                Ok(result.unwrap_or_else(|_| Err(unanswered(referrers.host(), *timeout)))?)
+            }
+        }
+    }
+
+    /// The question that applying this artifact answers.
+    pub(super) fn question(&self, image: &Digest, artifact: &Digest) -> Question {
+        Question {
+            generation: self.desired.generation,
+            image: image.clone(),
+            artifact: artifact.clone(),
+            held: false,
+        }
+    }
+
+    /// What was applied before, where it answers the same question, the target is still the version that was applied, and
+    /// its revision is still there. Then there is nothing to fetch, compare or write.
+    pub(super) async fn still_applied(&self, recall: &Recall, question: &Question) -> Option<Applied> {
+        let (answered, applied) = recall.applied.as_ref()?;
+        if !self.history.admits(applied.facts(), applied.stamp()) {
+            return None;
+        }
+        let (cluster, owner) = (&self.context.cluster, &self.desired.owner);
+        let revision = applied.facts().revision.as_ref();
+        let kept = revision
+            .is_none_or(|name| cluster.target_version(owner, name).as_deref() == applied.revision_version());
+        // A target that somebody keeps changing is repaired when its pause is over.
+        let resting =
+            recall.contest.as_ref().is_some_and(|contest| contest.rest((self.context.now)()).is_some());
+        // A target of an earlier name that the watch reported only after the new one was written still has to go.
+        let left = !plan::strays(self.desired, &cluster.owned(owner)).is_empty();
+        if answered != question || left || !(kept || resting) {
+            return None;
+        }
+        if resting {
+            return Some(applied.unchanged());
+        }
+        let seen = self.target_version().await?;
+        (seen == applied.resource_version()).then(|| applied.unchanged())
+    }
+
+    async fn target_version(&self) -> Option<String> {
+        let (cluster, owner, name) = (&self.context.cluster, &self.desired.owner, &self.desired.target.name);
+        match self.desired.target.creation_policy {
+            CreationPolicy::Owner | CreationPolicy::Orphan => cluster.target_version(owner, name),
+            // Somebody else's object carries no label of ours, so no watch reports it.
+            CreationPolicy::Merge => {
+                let target = cluster.target(owner, name).await.ok()?;
+                target.and_then(|target| target.metadata.resource_version)
+            }
+        }
+    }
+}
+
+/// How old an answer of a registry may be.
+pub(super) const fn freshness(trigger: Trigger) -> Freshness {
+    if trigger.needs_new_answer() { Freshness::Now } else { Freshness::Recent }
+}
+
+fn unanswered(host: &str, timeout: Duration) -> Failure {
+    let seconds = timeout.as_secs();
+    Failure::new(
+        Reason::RegistryUnavailable,
+        format!("registry {host} did not answer within spec.timeout ({seconds} s)"),
+    )
+}

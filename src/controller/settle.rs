@@ -1,0 +1,263 @@
+//! The report → status, event, metric and log line, then the revisions that the status no longer needs. The only place that
+//! writes the status.
+
+use std::time::Instant;
+
+use kube::Resource as _;
+use kube::core::DeserializeGuard;
+use tracing::Instrument as _;
+
+use crate::api::{ArtifactConfig, ArtifactConfigStatus, Class};
+use crate::cluster::{self, Cluster, WriteError};
+use crate::decide::history::History;
+use crate::decide::report::{Outcome, Report};
+use crate::decide::spec::{Header, Owner};
+use crate::decide::turns::Next;
+use crate::decide::view::View;
+use crate::decide::{event, revision, schedule, status};
+use crate::spans::{self, stage};
+use crate::types::Failure;
+
+use super::context::Context;
+use super::halt::AGAIN;
+use super::memory::{Collected, Recall, Written};
+
+/// What the next status is written over.
+pub(super) struct Base {
+    /// The status as this operator wrote it, where the resource at hand is older than that.
+    written: Option<Written>,
+    /// `resourceVersion` of the resource with it.
+    version: Option<String>,
+}
+
+impl Base {
+    /// Takes it out of what is remembered.
+    pub(super) fn of(object: &DeserializeGuard<ArtifactConfig>, recall: Recall) -> (Self, Recall) {
+        let at_hand = object.meta().resource_version.as_ref();
+        let written = recall.written.and_then(|written| written.newer_than(at_hand));
+        let version = written.as_ref().map_or(at_hand, |written| written.version.as_ref()).cloned();
+        (Self { written, version }, Recall { written: None, ..recall })
+    }
+
+    /// The status that the resource at hand does not have yet.
+    pub(super) fn status(&self) -> Option<&ArtifactConfigStatus> {
+        self.written.as_ref().map(|written| &written.status)
+    }
+
+    /// For a pass that wrote no status.
+    pub(super) fn into_written(self) -> Option<Box<Written>> {
+        self.written.map(Box::new)
+    }
+}
+
+/// Tells of a report, and says when the next pass comes.
+pub(super) async fn settle<R, C: Cluster>(
+    context: &Context<R, C>,
+    view: &View<'_>,
+    base: &Base,
+    report: &Report,
+    recall: Recall,
+    started: Instant,
+) -> (Next, Recall) {
+    let owner = &view.header.owner;
+    let next = status::next(view, report, (context.now)());
+    let writing = write(context, view, base.version.as_deref(), &next, report, &recall);
+    let settled = writing.instrument(stage!("status")).await;
+    let (written, collected, failure) = match settled {
+        Ok(Settled { version, collected }) => {
+            (Written::new(base.written.clone(), base.version.clone(), version, next), collected, None)
+        }
+        Err(WriteError::Conflict) => {
+            // Somebody, or an answer of the API server that never came, was faster. Everything is computed again from the
+            // resource as it is then, the number of the application included.
+            let written = base.written.clone().map(Box::new);
+            return (Next::After(AGAIN), Recall { written, applied: None, due: None, ..recall });
+        }
+        Err(WriteError::Failure(failure)) => (base.written.clone(), None, Some(failure)),
+    };
+    let failures = match (&failure, report.outcome.class()) {
+        (None, Class::Done | Class::Terminal | Class::Waiting) => 0,
+        (Some(_), _) | (None, Class::Transient) => recall.failures.saturating_add(1),
+    };
+    let recall = Recall {
+        failures,
+        written: written.map(Box::new),
+        collected: collected.map(Box::new).or(recall.collected),
+        ..recall
+    };
+    let ended = failure.map_or_else(|| report.outcome.clone(), Outcome::Failed);
+    trace(&ended);
+    context.metrics.reconciled(owner, &ended, started.elapsed());
+    let usual = schedule::usual(&ended, failures, view.interval(), started.elapsed(), &owner.uid);
+    let now = (context.now)();
+    let timers = recall.timers(now, usual, report);
+    let due = now.saturating_add(timers.full_pass()).ok();
+    (Next::After(timers.next_pass()), Recall { due, ..recall })
+}
+
+/// A report that is told.
+struct Settled {
+    /// `resourceVersion` that the resource has now.
+    version: Option<String>,
+    /// The check of surplus revisions, where there was one.
+    collected: Option<Collected>,
+}
+
+async fn write<R, C: Cluster>(
+    context: &Context<R, C>,
+    view: &View<'_>,
+    version: Option<&str>,
+    next: &ArtifactConfigStatus,
+    report: &Report,
+    recall: &Recall,
+) -> Result<Settled, WriteError> {
+    let (owner, outcome) = (&view.header.owner, &report.outcome);
+    let transition = event::transition(view.status, next, outcome, recall.contest.as_deref());
+    // A write that changes nothing costs no version, and is refused where the resource at hand is outdated: what followed
+    // from an old status is then computed again from the one that holds.
+    let is_due = view.status != Some(next) || report.has_written();
+    let version = if is_due {
+        context.cluster.write_status(owner, next, version).await?
+    } else {
+        version.map(str::to_owned)
+    };
+    log(&view.header, outcome, transition.is_some());
+    // Only now: an event without its status would be published again by the next try.
+    if let Some(event) = transition {
+        context.cluster.publish(owner, &event).await;
+    }
+    // Last of all: a revision goes only once no status speaks of it.
+    if matches!(outcome, Outcome::Synced { .. }) {
+        let status = Current { status: next, version, is_certain: is_due };
+        return collect(context, &view.header, status, recall.collected.as_deref()).await;
+    }
+    Ok(Settled { version, collected: None })
+}
+
+/// The status of a resource.
+struct Current<'a> {
+    status: &'a ArtifactConfigStatus,
+    /// `resourceVersion` of the resource.
+    version: Option<String>,
+    /// The status is known to be the one that holds, because it was just written.
+    is_certain: bool,
+}
+
+/// Deletes surplus revisions. A failure here shows again at the next change and harms nothing until then.
+async fn collect<R, C: Cluster>(
+    context: &Context<R, C>,
+    header: &Header,
+    current: Current<'_>,
+    before: Option<&Collected>,
+) -> Result<Settled, WriteError> {
+    let (owner, cluster, now) = (&header.owner, &context.cluster, (context.now)());
+    let Current { status, version, is_certain } = current;
+    let history = History::read(&status.history);
+    let newest = history.numbers().next();
+    let objects = cluster.owned(owner);
+    let surplus = revision::surplus(&history, &objects, owner);
+    let names = surplus.iter().map(|revision| revision.name.to_string()).collect();
+    let is_known = before.is_some_and(|before| before.answers(newest, header.generation, &names, now));
+    if surplus.is_empty() || is_known {
+        return Ok(Settled { version, collected: None });
+    }
+    let unused = match cluster::unused(cluster, owner, surplus).await {
+        Ok(unused) => unused,
+        Err(failure) => return Ok(not_collected(owner, &failure, version)),
+    };
+    let version = if unused.is_empty() || is_certain {
+        version
+    } else {
+        cluster.write_status(owner, status, version.as_deref()).await?
+    };
+    match cluster::discard(cluster, owner, &unused).await {
+        Ok(()) => {
+            let collected = Collected { newest, generation: header.generation, surplus: names, at: now };
+            Ok(Settled { version, collected: Some(collected) })
+        }
+        Err(failure) => Ok(not_collected(owner, &failure, version)),
+    }
+}
+
+fn not_collected(owner: &Owner, failure: &Failure, version: Option<String>) -> Settled {
+    let Owner { namespace, name, .. } = owner;
+    tracing::warn!(namespace, name, error = failure.message, "revisions not collected");
+    Settled { version, collected: None }
+}
+
+/// Says in the span of the pass how it ended.
+fn trace(outcome: &Outcome) {
+    let span = tracing::Span::current();
+    span.record("artifactconfig.reason", outcome.reason().as_str());
+    if let Outcome::Failed(failure) = outcome {
+        spans::failed(&span, failure.reason.as_str(), &failure.message);
+    }
+}
+
+fn log(header: &Header, outcome: &Outcome, transition: bool) {
+    let Header { owner, generation, .. } = header;
+    let reason = outcome.reason().as_str();
+    match outcome {
+        Outcome::Failed(failure) if transition => {
+            tracing::warn!(
+                namespace = owner.namespace,
+                name = owner.name,
+                generation,
+                reason,
+                error = failure.message,
+                "not synced"
+            );
+        }
+        Outcome::Synced { applied, .. } if transition => {
+            let facts = applied.facts();
+            tracing::info!(
+                namespace = owner.namespace, name = owner.name, generation, reason, changed = applied.changed(),
+                revision = applied.stamp().number, image = %facts.image_digest, artifact = %facts.artifact,
+                target = facts.target, "synced"
+            );
+        }
+        _ if transition => {
+            tracing::info!(namespace = owner.namespace, name = owner.name, generation, reason, "changed");
+        }
+        _ => tracing::debug!(namespace = owner.namespace, name = owner.name, generation, reason, "unchanged"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::api::Reason;
+    use crate::decide::spec;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A field named `message` stood beside the line's own words, and readers of JSON take one of the two.
+    #[test]
+    fn a_line_says_each_thing_once() {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber =
+            tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
+        let metadata = kube::api::ObjectMeta { name: Some("web".to_owned()), ..Default::default() };
+        let outcome = Outcome::Failed(Failure::new(Reason::Forbidden, "it said no"));
+        tracing::subscriber::with_default(subscriber, || log(&spec::header(&metadata), &outcome, true));
+        let line = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(line.matches("\"message\"").count(), 1, "{line}");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["error"], "it said no");
+    }
+}
