@@ -119,12 +119,21 @@ impl State {
         let Some(uid) = self.resources.actual(name).and_then(|config| config.metadata.uid.clone()) else {
             return;
         };
-        let kept: Vec<i64> = self
+        // A number lives on in the revision that carries it, and means then what that revision holds: where the status meant
+        // another config by it, two operators had given it at once.
+        let kept: Vec<(i64, String)> = self
             .revisions_of(&uid)
             .iter()
-            .filter_map(|name| label_of(&self.objects.get(name)?.map.metadata, label::REVISION)?.parse().ok())
+            .filter_map(|name| {
+                let map = &self.objects.get(name)?.map;
+                let number = label_of(&map.metadata, label::REVISION)?.parse().ok()?;
+                let held = Self::identity(map)?;
+                Some((number, format!("{} for {}", held.artifact, held.image)))
+            })
             .collect();
-        self.ledger.of(&uid).numbers.retain(|number, _| kept.contains(number));
+        let numbers = &mut self.ledger.of(&uid).numbers;
+        numbers
+            .retain(|number, (meaning, _)| kept.iter().any(|kept| (kept.0, &kept.1) == (*number, meaning)));
     }
 
     /// Where a revision goes that no status speaks of, nobody knows its number any more.

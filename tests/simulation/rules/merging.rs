@@ -86,6 +86,11 @@ fn candidates(state: &State, actor: &Actor, target: &str) -> Vec<Identity> {
         content.into_iter().collect()
     };
     candidates.extend(state.ledger.written_to(&actor.uid, target).cloned());
+    // What vouches only for itself comes in as it does elsewhere.
+    let revisions = state.objects.all().filter(|(_, object)| is_revision(&object.map.metadata));
+    let words = revisions.filter_map(|(_, object)| State::identity(&object.map));
+    let words = words.filter(|held| super::instant::is_taken_on_its_word(state, actor, held));
+    candidates.extend(words.map(|held| Identity { target: target.to_owned(), ..held }));
     candidates.extend(actor.said(state).iter().flat_map(|said| all(said)));
     candidates
 }
