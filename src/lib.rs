@@ -8,6 +8,7 @@
 //! | --- | --- | --- |
 //! | [`api`] | the custom resource: types, names, conditions | none |
 //! | [`types`] | values that were checked once: digests, references, manifests | none |
+//! | [`wanted`] | what a resource wants of an artifact | none |
 //! | [`decide`] | every decision, data in and data out | none |
 //! | [`oci`] | the registry | network |
 //! | [`cluster`] | the API server | network |
@@ -37,3 +38,4 @@ pub mod spans;
 #[cfg(feature = "operator")]
 pub mod telemetry;
 pub mod types;
+pub mod wanted;

@@ -8,10 +8,11 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use artifactconfig::api::{ArtifactConfig, FileMapping};
-use artifactconfig::decide::files::{Effort, FileRules, MAX_FILES};
+use artifactconfig::decide::files::{Effort, FileRules};
 use artifactconfig::decide::render::render;
 use artifactconfig::decide::select::{self, Question};
 use artifactconfig::decide::spec::{self, Selector};
+use artifactconfig::oci::MAX_FILES;
 use artifactconfig::types::{
     Artifact, ConfigFile, Digest, Failure, ImageRef, Platform, json, normalize_path, text,
 };
@@ -120,7 +121,7 @@ fn candidates_with_long_versions_and_dates(
 ) {
     let (part, policy) = (part.to_owned(), policy.to_owned());
     ends(move || {
-        let candidates: Vec<Artifact> = (0..1000)
+        let candidates: Vec<Artifact<Failure>> = (0..1000)
             .map(|index: u32| {
                 let long = format!("1.0.0-{}{index}", part.repeat(8000));
                 Artifact {

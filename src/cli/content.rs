@@ -13,6 +13,7 @@ use crate::decide::render::Content;
 use crate::decide::{plan, render, spec};
 use crate::oci::{OciRegistry, Registry as _, Settings};
 use crate::types::{Digest, Failure};
+use crate::wanted;
 
 use super::choose::{self, Wish};
 use super::docker::RegistryArgs;
@@ -155,7 +156,8 @@ async fn pulled(config: &ArtifactConfig, artifact: &str, args: &RegistryArgs) ->
         let Some(found) = registry.artifact(&access, &desired.referrers, &digest).await? else {
             return Ok(None);
         };
-        let pulled = registry.pull(&access, &desired.referrers, &found, &desired.files).await?;
+        let pulled =
+            registry.pull(&access, &desired.referrers, &found, wanted::by_rules(&desired.files)).await?;
         render::render(&pulled.files, &pulled.others, &desired.files).map(|content| Some((found, content)))
     });
     let found = tokio::time::timeout(desired.timeout, pull)

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::oci::{Freshness, Listing, OciRegistry, Query, Registry as _, Settings, Subject};
-use crate::types::{Artifact, ImageRef, Platform, VERSION, text};
+use crate::oci::{Artifact, Error, Freshness, Listing, OciRegistry, Query, Registry as _, Settings, Subject};
+use crate::types::{ImageRef, Platform, VERSION, text};
 
 use super::docker::RegistryArgs;
 use super::output::{Format, print, say};
@@ -84,7 +84,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let registry = OciRegistry::new(Settings::default(), Arc::new(|_| {}))?;
     let repository = args.image.repository();
     let access = args.registry.access(&[&repository], false)?;
-    let said = |failure: crate::types::Failure| anyhow::anyhow!(said::failure(&failure, repository.host()));
+    let said = |error: Error| anyhow::anyhow!(said::failure(&error.into(), repository.host()));
     let subject = registry.resolve(&access, &args.image, Freshness::Now).await.map_err(said)?;
     let query = Query {
         repository: &repository,

@@ -2,8 +2,8 @@
 
 use crate::decide::select;
 use crate::decide::spec::Desired;
-use crate::oci::{Access, Freshness, OciRegistry, Query, Registry as _, Subject};
-use crate::types::{Artifact, Failure};
+use crate::oci::{Access, Artifact, Freshness, OciRegistry, Query, Registry as _, Subject};
+use crate::types::Failure;
 
 /// The choice, of what is there now.
 pub struct Found {

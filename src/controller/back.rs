@@ -1,5 +1,7 @@
 //! The way back, which needs no registry where what was applied can be told from what somebody made of it.
 
+use futures::TryFutureExt as _;
+
 use crate::api::{ArtifactConfigStatus, CreationPolicy, HistoryEntry, Reason};
 use crate::cluster::Cluster;
 use crate::decide::kept::{self, Kept, Search};
@@ -133,7 +135,8 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
     ) -> Result<Applied, Failure> {
         let Self { context, desired, .. } = self;
         let access = self.read().await?;
-        let found = self.in_time(context.registry.artifact(&access, &desired.referrers, digest)).await?;
+        let asking = context.registry.artifact(&access, &desired.referrers, digest);
+        let found = self.in_time(asking.err_into()).await?;
         let Some(artifact) = found else {
             return Err(self.not_found(digest, "the registry does not have it", said));
         };
@@ -144,7 +147,7 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         let mut images: Vec<Digest> = before.filter_map(|recorded| recorded.image.parse().ok()).collect();
         if !artifact.subject.as_ref().is_some_and(|subject| images.contains(subject)) {
             let now = context.registry.resolve(&access, &desired.image, self.freshness);
-            images.push(self.in_time(now).await?.digest);
+            images.push(self.in_time(now.err_into()).await?.digest);
         }
         let Some(image) = images.into_iter().find(|image| artifact.subject.as_ref() == Some(image)) else {
             return Err(self.not_found(digest, &format!("it is not attached to {}", desired.image), said));

@@ -1,5 +1,7 @@
 //! What one reconcile works with, and the steps that going forward and going back share.
 
+use futures::TryFutureExt as _;
+
 use crate::api::{CreationPolicy, HistoryEntry, Reason};
 use crate::cluster::{self, Cluster};
 use crate::decide::contest::Contest;
@@ -7,9 +9,10 @@ use crate::decide::plan::{self, Applied, Origin};
 use crate::decide::render::{self, Content};
 use crate::decide::select::{self, Selected};
 use crate::decide::spec::Desired;
-use crate::oci::{Access, Freshness, Listing, Query, Registry, Subject};
+use crate::oci::{Access, Artifact, Error, Freshness, Listing, Query, Registry, Subject};
 use crate::spans::{self, stage};
-use crate::types::{Artifact, Digest, Failure};
+use crate::types::{Digest, Failure};
+use crate::wanted;
 
 use super::context::{Context, Entry, Question};
 use super::turn::Turn;
@@ -36,7 +39,7 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         let Self { context, desired, freshness, .. } = self;
         self.in_time(async {
             let resolving = context.registry.resolve(access, &desired.image, *freshness);
-            let subject = spans::within(stage!("resolve"), resolving).await?;
+            let subject = spans::within(stage!("resolve"), resolving.err_into()).await?;
             let query = Query {
                 repository: &desired.referrers,
                 artifact_type: Some(&desired.artifact_type),
@@ -44,7 +47,7 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
                 freshness: *freshness,
             };
             let listing = context.registry.referrers(access, &subject, query);
-            let mut listing = spans::within(stage!("discover"), listing).await?;
+            let mut listing = spans::within(stage!("discover"), listing.err_into()).await?;
             listing.notes.extend_from_slice(access.notes());
             Ok((subject, listing))
         })
@@ -62,7 +65,7 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
         &self,
         subject: &Subject,
         listing: &'l Listing,
-    ) -> Result<Selected<'l>, Failure> {
+    ) -> Result<Selected<'l, Error>, Failure> {
         let desired = &self.desired;
         let question = select::Question {
             image: &desired.image,
@@ -78,8 +81,9 @@ impl<R: Registry, C: Cluster> Work<'_, R, C> {
 
     pub(super) async fn content(&self, access: &Access, artifact: &Artifact) -> Result<Content, Failure> {
         let Self { context, desired, .. } = self;
-        let pulling = context.registry.pull(access, &desired.referrers, artifact, &desired.files);
-        let pulled = self.in_time(spans::within(stage!("pull"), pulling)).await?;
+        let wanted = wanted::by_rules(&desired.files);
+        let pulling = context.registry.pull(access, &desired.referrers, artifact, wanted);
+        let pulled = self.in_time(spans::within(stage!("pull"), pulling.err_into())).await?;
         spans::within_sync(&stage!("render"), || {
             render::render(&pulled.files, &pulled.others, &desired.files)
         })

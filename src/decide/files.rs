@@ -38,9 +38,6 @@ const MAX_RULES: usize = 256;
 /// patterns and names. A hundred usual patterns and a thousand names take some two million.
 const MAX_STEPS: u32 = 1 << 24;
 
-/// Files of one artifact that are looked at, wanted or not: far above what one `ConfigMap` holds.
-pub const MAX_FILES: usize = 4096;
-
 /// How much matching is left for the files of one artifact, wherever they are matched.
 #[derive(Debug)]
 pub struct Effort(AtomicU32);
@@ -385,7 +382,8 @@ mod tests {
     fn the_worst_patterns_and_names_end_by_a_count_of_steps() {
         let worst = format!("*{}b", "a".repeat(500));
         let rules = rules(&vec![(worst.as_str(), None); MAX_RULES]);
-        let names: Vec<String> = (0..MAX_FILES).map(|index| format!("{}{index}", "a".repeat(1000))).collect();
+        let names: Vec<String> =
+            (0..crate::oci::MAX_FILES).map(|index| format!("{}{index}", "a".repeat(1000))).collect();
         let paths: Vec<&str> = names.iter().map(String::as_str).collect();
         let failure = rules.keys(&paths, &[]).unwrap_err();
         assert_eq!(failure.reason, Reason::InvalidFiles);

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use reqwest::Url;
 use sha2::{Digest as _, Sha256};
 
-use crate::api::Reason;
-use crate::types::{Failure, RepositoryRef};
+use crate::types::RepositoryRef;
 
+use super::error::{Error, Kind};
 use super::keyring::{Credential, Keyring};
 use super::tls::Tls;
 
-/// What one resource may use to reach registries: its own credentials and nobody else's.
+/// What one caller may use to reach registries: its own credentials and nobody else's.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     keyring: Arc<Keyring>,
@@ -54,21 +54,21 @@ impl Access {
     /// A repository as it is reached with this access, and with credentials that come from elsewhere (`more`).
     ///
     /// # Errors
-    /// `InvalidCredentials` where credentials are given for it and none of them can be read: to go on as if there were
+    /// [`Kind::Credentials`] where credentials are given for it and none of them can be read: to go on as if there were
     /// none would take what is unknown for absent.
     pub(super) fn repository(
         &self,
         repository: &RepositoryRef,
         more: Vec<Credential>,
-    ) -> Result<Repository, Failure> {
+    ) -> Result<Repository, Error> {
         let name = repository.to_string();
         let mut credentials = self.keyring.lookup(&name);
         credentials.extend(more);
         let broken = self.keyring.broken(&name);
         if credentials.is_empty() && !broken.is_empty() {
             let why = broken.join("; ");
-            return Err(Failure::new(
-                Reason::InvalidCredentials,
+            return Err(Error::new(
+                Kind::Credentials,
                 format!("{name}: the credentials for it cannot be used: {why}"),
             ));
         }
@@ -141,9 +141,9 @@ impl Repository {
         own.is_ok_and(|own| own.origin() == url.origin())
     }
 
-    /// A failure to get in, with the credentials that could not be tried.
-    pub(super) fn explain(&self, failure: Failure) -> Failure {
-        failure.with_notes(&self.broken)
+    /// An error on the way in, with the credentials that could not be tried.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        error.with_notes(&self.broken)
     }
 
     /// Whether a text of the registry's repeats a credential that it was shown.

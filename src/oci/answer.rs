@@ -12,10 +12,8 @@ use reqwest::Url;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::api::Reason;
-use crate::types::{Advice, Failure};
-
 use super::access::Repository;
+use super::error::{Bound, Cause, Error, Kind, Login, Party};
 use super::observe::{Meter, authority};
 use super::pace::Pace;
 use super::room::{LONGEST, Place, Room, SMALL};
@@ -95,7 +93,7 @@ pub(super) enum Read {
     /// Its beginning, for what can be told from that.
     TooLong {
         beginning: Bytes,
-        failure: Failure,
+        error: Error,
     },
 }
 
@@ -144,10 +142,10 @@ impl Answer {
         what: &str,
         most: u64,
         room: &Room,
-    ) -> Result<Sent, Failure> {
+    ) -> Result<Sent, Error> {
         match self.read(repository, what, most, room).await? {
             Read::Whole(content) => Ok(content),
-            Read::TooLong { failure, .. } => Err(failure),
+            Read::TooLong { error, .. } => Err(error),
         }
     }
 
@@ -159,13 +157,13 @@ impl Answer {
         what: &str,
         most: u64,
         room: &Room,
-    ) -> Result<Read, Failure> {
+    ) -> Result<Read, Error> {
         let (encoding, moved) = (Encoding::of(&self.headers), self.moved);
         let content_type = self.content_type().map(str::to_owned);
         let too_long = |size: String, beginning: BytesMut| Read::TooLong {
             beginning: first(beginning, MAX_BEGINNING),
-            failure: Failure::new(
-                Reason::TooLarge,
+            error: Error::new(
+                Kind::TooLarge(Bound::Bytes),
                 format!("{repository}: {what} has {size} bytes; at most {most} are read"),
             ),
         };
@@ -196,7 +194,7 @@ impl Answer {
                 (Err(_), Some(declared)) => return Ok(too_long(declared.to_string(), bytes)),
                 (Err(why), None) => {
                     let message = format!("{} {why}", who(repository, &self.url));
-                    return Err(Failure::new(Reason::RegistryUnavailable, message));
+                    return Err(Error::new(Kind::Unavailable(Cause::Other), message));
                 }
             };
             let Some(chunk) = chunk else {
@@ -227,8 +225,8 @@ impl Answer {
         later || self.status == StatusCode::TOO_MANY_REQUESTS
     }
 
-    /// The failure that a status stands for where it is none of those a caller expects.
-    pub(super) fn to_failure(&self, repository: &Repository, call: &Call) -> Failure {
+    /// The error that a status stands for where it is none of those a caller expects.
+    pub(super) fn to_error(&self, repository: &Repository, call: &Call) -> Error {
         refused(repository, call, self, retry_after(&self.headers, SystemTime::now()))
     }
 }
@@ -282,58 +280,53 @@ fn who(repository: &Repository, url: &Url) -> String {
 
 /// No answer at all. Words of the other side are repeated of the registry itself alone: what another host says, its
 /// certificate for example, is not for everybody who can make a registry lead there.
-pub(super) fn unreachable(repository: &Repository, url: &Url, error: &reqwest::Error) -> Failure {
+pub(super) fn unreachable(repository: &Repository, url: &Url, error: &reqwest::Error) -> Error {
     let (trouble, who) = (Trouble::of(error), who(repository, url));
     if !repository.owns(url) {
-        return Failure::new(Reason::RegistryUnavailable, format!("{who} {}", trouble.what()));
+        return Error::new(Kind::Unavailable(Cause::Other), format!("{who} {}", trouble.what()));
     }
     let message = format!("{who} {}: {}", trouble.what(), innermost(error));
-    let failure = Failure::new(Reason::RegistryUnavailable, message);
-    match trouble.advice(repository.plain_http) {
-        Some(advice) => failure.advised(advice),
-        None => failure,
-    }
+    Error::new(Kind::Unavailable(trouble.cause(repository.plain_http)), message)
 }
 
-/// What a refusal means, and what to do about it. Statuses that a caller knows how to take never come here.
+/// What a refusal means. Statuses that a caller knows how to take never come here.
 pub(super) fn refused(
     repository: &Repository,
     call: &Call,
     answer: &Answer,
     retry_after: Option<Duration>,
-) -> Failure {
-    let failure = if answer.is_of_another(repository) {
+) -> Error {
+    let error = if answer.is_of_another(repository) {
         refused_elsewhere(repository, call, answer)
     } else {
         refused_by_registry(repository, call, answer)
     };
-    Failure { retry_after, ..failure }
+    error.answered(answer.status.as_u16(), retry_after)
 }
 
-/// Advice follows from what was sent: who was shown nothing has refused no credentials.
-fn refused_by_registry(repository: &Repository, call: &Call, answer: &Answer) -> Failure {
+/// What it means follows from what was sent: who was shown nothing has refused no credentials.
+fn refused_by_registry(repository: &Repository, call: &Call, answer: &Answer) -> Error {
     let Answer { status, shown, .. } = answer;
     let answered =
         format!("{repository}: the registry answered {status} to {}{}", call.operation, error_detail(answer));
-    let failure = |reason| Failure::new(reason, &answered);
+    let error = |kind| Error::new(kind, &answered);
     let given = !repository.credentials.is_empty();
     match (status.as_u16(), shown) {
-        (401, Shown::Nothing) if answer.moved => failure(Reason::AuthenticationFailed)
+        (401, Shown::Nothing) if answer.moved => error(Kind::Unauthorized(Login::Unsent))
             .and("it redirects to another host and back, where credentials do not go along"),
-        (401, Shown::Nothing) if given => failure(Reason::AuthenticationFailed)
+        (401, Shown::Nothing) if given => error(Kind::Unauthorized(Login::Unsent))
             .and("the credentials that are given for it do not fit what it asks for, and were not sent"),
-        (401, Shown::Nothing) => failure(Reason::AuthenticationFailed).advised(Advice::GiveCredentials),
-        (401, Shown::Credentials) => failure(Reason::AuthenticationFailed).advised(Advice::CheckCredentials),
-        (401, Shown::Accepted) => failure(Reason::AuthenticationFailed)
-            .and("the credentials were accepted for this repository before")
-            .advised(Advice::CheckCredentials),
-        (403, Shown::Nothing) if given => failure(Reason::Forbidden)
+        (401, Shown::Nothing) => error(Kind::Unauthorized(Login::Missing)),
+        (401, Shown::Credentials) => error(Kind::Unauthorized(Login::Refused)),
+        (401, Shown::Accepted) => error(Kind::Unauthorized(Login::Refused))
+            .and("the credentials were accepted for this repository before"),
+        (403, Shown::Nothing) if given => error(Kind::Forbidden(Login::Unsent))
             .and("it did not ask for credentials, so those that are given for it were not sent"),
-        (403, Shown::Nothing) => failure(Reason::Forbidden).advised(Advice::GiveCredentials),
-        (403, _) => failure(Reason::Forbidden).advised(Advice::GrantPull),
-        (429, _) => failure(Reason::RateLimited).advised(Advice::AskLess),
-        (400, _) if wants_tls(answer) => failure(Reason::RegistryUnavailable).advised(Advice::SpeakHttps),
-        _ => failure(Reason::RegistryUnavailable).advised(Advice::Wait),
+        (403, Shown::Nothing) => error(Kind::Forbidden(Login::Missing)),
+        (403, _) => error(Kind::Forbidden(Login::Refused)),
+        (429, _) => error(Kind::RateLimited(Party::Registry)),
+        (400, _) if wants_tls(answer) => error(Kind::Unavailable(Cause::SpeaksHttps)),
+        _ => error(Kind::Unavailable(Cause::Status(Party::Registry))),
     }
 }
 
@@ -353,19 +346,16 @@ fn first(mut bytes: BytesMut, most: usize) -> Bytes {
 
 /// Another host was shown no credentials, so they are not to blame. Nothing of its text is shown: it may be any host that
 /// the registry likes to name.
-fn refused_elsewhere(repository: &Repository, call: &Call, answer: &Answer) -> Failure {
-    let (reason, why) = match answer.status.as_u16() {
-        401 | 403 => (
-            Reason::RegistryUnavailable,
-            "it was sent no credentials, only the URL that the registry gave: that has expired (compare the clocks of registry and store), or the store's policy or a proxy on the way refuses it; it is tried again with a new URL",
-        ),
-        429 => (Reason::RateLimited, "it limits requests"),
-        _ => (Reason::RegistryUnavailable, "this is for whoever runs that host to mend; it is tried again"),
+fn refused_elsewhere(repository: &Repository, call: &Call, answer: &Answer) -> Error {
+    let kind = match answer.status.as_u16() {
+        401 | 403 => Kind::Unavailable(Cause::SignedUrl),
+        429 => Kind::RateLimited(Party::Elsewhere),
+        _ => Kind::Unavailable(Cause::Status(Party::Elsewhere)),
     };
-    Failure::new(
-        reason,
+    Error::new(
+        kind,
         format!(
-            "{repository}: the registry leads to {} for {}, which answered {}; {why}",
+            "{repository}: the registry leads to {} for {}, which answered {}",
             authority(&answer.url),
             call.operation,
             answer.status

@@ -9,19 +9,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 
-use crate::api::Reason;
-use crate::decide::files::{Effort, FileRules, MAX_FILES};
-use crate::types::{ConfigFile, Descriptor, Digest, Failure, UNPACKED_DIGEST, normalize_path, text};
+use crate::types::{ConfigFile, Descriptor, Digest, UNPACKED_DIGEST, normalize_path, text};
 
 use super::Pulled;
+use super::error::{Bound, Defect, Error, Kind};
+use super::wanted::{Wanted, undecided};
 
-/// Most bytes of packed directories that are fetched of an artifact. Above a `ConfigMap`'s 1 MiB, because `files` may want
-/// only part of it.
-pub(super) const MAX_ARCHIVE: u64 = 4 * 1024 * 1024;
+/// Most bytes of packed directories that are fetched of an artifact. A caller whose budget is smaller may want only part of
+/// it.
+pub const MAX_ARCHIVE: u64 = 4 * 1024 * 1024;
 
-/// Most bytes that the directories of an artifact are inflated to: sixteen full `ConfigMaps`. A bomb ends here, and so do
+/// Most bytes that the directories of an artifact are inflated to: sixteen times as large as most configs may be. A bomb ends here, and so do
 /// many small ones.
 const MAX_INFLATED: u64 = 16 * 1024 * 1024;
+
+/// Files of one artifact that are looked at, wanted or not: far above what any config has.
+pub const MAX_FILES: usize = 4096;
 
 /// Whether a layer is a packed directory.
 pub(super) fn is_directory(layer: &Descriptor) -> bool {
@@ -32,13 +35,11 @@ pub(super) fn is_directory(layer: &Descriptor) -> bool {
 pub(super) struct Room {
     bytes: AtomicU64,
     entries: AtomicU64,
-    /// Of its other layers as well.
-    pub(super) effort: Effort,
 }
 
 impl Default for Room {
     fn default() -> Self {
-        Self { bytes: MAX_INFLATED.into(), entries: (MAX_FILES as u64).into(), effort: Effort::default() }
+        Self { bytes: MAX_INFLATED.into(), entries: (MAX_FILES as u64).into() }
     }
 }
 
@@ -48,21 +49,21 @@ impl Room {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    fn take_bytes(&self, bytes: u64) -> Result<(), Failure> {
+    fn take_bytes(&self, bytes: u64) -> Result<(), Error> {
         // No directory is named: which of several comes last is chance.
         take(&self.bytes, bytes).ok_or_else(|| {
-            Failure::new(
-                Reason::TooLarge,
-                format!("its directories have more than {MAX_INFLATED} bytes when inflated; attach less"),
+            Error::new(
+                Kind::TooLarge(Bound::Inflated),
+                format!("its directories have more than {MAX_INFLATED} bytes when inflated"),
             )
         })
     }
 
-    fn take_entry(&self) -> Result<(), Failure> {
+    fn take_entry(&self) -> Result<(), Error> {
         take(&self.entries, 1).ok_or_else(|| {
-            Failure::new(
-                Reason::TooLarge,
-                format!("its directories have more than {MAX_FILES} entries; attach fewer files"),
+            Error::new(
+                Kind::TooLarge(Bound::Entries),
+                format!("its directories have more than {MAX_FILES} entries"),
             )
         })
     }
@@ -82,12 +83,12 @@ pub(super) struct Archive {
 }
 
 impl Archive {
-    pub(super) fn of(layer: &Descriptor, bytes: Bytes) -> Result<Self, Failure> {
+    pub(super) fn of(layer: &Descriptor, bytes: Bytes) -> Result<Self, Error> {
         let title = layer.title().unwrap_or_default().to_owned();
         let content_digest =
             layer.annotations.get(UNPACKED_DIGEST).map(str::parse).transpose().map_err(|error| {
-                Failure::new(
-                    Reason::InvalidContent,
+                Error::new(
+                    Kind::Invalid(Defect::Other),
                     format!("directory '{}': annotation {UNPACKED_DIGEST}: {error}", text::brief(&title)),
                 )
             })?;
@@ -95,20 +96,24 @@ impl Archive {
     }
 }
 
-/// The regular files of a packed directory that the rules want. What they do not want cannot spoil it: neither a name
-/// that no file may have nor a link.
+/// The regular files of a packed directory that are wanted. What is not wanted cannot spoil it: neither a name that no file
+/// may have nor a link.
 ///
 /// # Errors
-/// `InvalidContent` for what is no archive, does not match its digest, or where a link or special file is wanted;
-/// `InvalidFiles` for wanted names that leave the directory; `TooLarge` beyond the bounds of this module.
-pub(super) fn unpack(archive: &Archive, rules: &FileRules, room: &Room) -> Result<Pulled, Failure> {
+/// [`Kind::Invalid`] for what is no archive or where a link or special file is wanted, [`Kind::DigestMismatch`] where it does
+/// not match its digest; [`Kind::FileName`] for wanted names that leave the directory; [`Kind::TooLarge`] beyond the bounds
+/// of this module.
+pub(super) fn unpack(archive: &Archive, wanted: &dyn Wanted, room: &Room) -> Result<Pulled, Error> {
     let title = text::brief(&archive.title);
-    let invalid = |why: String| Failure::new(Reason::InvalidContent, format!("directory '{title}': {why}"));
-    let misnamed = |why: String| Failure::new(Reason::InvalidFiles, format!("directory '{title}': {why}"));
+    let broken =
+        |defect, why: String| Error::new(Kind::Invalid(defect), format!("directory '{title}': {why}"));
+    let invalid = |why: String| broken(Defect::Other, why);
+    let misplaced = |why: String| Error::new(Kind::Misplaced, format!("directory '{title}': {why}"));
+    let wants = |name: &str| wanted.wants(name).map_err(undecided);
     let tar = inflate(archive, room)?;
     if let Some(expected) = &archive.content_digest {
         expected.verify(&tar).map_err(|mismatch| {
-            Failure::new(Reason::DigestMismatch, format!("directory '{title}': unpacked, {mismatch}"))
+            Error::new(Kind::DigestMismatch, format!("directory '{title}': unpacked, {mismatch}"))
         })?;
     }
     let prefix = directory_prefix(&archive.title)?;
@@ -126,27 +131,27 @@ pub(super) fn unpack(archive: &Archive, rules: &FileRules, room: &Room) -> Resul
         }
         let path = match normalize_path(&name) {
             Ok(path) => path,
-            Err(error) if rules.wants(&name, &room.effort)? => return Err(misnamed(error.to_string())),
+            Err(error) if wants(&name)? => {
+                return Err(Error::new(Kind::FileName, format!("directory '{title}': {error}")));
+            }
             Err(_) => {
                 others.push(name.into_owned());
                 continue;
             }
         };
-        if !rules.wants(&path, &room.effort)? {
+        if !wants(&path)? {
             others.push(path);
             continue;
         }
         if !kind.is_file() {
-            return Err(invalid(format!(
-                "entry '{}' is a link or special file; only regular files become config, so attach the file it stands for",
-                text::brief(&name)
-            )));
+            let why = format!("entry '{}' is a link or special file", text::brief(&name));
+            return Err(broken(Defect::SpecialFile, why));
         }
         if matches!(name, std::borrow::Cow::Owned(_)) {
             return Err(invalid(format!("the name of entry '{}' is not UTF-8", text::brief(&name))));
         }
         if !path.starts_with(&prefix) {
-            return Err(misnamed(format!("entry '{}' lies outside of it", text::brief(&path))));
+            return Err(misplaced(format!("entry '{}' lies outside of it", text::brief(&path))));
         }
         // Everything is in memory already, within MAX_INFLATED.
         let mut bytes = Vec::new();
@@ -157,16 +162,15 @@ pub(super) fn unpack(archive: &Archive, rules: &FileRules, room: &Room) -> Resul
 }
 
 /// What every entry's path must begin with: ORAS packs `conf.d` as `conf.d/…`, and `.` as it is.
-fn directory_prefix(title: &str) -> Result<String, Failure> {
+fn directory_prefix(title: &str) -> Result<String, Error> {
     if title.trim_end_matches('/') == "." {
         return Ok(String::new());
     }
-    let directory =
-        normalize_path(title).map_err(|error| Failure::new(Reason::InvalidFiles, error.to_string()))?;
+    let directory = normalize_path(title).map_err(|error| Error::new(Kind::FileName, error.to_string()))?;
     Ok(format!("{directory}/"))
 }
 
-fn inflate(archive: &Archive, room: &Room) -> Result<Vec<u8>, Failure> {
+fn inflate(archive: &Archive, room: &Room) -> Result<Vec<u8>, Error> {
     let is_gzip = archive.bytes.starts_with(&[0x1f, 0x8b]);
     let reader: Box<dyn Read + '_> = if is_gzip {
         Box::new(MultiGzDecoder::new(archive.bytes.as_ref()))
@@ -175,8 +179,8 @@ fn inflate(archive: &Archive, room: &Room) -> Result<Vec<u8>, Failure> {
     };
     let mut tar = Vec::new();
     reader.take(room.bytes() + 1).read_to_end(&mut tar).map_err(|error: io::Error| {
-        Failure::new(
-            Reason::InvalidContent,
+        Error::new(
+            Kind::Invalid(Defect::Other),
             format!("directory '{}' cannot be inflated: {error}", text::brief(&archive.title)),
         )
     })?;
@@ -186,6 +190,7 @@ fn inflate(archive: &Archive, room: &Room) -> Result<Vec<u8>, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::wanted::Everything;
     use super::*;
     use flate2::{Compression, write::GzEncoder};
     use proptest::prelude::*;
@@ -217,17 +222,37 @@ mod tests {
         Archive { title: "conf.d".to_owned(), content_digest: None, bytes: bytes.into() }
     }
 
-    /// Without rules: everything is wanted.
-    fn unpacked(archive: &Archive) -> Result<Pulled, Failure> {
-        unpack(archive, &FileRules::default(), &Room::default())
+    const ALL: Everything = Everything { bytes: u64::MAX };
+
+    /// Names as they stand there, and all that begin with one that ends in `*`.
+    struct Names(Vec<&'static str>);
+
+    impl Wanted for Names {
+        fn wants(&self, path: &str) -> Result<bool, String> {
+            Ok(self.0.iter().any(|name| match name.strip_suffix('*') {
+                Some(beginning) => path.strip_prefix(beginning).is_some_and(|rest| !rest.contains('/')),
+                None => *name == path,
+            }))
+        }
+
+        fn wants_below(&self, _: &str) -> Result<bool, String> {
+            Ok(true)
+        }
+
+        fn budget(&self) -> u64 {
+            u64::MAX
+        }
+
+        fn over_budget(&self, _: &[(&str, u64)]) -> String {
+            String::new()
+        }
     }
 
-    fn rules(paths: &[&str]) -> FileRules {
-        let mapping = |path: &&str| crate::api::FileMapping { path: (*path).to_owned(), key: None };
-        FileRules::parse(&paths.iter().map(mapping).collect::<Vec<_>>()).unwrap()
+    fn unpacked(archive: &Archive) -> Result<Pulled, Error> {
+        unpack(archive, &ALL, &Room::default())
     }
 
-    fn failure(entries: &[(&str, EntryType, &[u8])]) -> Failure {
+    fn failure(entries: &[(&str, EntryType, &[u8])]) -> Error {
         unpacked(&archive(gzip(&tar(entries)))).unwrap_err()
     }
 
@@ -239,7 +264,7 @@ mod tests {
             ("conf.d/deep/b.ini", EntryType::Regular, b"b=2"),
         ]);
         for bytes in [gzip(&bytes), bytes.clone()] {
-            let pulled = unpack(&archive(bytes), &rules(&["conf.d/*"]), &Room::default()).unwrap();
+            let pulled = unpack(&archive(bytes), &Names(vec!["conf.d/*"]), &Room::default()).unwrap();
             assert_eq!(pulled.files, [ConfigFile { path: "conf.d/a.ini".into(), bytes: "a=1".into() }]);
             assert_eq!(pulled.others, ["conf.d/deep/b.ini"]);
         }
@@ -252,62 +277,66 @@ mod tests {
         archive.content_digest = Some(Digest::sha256(&bytes));
         unpacked(&archive).unwrap();
         archive.content_digest = Some(Digest::sha256(b"other"));
-        assert_eq!(unpacked(&archive).unwrap_err().reason, Reason::DigestMismatch);
+        assert_eq!(unpacked(&archive).unwrap_err().kind(), &Kind::DigestMismatch);
     }
 
     /// Checklist A13: whatever leaves the directory or is no regular file is refused, not skipped.
     #[rstest::rstest]
-    #[case("conf.d/../../etc/passwd", EntryType::Regular, Reason::InvalidFiles)]
-    #[case("/etc/passwd", EntryType::Regular, Reason::InvalidFiles)]
-    #[case("other/a", EntryType::Regular, Reason::InvalidFiles)]
-    #[case("conf.d-evil/a", EntryType::Regular, Reason::InvalidFiles)]
-    #[case("conf.d/link", EntryType::Symlink, Reason::InvalidContent)]
-    #[case("conf.d/link", EntryType::Link, Reason::InvalidContent)]
-    #[case("conf.d/null", EntryType::Char, Reason::InvalidContent)]
-    #[case("conf.d/pipe", EntryType::Fifo, Reason::InvalidContent)]
-    fn hostile_entries_are_refused(#[case] name: &str, #[case] kind: EntryType, #[case] reason: Reason) {
-        assert_eq!(failure(&[("conf.d/a", EntryType::Regular, b"a"), (name, kind, b"")]).reason, reason);
+    #[case("conf.d/../../etc/passwd", EntryType::Regular, Kind::FileName)]
+    #[case("/etc/passwd", EntryType::Regular, Kind::FileName)]
+    #[case("other/a", EntryType::Regular, Kind::Misplaced)]
+    #[case("conf.d-evil/a", EntryType::Regular, Kind::Misplaced)]
+    #[case("conf.d/link", EntryType::Symlink, Kind::Invalid(Defect::SpecialFile))]
+    #[case("conf.d/link", EntryType::Link, Kind::Invalid(Defect::SpecialFile))]
+    #[case("conf.d/null", EntryType::Char, Kind::Invalid(Defect::SpecialFile))]
+    #[case("conf.d/pipe", EntryType::Fifo, Kind::Invalid(Defect::SpecialFile))]
+    fn hostile_entries_are_refused(#[case] name: &str, #[case] kind: EntryType, #[case] found: Kind) {
+        assert_eq!(failure(&[("conf.d/a", EntryType::Regular, b"a"), (name, kind, b"")]).kind(), &found);
     }
 
     /// What nobody wants spoils nothing; a rule that matches it wants it.
     #[rstest::rstest]
-    #[case("conf.d/a\\b", EntryType::Regular, "**")]
-    #[case("conf.d/../../etc/passwd", EntryType::Regular, "**")]
+    #[case("conf.d/a\\b", EntryType::Regular, "conf.d/a\\b")]
+    #[case("conf.d/../../etc/passwd", EntryType::Regular, "conf.d/../../etc/passwd")]
     #[case("other/a", EntryType::Regular, "other/*")]
     #[case("conf.d/link", EntryType::Symlink, "conf.d/l*")]
     #[case("conf.d/null", EntryType::Char, "conf.d/null")]
-    fn what_is_not_wanted_spoils_nothing(#[case] name: &str, #[case] kind: EntryType, #[case] wanted: &str) {
+    fn what_is_not_wanted_spoils_nothing(
+        #[case] name: &str,
+        #[case] kind: EntryType,
+        #[case] wanted: &'static str,
+    ) {
         let bytes = archive(gzip(&tar(&[("conf.d/a", EntryType::Regular, b"a"), (name, kind, b"")])));
-        let pulled = unpack(&bytes, &rules(&["conf.d/a"]), &Room::default()).unwrap();
+        let pulled = unpack(&bytes, &Names(vec!["conf.d/a"]), &Room::default()).unwrap();
         assert_eq!(pulled.files, [ConfigFile { path: "conf.d/a".into(), bytes: "a".into() }]);
         assert_eq!(pulled.others, [name]);
-        unpack(&bytes, &rules(&["conf.d/a", wanted]), &Room::default()).unwrap_err();
+        unpack(&bytes, &Names(vec!["conf.d/a", wanted]), &Room::default()).unwrap_err();
     }
 
     /// An artifact may have thousands of directories, each of them within the bound for one.
     #[test]
     fn many_small_bombs_share_one_bound() {
-        let (room, rules) = (Room::default(), FileRules::default());
+        let room = Room::default();
         let bomb = archive(gzip(&tar(&[("conf.d/a", EntryType::Regular, &vec![0; 5 << 20])])));
         for _ in 0..3 {
-            unpack(&bomb, &rules, &room).unwrap();
+            unpack(&bomb, &ALL, &room).unwrap();
         }
-        assert_eq!(unpack(&bomb, &rules, &room).unwrap_err().reason, Reason::TooLarge);
+        assert_eq!(unpack(&bomb, &ALL, &room).unwrap_err().kind(), &Kind::TooLarge(Bound::Inflated));
         let names: Vec<String> = (0..1500).map(|index| format!("conf.d/{index}")).collect();
         let entries: Vec<_> =
             names.iter().map(|name| (name.as_str(), EntryType::Regular, b"".as_slice())).collect();
         let (room, many) = (Room::default(), archive(gzip(&tar(&entries))));
         for _ in 0..2 {
-            unpack(&many, &rules, &room).unwrap();
+            unpack(&many, &ALL, &room).unwrap();
         }
-        assert_eq!(unpack(&many, &rules, &room).unwrap_err().reason, Reason::TooLarge);
+        assert_eq!(unpack(&many, &ALL, &room).unwrap_err().kind(), &Kind::TooLarge(Bound::Entries));
     }
 
     #[test]
     fn a_bomb_ends_at_the_bound() {
         let bomb = gzip(&vec![0; usize::try_from(MAX_INFLATED).unwrap() + 1]);
         assert!((bomb.len() as u64) < MAX_ARCHIVE);
-        assert_eq!(unpacked(&archive(bomb)).unwrap_err().reason, Reason::TooLarge);
+        assert_eq!(unpacked(&archive(bomb)).unwrap_err().kind(), &Kind::TooLarge(Bound::Inflated));
     }
 
     #[test]
@@ -315,7 +344,7 @@ mod tests {
         let names: Vec<String> = (0..=MAX_FILES).map(|index| format!("conf.d/{index}")).collect();
         let entries: Vec<(&str, EntryType, &[u8])> =
             names.iter().map(|name| (name.as_str(), EntryType::Regular, b"".as_slice())).collect();
-        assert_eq!(failure(&entries).reason, Reason::TooLarge);
+        assert_eq!(failure(&entries).kind(), &Kind::TooLarge(Bound::Entries));
     }
 
     #[test]
@@ -323,11 +352,11 @@ mod tests {
         for bytes in
             [gzip(b"plain text"), gzip(&tar(&[("conf.d/a", EntryType::Regular, &[b'x'; 2000])])[..1000])]
         {
-            assert_eq!(unpacked(&archive(bytes)).unwrap_err().reason, Reason::InvalidContent);
+            assert_eq!(unpacked(&archive(bytes)).unwrap_err().kind(), &Kind::Invalid(Defect::Other));
         }
         let mut cut = gzip(&tar(&[("conf.d/a", EntryType::Regular, b"a")]));
         cut.truncate(cut.len() / 2);
-        assert_eq!(unpacked(&archive(cut)).unwrap_err().reason, Reason::InvalidContent);
+        assert_eq!(unpacked(&archive(cut)).unwrap_err().kind(), &Kind::Invalid(Defect::Other));
     }
 
     proptest! {

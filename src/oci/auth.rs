@@ -12,12 +12,10 @@ use moka::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use crate::api::Reason;
-use crate::types::{Advice, Failure};
-
 use super::access::{Repository, RepositoryKey};
 use super::answer::{Answer, Shown};
 use super::challenge::{self, Asked, Challenge, Namer};
+use super::error::{Error, Kind, Login};
 use super::guard::Reach;
 use super::keyring::Credential;
 use super::token::{self, Question};
@@ -70,14 +68,14 @@ impl Authorizer {
 
     /// Sends a request with whatever it takes: what worked before, else nothing, else each credential in turn.
     ///
-    /// A 401 of the registry itself never comes back from here; it is an `AuthenticationFailed`. 403 is returned only
+    /// A 401 of the registry itself never comes back from here; it is an [`Error`]. 403 is returned only
     /// where no credential is left to try.
     pub(super) async fn send(
         &self,
         transport: &Transport,
         repository: &Repository,
         call: &Call,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, Error> {
         let key = repository.key();
         let mut shown = Shown::Credentials;
         let mut refused_before = None;
@@ -111,11 +109,11 @@ impl Authorizer {
                 let grant = match answer_demand(transport, repository, demand, credential).await {
                     Ok(Some(grant)) => grant,
                     Ok(None) => continue,
-                    Err(failure) if failure.reason == Reason::AuthenticationFailed => {
-                        refusal = Refusal::Known(failure);
+                    Err(error) if error.kind().is_unauthorized() => {
+                        refusal = Refusal::Known(error);
                         continue;
                     }
-                    Err(failure) => return Err(failure),
+                    Err(error) => return Err(error),
                 };
                 let mut answer =
                     transport.send(repository, call, sensitive(&grant.authorization).as_ref()).await?;
@@ -137,8 +135,8 @@ impl Authorizer {
         }
         match refusal {
             Refusal::Forbidden(answer) => Ok(answer),
-            Refusal::Unauthorized(answer) => Err(repository.explain(answer.to_failure(repository, call))),
-            Refusal::Known(failure) => Err(repository.explain(failure)),
+            Refusal::Unauthorized(answer) => Err(repository.explain(answer.to_error(repository, call))),
+            Refusal::Known(error) => Err(repository.explain(error)),
         }
     }
 
@@ -170,7 +168,7 @@ const fn is_refusal(status: StatusCode) -> bool {
 enum Refusal {
     Unauthorized(Answer),
     Forbidden(Answer),
-    Known(Failure),
+    Known(Error),
 }
 
 /// What can be done about the challenges, and what to say where that is nothing.
@@ -194,8 +192,8 @@ fn demands(
                     scope: challenge::scope(scope.as_deref(), &repository.path),
                 }),
                 Err(why) => {
-                    refused = Some(Failure::new(
-                        Reason::AuthenticationFailed,
+                    refused = Some(Error::new(
+                        Kind::TokenEndpoint,
                         format!("{repository}: the registry names a token endpoint that is refused: {why}"),
                     ));
                 }
@@ -206,7 +204,7 @@ fn demands(
 }
 
 /// The registry wants a login and does not say which. No credential was tried, so none is to blame.
-fn unreadable(repository: &Repository, call: &Call, answer: &Answer, asked: &Asked) -> Failure {
+fn unreadable(repository: &Repository, call: &Call, answer: &Answer, asked: &Asked) -> Error {
     let what = match asked {
         Asked::Nothing => "without a challenge (the header WWW-Authenticate)",
         _ => {
@@ -214,14 +212,12 @@ fn unreadable(repository: &Repository, call: &Call, answer: &Answer, asked: &Ask
         }
     };
     let status = answer.status;
-    let failure = Failure::new(
-        Reason::AuthenticationFailed,
-        format!("{repository}: the registry answered {status} to {} {what}", call.operation),
-    );
+    let message = format!("{repository}: the registry answered {status} to {} {what}", call.operation);
+    let error = |login| Error::new(Kind::Unauthorized(login), message).answered(status.as_u16(), None);
     if repository.credentials.is_empty() {
-        return failure.advised(Advice::GiveCredentials);
+        return error(Login::Missing);
     }
-    failure.and("the credentials that are given for it were not sent").advised(Advice::Wait)
+    error(Login::Unasked).and("the credentials that are given for it were not sent")
 }
 
 /// Where every credential was refused, what everybody may read is read all the same, as if there were none. Only what was
@@ -255,7 +251,7 @@ async fn answer_demand(
     repository: &Repository,
     demand: &Demand,
     credential: Option<&Credential>,
-) -> Result<Option<Grant>, Failure> {
+) -> Result<Option<Grant>, Error> {
     match demand {
         Demand::Password => {
             Ok(credential.map(|credential| Grant { authorization: basic(credential), until: None }))

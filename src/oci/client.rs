@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::anyhow;
 use http::header::HeaderName;
 use http::{Method, StatusCode};
 use moka::future::Cache as SharedCache;
@@ -11,16 +10,13 @@ use moka::sync::Cache;
 use reqwest::Url;
 use tokio::sync::Semaphore;
 
-use crate::api::Reason;
-use crate::decide::files::FileRules;
-use crate::types::{
-    Advice, Artifact, Digest, Failure, ImageRef, ManifestError, RepositoryRef, parse_artifact,
-};
+use crate::types::{Digest, ImageRef, ManifestError, RepositoryRef, parse_artifact};
 
 use super::access::{Access, Repository, RepositoryKey};
 use super::answer::Answer;
 use super::auth::Authorizer;
 use super::content::{ContentCache, MAX_MANIFEST, accept_manifests};
+use super::error::{Defect, Error, Kind, Login};
 use super::guard::Guard;
 use super::observe::{CacheKind, Observation, Observer};
 use super::plugins::Plugins;
@@ -28,7 +24,8 @@ use super::referrers::Memory;
 use super::room::Room;
 use super::throttle::Rate;
 use super::transport::{Call, Transport};
-use super::{Freshness, Listing, Pulled, Query, Registry, Subject};
+use super::wanted::Wanted;
+use super::{Artifact, Freshness, Listing, Pulled, Query, Registry, Subject};
 
 /// Blobs or manifests of one artifact that are fetched side by side: a config has few files, and a registry counts
 /// connections.
@@ -102,10 +99,11 @@ impl OciRegistry {
     ///
     /// # Errors
     /// Where the system's certificates cannot be loaded.
-    pub fn new(settings: Settings, observer: Observer) -> anyhow::Result<Self> {
+    pub fn new(settings: Settings, observer: Observer) -> Result<Self, Error> {
         let Settings { content_cache, guard, rate, plugins } = settings;
         Ok(Self {
-            transport: Transport::new(guard.clone(), rate, observer).map_err(|why| anyhow!(why))?,
+            transport: Transport::new(guard.clone(), rate, observer)
+                .map_err(|why| Error::new(Kind::Internal, why))?,
             authorizer: Authorizer::new(),
             guard,
             plugins,
@@ -124,7 +122,7 @@ impl OciRegistry {
         (self.transport.observer())(Observation::Cached { cache, hit });
     }
 
-    async fn session(&self, access: &Access, repository: &RepositoryRef) -> Result<Session<'_>, Failure> {
+    async fn session(&self, access: &Access, repository: &RepositoryRef) -> Result<Session<'_>, Error> {
         self.guard.check(repository)?;
         let more = self.plugins.credentials(repository).await;
         Ok(Session { client: self, repository: access.repository(repository, more)? })
@@ -144,19 +142,16 @@ impl Session<'_> {
         method: Method,
         path: &str,
         accept: Option<String>,
-    ) -> Result<Call, Failure> {
+    ) -> Result<Call, Error> {
         let repository = &self.repository;
         let url = format!("{}://{}/v2/{}/{path}", repository.scheme(), repository.host, repository.path);
         let url: Url = url.parse().map_err(|error| {
-            Failure::new(
-                Reason::InvalidSpec,
-                format!("'{}' is not a registry host: {error}", repository.host),
-            )
+            Error::new(Kind::Host, format!("'{}' is not a registry host: {error}", repository.host))
         })?;
         Ok(Call { operation, method, url, accept, take_foreign_answer: false, take_last_answer: false })
     }
 
-    pub(super) async fn send(&self, call: &Call) -> Result<Answer, Failure> {
+    pub(super) async fn send(&self, call: &Call) -> Result<Answer, Error> {
         let client = self.client;
         let answer = client.authorizer.send(&client.transport, &self.repository, call).await;
         match answer {
@@ -166,22 +161,26 @@ impl Session<'_> {
                 }
                 Ok(answer)
             }
-            Err(failure) => Err(self.explained(failure, call)),
+            Err(error) => Err(self.explained(error, call)),
         }
     }
 
     /// What the status of an answer means.
-    pub(super) fn refusal(&self, answer: &Answer, call: &Call) -> Failure {
-        let failure = answer.to_failure(&self.repository, call);
-        if answer.moved { failure } else { self.explained(failure, call) }
+    pub(super) fn refusal(&self, answer: &Answer, call: &Call) -> Error {
+        let error = answer.to_error(&self.repository, call);
+        if answer.moved { error } else { self.explained(error, call) }
     }
 
     /// Credentials that have just been good enough are not what is wrong.
-    fn explained(&self, failure: Failure, call: &Call) -> Failure {
-        let blames = matches!(failure.advice, Some(Advice::CheckCredentials | Advice::GrantPull));
-        let admitted =
-            blames && call.operation != RESOLVE && self.client.admitted.contains_key(&self.repository.key());
-        if admitted { failure.advised(Advice::AllowRequest) } else { failure }
+    fn explained(&self, error: Error, call: &Call) -> Error {
+        let admitted = match error.kind() {
+            Kind::Unauthorized(Login::Refused) => Kind::Unauthorized(Login::Admitted),
+            Kind::Forbidden(Login::Refused) => Kind::Forbidden(Login::Admitted),
+            _ => return error,
+        };
+        let is_admitted =
+            call.operation != RESOLVE && self.client.admitted.contains_key(&self.repository.key());
+        if is_admitted { error.of_kind(admitted) } else { error }
     }
 
     /// The digest of a tag or digest, asked at most once at a time.
@@ -190,7 +189,7 @@ impl Session<'_> {
         image: &ImageRef,
         reference: &str,
         freshness: Freshness,
-    ) -> Result<Digest, Failure> {
+    ) -> Result<Digest, Error> {
         let key = (self.repository.key(), reference.to_owned());
         let (digest, hit) =
             shared(&self.client.digests, key, freshness, || self.ask_digest(image, reference)).await?;
@@ -200,7 +199,7 @@ impl Session<'_> {
 
     /// `HEAD`, and `GET` wherever that does not tell the digest: registries need not say it in a header, and what stands
     /// in front of them may know `GET` alone. Nothing is said about an image that rests on `HEAD`.
-    async fn ask_digest(&self, image: &ImageRef, reference: &str) -> Result<Digest, Failure> {
+    async fn ask_digest(&self, image: &ImageRef, reference: &str) -> Result<Digest, Error> {
         let path = format!("manifests/{reference}");
         match self.head(RESOLVE, &path, accept_manifests()).await? {
             Some(digest) => Ok(digest),
@@ -217,20 +216,20 @@ impl Session<'_> {
         operation: &'static str,
         path: &str,
         accept: String,
-    ) -> Result<Option<Digest>, Failure> {
+    ) -> Result<Option<Digest>, Error> {
         let mut call = self.call(operation, Method::HEAD, path, Some(accept))?;
         call.take_last_answer = true;
         match self.send(&call).await {
             Ok(answer) if answer.status == StatusCode::OK => Ok(digest_header(&answer)),
             Ok(answer) if answer.wants_less() => Err(self.refusal(&answer, &call)),
             Ok(_) => Ok(None),
-            Err(failure) if failure.reason == Reason::AuthenticationFailed => Ok(None),
-            Err(failure) => Err(failure),
+            Err(error) if error.kind().is_unauthorized() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
     /// The digest of what stands under a tag, once it is known to be a manifest: the page of a gateway has a digest too.
-    async fn digest_of_content(&self, image: &ImageRef, path: &str) -> Result<Digest, Failure> {
+    async fn digest_of_content(&self, image: &ImageRef, path: &str) -> Result<Digest, Error> {
         let Some(content) = self.get(RESOLVE, path, Some(accept_manifests()), MAX_MANIFEST).await? else {
             return Err(self.image_not_found(image));
         };
@@ -242,8 +241,8 @@ impl Session<'_> {
             | Err(ManifestError::Member(..) | ManifestError::Entry { .. } | ManifestError::TooMany(..)) => {
                 Ok(digest)
             }
-            Err(why) => Err(Failure::new(
-                Reason::InvalidContent,
+            Err(why) => Err(Error::new(
+                Kind::Invalid(Defect::Other),
                 format!("{}: what the registry has as {image} is no image: {why}", self.repository),
             )),
         }
@@ -251,7 +250,7 @@ impl Session<'_> {
 
     /// Makes sure that the registry has a manifest of this digest, where nothing else has shown it lately: "nothing is
     /// attached" to what does not exist would mislead, and the digest of a tag is only what a header said.
-    async fn confirm(&self, subject: &Subject, freshness: Freshness) -> Result<(), Failure> {
+    async fn confirm(&self, subject: &Subject, freshness: Freshness) -> Result<(), Error> {
         let key = (self.repository.key(), subject.digest.clone());
         if !self.client.confirmed.contains_key(&key) {
             self.resolve(&subject.image, &subject.digest.to_string(), freshness).await?;
@@ -260,9 +259,9 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn image_not_found(&self, image: &ImageRef) -> Failure {
+    fn image_not_found(&self, image: &ImageRef) -> Error {
         let message = format!("the registry {} does not have the image {image}", self.repository.host);
-        Failure::new(Reason::ImageNotFound, message).advised(Advice::PushImage)
+        Error::new(Kind::ImageNotFound, message)
     }
 }
 
@@ -286,11 +285,11 @@ pub(super) async fn shared<K, V, A>(
     key: K,
     freshness: Freshness,
     ask: impl Fn() -> A,
-) -> Result<(V, bool), Failure>
+) -> Result<(V, bool), Error>
 where
     K: std::hash::Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
-    A: Future<Output = Result<V, Failure>>,
+    A: Future<Output = Result<V, Error>>,
 {
     let asked = Instant::now();
     loop {
@@ -305,7 +304,7 @@ where
         let (begun, answer) = answers
             .try_get_with(key.clone(), fetch)
             .await
-            .map_err(|failure: Arc<Failure>| Failure::clone(&failure))?;
+            .map_err(|error: Arc<Error>| Error::clone(&error))?;
         // Ends at the second turn at the latest: whatever is fetched from now on is begun after `asked`.
         if freshness == Freshness::Recent || begun >= asked {
             return Ok((answer, hit));
@@ -313,32 +312,26 @@ where
     }
 }
 
-impl Registry for OciRegistry {
-    async fn resolve(
+impl OciRegistry {
+    async fn digest_of(
         &self,
         access: &Access,
         image: &ImageRef,
         freshness: Freshness,
-    ) -> Result<Subject, Failure> {
-        let digest = match (image.digest(), image.tag()) {
+    ) -> Result<Digest, Error> {
+        match (image.digest(), image.tag()) {
             (Some(digest), _) => {
                 self.guard.check(&image.repository())?;
-                digest.clone()
+                Ok(digest.clone())
             }
             (None, tag) => {
                 let session = self.session(access, &image.repository()).await?;
-                session.resolve(image, tag.unwrap_or("latest"), freshness).await?
+                session.resolve(image, tag.unwrap_or("latest"), freshness).await
             }
-        };
-        Ok(Subject { image: image.clone(), digest })
+        }
     }
 
-    async fn referrers(
-        &self,
-        access: &Access,
-        subject: &Subject,
-        query: Query<'_>,
-    ) -> Result<Listing, Failure> {
+    async fn list(&self, access: &Access, subject: &Subject, query: Query<'_>) -> Result<Listing, Error> {
         let session = self.session(access, query.repository).await?;
         let mut listing = session.list(&subject.digest, query.artifact_type, query.freshness).await?;
         if !listing.artifacts.is_empty() {
@@ -360,14 +353,38 @@ impl Registry for OciRegistry {
         }
         Ok(listing)
     }
+}
+
+impl Registry for OciRegistry {
+    async fn resolve(
+        &self,
+        access: &Access,
+        image: &ImageRef,
+        freshness: Freshness,
+    ) -> Result<Subject, Error> {
+        let digest = self.digest_of(access, image, freshness).await;
+        let digest = digest.map_err(|error| error.asked(&image.repository(), image.digest()))?;
+        Ok(Subject { image: image.clone(), digest })
+    }
+
+    async fn referrers(
+        &self,
+        access: &Access,
+        subject: &Subject,
+        query: Query<'_>,
+    ) -> Result<Listing, Error> {
+        let listing = self.list(access, subject, query).await;
+        listing.map_err(|error| error.asked(query.repository, Some(&subject.digest)))
+    }
 
     async fn artifact(
         &self,
         access: &Access,
         repository: &RepositoryRef,
         digest: &Digest,
-    ) -> Result<Option<Artifact>, Failure> {
-        self.session(access, repository).await?.sound_manifest(digest).await
+    ) -> Result<Option<Artifact>, Error> {
+        let found = async { self.session(access, repository).await?.sound_manifest(digest).await };
+        found.await.map_err(|error| error.asked(repository, Some(digest)))
     }
 
     async fn pull(
@@ -375,8 +392,9 @@ impl Registry for OciRegistry {
         access: &Access,
         repository: &RepositoryRef,
         artifact: &Artifact,
-        rules: &FileRules,
-    ) -> Result<Pulled, Failure> {
-        self.session(access, repository).await?.pull(artifact, rules).await
+        wanted: Arc<dyn Wanted>,
+    ) -> Result<Pulled, Error> {
+        let pulled = async { self.session(access, repository).await?.pull(artifact, wanted).await };
+        pulled.await.map_err(|error| error.asked(repository, Some(&artifact.digest)))
     }
 }

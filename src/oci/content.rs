@@ -8,15 +8,15 @@ use bytes::Bytes;
 use http::StatusCode;
 use moka::future::Cache;
 
-use crate::api::Reason;
 use crate::types::{
-    Annotations, Artifact, Child, Descriptor, Digest, Failure, ManifestError, Platform, media_type,
-    read_artifact,
+    Annotations, Child, Descriptor, Digest, ManifestError, Platform, media_type, read_artifact,
 };
 
+use super::Artifact;
 use super::access::{Repository, RepositoryKey};
 use super::answer::{Encoding, Read, Sent};
 use super::client::Session;
+use super::error::{Bound, Defect, Error, Form, Kind};
 use super::observe::CacheKind;
 
 /// Largest manifest or index that is read: what registries must support at least (distribution-spec, "Pushing
@@ -105,7 +105,7 @@ pub(super) fn weight(artifact: &Artifact) -> u32 {
 impl Session<'_> {
     /// An attached manifest, or nothing where the registry says that it does not exist. It may be one that cannot be
     /// used; then it says so itself.
-    pub(super) async fn manifest(&self, digest: &Digest) -> Result<Option<Arc<Artifact>>, Failure> {
+    pub(super) async fn manifest(&self, digest: &Digest) -> Result<Option<Arc<Artifact>>, Error> {
         let key = ContentKey { repository: self.repository.key(), digest: digest.clone() };
         let cached = &self.client.cache.manifests;
         let mut hit = true;
@@ -113,8 +113,7 @@ impl Session<'_> {
             hit = false;
             self.fetch_manifest(digest).await
         };
-        let found =
-            cached.try_get_with(key.clone(), fetch).await.map_err(|failure| Failure::clone(&failure))?;
+        let found = cached.try_get_with(key.clone(), fetch).await.map_err(|error| Error::clone(&error))?;
         self.client.looked(CacheKind::Manifest, hit);
         let may_change = |artifact: &Artifact| artifact.fault.as_ref().is_some_and(|fault| !fault.lasting);
         if found.as_deref().is_none_or(may_change) {
@@ -124,32 +123,30 @@ impl Session<'_> {
     }
 
     /// The same, where nothing but one that can be used will do.
-    pub(super) async fn sound_manifest(&self, digest: &Digest) -> Result<Option<Artifact>, Failure> {
+    pub(super) async fn sound_manifest(&self, digest: &Digest) -> Result<Option<Artifact>, Error> {
         let found = self.manifest(digest).await?;
         found.map(|artifact| Artifact::clone(&artifact).sound()).transpose()
     }
 
-    async fn fetch_manifest(&self, digest: &Digest) -> Result<Option<Arc<Artifact>>, Failure> {
+    async fn fetch_manifest(&self, digest: &Digest) -> Result<Option<Arc<Artifact>>, Error> {
         let path = format!("manifests/{digest}");
         let refused = |why: &ManifestError| {
-            let reason = match why {
-                ManifestError::TooMany("annotations", _) => Reason::TooLarge,
-                ManifestError::TooMany(..) => Reason::UnsupportedArtifact,
-                _ => Reason::InvalidContent,
+            let kind = match why {
+                ManifestError::TooMany("annotations", _) => Kind::TooLarge(Bound::Annotations),
+                ManifestError::TooMany(..) => Kind::Unsupported(Form::Manifest),
+                _ => Kind::Invalid(Defect::Manifest),
             };
-            let place = format!("{}@{digest}", self.repository);
-            let todo = "delete it from the registry, or attach it again";
-            Failure::new(reason, format!("{place}: the manifest is refused: {why}; {todo}"))
+            Error::new(kind, format!("{}@{digest}: the manifest is refused: {why}", self.repository))
         };
         let artifact = match self.read("manifest", &path, Some(accept_manifests()), MAX_MANIFEST).await? {
             None => return Ok(None),
-            Some(Read::TooLong { beginning, failure }) => {
+            Some(Read::TooLong { beginning, error }) => {
                 // Its beginning tells what it is, as far as that goes: it is not verified, and as good as what the list
                 // says. Nothing of it is used.
-                let todo = "delete it from the registry, or attach less";
-                let failure = failure.at(&format!("{}@{digest}", self.repository)).and(todo);
-                let mut artifact = read_artifact(digest.clone(), &beginning, None, |_| failure.clone());
-                artifact.forget_content(|| failure);
+                let error = error.of_kind(Kind::TooLarge(Bound::Manifest));
+                let error = error.at(&format!("{}@{digest}", self.repository));
+                let mut artifact = read_artifact(digest.clone(), &beginning, None, |_| error.clone());
+                artifact.forget_content(|| error);
                 if let Some(fault) = &mut artifact.fault {
                     fault.lasting = false;
                 }
@@ -164,7 +161,7 @@ impl Session<'_> {
                         let what = "it describes more files, or holds more of them, than any config has";
                         let message =
                             format!("{}@{digest}: the manifest is refused: {what}", self.repository);
-                        Failure::new(Reason::TooLarge, message)
+                        Error::new(Kind::TooLarge(Bound::Bytes), message)
                     });
                 }
                 artifact
@@ -178,7 +175,7 @@ impl Session<'_> {
         &self,
         index: &Digest,
         platform: &Platform,
-    ) -> Result<Option<Digest>, Failure> {
+    ) -> Result<Option<Digest>, Error> {
         let Some(image) = self.manifest(index).await? else { return Ok(None) };
         let serves =
             |child: &&Child| child.platform.as_ref().is_some_and(|entry| platform.is_served_by(entry));
@@ -187,11 +184,11 @@ impl Session<'_> {
         }
         // What cannot be read may be the one for the platform.
         if let Some(fault) = &image.fault {
-            return Err(fault.failure.clone());
+            return Err(fault.error.clone());
         }
         if image.unreadable_children > 0 {
-            return Err(Failure::new(
-                Reason::InvalidContent,
+            return Err(Error::new(
+                Kind::Invalid(Defect::Other),
                 format!(
                     "{}@{index}: the image lists {} manifests that cannot be read, and none that can is for {platform}",
                     self.repository, image.unreadable_children
@@ -202,11 +199,11 @@ impl Session<'_> {
     }
 
     /// A layer: from its descriptor where the content stands there, else from the registry. Never from `urls`.
-    pub(super) async fn blob(&self, layer: &Descriptor) -> Result<Bytes, Failure> {
+    pub(super) async fn blob(&self, layer: &Descriptor) -> Result<Bytes, Error> {
         if let Some(data) = &layer.data {
             let bytes = STANDARD.decode(data.as_bytes()).map_err(|_| {
-                Failure::new(
-                    Reason::InvalidContent,
+                Error::new(
+                    Kind::Invalid(Defect::Other),
                     format!(
                         "{}@{}: the inline data of the layer is not base64",
                         self.repository, layer.digest
@@ -224,25 +221,25 @@ impl Session<'_> {
             self.fetch_blob(layer).await
         };
         let cached = &self.client.cache.blobs;
-        let blob = cached.try_get_with(key, fetch).await.map_err(|failure| Failure::clone(&failure))?;
+        let blob = cached.try_get_with(key, fetch).await.map_err(|error| Error::clone(&error))?;
         self.client.looked(CacheKind::Blob, hit);
         Ok(blob)
     }
 
-    async fn fetch_blob(&self, layer: &Descriptor) -> Result<Bytes, Failure> {
+    async fn fetch_blob(&self, layer: &Descriptor) -> Result<Bytes, Error> {
         let path = format!("blobs/{}", layer.digest);
-        let Some(content) = self.get("blob", &path, None, layer.size).await.map_err(|failure| match failure.reason {
+        let Some(content) = self.get("blob", &path, None, layer.size).await.map_err(|error| match error.kind() {
             // Longer than the descriptor says is not large, it is wrong.
-            Reason::TooLarge => Failure::new(
-                Reason::DigestMismatch,
+            Kind::TooLarge(_) => Error::new(
+                Kind::DigestMismatch,
                 format!("{}@{}: the blob is longer than the {} bytes of its descriptor; nothing of it is used", self.repository, layer.digest, layer.size),
             ),
-            _ => failure,
+            _ => error,
         })?
         else {
-            return Err(Failure::new(
-                Reason::InvalidContent,
-                format!("{}@{}: the registry lost this layer of the artifact (404); attach the config again", self.repository, layer.digest),
+            return Err(Error::new(
+                Kind::Invalid(Defect::Lost),
+                format!("{}@{}: the registry lost this layer of the artifact (404)", self.repository, layer.digest),
             ));
         };
         verified(&self.repository, &layer.digest, Some(layer.size), &content, layer.size)
@@ -255,10 +252,10 @@ impl Session<'_> {
         path: &str,
         accept: Option<String>,
         most: u64,
-    ) -> Result<Option<Sent>, Failure> {
+    ) -> Result<Option<Sent>, Error> {
         match self.read(operation, path, accept, most).await? {
             Some(Read::Whole(content)) => Ok(Some(content)),
-            Some(Read::TooLong { failure, .. }) => Err(failure),
+            Some(Read::TooLong { error, .. }) => Err(error),
             None => Ok(None),
         }
     }
@@ -269,7 +266,7 @@ impl Session<'_> {
         path: &str,
         accept: Option<String>,
         most: u64,
-    ) -> Result<Option<Read>, Failure> {
+    ) -> Result<Option<Read>, Error> {
         let call = self.call(operation, http::Method::GET, path, accept)?;
         let answer = self.send(&call).await?;
         match answer.status {
@@ -289,7 +286,7 @@ fn verified(
     size: Option<u64>,
     content: &Sent,
     most: u64,
-) -> Result<Bytes, Failure> {
+) -> Result<Bytes, Error> {
     let Err(mismatch) = verify(repository, digest, size, &content.bytes) else {
         return Ok(content.bytes.clone());
     };
@@ -301,10 +298,10 @@ fn verified(
 }
 
 /// Size first, then digest (image-spec, descriptor.md, "Verification").
-fn verify(repository: &Repository, digest: &Digest, size: Option<u64>, bytes: &[u8]) -> Result<(), Failure> {
+fn verify(repository: &Repository, digest: &Digest, size: Option<u64>, bytes: &[u8]) -> Result<(), Error> {
     if let Some(size) = size.filter(|size| *size != bytes.len() as u64) {
-        return Err(Failure::new(
-            Reason::DigestMismatch,
+        return Err(Error::new(
+            Kind::DigestMismatch,
             format!(
                 "{repository}@{digest}: the registry sent {} bytes where the descriptor says {size}; nothing of it is used",
                 bytes.len()
@@ -312,8 +309,8 @@ fn verify(repository: &Repository, digest: &Digest, size: Option<u64>, bytes: &[
         ));
     }
     digest.verify(bytes).map_err(|mismatch| {
-        Failure::new(
-            Reason::DigestMismatch,
+        Error::new(
+            Kind::DigestMismatch,
             format!(
                 "{repository}@{digest}: the registry sent other content ({}); nothing of it is used",
                 mismatch.actual
@@ -342,7 +339,7 @@ mod tests {
             "annotations": {"a": "b"}});
         let weight = |document: &serde_json::Value| {
             let text = document.to_string();
-            weight(&crate::types::parse_artifact(digest.clone(), text.as_bytes(), None).unwrap())
+            weight(&read_artifact(digest.clone(), text.as_bytes(), None, |why| panic!("{why}")))
         };
         let before = weight(&document);
         *document.pointer_mut(place).unwrap() = json!("x".repeat(10_000));

@@ -9,10 +9,10 @@ use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::api::Reason;
-use crate::types::{Failure, RepositoryRef};
+use crate::types::RepositoryRef;
 
 use super::address::Place;
+use super::error::{Error, Kind};
 use super::pattern;
 
 /// Which registries may be asked, and which addresses never.
@@ -57,19 +57,15 @@ impl Guard {
     }
 
     /// # Errors
-    /// `RegistryNotAllowed`, with what to do.
-    pub(super) fn check(&self, repository: &RepositoryRef) -> Result<(), Failure> {
+    /// [`Kind::NotPermitted`], with those that are.
+    pub(super) fn check(&self, repository: &RepositoryRef) -> Result<(), Error> {
         let name = repository.to_string();
         if self.allow.is_empty() || self.allow.iter().any(|pattern| allows(pattern, &name)) {
             return Ok(());
         }
-        Err(Failure::new(
-            Reason::RegistryNotAllowed,
-            format!(
-                "{name}: this operator may not ask that registry; its flag --allow-registry permits {}",
-                self.allow.join(", ")
-            ),
-        ))
+        let permitted = Kind::NotPermitted(self.allow.clone().into());
+        let error = Error::new(permitted, format!("{name}: that registry may not be asked"));
+        Err(error.asked(repository, None))
     }
 
     /// Judges a host that is an address. Names are judged when they are resolved.
@@ -130,15 +126,11 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// What a resource, or a registry by a redirect, asks for in vain. A name may lead somewhere else tomorrow, so it is
-    /// tried again.
-    pub(super) fn into_failure(self) -> Failure {
-        let advice = match self.place {
-            Place::LinkLocal => "; it is not asked (see the flag --allow-link-local)",
-            _ => "; it is not asked",
-        };
-        let reason = if self.by_name { Reason::RegistryUnavailable } else { Reason::RegistryNotAllowed };
-        Failure::new(reason, format!("{self}{advice}"))
+    /// Why a registry, or where it redirects to, is not asked.
+    pub(super) fn into_error(self) -> Error {
+        let Self { place, by_name, .. } = self;
+        let kind = Kind::Address { by_name, link_local: place == Place::LinkLocal };
+        Error::new(kind, format!("{self}; it is not asked"))
     }
 
     /// The refusal that made a request fail.
@@ -258,8 +250,8 @@ mod tests {
         ] {
             assert_eq!(guard.check(&image.parse().unwrap()).is_ok(), fine, "{image}");
         }
-        let failure = guard.check(&"r.example.org/shop".parse().unwrap()).unwrap_err();
-        assert!(failure.message.contains("*.example.com/shop"), "{}", failure.message);
+        let error = guard.check(&"r.example.org/shop".parse().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), &Kind::NotPermitted(guard.allow.into()));
     }
 
     /// A string prefix, which the kubelet takes for credentials, let `team-evil` pass where `team` was permitted.

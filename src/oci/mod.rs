@@ -1,10 +1,10 @@
 //! The registry: what is attached to an image, and its verified bytes.
 //!
-//! [`Registry`] is the port that the reconcile works against; [`OciRegistry`] answers it from real registries.
+//! [`Registry`] is the port to work against; [`OciRegistry`] answers it from real registries.
 //! From the outside in: `client` answers the port, `referrers` lists, `pull` collects files, `content` fetches by digest
 //! and verifies, `archive` unpacks, `auth` earns the right to ask, `transport` asks and `answer` is what comes back.
 //!
-//! Every answer is one of three: found, none, or a [`Failure`], which is "unknown" and decides nothing.
+//! Every answer is one of three: found, none, or an [`Error`], which is "unknown" and decides nothing.
 
 mod access;
 mod address;
@@ -15,6 +15,8 @@ mod challenge;
 mod client;
 mod content;
 mod docker_config;
+mod error;
+mod go_duration;
 mod go_json;
 mod guard;
 mod keyring;
@@ -31,26 +33,35 @@ mod tls;
 mod token;
 mod transport;
 mod trouble;
+mod wanted;
 mod warnings;
 
 use std::future::Future;
 
 pub use access::Access;
+pub use archive::{MAX_ARCHIVE, MAX_FILES};
 pub use client::{OciRegistry, Settings};
+pub use error::{Bound, Cause, Defect, Error, Form, Kind, Login, Party};
 pub use guard::Guard;
 pub use keyring::{Credential, Keyring, KeyringError};
 pub use observe::{CacheKind, Observation, Observer, RequestRecord, WaitCause};
 pub use plugins::Plugins;
 pub use throttle::Rate;
 pub use tls::Tls;
+pub use transport::SPANS;
+pub use wanted::{Everything, Wanted};
 
-use crate::decide::files::FileRules;
-use crate::types::{Artifact, ConfigFile, Digest, Failure, ImageRef, Platform, RepositoryRef};
+use std::sync::Arc;
+
+use crate::types::{ConfigFile, Digest, ImageRef, Platform, RepositoryRef};
+
+/// An artifact that is attached to an image. Where it cannot be used, it says why.
+pub type Artifact = crate::types::Artifact<Error>;
 
 /// An image, and the digest that its reference stands for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// As the resource names it.
+    /// As the caller names it.
     pub image: ImageRef,
     /// What it resolved to.
     pub digest: Digest,
@@ -72,14 +83,14 @@ pub struct Query<'a> {
 /// How old an answer to a question that can change its answer may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Freshness {
-    /// A second: many resources with one question ask it once.
+    /// A second: many callers with one question ask it once.
     #[default]
     Recent,
     /// Asked anew: somebody who has just attached something wants to see it.
     Now,
 }
 
-/// Everything of a type that is attached: complete, or it would be a [`Failure`].
+/// Everything of a type that is attached: complete, or it would be an [`Error`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// Verified manifests whose subject and type are the ones asked for, ordered by digest. One that cannot be used is
@@ -100,18 +111,18 @@ pub struct Pulled {
     pub others: Vec<String>,
 }
 
-/// What the reconcile needs of a registry.
+/// What there is to ask of a registry.
 pub trait Registry: Send + Sync + 'static {
     /// The digest that a reference stands for now. A pinned reference is its own answer and costs no request.
     ///
     /// # Errors
-    /// `ImageNotFound` only where the registry says so; any other failure means that it is not known.
+    /// [`Kind::ImageNotFound`] only where the registry says so; any other error means that it is not known.
     fn resolve(
         &self,
         access: &Access,
         image: &ImageRef,
         freshness: Freshness,
-    ) -> impl Future<Output = Result<Subject, Failure>> + Send;
+    ) -> impl Future<Output = Result<Subject, Error>> + Send;
 
     /// Everything that is attached to the subject and that the query asks for. An empty listing is the registry's word
     /// that there is nothing.
@@ -123,7 +134,7 @@ pub trait Registry: Send + Sync + 'static {
         access: &Access,
         subject: &Subject,
         query: Query<'_>,
-    ) -> impl Future<Output = Result<Listing, Failure>> + Send;
+    ) -> impl Future<Output = Result<Listing, Error>> + Send;
 
     /// An artifact that can be used, by its digest, or nothing where the registry says that it does not exist.
     ///
@@ -134,9 +145,9 @@ pub trait Registry: Send + Sync + 'static {
         access: &Access,
         repository: &RepositoryRef,
         digest: &Digest,
-    ) -> impl Future<Output = Result<Option<Artifact>, Failure>> + Send;
+    ) -> impl Future<Output = Result<Option<Artifact>, Error>> + Send;
 
-    /// The files of an artifact that the rules want.
+    /// The files of an artifact that are wanted.
     ///
     /// # Errors
     /// Whenever a wanted file is not to be had whole.
@@ -145,6 +156,6 @@ pub trait Registry: Send + Sync + 'static {
         access: &Access,
         repository: &RepositoryRef,
         artifact: &Artifact,
-        rules: &FileRules,
-    ) -> impl Future<Output = Result<Pulled, Failure>> + Send;
+        wanted: Arc<dyn Wanted>,
+    ) -> impl Future<Output = Result<Pulled, Error>> + Send;
 }

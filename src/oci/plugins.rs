@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
-use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::types::RepositoryRef;
 
 use super::keyring::{Credential, Keyring};
-use super::pattern;
+use super::{go_duration, pattern};
 
 /// The only version of the protocol that is no longer alpha or beta.
 const API_VERSION: &str = "credentialprovider.kubelet.k8s.io/v1";
@@ -266,10 +265,7 @@ impl Plugin {
 
 /// A Go duration.
 fn duration(text: &str) -> anyhow::Result<Duration> {
-    let parsed = kube::core::Duration::from_str(text)
-        .with_context(|| format!("'{}' is no duration", text.escape_debug()))?;
-    ensure!(parsed >= Duration::ZERO, "'{text}' is negative");
-    Ok(parsed.into())
+    go_duration::parse(text).with_context(|| format!("'{}' is no duration", text.escape_debug()))
 }
 
 #[cfg(test)]

@@ -4,28 +4,24 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 
-use crate::api::Reason;
-use crate::decide::files::{Effort, FileRules, MAX_FILES};
-use crate::decide::render::{MAX_CONFIG_MAP, check_size};
-use crate::types::{Artifact, ConfigFile, Descriptor, Failure, TITLE, is_index, normalize_path};
+use crate::types::{ConfigFile, Descriptor, TITLE, is_index, normalize_path};
 
-use super::Pulled;
-use super::archive::{self, Archive, MAX_ARCHIVE, Room};
+use super::archive::{self, Archive, MAX_ARCHIVE, MAX_FILES, Room};
 use super::client::{FETCHES, OciRegistry, Session};
+use super::error::{Bound, Defect, Error, Form, Kind};
+use super::wanted::{Wanted, check_budget, undecided};
+use super::{Artifact, Pulled};
 
 /// Manifests of an index that is attached as an artifact.
 const MAX_CHILDREN: usize = 64;
 
-// A single file can be as large as a ConfigMap, and a directory at least as large.
-const _: () = assert!(MAX_ARCHIVE >= MAX_CONFIG_MAP);
-
 /// A layer to fetch, and what it holds.
 struct Layer {
     descriptor: Descriptor,
-    form: Form,
+    holds: Holds,
 }
 
-enum Form {
+enum Holds {
     File { path: String },
     Directory,
 }
@@ -38,35 +34,29 @@ struct Layers {
 }
 
 impl Session<'_> {
-    /// The files of an artifact that the rules want.
-    pub(super) async fn pull(&self, artifact: &Artifact, rules: &FileRules) -> Result<Pulled, Failure> {
+    /// The files of an artifact that are wanted.
+    pub(super) async fn pull(&self, artifact: &Artifact, wanted: Arc<dyn Wanted>) -> Result<Pulled, Error> {
         let place = format!("{}@{}", self.repository, artifact.digest);
         if let Some(fault) = &artifact.fault {
-            return Err(fault.failure.clone());
+            return Err(fault.error.clone());
         }
-        self.pull_from(artifact, rules, &place).await.map_err(|failure| failure.at(&place))
+        self.pull_from(artifact, &wanted, &place).await.map_err(|error| error.at(&place))
     }
 
     async fn pull_from(
         &self,
         artifact: &Artifact,
-        rules: &FileRules,
+        wanted: &Arc<dyn Wanted>,
         place: &str,
-    ) -> Result<Pulled, Failure> {
+    ) -> Result<Pulled, Error> {
         let descriptors = self.layers_of(artifact, place).await?;
         let room = Arc::new(Room::default());
-        let sorting = (rules.clone(), place.to_owned(), Arc::clone(&room));
-        let layers = self
-            .client
-            .apart(move || {
-                let (rules, place, room) = sorting;
-                sort(descriptors, &rules, &place, &room.effort)
-            })
-            .await?;
+        let sorting = (Arc::clone(wanted), place.to_owned());
+        let layers = self.client.apart(move || sort(descriptors, &*sorting.0, &sorting.1)).await?;
         let mut pulled = Pulled { files: Vec::new(), others: layers.others };
         // Collected before they are polled: a closure that borrows per item defeats the proof that this is Send.
         let downloads: Vec<_> =
-            layers.wanted.into_iter().map(|layer| self.files_of(layer, rules, &room)).collect();
+            layers.wanted.into_iter().map(|layer| self.files_of(layer, wanted, &room)).collect();
         let mut downloads = futures::stream::iter(downloads).buffered(FETCHES);
         let mut held = 0_u64;
         while let Some(part) = downloads.next().await {
@@ -75,15 +65,16 @@ impl Session<'_> {
             pulled.files.extend(files);
             pulled.others.extend(others);
             // As they come: many small archives must not add up in memory to more than is ever used.
-            if held > MAX_CONFIG_MAP {
-                check_size(pulled.files.iter().map(|file| (file.path.as_str(), file.bytes.len() as u64)))?;
+            if held > wanted.budget() {
+                let files = pulled.files.iter();
+                check_budget(&**wanted, files.map(|file| (file.path.as_str(), file.bytes.len() as u64)))?;
             }
         }
         Ok(pulled)
     }
 
     /// The layers, those of the children where the artifact is an index.
-    async fn layers_of(&self, artifact: &Artifact, place: &str) -> Result<Vec<Descriptor>, Failure> {
+    async fn layers_of(&self, artifact: &Artifact, place: &str) -> Result<Vec<Descriptor>, Error> {
         if artifact.children.len() > MAX_CHILDREN {
             return Err(unsupported(
                 place,
@@ -105,9 +96,9 @@ impl Session<'_> {
         let mut layers = artifact.layers.to_vec();
         for child in &artifact.children {
             let manifest = self.sound_manifest(&child.digest).await?.ok_or_else(|| {
-                Failure::new(
-                    Reason::InvalidContent,
-                    format!("{place}: the registry lost the manifest {} of this index (404); attach the config again", child.digest),
+                Error::new(
+                    Kind::Invalid(Defect::Lost),
+                    format!("{place}: the registry lost the manifest {} of this index (404)", child.digest),
                 )
             })?;
             if is_index(&manifest.media_type) {
@@ -118,14 +109,21 @@ impl Session<'_> {
         Ok(layers)
     }
 
-    async fn files_of(&self, layer: Layer, rules: &FileRules, room: &Arc<Room>) -> Result<Pulled, Failure> {
+    async fn files_of(
+        &self,
+        layer: Layer,
+        wanted: &Arc<dyn Wanted>,
+        room: &Arc<Room>,
+    ) -> Result<Pulled, Error> {
         let bytes = self.blob(&layer.descriptor).await?;
-        match layer.form {
-            Form::File { path } => Ok(Pulled { files: vec![ConfigFile { path, bytes }], others: Vec::new() }),
-            Form::Directory => {
+        match layer.holds {
+            Holds::File { path } => {
+                Ok(Pulled { files: vec![ConfigFile { path, bytes }], others: Vec::new() })
+            }
+            Holds::Directory => {
                 let archive = Archive::of(&layer.descriptor, bytes)?;
-                let (rules, room) = (rules.clone(), Arc::clone(room));
-                self.client.apart(move || archive::unpack(&archive, &rules, &room)).await
+                let (wanted, room) = (Arc::clone(wanted), Arc::clone(room));
+                self.client.apart(move || archive::unpack(&archive, &*wanted, &room)).await
             }
         }
     }
@@ -133,31 +131,27 @@ impl Session<'_> {
 
 impl OciRegistry {
     /// Does work for the processor, whose length others choose, apart from the threads that wait on sockets: not one
-    /// resource may keep all others waiting. Its turn ends with the work and not with who waits for it, because nobody
+    /// caller may keep all others waiting. Its turn ends with the work and not with who waits for it, because nobody
     /// can end what has begun.
     async fn apart<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, Failure> {
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let turn = Arc::clone(&self.unpacking).acquire_owned().await;
         let ended = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             work()
         });
         ended.await.unwrap_or_else(|error| {
-            Err(Failure::new(Reason::InternalError, format!("unpacking did not finish: {error}")))
+            Err(Error::new(Kind::Internal, format!("unpacking did not finish: {error}")))
         })
     }
 }
 
 /// Refuses everything that can be told from the manifest alone, and sorts out what is not wanted: that cannot spoil the
 /// config, whatever its name and size.
-fn sort(
-    descriptors: Vec<Descriptor>,
-    rules: &FileRules,
-    place: &str,
-    effort: &Effort,
-) -> Result<Layers, Failure> {
+fn sort(descriptors: Vec<Descriptor>, wanted: &dyn Wanted, place: &str) -> Result<Layers, Error> {
+    let wants = |path: &str| wanted.wants(path).map_err(undecided);
     if descriptors.len() > MAX_FILES {
         return Err(unsupported(
             place,
@@ -176,8 +170,8 @@ fn sort(
             Ok(path) => path,
             // The directory that was packed itself: its entries have their own paths.
             Err(_) if is_directory && title.trim_end_matches('/') == "." => String::new(),
-            Err(error) if rules.wants(title, effort)? => {
-                return Err(Failure::new(Reason::InvalidFiles, format!("{place}: {error}")));
+            Err(error) if wants(title)? => {
+                return Err(Error::new(Kind::FileName, format!("{place}: {error}")));
             }
             Err(_) => {
                 layers.others.push(title.to_owned());
@@ -185,39 +179,38 @@ fn sort(
             }
         };
         if is_directory {
-            if path.is_empty() || rules.want_below(&path, effort)? {
+            if path.is_empty() || wanted.wants_below(&path).map_err(undecided)? {
                 packed = packed.saturating_add(descriptor.size);
-                layers.wanted.push(Layer { descriptor, form: Form::Directory });
+                layers.wanted.push(Layer { descriptor, holds: Holds::Directory });
             } else {
                 layers.others.push(format!("{path}/"));
             }
-        } else if rules.wants(&path, effort)? {
-            layers.wanted.push(Layer { descriptor, form: Form::File { path } });
+        } else if wants(&path)? {
+            layers.wanted.push(Layer { descriptor, holds: Holds::File { path } });
         } else {
             layers.others.push(path);
         }
     }
     if untitled > 0 && untitled == count {
-        return Err(unsupported(
-            place,
-            &format!(
-                "none of its {untitled} layers has the annotation {TITLE} with a file name; attach the files with 'oras attach'"
-            ),
+        return Err(Error::new(
+            Kind::Unsupported(Form::Untitled),
+            format!("{place}: none of its {untitled} layers has the annotation {TITLE} with a file name"),
         ));
     }
     if packed > MAX_ARCHIVE {
-        return Err(Failure::new(
-            Reason::TooLarge,
+        return Err(Error::new(
+            Kind::TooLarge(Bound::Bytes),
             format!("{place}: its directories have {packed} bytes packed; at most {MAX_ARCHIVE} are read"),
         ));
     }
-    check_size(layers.wanted.iter().filter_map(|layer| match &layer.form {
-        Form::File { path } => Some((path.as_str(), layer.descriptor.size)),
-        Form::Directory => None,
-    }))?;
+    let files = layers.wanted.iter().filter_map(|layer| match &layer.holds {
+        Holds::File { path } => Some((path.as_str(), layer.descriptor.size)),
+        Holds::Directory => None,
+    });
+    check_budget(wanted, files)?;
     Ok(layers)
 }
 
-fn unsupported(place: &str, why: &str) -> Failure {
-    Failure::new(Reason::UnsupportedArtifact, format!("{place}: {why}"))
+fn unsupported(place: &str, why: &str) -> Error {
+    Error::new(Kind::Unsupported(Form::Other), format!("{place}: {why}"))
 }

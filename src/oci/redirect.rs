@@ -4,10 +4,10 @@ use http::HeaderValue;
 use http::header::LOCATION;
 use reqwest::Url;
 
-use crate::api::Reason;
+use super::error::{Cause, Defect, Kind};
 
 /// Where a redirect leads; nothing for any other answer. A redirect that cannot be followed is no answer either.
-pub(super) fn redirect(response: &reqwest::Response) -> Result<Option<Url>, (Reason, String)> {
+pub(super) fn redirect(response: &reqwest::Response) -> Result<Option<Url>, (Kind, String)> {
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }
@@ -15,8 +15,8 @@ pub(super) fn redirect(response: &reqwest::Response) -> Result<Option<Url>, (Rea
 }
 
 /// Reads `Location` as other clients do: relative or not, in UTF-8 or ASCII.
-fn target(from: &Url, location: Option<&HeaderValue>) -> Result<Url, (Reason, String)> {
-    let unavailable = |why: &str| (Reason::RegistryUnavailable, why.to_owned());
+fn target(from: &Url, location: Option<&HeaderValue>) -> Result<Url, (Kind, String)> {
+    let unavailable = |why: &str| (Kind::Unavailable(Cause::Other), why.to_owned());
     let location = location
         .map(HeaderValue::as_bytes)
         .filter(|location| !location.is_empty())
@@ -31,12 +31,12 @@ fn target(from: &Url, location: Option<&HeaderValue>) -> Result<Url, (Reason, St
     }
     if from.scheme() == "https" && next.scheme() != "https" {
         let why = "and redirects from https to http, which is not followed";
-        return Err((Reason::InvalidContent, why.to_owned()));
+        return Err((Kind::Invalid(Defect::Other), why.to_owned()));
     }
     // The client would send it as a password: to whom, and which, is not for the registry to choose.
     if !next.username().is_empty() || next.password().is_some() {
         let why = "and redirects to a URL with user information, which is not followed";
-        return Err((Reason::InvalidContent, why.to_owned()));
+        return Err((Kind::Invalid(Defect::Other), why.to_owned()));
     }
     next.set_fragment(None);
     Ok(next)
@@ -46,6 +46,9 @@ fn target(from: &Url, location: Option<&HeaderValue>) -> Result<Url, (Reason, St
 mod tests {
     use super::*;
 
+    const UNAVAILABLE: Kind = Kind::Unavailable(Cause::Other);
+    const INVALID: Kind = Kind::Invalid(Defect::Other);
+
     #[rstest::rstest]
     #[case::absolute("https://store.example/blob?sig=1", Ok("https://store.example/blob?sig=1"))]
     #[case::relative("/v2/web/blobs/x", Ok("https://r.example/v2/web/blobs/x"))]
@@ -53,25 +56,25 @@ mod tests {
     #[case::fragment("https://store.example/x#y", Ok("https://store.example/x"))]
     #[case::utf8("https://store.example/ü", Ok("https://store.example/%C3%BC"))]
     #[case::port("https://store.example:8443/x", Ok("https://store.example:8443/x"))]
-    #[case::nothing("", Err(Reason::RegistryUnavailable))]
-    #[case::no_url("http://[", Err(Reason::RegistryUnavailable))]
-    #[case::no_host("https:///", Err(Reason::RegistryUnavailable))]
-    #[case::file("file:///etc/passwd", Err(Reason::RegistryUnavailable))]
-    #[case::data("data:text/plain,x", Err(Reason::RegistryUnavailable))]
-    #[case::downgrade("http://r.example/x", Err(Reason::InvalidContent))]
-    #[case::user_and_password("https://admin:admin@store.example/x", Err(Reason::InvalidContent))]
-    #[case::user("https://admin@store.example/x", Err(Reason::InvalidContent))]
-    #[case::password("https://:admin@store.example/x", Err(Reason::InvalidContent))]
-    #[case::escaped("https://%61dmin:x@store.example/x", Err(Reason::InvalidContent))]
-    #[case::relative_with_user("//admin:admin@store.example/x", Err(Reason::InvalidContent))]
-    #[case::backslashes("https:\\\\admin:admin@store.example\\x", Err(Reason::InvalidContent))]
+    #[case::nothing("", Err(UNAVAILABLE))]
+    #[case::no_url("http://[", Err(UNAVAILABLE))]
+    #[case::no_host("https:///", Err(UNAVAILABLE))]
+    #[case::file("file:///etc/passwd", Err(UNAVAILABLE))]
+    #[case::data("data:text/plain,x", Err(UNAVAILABLE))]
+    #[case::downgrade("http://r.example/x", Err(INVALID))]
+    #[case::user_and_password("https://admin:admin@store.example/x", Err(INVALID))]
+    #[case::user("https://admin@store.example/x", Err(INVALID))]
+    #[case::password("https://:admin@store.example/x", Err(INVALID))]
+    #[case::escaped("https://%61dmin:x@store.example/x", Err(INVALID))]
+    #[case::relative_with_user("//admin:admin@store.example/x", Err(INVALID))]
+    #[case::backslashes("https:\\\\admin:admin@store.example\\x", Err(INVALID))]
     fn redirects_are_followed_to_where_nothing_is_brought_along(
         #[case] location: &str,
-        #[case] expected: Result<&str, Reason>,
+        #[case] expected: Result<&str, Kind>,
     ) {
         let from = "https://r.example/v2/web/manifests/v1".parse().unwrap();
         let header = HeaderValue::from_bytes(location.as_bytes()).unwrap();
-        let found = target(&from, Some(&header)).map(String::from).map_err(|(reason, _)| reason);
+        let found = target(&from, Some(&header)).map(String::from).map_err(|(kind, _)| kind);
         assert_eq!(found, expected.map(str::to_owned));
     }
 
@@ -80,7 +83,7 @@ mod tests {
         let from: Url = "https://r.example/v2/web/manifests/v1".parse().unwrap();
         let latin = HeaderValue::from_bytes(b"https://store.example/\xfc").unwrap();
         for location in [None, Some(&latin)] {
-            assert_eq!(target(&from, location).unwrap_err().0, Reason::RegistryUnavailable);
+            assert_eq!(target(&from, location).unwrap_err().0, UNAVAILABLE);
         }
     }
 }

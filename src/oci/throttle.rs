@@ -8,8 +8,7 @@ use reqwest::Url;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::api::Reason;
-use crate::types::Failure;
+use super::error::{Error, Kind};
 
 /// Hosts whose state is kept; an idle one is forgotten after [`IDLE`].
 const HOSTS: u64 = 1000;
@@ -50,7 +49,7 @@ impl Throttle {
     }
 
     /// Waits for a turn at the server that a URL names. The turn lasts as long as what is returned.
-    pub(super) async fn turn(&self, url: &Url) -> Result<OwnedSemaphorePermit, Failure> {
+    pub(super) async fn turn(&self, url: &Url) -> Result<OwnedSemaphorePermit, Error> {
         let host = url.host_str().unwrap_or_default();
         let server = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());
         let state = self.hosts.get_with(server, || {
@@ -59,7 +58,7 @@ impl Throttle {
                 next: Mutex::new(Instant::now()),
             })
         });
-        let closed = |_| Failure::new(Reason::InternalError, "the throttle of a registry was closed");
+        let closed = |_| Error::new(Kind::Internal, "the throttle of a registry was closed");
         let permit = state.turns.clone().acquire_owned().await.map_err(closed)?;
         if let Some(per_second) = self.rate.per_second {
             let start = reserve(&mut *state.next.lock().await, Instant::now(), per_second);

@@ -13,12 +13,10 @@ use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
-use crate::api::Reason;
-use crate::types::{Advice, Failure};
-
 use super::access::Repository;
 use super::answer::retry_after;
 use super::auth::{basic, sensitive};
+use super::error::{Cause, Error, Kind, Login, Party};
 use super::go_json::{self, Member, is_named};
 use super::guard::{Reach, Refusal};
 use super::keyring::Credential;
@@ -60,15 +58,15 @@ pub(super) async fn fetch(
     transport: &Transport,
     repository: &Repository,
     question: Question<'_>,
-) -> Result<Token, Failure> {
+) -> Result<Token, Error> {
     let Question { realm, reach, credential, .. } = question;
     let endpoint = authority(realm);
     let refused = |refusal: Refusal| {
         if reach == Reach::Anywhere {
-            return refusal.into_failure().at(&repository.to_string());
+            return refusal.into_error().at(&repository.to_string());
         }
-        Failure::new(
-            Reason::AuthenticationFailed,
+        Error::new(
+            Kind::TokenEndpoint,
             format!(
                 "{repository}: the registry names a token endpoint that is refused: {refusal}, which it has no business to name"
             ),
@@ -77,8 +75,8 @@ pub(super) async fn fetch(
     transport.guard().check_url(realm, reach).map_err(refused)?;
     let http = transport.client_for(repository, realm, reach)?;
     let unavailable = |why: String| {
-        Failure::new(
-            Reason::RegistryUnavailable,
+        Error::new(
+            Kind::Unavailable(Cause::Other),
             format!("{repository}: the token endpoint {endpoint} {why}"),
         )
     };
@@ -91,10 +89,9 @@ pub(super) async fn fetch(
     match status {
         StatusCode::OK => {}
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
-            let advice =
-                if credential.is_some() { Advice::CheckCredentials } else { Advice::GiveCredentials };
+            let login = if credential.is_some() { Login::Refused } else { Login::Missing };
             let message = format!("{repository}: the token endpoint {endpoint} answered {status}");
-            return Err(Failure::new(Reason::AuthenticationFailed, message).advised(advice));
+            return Err(Error::new(Kind::Unauthorized(login), message).answered(status.as_u16(), None));
         }
         status if status.is_redirection() => {
             return Err(unavailable(format!(
@@ -102,12 +99,13 @@ pub(super) async fn fetch(
             )));
         }
         status => {
-            let mut failure = unavailable(format!("answered {status}; it is tried again"));
-            failure.retry_after = retry_after(response.headers(), SystemTime::now());
-            if status == StatusCode::TOO_MANY_REQUESTS {
-                failure.reason = Reason::RateLimited;
-            }
-            return Err(failure);
+            let kind = match status {
+                StatusCode::TOO_MANY_REQUESTS => Kind::RateLimited(Party::TokenEndpoint),
+                _ => Kind::Unavailable(Cause::Status(Party::TokenEndpoint)),
+            };
+            let after = retry_after(response.headers(), SystemTime::now());
+            let error = unavailable(format!("answered {status}")).of_kind(kind);
+            return Err(error.answered(status.as_u16(), after));
         }
     }
     let body = bounded(response, meter).await.map_err(unavailable)?;

@@ -14,12 +14,9 @@ use reqwest::Url;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument as _, Span};
 
-use crate::api::Reason;
-use crate::spans;
-use crate::types::Failure;
-
 use super::access::Repository;
 use super::answer::{Answer, Body, Shown, beginning, innermost, refused, retry_after, unreachable};
+use super::error::{Cause, Error, Kind};
 use super::guard::{Guard, GuardedResolver, Proxies, Reach, Refusal};
 use super::observe::{Meter, Observation, Observer, RequestRecord, WaitCause, authority};
 use super::redirect::redirect;
@@ -51,6 +48,10 @@ const IDLE_CONNECTIONS: usize = 8;
 
 /// The operation of a request to a token endpoint.
 const TOKEN: &str = "token";
+
+/// Target of the spans, one for each request: with it they are told from log lines, and are made only where somebody wants
+/// them.
+pub const SPANS: &str = "artifactconfig::trace";
 
 /// A request that is not yet authorized.
 #[derive(Clone, Debug)]
@@ -106,10 +107,10 @@ impl Transport {
         repository: &Repository,
         url: &Url,
         reach: Reach,
-    ) -> Result<reqwest::Client, Failure> {
+    ) -> Result<reqwest::Client, Error> {
         self.guard
             .check_url(url, reach)
-            .map_err(|refusal| refusal.into_failure().at(&repository.to_string()))?;
+            .map_err(|refusal| refusal.into_error().at(&repository.to_string()))?;
         let reach = if self.proxies.carry(url) { Reach::Anywhere } else { reach };
         let tls = repository
             .tls
@@ -117,10 +118,7 @@ impl Transport {
             .map(|tls| if repository.owns(url) { tls.clone() } else { tls.without_identity() });
         let key = (tls.as_ref().map(Tls::key), reach);
         self.pools.try_get_with(key, || client(tls.as_ref(), &self.guard, reach)).map_err(|why| {
-            Failure::new(
-                Reason::InvalidCredentials,
-                format!("{repository}: the certificates cannot be used: {why}"),
-            )
+            Error::new(Kind::Credentials, format!("{repository}: the certificates cannot be used: {why}"))
         })
     }
 
@@ -131,31 +129,31 @@ impl Transport {
         repository: &Repository,
         call: &Call,
         authorization: Option<&HeaderValue>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, Error> {
         let mut wait = FIRST_WAIT;
         let mut attempt = 1;
         loop {
             let result = self.follow(repository, call, authorization).await;
             let mut last = None;
-            let (failure, told) = match result {
+            let (error, told) = match result {
                 Ok(answer) if answer.moved && call.take_foreign_answer => return Ok(answer),
                 Ok(answer) if is_transient(answer.status) || answer.refuses_a_signed_url(repository) => {
                     let told = retry_after(&answer.headers, SystemTime::now());
-                    let failure = refused(repository, call, &answer, told);
+                    let error = refused(repository, call, &answer, told);
                     last = call.take_last_answer.then_some(answer);
-                    (failure, told)
+                    (error, told)
                 }
                 Ok(answer) => return Ok(answer),
-                Err(failure) if failure.reason == Reason::RegistryUnavailable => (failure, None),
-                Err(failure) => return Err(failure),
+                Err(error) if error.kind().is_unavailable() => (error, None),
+                Err(error) => return Err(error),
             };
             let host = &repository.host;
-            if told.is_some() || failure.reason == Reason::RateLimited {
+            if told.is_some() || matches!(error.kind(), Kind::RateLimited(_)) {
                 (self.observer)(Observation::Throttled { host });
             }
             let next = told.unwrap_or_else(|| jittered(wait));
             if attempt == ATTEMPTS || next > LONGEST_WAIT {
-                return last.ok_or(failure);
+                return last.ok_or(error);
             }
             tokio::time::sleep(next).await;
             let cause = if told.is_some() { WaitCause::RetryAfter } else { WaitCause::Backoff };
@@ -173,7 +171,7 @@ impl Transport {
         repository: &Repository,
         call: &Call,
         authorization: Option<&HeaderValue>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, Error> {
         let mut url = call.url.clone();
         let mut moved = false;
         for _ in 0..=REDIRECTS {
@@ -190,9 +188,10 @@ impl Transport {
                 .observe(call.operation, &url, moved, request)
                 .await
                 .map_err(|error| no_answer(repository, &url, &error))?;
-            let Some(next) = redirect(&response).map_err(|(reason, why)| {
+            let Some(next) = redirect(&response).map_err(|(kind, why)| {
                 let status = response.status();
-                Failure::new(reason, format!("{repository}: {} answered {status} {why}", authority(&url)))
+                let message = format!("{repository}: {} answered {status} {why}", authority(&url));
+                Error::new(kind, message).answered(status.as_u16(), None)
             })?
             else {
                 let (status, headers) = (response.status(), response.headers().clone());
@@ -214,8 +213,8 @@ impl Transport {
             moved |= next.origin() != url.origin();
             url = next;
         }
-        Err(Failure::new(
-            Reason::RegistryUnavailable,
+        Err(Error::new(
+            Kind::Unavailable(Cause::Other),
             format!("{repository}: the registry redirects more than {REDIRECTS} times"),
         ))
     }
@@ -234,7 +233,7 @@ impl Transport {
         &self,
         realm: &Url,
         request: reqwest::RequestBuilder,
-    ) -> Result<Result<(reqwest::Response, Meter), reqwest::Error>, Failure> {
+    ) -> Result<Result<(reqwest::Response, Meter), reqwest::Error>, Error> {
         let _turn = self.turn(realm).await?;
         let response = match self.observe(TOKEN, realm, false, request).await {
             Ok(response) => response,
@@ -248,7 +247,7 @@ impl Transport {
     }
 
     /// Waits for a turn at the server of a URL.
-    async fn turn(&self, url: &Url) -> Result<OwnedSemaphorePermit, Failure> {
+    async fn turn(&self, url: &Url) -> Result<OwnedSemaphorePermit, Error> {
         let started = Instant::now();
         let turn = self.throttle.turn(url).await;
         let (host, time) = (authority(url), started.elapsed());
@@ -286,7 +285,7 @@ impl Transport {
 /// the query, and where a redirect led elsewhere no path either.
 fn span(operation: &'static str, moved: bool, method: &Method, url: &Url) -> Span {
     tracing::info_span!(
-        target: spans::TARGET,
+        target: SPANS,
         "request",
         "otel.name" = format!("{method} {operation}"),
         "otel.kind" = "client",
@@ -315,7 +314,9 @@ fn trace(span: &Span, result: &Result<reqwest::Response, reqwest::Error>) {
         }
         Err(error) => {
             let kind = if error.is_timeout() { "timeout" } else { "connection" };
-            spans::failed(span, kind, &innermost(error));
+            span.record("otel.status_code", "ERROR");
+            span.record("error.type", kind);
+            span.record("otel.status_description", innermost(error));
         }
     }
 }
@@ -337,9 +338,9 @@ fn client(tls: Option<&Tls>, guard: &Arc<Guard>, reach: Reach) -> Result<reqwest
 }
 
 /// Why a request was not answered: it may not have been made.
-fn no_answer(repository: &Repository, url: &Url, error: &reqwest::Error) -> Failure {
+fn no_answer(repository: &Repository, url: &Url, error: &reqwest::Error) -> Error {
     match Refusal::within(error) {
-        Some(refusal) => refusal.into_failure().at(&repository.to_string()),
+        Some(refusal) => refusal.into_error().at(&repository.to_string()),
         None => unreachable(repository, url, error),
     }
 }

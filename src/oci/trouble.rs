@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use crate::types::Advice;
+use super::error::Cause;
 
 /// What kept an answer away, where that is one of the usual things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,14 +66,14 @@ impl Trouble {
         }
     }
 
-    /// What to do about it, at the registry itself.
-    pub(super) const fn advice(self, plain_http: bool) -> Option<Advice> {
+    /// What it says of the registry itself, asked by HTTP or not.
+    pub(super) const fn cause(self, plain_http: bool) -> Cause {
         match self {
-            Self::NoTls => Some(Advice::SpeakHttp),
-            Self::NoHttp if plain_http => Some(Advice::SpeakHttps),
-            Self::Certificate => Some(Advice::TrustCertificate),
-            Self::Refused | Self::NoHost => Some(Advice::CheckHost),
-            Self::NoHttp | Self::Silence | Self::Other => None,
+            Self::NoTls => Cause::SpeaksHttp,
+            Self::NoHttp if plain_http => Cause::SpeaksHttps,
+            Self::Certificate => Cause::Certificate,
+            Self::Refused | Self::NoHost => Cause::NoConnection,
+            Self::NoHttp | Self::Silence | Self::Other => Cause::Other,
         }
     }
 }

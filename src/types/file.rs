@@ -15,13 +15,13 @@ pub struct ConfigFile {
 
 /// A path that no file of a config may have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("file name '{path}' is refused: {why}; attach the file again under a plain relative name")]
+#[error("file name '{path}' is refused: {why}")]
 pub struct PathError {
     path: String,
     why: &'static str,
 }
 
-/// Longest path that is accepted, in bytes. Far above a `ConfigMap` key (253), far below a nuisance.
+/// Longest path that is accepted, in bytes. Far above what anybody names a config, far below a nuisance.
 const MAX_PATH: usize = 1024;
 
 /// Brings a title or an archive entry into the one form that is matched and turned into a key: relative, `/` between

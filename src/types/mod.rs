@@ -12,6 +12,7 @@ mod namespace;
 mod platform;
 mod reference;
 pub mod text;
+mod unanswered;
 
 pub use advice::Advice;
 pub use annotations::Annotations;

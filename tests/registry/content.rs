@@ -153,7 +153,8 @@ async fn pull(
     rules: &FileRules,
 ) -> Result<artifactconfig::oci::Pulled, artifactconfig::types::Failure> {
     let listing = world.list().await.unwrap();
-    world.client.pull(&world.access, &world.repository(), &listing.artifacts[0], rules).await
+    let wanted = artifactconfig::wanted::by_rules(rules);
+    Ok(world.client.pull(&world.access, &world.repository(), &listing.artifacts[0], wanted).await?)
 }
 
 async fn world_with(attached: &[Layer]) -> World {

@@ -1,8 +1,8 @@
 //! Where the operator does not go, whoever sends it there.
 
 use artifactconfig::api::Reason::RegistryNotAllowed;
-use artifactconfig::oci::{Guard, Keyring, OciRegistry, Registry as _, Settings};
-use artifactconfig::types::{Artifact, ImageRef};
+use artifactconfig::oci::{Artifact, Guard, Keyring, OciRegistry, Registry as _, Settings};
+use artifactconfig::types::{Failure, ImageRef};
 use testbed::registry::Fault;
 
 use crate::expect::tells;
@@ -87,7 +87,8 @@ async fn link_local_addresses_are_not_asked(#[case] image: &str) {
     let client = client(Settings::default());
     let access = access(Keyring::default());
     let image: ImageRef = image.parse().unwrap();
-    let failure = client.resolve(&access, &image, artifactconfig::oci::Freshness::Now).await.unwrap_err();
+    let resolved = client.resolve(&access, &image, artifactconfig::oci::Freshness::Now).await;
+    let failure = Failure::from(resolved.unwrap_err());
     assert_eq!(failure.reason, RegistryNotAllowed);
     assert!(failure.message.contains("link-local"), "{}", failure.message);
 }

@@ -207,7 +207,8 @@ async fn c04_a_registry_that_answers_for_nothing_is_not_asked_for_everything() {
 async fn c09_a_damaged_artifact_is_not_had_by_its_digest_either() {
     use artifactconfig::oci::Registry as _;
     let (world, bad) = scene(bad_layer, CONFIG, OLDER, true).await;
-    let failure = world.client.artifact(&world.access, &world.repository(), &bad).await.unwrap_err();
+    let failure = world.client.artifact(&world.access, &world.repository(), &bad).await;
+    let failure = Failure::from(failure.unwrap_err());
     assert_eq!(failure.reason, Reason::InvalidContent);
     assert!(failure.message.contains(&bad.to_string()), "{}", failure.message);
 }

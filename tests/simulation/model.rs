@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use artifactconfig::api::{CreationPolicy, MANAGER, Reason, SelectionPolicy, annotation, label};
 use artifactconfig::decide::{render, revision};
-use artifactconfig::types::{Artifact, Digest};
+use artifactconfig::oci::Artifact;
+use artifactconfig::types::Digest;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 

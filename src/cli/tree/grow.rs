@@ -10,7 +10,8 @@ use crate::api::{ArtifactConfig, HistoryEntry, HistoryOutcome};
 use crate::cli::table::short;
 use crate::cli::verdict;
 use crate::decide::revision;
-use crate::types::{Artifact, text};
+use crate::oci::Artifact;
+use crate::types::text;
 
 /// What is attached to the image as it is now.
 #[derive(Clone, Debug)]

@@ -37,7 +37,7 @@ pub struct Origin {
 impl Origin {
     /// Of an artifact that is attached to an image.
     #[must_use]
-    pub fn of(image: String, image_digest: Digest, artifact: &Artifact) -> Self {
+    pub fn of<E>(image: String, image_digest: Digest, artifact: &Artifact<E>) -> Self {
         Self {
             image,
             image_digest,

@@ -73,7 +73,7 @@ pub(super) fn no_version(question: Question<'_>, count: usize) -> Failure {
     )
 }
 
-pub(super) fn several(question: Question<'_>, several: &[&Artifact]) -> Failure {
+pub(super) fn several<E>(question: Question<'_>, several: &[&Artifact<E>]) -> Failure {
     let mut digests: Vec<String> = several.iter().map(|artifact| artifact.digest.to_string()).collect();
     digests.sort();
     let count = digests.len();

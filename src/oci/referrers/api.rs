@@ -8,8 +8,9 @@ use reqwest::Url;
 use crate::oci::answer::{Answer, Read, Sent};
 use crate::oci::client::Session;
 use crate::oci::content::MAX_MANIFEST;
+use crate::oci::error::Error;
 use crate::oci::transport::Call;
-use crate::types::{Digest, Failure, Index, ManifestError, media_type, parse_index, parse_legacy_list};
+use crate::types::{Digest, Index, ManifestError, media_type, parse_index, parse_legacy_list};
 
 use super::link::{self, Unclear};
 
@@ -35,7 +36,7 @@ impl Session<'_> {
         subject: &Digest,
         wanted: Option<&str>,
         filter: bool,
-    ) -> Result<Option<Index>, Failure> {
+    ) -> Result<Option<Index>, Error> {
         let mut call = self.call(
             "referrers",
             Method::GET,
@@ -78,7 +79,7 @@ impl Session<'_> {
         }
     }
 
-    async fn page(&self, call: &Call, subject: &Digest, wanted: Option<&str>) -> Result<Page, Failure> {
+    async fn page(&self, call: &Call, subject: &Digest, wanted: Option<&str>) -> Result<Page, Error> {
         let answer = self.send(call).await?;
         match answer.status {
             StatusCode::OK => self.read_page(answer, subject, wanted).await,
@@ -96,12 +97,7 @@ impl Session<'_> {
 
     /// A list, by what it says it is, or by what it looks like where nothing is said (Harbor before 2.11 sends plain
     /// JSON); otherwise a login page, or whatever a gateway answers.
-    async fn read_page(
-        &self,
-        answer: Answer,
-        subject: &Digest,
-        wanted: Option<&str>,
-    ) -> Result<Page, Failure> {
+    async fn read_page(&self, answer: Answer, subject: &Digest, wanted: Option<&str>) -> Result<Page, Error> {
         let says = Says::of(answer.content_type());
         if says == Says::SomethingElse {
             return Ok(Page::Unsupported);
@@ -112,7 +108,7 @@ impl Session<'_> {
         let content = match read {
             Read::Whole(content) => content,
             Read::TooLong { .. } if moved && says != Says::Index => return Ok(Page::Unsupported),
-            Read::TooLong { failure, .. } => return Err(failure),
+            Read::TooLong { error, .. } => return Err(error),
         };
         let size = content.bytes.len() as u64;
         match parse_index(&plain(&content), content.content_type.as_deref(), wanted) {
@@ -137,7 +133,7 @@ impl Session<'_> {
         &self,
         subject: &Digest,
         wanted: Option<&str>,
-    ) -> Result<Option<Index>, Failure> {
+    ) -> Result<Option<Index>, Error> {
         let (key, unsupported) = (self.repository.key(), &self.client.memory.without_legacy_list);
         if unsupported.contains_key(&key) {
             return Ok(None);
@@ -165,7 +161,7 @@ impl Session<'_> {
         answer: Answer,
         subject: &Digest,
         wanted: Option<&str>,
-    ) -> Result<Option<Index>, Failure> {
+    ) -> Result<Option<Index>, Error> {
         let is_json = matches!(Says::of(answer.content_type()), Says::Json | Says::Index);
         let next = link::next_page(&answer.headers, &answer.url);
         let content =

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 
-use crate::api::Reason;
-use crate::oci::Listing;
 use crate::oci::client::{FETCHES, Session};
 use crate::oci::content::weight;
-use crate::types::{Artifact, Digest, Entry, Failure, Index};
+use crate::oci::error::{Error, Kind};
+use crate::oci::{Artifact, Listing};
+use crate::types::{Digest, Entry, Index};
 
 /// Memory that the manifests of all candidates may take: a thousand with a dozen files each. With 16 looks side by side
-/// that is half of the chart's limit of 256 MiB.
+/// that is 128 MiB.
 const MAX_CANDIDATE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Manifests that the registry may fail to answer for before the whole list is given up: one may be damaged where it is
@@ -33,7 +33,7 @@ pub(super) struct Kept<'a> {
     held: u64,
     stale: usize,
     elsewhere: usize,
-    unreadable: Vec<(Digest, Reason)>,
+    unreadable: Vec<(Digest, &'static str)>,
     types: BTreeSet<String>,
 }
 
@@ -44,7 +44,7 @@ impl Session<'_> {
         subject: &Digest,
         wanted: Option<&str>,
         index: &Index,
-    ) -> Result<Listing, Failure> {
+    ) -> Result<Listing, Error> {
         let mut listing = self.read_entries(subject, wanted, index.entries.iter()).await?;
         if listing.artifacts.is_empty() {
             listing.types.extend(index.types.iter().map(ToString::to_string));
@@ -60,12 +60,12 @@ impl Session<'_> {
         subject: &Digest,
         wanted: Option<&str>,
         index: &Index,
-    ) -> Result<Listing, Failure> {
+    ) -> Result<Listing, Error> {
         let mut kept = Kept::new(subject, wanted);
         for digest in index.others.iter().filter(|digest| *digest != subject) {
             match self.manifest(digest).await {
                 Ok(Some(artifact)) if artifact.fault.is_none() => kept.add(&artifact, &Entry::default()),
-                Err(failure) if is_of_all(&failure) => return Err(failure),
+                Err(error) if is_of_all(&error) => return Err(error),
                 Ok(_) | Err(_) => {}
             }
         }
@@ -77,7 +77,7 @@ impl Session<'_> {
         subject: &Digest,
         wanted: Option<&str>,
         entries: impl Iterator<Item = (&'e Digest, &'e Entry)>,
-    ) -> Result<Listing, Failure> {
+    ) -> Result<Listing, Error> {
         let mut kept = Kept::new(subject, wanted);
         let mut unanswered = 0;
         let fetches: Vec<_> = entries
@@ -94,15 +94,15 @@ impl Session<'_> {
                     continue;
                 }
                 // The right to ask, and how often, is nothing that one artifact has and another has not.
-                Err(failure) if is_of_all(&failure) => return Err(failure),
-                Err(failure) => {
-                    unanswered += usize::from(failure.reason == Reason::RegistryUnavailable);
+                Err(error) if is_of_all(&error) => return Err(error),
+                Err(error) => {
+                    unanswered += usize::from(error.kind().is_unavailable());
                     if unanswered > MAX_UNANSWERED {
-                        return Err(failure);
+                        return Err(error);
                     }
                     Arc::new(Artifact::unknown(
                         digest.clone(),
-                        failure.at(&format!("{}@{digest}", self.repository)),
+                        error.at(&format!("{}@{digest}", self.repository)),
                     ))
                 }
             };
@@ -118,8 +118,8 @@ impl Session<'_> {
     }
 }
 
-fn is_of_all(failure: &Failure) -> bool {
-    matches!(failure.reason, Reason::RateLimited | Reason::AuthenticationFailed)
+fn is_of_all(error: &Error) -> bool {
+    matches!(error.kind(), Kind::RateLimited(_)) || error.kind().is_unauthorized()
 }
 
 impl<'a> Kept<'a> {
@@ -147,7 +147,7 @@ impl<'a> Kept<'a> {
             return;
         }
         if let Some(fault) = &artifact.fault {
-            self.unreadable.push((artifact.digest.clone(), fault.failure.reason));
+            self.unreadable.push((artifact.digest.clone(), fault.error.kind().word()));
         }
         if knows_type && self.wanted.is_some_and(|wanted| artifact.artifact_type != wanted) {
             if self.types.len() < MAX_TYPES && !artifact.artifact_type.is_empty() {
@@ -187,11 +187,11 @@ fn complemented(mut artifact: Artifact, entry: &Entry) -> Artifact {
 }
 
 /// Names what cannot be read, so that somebody can delete it.
-fn unreadable(mut all: Vec<(Digest, Reason)>) -> Option<String> {
+fn unreadable(mut all: Vec<(Digest, &'static str)>) -> Option<String> {
     all.sort_by(|(left, _), (right, _)| left.cmp(right));
     let count = all.len();
     let shown: Vec<String> =
-        all.iter().take(LISTED).map(|(digest, reason)| format!("{digest} ({reason})")).collect();
+        all.iter().take(LISTED).map(|(digest, word)| format!("{digest} ({word})")).collect();
     let more = if count > LISTED { ", …" } else { "" };
     (count > 0).then(|| {
         format!(

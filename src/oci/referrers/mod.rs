@@ -15,10 +15,10 @@ mod tag;
 
 use std::sync::Arc;
 
-use crate::api::Reason;
-use crate::types::{Digest, Failure, Index, ManifestError};
+use crate::types::{Digest, Index, ManifestError};
 
 use super::client::{Session, shared};
+use super::error::{Bound, Defect, Error, Kind};
 use super::observe::CacheKind;
 use super::{Freshness, Listing};
 use memory::Asked;
@@ -31,7 +31,7 @@ impl Session<'_> {
         subject: &Digest,
         wanted: Option<&str>,
         freshness: Freshness,
-    ) -> Result<Listing, Failure> {
+    ) -> Result<Listing, Error> {
         let asked = Asked {
             repository: self.repository.key(),
             subject: subject.clone(),
@@ -65,7 +65,7 @@ impl Session<'_> {
     }
 
     /// The list, asked for at most once at a time.
-    async fn ask(&self, asked: &Asked, filter: bool, freshness: Freshness) -> Result<Arc<Index>, Failure> {
+    async fn ask(&self, asked: &Asked, filter: bool, freshness: Freshness) -> Result<Arc<Index>, Error> {
         let recent = &self.client.memory.recent;
         let key = (asked.clone(), filter);
         let (index, hit) = shared(recent, key, freshness, || self.ask_list(asked, filter)).await?;
@@ -73,7 +73,7 @@ impl Session<'_> {
         Ok(index)
     }
 
-    async fn ask_list(&self, asked: &Asked, filter: bool) -> Result<Arc<Index>, Failure> {
+    async fn ask_list(&self, asked: &Asked, filter: bool) -> Result<Arc<Index>, Error> {
         let unsupported = &self.client.memory.without_api;
         if !unsupported.contains_key(&asked.repository) {
             let wanted = asked.artifact_type.as_deref();
@@ -87,15 +87,15 @@ impl Session<'_> {
 
     /// A registry that has gained the Referrers API need not list by it what lies under the tag. It has answered, though,
     /// so what it does not want to say about the tag is not needed.
-    async fn look_under_the_tag(&self, asked: &Asked, listing: &mut Listing) -> Result<(), Failure> {
+    async fn look_under_the_tag(&self, asked: &Asked, listing: &mut Listing) -> Result<(), Error> {
         let without = &self.client.memory.without_tag;
         if without.contains_key(asked) {
             return Ok(());
         }
         let index = match self.list_by_tag(asked).await {
             Ok(index) => index.unwrap_or_default(),
-            Err(failure) if matches!(failure.reason, Reason::RegistryUnavailable | Reason::RateLimited) => {
-                return Err(failure);
+            Err(error) if error.kind().is_unavailable() || matches!(error.kind(), Kind::RateLimited(_)) => {
+                return Err(error);
             }
             Err(_) => Arc::default(),
         };
@@ -113,27 +113,24 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn too_much(&self, subject: &Digest, what: &str) -> Failure {
-        Failure::new(
-            Reason::TooLarge,
-            format!("{}@{subject}: {what}; delete old artifacts from the registry", self.repository),
-        )
+    fn too_much(&self, subject: &Digest, what: &str) -> Error {
+        Error::new(Kind::TooLarge(Bound::Listing), format!("{}@{subject}: {what}", self.repository))
     }
 
-    fn broken_listing(&self, subject: &Digest, why: &str) -> Failure {
-        Failure::new(
-            Reason::InvalidContent,
+    fn broken_listing(&self, subject: &Digest, why: &str) -> Error {
+        Error::new(
+            Kind::Invalid(Defect::Other),
             format!("{}@{subject}: the registry's list of referrers is not used: {why}", self.repository),
         )
     }
 
-    fn refused_list(&self, subject: &Digest, why: &ManifestError) -> Failure {
+    fn refused_list(&self, subject: &Digest, why: &ManifestError) -> Error {
         match why {
             ManifestError::TooMany(_, most) => {
                 self.too_much(subject, &format!("more than {most} artifacts may be of the type"))
             }
-            _ => Failure::new(
-                Reason::InvalidContent,
+            _ => Error::new(
+                Kind::Invalid(Defect::Other),
                 format!("{}@{subject}: the list of referrers is refused: {why}", self.repository),
             ),
         }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::oci::client::Session;
 use crate::oci::content::MAX_MANIFEST;
-use crate::types::{Digest, Failure, Index, ManifestError, media_type, parse_index};
+use crate::oci::error::Error;
+use crate::types::{Digest, Index, ManifestError, media_type, parse_index};
 
 use super::api::plain;
 use super::memory::{Asked, Tagged};
@@ -12,7 +13,7 @@ use super::memory::{Asked, Tagged};
 impl Session<'_> {
     /// The list under the tag, or nothing where the registry says that there is no such tag. Where one is remembered,
     /// `HEAD` tells whether it is still the same; some registries count a `GET` as a pull.
-    pub(super) async fn list_by_tag(&self, asked: &Asked) -> Result<Option<Arc<Index>>, Failure> {
+    pub(super) async fn list_by_tag(&self, asked: &Asked) -> Result<Option<Arc<Index>>, Error> {
         let path = format!("manifests/{}", asked.subject.referrers_tag());
         let accept = media_type::OCI_INDEX.to_owned();
         let tagged = &self.client.memory.tagged;
@@ -37,7 +38,7 @@ impl Session<'_> {
         Ok(Some(index))
     }
 
-    fn read_tagged(&self, asked: &Asked, bytes: &[u8], content_type: Option<&str>) -> Result<Index, Failure> {
+    fn read_tagged(&self, asked: &Asked, bytes: &[u8], content_type: Option<&str>) -> Result<Index, Error> {
         let subject = &asked.subject;
         // GitLab reads the tag as a digest and returns the subject itself, whose children would pass for referrers
         // (oras-go#1396).

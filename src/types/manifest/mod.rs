@@ -21,7 +21,7 @@ use std::sync::Arc;
 use self::descriptor::{NoDigest, children, layers, optional, read_digest};
 use self::error::named;
 use self::json::{Member, Raw, each_member, members, position, text, text_of};
-use super::{Annotations, CREATED, Digest, Failure};
+use super::{Annotations, CREATED, Digest};
 
 /// Media types of manifests and of what they hold.
 pub mod media_type {
@@ -49,9 +49,9 @@ const MAX_ANNOTATIONS: usize = 1024;
 const MAX_ANNOTATION_BYTES: usize = 256 * 1024;
 
 /// A manifest that is attached to an image: what selection and pulling go by. Without slack, because thousands are kept
-/// in memory.
+/// in memory. `E` is what is said of one that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Artifact {
+pub struct Artifact<E = ManifestError> {
     /// Digest of the manifest.
     pub digest: Digest,
     /// Media type of the manifest.
@@ -70,16 +70,16 @@ pub struct Artifact {
     /// How many of its entries could not be read.
     pub unreadable_children: usize,
     /// Why it cannot be used, where it cannot.
-    pub fault: Option<Box<Fault>>,
-    /// The manifest byte for byte, where a revision can keep it: it proves by its digest what the revision holds.
+    pub fault: Option<Box<Fault<E>>>,
+    /// The manifest byte for byte, where it is small enough to keep: by its digest it proves what a copy of the files is.
     pub manifest: Option<Arc<str>>,
 }
 
-/// Largest manifest that a revision keeps. One of twenty files has about 6 KiB; of the 256 KiB that Kubernetes allows for
-/// all annotations of an object together, the rest is for those of `spec.target.annotations`.
+/// Largest manifest that is kept byte for byte. One of twenty files has about 6 KiB. It fits many times into the 256 KiB that
+/// Kubernetes allows for all annotations of an object together.
 pub const MAX_KEPT_MANIFEST: usize = 16 * 1024;
 
-impl Artifact {
+impl<E> Artifact<E> {
     /// `org.opencontainers.image.created`, as it stands there.
     #[must_use]
     pub fn created(&self) -> Option<&str> {
@@ -88,7 +88,7 @@ impl Artifact {
 
     /// One of which nothing is known but its digest and why.
     #[must_use]
-    pub fn unknown(digest: Digest, failure: Failure) -> Self {
+    pub fn unknown(digest: Digest, error: E) -> Self {
         Self {
             digest,
             media_type: String::new(),
@@ -98,25 +98,25 @@ impl Artifact {
             layers: Box::default(),
             children: Box::default(),
             unreadable_children: 0,
-            fault: Some(Box::new(Fault { failure, known: Known::default(), lasting: false })),
+            fault: Some(Box::new(Fault { error, known: Known::default(), lasting: false })),
             manifest: None,
         }
     }
 
     /// Lets go of what it is made of, where that is too much to keep.
-    pub fn forget_content(&mut self, why: impl FnOnce() -> Failure) {
+    pub fn forget_content(&mut self, why: impl FnOnce() -> E) {
         let known = Known { artifact_type: true, subject: true, annotations: true };
         (self.layers, self.children, self.manifest) = (Box::default(), Box::default(), None);
-        self.fault.get_or_insert_with(|| Box::new(Fault { failure: why(), known, lasting: true }));
+        self.fault.get_or_insert_with(|| Box::new(Fault { error: why(), known, lasting: true }));
     }
 
     /// The same, or why it cannot be used.
     ///
     /// # Errors
     /// The fault, where it has one.
-    pub fn sound(self) -> Result<Self, Failure> {
+    pub fn sound(self) -> Result<Self, E> {
         match self.fault {
-            Some(fault) => Err(fault.failure),
+            Some(fault) => Err(fault.error),
             None => Ok(self),
         }
     }
@@ -125,9 +125,9 @@ impl Artifact {
 /// Why an artifact cannot be used, and what is known of it all the same: enough to tell that it would not be chosen
 /// anyway, or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// What whoever would use it is told.
-    pub failure: Failure,
+pub struct Fault<E = ManifestError> {
+    /// Why.
+    pub error: E,
     /// Which of its members say what the manifest says.
     pub known: Known,
     /// Whether it is one of the bytes that the digest names, which never change, and not of what was sent this time.
@@ -155,21 +155,16 @@ pub fn parse_artifact(
     bytes: &[u8],
     content_type: Option<&str>,
 ) -> Result<Artifact, ManifestError> {
-    let mut error = None;
-    let artifact = read_artifact(digest, bytes, content_type, |why| {
-        error = Some(why.clone());
-        Failure::new(crate::api::Reason::InvalidContent, why.to_string())
-    });
-    error.map_or(Ok(artifact), Err)
+    read_artifact(digest, bytes, content_type, ManifestError::clone).sound()
 }
 
 /// The same, where the artifact carries what is wrong with it, said by `describe`.
-pub fn read_artifact(
+pub fn read_artifact<E>(
     digest: Digest,
     bytes: &[u8],
     content_type: Option<&str>,
-    describe: impl FnOnce(&ManifestError) -> Failure,
-) -> Artifact {
+    describe: impl FnOnce(&ManifestError) -> E,
+) -> Artifact<E> {
     let text = text_of(bytes);
     let document = Document::read(&text);
     let (mut artifact, known, mut wrong) = document.head(digest);
@@ -185,7 +180,7 @@ pub fn read_artifact(
     // Where it breaks off is what a person can look for.
     let wrong = document.error.as_ref().map(position).or(wrong);
     if let Some(wrong) = wrong {
-        artifact.fault = Some(Box::new(Fault { failure: describe(&wrong), known, lasting: true }));
+        artifact.fault = Some(Box::new(Fault { error: describe(&wrong), known, lasting: true }));
     } else if bytes.len() <= MAX_KEPT_MANIFEST && !is_index(&artifact.media_type) {
         // What an index lists is not in the index, so it proves nothing of the files.
         artifact.manifest = std::str::from_utf8(bytes).ok().map(Arc::from);
@@ -221,7 +216,7 @@ impl<'a> Document<'a> {
     }
 
     /// What tells an artifact from others, as far as it can be read: a member that is damaged spoils no other.
-    fn head(&self, digest: Digest) -> (Artifact, Known, Option<ManifestError>) {
+    fn head<E>(&self, digest: Digest) -> (Artifact<E>, Known, Option<ManifestError>) {
         // What is missing from a document that breaks off may have stood in the rest of it.
         let whole = self.error.is_none();
         let mut wrong = None;

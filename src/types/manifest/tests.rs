@@ -146,14 +146,13 @@ fn what_is_known_of_a_damaged_manifest(#[case] damage: serde_json::Value, #[case
     for (name, value) in damage.as_object().unwrap() {
         document[name] = value.clone();
     }
-    let describe = |why: &ManifestError| Failure::new(crate::api::Reason::InvalidContent, why.to_string());
     let bytes = document.to_string();
-    let read = read_artifact(Digest::sha256(bytes.as_bytes()), bytes.as_bytes(), None, describe);
+    let read = read_artifact(Digest::sha256(bytes.as_bytes()), bytes.as_bytes(), None, ManifestError::clone);
     let found = read.fault.unwrap().known;
     assert_eq!([found.artifact_type, found.subject, found.annotations], known);
     // One that breaks off: what came before is known, and no more.
     let cut = bytes.find("\"subject\"").unwrap();
-    let read = read_artifact(Digest::sha256(b""), &bytes.as_bytes()[..cut], None, describe);
+    let read = read_artifact(Digest::sha256(b""), &bytes.as_bytes()[..cut], None, ManifestError::clone);
     let found = read.fault.unwrap().known;
     assert!(!found.subject && found.artifact_type == (known[0] && document["artifactType"] != json!(null)));
 }
