@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use registry::{MAX_ARCHIVE, Wanted};
+
 use crate::decide::files::{Effort, FileRules};
 use crate::decide::render::{self, MAX_CONFIG_MAP};
-use crate::oci::{MAX_ARCHIVE, Wanted};
 use crate::types::Failure;
 
 // A single file can be as large as a ConfigMap, and a directory at least as large.

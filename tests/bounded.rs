@@ -12,10 +12,9 @@ use artifactconfig::decide::files::{Effort, FileRules};
 use artifactconfig::decide::render::render;
 use artifactconfig::decide::select::{self, Question};
 use artifactconfig::decide::spec::{self, Selector};
-use artifactconfig::oci::MAX_FILES;
-use artifactconfig::types::{
-    Artifact, ConfigFile, Digest, Failure, ImageRef, Platform, json, normalize_path, text,
-};
+use artifactconfig::types::{Failure, json};
+use oci::{Artifact, ConfigFile, Digest, ImageRef, Platform, normalize_path, text};
+use registry::MAX_FILES;
 use serde_json::json;
 
 const WATCHDOG: Duration = Duration::from_mins(2);

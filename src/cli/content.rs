@@ -6,13 +6,14 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow, bail};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
+use oci::Digest;
+use registry::{OciRegistry, Registry as _, Settings};
 
 use crate::api::{ArtifactConfig, CreationPolicy};
 use crate::decide::kept::{self, Kept};
 use crate::decide::render::Content;
 use crate::decide::{plan, render, spec};
-use crate::oci::{OciRegistry, Registry as _, Settings};
-use crate::types::{Digest, Failure};
+use crate::types::Failure;
 use crate::wanted;
 
 use super::choose::{self, Wish};

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use oci::{ImageRef, Platform, VERSION, text};
+use registry::{Artifact, Error, Freshness, Listing, OciRegistry, Query, Registry as _, Settings, Subject};
 use serde::Serialize;
-
-use crate::oci::{Artifact, Error, Freshness, Listing, OciRegistry, Query, Registry as _, Settings, Subject};
-use crate::types::{ImageRef, Platform, VERSION, text};
 
 use super::docker::RegistryArgs;
 use super::output::{Format, print, say};
@@ -118,8 +117,7 @@ fn discovered(subject: &Subject, listing: Listing) -> Discovered {
 }
 
 fn referrer(artifact: &Artifact) -> Referrer {
-    let file =
-        |layer: &crate::types::Descriptor| Some(File { name: layer.title()?.to_owned(), size: layer.size });
+    let file = |layer: &oci::Descriptor| Some(File { name: layer.title()?.to_owned(), size: layer.size });
     Referrer {
         digest: artifact.digest.to_string(),
         artifact_type: artifact.artifact_type.clone(),

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use registry::{OciRegistry, Registry as _, Settings};
 
 use crate::api::ArtifactConfig;
 use crate::decide::{plan, render, spec};
-use crate::oci::{OciRegistry, Registry as _, Settings};
 use crate::types::Failure;
 use crate::wanted;
 

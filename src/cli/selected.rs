@@ -1,8 +1,9 @@
 //! What the registry gives for a resource, asked from this machine: the way of the operator up to its choice.
 
+use registry::{Access, Artifact, Freshness, OciRegistry, Query, Registry as _, Subject};
+
 use crate::decide::select;
 use crate::decide::spec::Desired;
-use crate::oci::{Access, Artifact, Freshness, OciRegistry, Query, Registry as _, Subject};
 use crate::types::Failure;
 
 /// The choice, of what is there now.

@@ -1,6 +1,8 @@
 //! The way back, which needs no registry where what was applied can be told from what somebody made of it.
 
 use futures::TryFutureExt as _;
+use oci::Digest;
+use registry::{Freshness, Registry};
 
 use crate::api::{ArtifactConfigStatus, CreationPolicy, HistoryEntry, Reason};
 use crate::cluster::Cluster;
@@ -8,9 +10,8 @@ use crate::decide::kept::{self, Kept, Search};
 use crate::decide::outcome::{Outcome, Seen};
 use crate::decide::plan::{self, Applied, Origin};
 use crate::decide::revision;
-use crate::oci::{Freshness, Registry};
 use crate::spans::{self, stage};
-use crate::types::{Digest, Failure};
+use crate::types::Failure;
 
 use super::context::{Entry, Question};
 use super::work::Work;

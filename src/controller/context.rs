@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use moka::sync::Cache;
+use oci::Digest;
 use tokio::sync::watch;
 
 use crate::api::ArtifactConfigStatus;
@@ -12,7 +13,6 @@ use crate::decide::contest::Contest;
 use crate::decide::numbers::Given;
 use crate::decide::plan::Applied;
 use crate::telemetry::Metrics;
-use crate::types::Digest;
 
 /// Resources whose memory is kept. Ten times what the operator is measured for; beyond it the least used resource is
 /// merely read once more.

@@ -1,6 +1,7 @@
 //! The pipeline, as a table of contents: forward to what the policy selects, or back to what `spec.rollbackTo` names.
 
 use kube::ResourceExt as _;
+use registry::{Freshness, Registry};
 
 use crate::api::{ArtifactConfig, ArtifactConfigStatus, HistoryEntry, Reason, annotation, condition};
 use crate::cluster::Cluster;
@@ -8,7 +9,6 @@ use crate::decide::outcome::{Outcome, Seen};
 use crate::decide::plan::Origin;
 use crate::decide::spec::{self, Desired};
 use crate::decide::{kept, numbers};
-use crate::oci::{Freshness, Registry};
 use crate::types::Failure;
 
 use super::back;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use kube::Resource as _;
 use kube::core::DeserializeGuard;
+use registry::Registry;
 use tracing::Instrument as _;
 
 use crate::api::{ArtifactConfig, ArtifactConfigStatus, Class, Reason};
@@ -15,7 +16,6 @@ use crate::decide::plan::Applied;
 use crate::decide::spec::{self, Header, Owner};
 use crate::decide::turns::Next;
 use crate::decide::{event, revision, schedule, status};
-use crate::oci::Registry;
 use crate::spans::{self, stage};
 use crate::types::Failure;
 

@@ -9,12 +9,12 @@ use futures::stream::{self, BoxStream};
 use kube::Client;
 use kube::Resource as _;
 use kube::runtime::reflector::{ObjectRef, Store};
+use registry::Registry;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::cluster::{KubeCluster, Leadership};
 use crate::decide::turns::{Asks, Key, Lane, Next, Turns, Version};
-use crate::oci::Registry;
 use crate::types::Namespace;
 
 use super::context::{Context, Stop};

@@ -1,6 +1,8 @@
 //! What one reconcile works with, and the steps that going forward and going back share.
 
 use futures::TryFutureExt as _;
+use oci::Digest;
+use registry::{Access, Artifact, Error, Freshness, Listing, Query, Registry, Subject};
 
 use crate::api::{CreationPolicy, HistoryEntry, Reason};
 use crate::cluster::{self, Cluster};
@@ -9,9 +11,8 @@ use crate::decide::plan::{self, Applied, Origin};
 use crate::decide::render::{self, Content};
 use crate::decide::select::{self, Selected};
 use crate::decide::spec::Desired;
-use crate::oci::{Access, Artifact, Error, Freshness, Listing, Query, Registry, Subject};
 use crate::spans::{self, stage};
-use crate::types::{Digest, Failure};
+use crate::types::Failure;
 use crate::wanted;
 
 use super::context::{Context, Entry, Question};

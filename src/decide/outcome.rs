@@ -1,7 +1,9 @@
 //! The one value a reconcile ends with. Condition, event, metric, log line and next look all derive from it.
 
+use oci::Digest;
+
 use crate::api::{Class, HistoryEntry, Reason};
-use crate::types::{Digest, Failure};
+use crate::types::Failure;
 
 use super::plan::Applied;
 

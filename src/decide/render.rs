@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use oci::{ConfigFile, text};
 use sha2::{Digest as _, Sha256};
 
 use crate::api::Reason;
-use crate::types::{ConfigFile, Failure, text};
+use crate::types::Failure;
 
 use super::files::FileRules;
 use super::limits;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
+use oci::{Digest, MAX_KEPT_MANIFEST};
 use sha2::{Digest as _, Sha256};
 
 use crate::api::{HistoryEntry, HistoryOutcome, annotation, label};
-use crate::types::{Digest, MAX_KEPT_MANIFEST};
 
 use super::numbers::{self, Stamp};
 use super::plan::{Facts, Rendered};
@@ -220,7 +220,7 @@ pub(super) mod tests {
     use crate::decide::plan::{self, Origin};
     use crate::decide::render::Content;
     use crate::decide::spec;
-    use crate::types::Annotations;
+    use oci::Annotations;
     use serde_json::json;
 
     pub fn at(second: i64) -> Timestamp {

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use oci::{text, truncate};
 
 use crate::api::{
     AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, Class, NEXT_UNKNOWN, Reason,
@@ -12,7 +13,6 @@ use super::outcome::{Outcome, Seen};
 use super::plan::{Applied, Facts};
 use super::revision;
 use super::spec::Header;
-use crate::types::{text, truncate};
 
 /// Longest message of a condition; the API's own limit is 32 KiB, but the message is a column of `kubectl get`.
 const MAX_MESSAGE: usize = 1024;
@@ -221,7 +221,8 @@ mod tests {
     use crate::decide::event;
     use crate::decide::numbers::Stamp;
     use crate::decide::spec::Owner;
-    use crate::types::{Annotations, Digest, Failure};
+    use crate::types::Failure;
+    use oci::{Annotations, Digest};
 
     fn header(generation: i64) -> Header {
         let owner = Owner { name: "web".into(), namespace: "shop".into(), uid: "u-1".into() };

@@ -193,32 +193,4 @@ mod tests {
         );
         assert!(Advice::GiveCredentials.at_the_command_line("index.docker.io").ends_with("'docker login'"));
     }
-
-    /// The registry layer knows no resource: what to do about its failures is said here, for each who may read it.
-    #[test]
-    fn the_registry_layer_names_no_field_of_a_resource() {
-        let mut directories = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/oci")];
-        let mut files = 0;
-        while let Some(directory) = directories.pop() {
-            for entry in std::fs::read_dir(directory).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    directories.push(path);
-                    continue;
-                }
-                let text = std::fs::read_to_string(&path).unwrap();
-                let code = text.split_once("#[cfg(test)]").map_or(text.as_str(), |(code, _)| code);
-                for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
-                    assert!(
-                        !line.contains("spec."),
-                        "{}: make it an Advice: {}",
-                        path.display(),
-                        line.trim()
-                    );
-                }
-                files += 1;
-            }
-        }
-        assert!(files > 10, "the sources are not found");
-    }
 }

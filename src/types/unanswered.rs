@@ -1,6 +1,6 @@
 //! What an error of the registry client means to the reader: its reason, and what to do about it.
 
-use crate::oci::{Bound, Cause, Defect, Error, Form, Kind, Login, Party};
+use registry::{Bound, Cause, Defect, Error, Form, Kind, Login, Party};
 
 use crate::api::Reason;
 

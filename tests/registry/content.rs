@@ -8,9 +8,9 @@ use artifactconfig::api::Reason::{
 use artifactconfig::api::{FileMapping, Reason};
 use artifactconfig::decide::files::FileRules;
 use artifactconfig::decide::render::render;
-use artifactconfig::oci::Registry as _;
-use artifactconfig::types::{Digest, TITLE, media_type};
 use flate2::{Compression, write::GzEncoder};
+use oci::{Digest, TITLE, media_type};
+use registry::Registry as _;
 use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header};
 use testbed::registry::Fault;
@@ -148,10 +148,7 @@ rows! {
 }
 
 /// The files of the artifact that these faults attach, as far as the rules want them.
-async fn pull(
-    world: &World,
-    rules: &FileRules,
-) -> Result<artifactconfig::oci::Pulled, artifactconfig::types::Failure> {
+async fn pull(world: &World, rules: &FileRules) -> Result<registry::Pulled, artifactconfig::types::Failure> {
     let listing = world.list().await.unwrap();
     let wanted = artifactconfig::wanted::by_rules(rules);
     Ok(world.client.pull(&world.access, &world.repository(), &listing.artifacts[0], wanted).await?)

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 
 use artifactconfig::api::Reason::AuthenticationFailed;
-use artifactconfig::oci::{Access, Freshness, Keyring, Plugins, Settings, Tls};
-use artifactconfig::types::ImageRef;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use oci::ImageRef;
+use registry::{Access, Freshness, Keyring, Plugins, Settings, Tls};
 use serde_json::json;
 use testbed::registry::EmbeddedRegistry;
 

@@ -3,11 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use artifactconfig::decide::files::FileRules;
-use artifactconfig::oci::{
-    Access, Artifact, Freshness, Keyring, Listing, OciRegistry, Query, Registry as _, Settings,
-};
-use artifactconfig::types::{Digest, Failure, ImageRef, Platform, RepositoryRef, media_type};
+use artifactconfig::types::Failure;
 use artifactconfig::wanted::by_rules;
+use oci::{Digest, ImageRef, Platform, RepositoryRef, media_type};
+use registry::{Access, Artifact, Freshness, Keyring, Listing, OciRegistry, Query, Registry as _, Settings};
 use serde_json::{Value, json};
 use testbed::registry::{EmbeddedRegistry, Fault, RecordedRequest};
 

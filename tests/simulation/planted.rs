@@ -8,11 +8,10 @@ use artifactconfig::cluster::{Cluster, WriteError};
 use artifactconfig::decide::event::EventDraft;
 use artifactconfig::decide::spec::Owner;
 use artifactconfig::decide::watched::Watched;
-use artifactconfig::oci::{
-    Access, Artifact, Error, Freshness, Listing, Pulled, Query, Registry, Subject, Wanted,
-};
-use artifactconfig::types::{Digest, Failure, ImageRef, RepositoryRef};
+use artifactconfig::types::Failure;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
+use oci::{Digest, ImageRef, RepositoryRef};
+use registry::{Access, Artifact, Error, Freshness, Listing, Pulled, Query, Registry, Subject, Wanted};
 
 use crate::clock;
 use crate::worlds::World;

@@ -9,11 +9,11 @@ use std::time::Duration;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
 use kube::{Api, ResourceExt as _};
+use registry::{Error, Freshness, OciRegistry, Query, Registry as _, Settings};
 
 use crate::api::{ArtifactConfig, label};
 use crate::decide::spec;
 use crate::decide::usage::config_maps_named_in;
-use crate::oci::{Error, Freshness, OciRegistry, Query, Registry as _, Settings};
 
 use super::docker::RegistryArgs;
 use super::kubectl_flags::{ClusterArgs, Connection};

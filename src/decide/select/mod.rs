@@ -8,10 +8,11 @@ mod tests;
 
 use std::cmp::Ordering;
 
+use oci::{Artifact, Digest, ImageRef, VERSION};
 use semver::Version;
 
 use crate::api::SelectionPolicy;
-use crate::types::{Artifact, Digest, Failure, ImageRef, VERSION};
+use crate::types::Failure;
 
 use super::near;
 use super::spec::Selector;

@@ -4,10 +4,10 @@
 use std::cmp::Ordering;
 
 use jiff::Timestamp;
+use oci::{Artifact, CREATED, VERSION};
 use semver::Version;
 
 use crate::decide::spec::Selector;
-use crate::types::{Artifact, CREATED, VERSION};
 
 /// What is known of something that may not be known at all.
 #[derive(Debug, PartialEq, Eq)]

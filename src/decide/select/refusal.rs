@@ -1,9 +1,11 @@
 //! Why nothing was chosen, for a person. Types and annotations are foreign text, so they are quoted as such.
 
+use oci::{Artifact, VERSION, truncate};
+
 use crate::api::Reason;
 use crate::decide::near;
 use crate::decide::spec::Selector;
-use crate::types::{Artifact, Failure, VERSION, truncate};
+use crate::types::Failure;
 
 use super::Question;
 

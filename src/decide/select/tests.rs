@@ -1,6 +1,7 @@
+use oci::{CREATED, Fault, Known};
+
 use super::*;
 use crate::api::Reason;
-use crate::types::{CREATED, Fault, Known};
 use proptest::prelude::*;
 
 /// An artifact whose digest follows from `seed`, with annotations.
@@ -179,7 +180,7 @@ fn faulty(sound: &Artifact<Failure>, known: Known) -> Artifact<Failure> {
     let mut artifact =
         Artifact { fault: Some(Box::new(Fault { error: failure, known, lasting: true })), ..sound.clone() };
     if !known.annotations {
-        artifact.annotations = crate::types::Annotations::default();
+        artifact.annotations = oci::Annotations::default();
     }
     artifact
 }

@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use artifactconfig::api::Reason;
-use artifactconfig::oci::{
+use oci::{CREATED, ConfigFile, Digest, ImageRef, RepositoryRef, TITLE, media_type, read_artifact};
+use registry::{
     Access, Artifact, Cause, Defect, Error, Freshness, Kind, Listing, Login, Party, Pulled, Query, Registry,
     Subject, Wanted,
-};
-use artifactconfig::types::{
-    CREATED, ConfigFile, Digest, ImageRef, RepositoryRef, TITLE, media_type, read_artifact,
 };
 use serde_json::{Value, json};
 
