@@ -428,7 +428,7 @@ rows! {
 
 // 13. Layers → files: `content.rs`. 14. Selection: `selection.rs`. 15. Older manifests: `legacy.rs`. 16. Index ↔
 // platform: `platforms.rs`. 17. Auth, 18. isolation: `auth.rs` and `tenants.rs`. 19. Kubelet's table: `tenants.rs`,
-// and beside the code in `src/oci/keyring.rs`. 20. Redirects, 21. retries: `transport.rs`. 22. TLS: `tls.rs`.
+// and beside the code in `crates/registry/src/credentials/keyring.rs`. 20. Redirects, 21. retries: `transport.rs`. 22. TLS: `tls.rs`.
 
 /// The manifest of the config with this `Content-Type`.
 fn content_type(w: &World, value: &'static str) -> Vec<Fault> {

@@ -79,7 +79,7 @@ fn layers(w: &World, layers: &[Layer]) -> Vec<Fault> {
 const A: Entry<'_> = ("conf.d/a.ini", EntryType::Regular, b"a=1");
 
 // 13. Layers: title→key, unpack by annotation, empty layer skipped, traversal/absolute/collision rejected, gzip bomb,
-// links, digest annotation checked. What hostile entries there are is a table beside the code (`src/oci/archive.rs`).
+// links, digest annotation checked. What hostile entries there are is a table beside the code (`crates/registry/src/content/archive.rs`).
 rows! {
     a13_several_files_in_their_order: |w| layers(w, &[plain("b", b"2"), plain("a", b"1")]) => Files(&[("b", "2"), ("a", "1")]);
     a13_a_name_with_a_directory: |w| layers(w, &[plain("./conf.d//a.ini", b"1")]) => Files(&[("conf.d/a.ini", "1")]);

@@ -1,5 +1,5 @@
 //! Anything at all, from registries and from Secrets: no panic, and never more work than there are bytes. What single
-//! headers and archives may hold has its properties beside the code (`src/oci`).
+//! headers and archives may hold has its properties beside the code (`crates/oci`, `crates/registry`).
 
 use std::io::Write as _;
 

@@ -185,7 +185,7 @@ async fn a18_certificates_tell_one_from_another() {
 }
 
 /// Which of the entries, if any, the registry gets to see for `127.0.0.1:PORT/shop/web`. The whole table stands beside
-/// the code (`src/oci/keyring.rs`).
+/// the code (`crates/registry/src/credentials/keyring.rs`).
 #[rstest::rstest]
 #[case::host_and_port(&["HOST"], Some("HOST"))]
 #[case::scheme_and_version(&["https://HOST/v1/"], Some("https://HOST/v1/"))]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::Digest;
+use super::digest::Digest;
 use super::reference::{self, Flaw};
 
 /// Docker Hub, as people call it.

@@ -3,7 +3,8 @@
 
 use std::net::Ipv6Addr;
 
-use super::{Digest, DigestError, truncate};
+use super::digest::{Digest, DigestError};
+use super::text::truncate;
 
 /// Longest reference in bytes: more than the longest host, repository, tag and digest make together.
 const MAX_LENGTH: usize = 1024;

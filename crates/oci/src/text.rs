@@ -1,8 +1,7 @@
 //! Text that others wrote, as it is shown to people: of bounded length, and without anything that moves a cursor, begins
 //! a line of its own, hides, or turns the order of what is around it.
 //!
-//! Every way out goes through here: a [`Failure`](super::Failure) takes its message through [`line()`], conditions, events
-//! and log lines do so once more, and the command line writes through [`screen`]. Where a value is shown as itself (a
+//! A message takes what it says through [`line()`], and a program that writes to a terminal writes through [`screen`]. Where a value is shown as itself (a
 //! file name, an annotation) it is written by [`escape`], which can be read back.
 
 use std::borrow::Cow;

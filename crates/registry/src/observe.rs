@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use reqwest::Url;
 
+/// Target of the log lines, so that one filter is for this client and the program around it.
+pub(crate) const LOG: &str = "artifactconfig::registry";
+
 /// One request as it went out.
 #[derive(Clone, Debug)]
 pub struct RequestRecord {

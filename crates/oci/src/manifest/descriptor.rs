@@ -2,10 +2,12 @@
 
 use std::ops::ControlFlow;
 
+use super::error::ManifestError;
 use super::json::{Member, Raw, each_element, each_member, is_null, members, size, text};
-use super::{ManifestError, media_type};
-use crate::Digest;
-use crate::{Annotations, DigestError, Platform, TITLE, UNPACK, UNPACKED_DIGEST};
+use super::media_type;
+use crate::annotations::{Annotations, TITLE, UNPACK, UNPACKED_DIGEST};
+use crate::digest::{Digest, DigestError};
+use crate::platform::Platform;
 
 /// Layers of one artifact that are read: far above what any config has.
 pub(super) const MAX_LAYERS: usize = 4096;

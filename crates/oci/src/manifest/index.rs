@@ -5,10 +5,14 @@ use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
+use super::annotations::annotations_of;
 use super::descriptor::{optional, read_digest};
+use super::error::{ManifestError, named};
 use super::json::{Member, Raw, each_element, is_null, members, position, text, text_of};
-use super::{ManifestError, ambiguous, annotations_of, effective_media_type, media_type, named};
-use crate::{Annotations, Digest};
+use super::kind::{ambiguous, effective_media_type};
+use super::media_type;
+use crate::annotations::Annotations;
+use crate::digest::Digest;
 
 /// Entries of one list that may be of the type asked for: their manifests are all read, so it is the number of requests
 /// that bounds it.

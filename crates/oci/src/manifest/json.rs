@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::ManifestError;
+use super::error::ManifestError;
 
 /// A value as it stands in the document.
 pub(super) type Raw<'a> = &'a RawValue;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::{CREATED, Digest};
 use serde_json::json;
 
 const SUBJECT: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

@@ -22,6 +22,7 @@ use crate::credentials::credential::Credential;
 use crate::credentials::go_duration;
 use crate::credentials::keyring::Keyring;
 use crate::credentials::pattern;
+use crate::observe::LOG;
 
 /// The only version of the protocol that is no longer alpha or beta.
 const API_VERSION: &str = "credentialprovider.kubelet.k8s.io/v1";
@@ -157,6 +158,7 @@ impl Plugins {
                 Ok(keyring) => credentials.extend(keyring.lookup(&name)),
                 Err(error) => {
                     tracing::warn!(
+                        target: LOG,
                         plugin = plugin.provider.name,
                         repository = name,
                         error = format!("{error:#}"),

@@ -3,7 +3,7 @@
 use http::Method;
 use reqwest::Url;
 
-/// The operation that asks for an image: the first of a look, and the one that may be refused to nobody who may pull.
+/// The operation that asks for an image: the first question about it, and the one that may be refused to nobody who may pull.
 pub(crate) const RESOLVE: &str = "resolve";
 
 /// A request that is not yet authorized.

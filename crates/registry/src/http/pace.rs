@@ -1,5 +1,5 @@
 //! How slowly a body may come. A time for each read alone would let a byte every half a minute hold a turn at the host,
-//! and a reconcile, for as long as the sender likes.
+//! and whoever waits for it, for as long as the sender likes.
 
 use std::time::Duration;
 

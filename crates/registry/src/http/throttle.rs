@@ -26,7 +26,7 @@ pub struct Rate {
 }
 
 impl Default for Rate {
-    /// Sixteen side by side, like the reconciles, so that one slow registry cannot use up more connections than that.
+    /// Sixteen side by side, so that one slow registry cannot use up more connections than that.
     fn default() -> Self {
         Self { concurrency: 16, per_second: None }
     }

@@ -26,13 +26,13 @@ use crate::http::trouble::innermost;
 use crate::http::warnings::Warnings;
 use crate::observe::{Meter, Observation, Observer, RequestRecord, WaitCause, authority};
 
-/// Requests for one answer, the first included. More belongs to the next reconcile, which waits longer.
+/// Requests for one answer, the first included. More is for the caller, who waits longer.
 const ATTEMPTS: u32 = 3;
 
 /// Wait before the second request; doubles from there.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
-/// Longest `Retry-After` that is waited out on the spot. A longer one ends the reconcile, so that its slot is free
+/// Longest `Retry-After` that is waited out on the spot. A longer one is an error, so that the turn is free
 /// for somebody else meanwhile.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
@@ -216,7 +216,7 @@ impl Transport {
         &self.policy
     }
 
-    /// A request to a token endpoint: retried by the reconcile, never redirected with what it carries.
+    /// A request to a token endpoint: retried by the caller, never redirected with what it carries.
     pub(crate) async fn token(
         &self,
         realm: &Url,

@@ -9,6 +9,7 @@ use http::header::WARNING;
 use moka::sync::Cache;
 
 use crate::credentials::access::Repository;
+use crate::observe::LOG;
 
 /// Registries whose warnings are remembered as logged. Each has a memory of its own, so that one that warns of something
 /// new each time makes no other be logged again.
@@ -58,10 +59,10 @@ impl Warnings {
             let registry = &repository.host;
             let verdict = self.judge(registry, &text);
             if verdict != Verdict::Skip {
-                tracing::warn!(registry, warning = text, "the registry warns");
+                tracing::warn!(target: LOG, registry, warning = text, "the registry warns");
             }
             if verdict == Verdict::LogAndClose {
-                tracing::warn!(registry, "the registry warns of many things; the rest is not logged today");
+                tracing::warn!(target: LOG, registry, "the registry warns of many things; the rest is not logged today");
             }
         }
     }
@@ -69,7 +70,7 @@ impl Warnings {
     /// Logs a remark of our own about a registry.
     pub(crate) fn once(&self, registry: &str, text: &str) {
         if self.judge(registry, text) != Verdict::Skip {
-            tracing::warn!(registry, "{text}");
+            tracing::warn!(target: LOG, registry, "{text}");
         }
     }
 

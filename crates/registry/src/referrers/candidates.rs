@@ -11,8 +11,8 @@ use crate::error::{Error, Kind};
 use crate::port::{Artifact, Listing};
 use crate::session::{FETCHES, Session};
 
-/// Memory that the manifests of all candidates may take: a thousand with a dozen files each. With 16 looks side by side
-/// that is 128 MiB.
+/// Memory that the manifests of all candidates may take: a thousand with a dozen files each. With 16 lists side by
+/// side that is 128 MiB.
 const MAX_CANDIDATE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Manifests that the registry may fail to answer for before the whole list is given up: one may be damaged where it is
