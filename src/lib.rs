@@ -7,14 +7,17 @@
 //! | module | what it does | IO |
 //! | --- | --- | --- |
 //! | [`api`] | the custom resource: types, names, conditions | none |
-//! | [`types`] | values that were checked once: digests, references, manifests | none |
+//! | [`types`] | failures, and what to do about them; names of namespaces | none |
+//! | [`wanted`] | what a resource wants of an artifact | none |
 //! | [`decide`] | every decision, data in and data out | none |
-//! | [`oci`] | the registry | network |
 //! | [`cluster`] | the API server | network |
 //! | [`controller`] | the reconcile, and the watches that trigger it | through the two above |
 //! | [`spans`] | what traces are made of | none |
 //! | [`telemetry`] | logs, metrics, traces, health | local |
 //! | [`cli`] | one file a subcommand | all |
+//!
+//! Values of OCI (digests, references, manifests) are the crate `oci`, the client for registries is the crate `registry`. Both
+//! stand alone, beside this one.
 //!
 //! The command line alone, which runs wherever people work, is the feature `cli`; `cluster`, `controller` and `telemetry`
 //! come with `operator`.
@@ -30,10 +33,10 @@ pub mod cluster;
 #[cfg(feature = "operator")]
 pub mod controller;
 pub mod decide;
-pub mod oci;
 // The command line alone sends no traces; of these only what the registry client marks is left.
 #[cfg_attr(not(feature = "operator"), allow(dead_code, unused_imports, unused_macros))]
 pub mod spans;
 #[cfg(feature = "operator")]
 pub mod telemetry;
 pub mod types;
+pub mod wanted;

@@ -7,7 +7,7 @@ use tracing::{Instrument as _, Span};
 use crate::types::Failure;
 
 /// The target of all of them.
-pub const TARGET: &str = "artifactconfig::trace";
+pub const TARGET: &str = registry::SPANS;
 
 /// A stage of the pipeline, with the fields that tell how it ended.
 macro_rules! stage {

@@ -1,20 +1,20 @@
 //! Every place where the length of the work is chosen by others, with the worst input that can get there: all of it ends.
 //!
 //! The bound is a watchdog and no measure: what is exponential takes hours, what is bounded a moment. Unpacking and patterns
-//! are counted beside their code, in `src/oci/archive.rs` and `src/decide/pattern.rs`.
+//! are counted beside their code, in `crates/registry/src/content/archive.rs` and `src/decide/pattern.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use artifactconfig::api::{ArtifactConfig, FileMapping};
-use artifactconfig::decide::files::{Effort, FileRules, MAX_FILES};
+use artifactconfig::decide::files::{Effort, FileRules};
 use artifactconfig::decide::render::render;
 use artifactconfig::decide::select::{self, Question};
 use artifactconfig::decide::spec::{self, Selector};
-use artifactconfig::types::{
-    Artifact, ConfigFile, Digest, Failure, ImageRef, Platform, json, normalize_path, text,
-};
+use artifactconfig::types::{Failure, json};
+use oci::{Artifact, ConfigFile, Digest, ImageRef, Platform, normalize_path, text};
+use registry::MAX_FILES;
 use serde_json::json;
 
 const WATCHDOG: Duration = Duration::from_mins(2);
@@ -120,7 +120,7 @@ fn candidates_with_long_versions_and_dates(
 ) {
     let (part, policy) = (part.to_owned(), policy.to_owned());
     ends(move || {
-        let candidates: Vec<Artifact> = (0..1000)
+        let candidates: Vec<Artifact<Failure>> = (0..1000)
             .map(|index: u32| {
                 let long = format!("1.0.0-{}{index}", part.repeat(8000));
                 Artifact {

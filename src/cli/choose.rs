@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use oci::Digest;
+
 use crate::api::{HistoryEntry, HistoryOutcome};
 use crate::decide::history;
-use crate::types::Digest;
 
 use super::table::short;
 use crate::decide::near;

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow, bail};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
+use oci::Digest;
+use registry::{OciRegistry, Registry as _, Settings};
 
 use crate::api::{ArtifactConfig, CreationPolicy};
 use crate::decide::history::History;
 use crate::decide::kept::{self, Kept};
 use crate::decide::render::Content;
 use crate::decide::{plan, render, spec};
-use crate::oci::{OciRegistry, Registry as _, Settings};
-use crate::types::{Digest, Failure};
+use crate::types::Failure;
+use crate::wanted;
 
 use super::choose::{self, Wish};
 use super::docker::RegistryArgs;
@@ -157,7 +159,8 @@ async fn pulled(config: &ArtifactConfig, artifact: &str, args: &RegistryArgs) ->
         let Some(found) = registry.artifact(&access, &desired.referrers, &digest).await? else {
             return Ok(None);
         };
-        let pulled = registry.pull(&access, &desired.referrers, &found, &desired.files).await?;
+        let pulled =
+            registry.pull(&access, &desired.referrers, &found, wanted::by_rules(&desired.files)).await?;
         render::render(&pulled.files, &pulled.others, &desired.files).map(|content| Some((found, content)))
     });
     let found = tokio::time::timeout(desired.timeout, pull)

@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use jiff::Timestamp;
 use kube::Config;
+use registry::{AddressPolicy, OciRegistry, Plugins, Rate, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{self, KubeCluster};
 use crate::controller::{self, Context, Memory, Options, Watches};
-use crate::oci::{Guard, OciRegistry, Plugins, Rate, Settings};
 use crate::telemetry::{
     AdminAddress, Endpoint, Health, LogFormat, Metrics, Sources, TraceOptions, Traces, init_logs,
     install_panic_hook, serve, serve_admin,
@@ -60,7 +60,7 @@ pub struct Args {
 
     /// Registries that may be asked, as registry.example.com, *.example.com or registry.example.com/team, which is that
     /// repository and those below it; may be given several times. Default: all.
-    #[arg(long, env = "ARTIFACTCONFIG_ALLOW_REGISTRY", value_delimiter = ',', value_name = "PATTERN", value_parser = Guard::pattern)]
+    #[arg(long, env = "ARTIFACTCONFIG_ALLOW_REGISTRY", value_delimiter = ',', value_name = "PATTERN", value_parser = AddressPolicy::pattern)]
     allow_registry: Vec<String>,
 
     /// Also talk to link-local addresses, where cloud metadata services answer.
@@ -147,7 +147,7 @@ impl Args {
         };
         Ok(Settings {
             content_cache: self.content_cache_bytes,
-            guard: Guard { allow: self.allow_registry.clone(), link_local: self.allow_link_local },
+            policy: AddressPolicy { allow: self.allow_registry.clone(), link_local: self.allow_link_local },
             rate: Rate { concurrency: self.registry_concurrency.into(), per_second: self.registry_rate },
             plugins,
         })

@@ -6,11 +6,11 @@ use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt as _;
+use oci::text;
 use similar::TextDiff;
 
 use crate::decide::history;
 use crate::decide::render::Content;
-use crate::types::text;
 
 use super::content::{self, Config, Point};
 use super::docker::RegistryArgs;

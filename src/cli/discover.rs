@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use oci::{ImageRef, Platform, VERSION, text};
+use registry::{Artifact, Error, Freshness, Listing, OciRegistry, Query, Registry as _, Settings, Subject};
 use serde::Serialize;
-
-use crate::oci::{Freshness, Listing, OciRegistry, Query, Registry as _, Settings, Subject};
-use crate::types::{Artifact, ImageRef, Platform, VERSION, text};
 
 use super::docker::RegistryArgs;
 use super::output::{Format, print, say};
@@ -84,7 +83,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let registry = OciRegistry::new(Settings::default(), Arc::new(|_| {}))?;
     let repository = args.image.repository();
     let access = args.registry.access(&[&repository], false)?;
-    let said = |failure: crate::types::Failure| anyhow::anyhow!(said::failure(&failure, repository.host()));
+    let said = |error: Error| anyhow::anyhow!(said::failure(&error.into(), repository.host()));
     let subject = registry.resolve(&access, &args.image, Freshness::Now).await.map_err(said)?;
     let query = Query {
         repository: &repository,
@@ -118,8 +117,7 @@ fn discovered(subject: &Subject, listing: Listing) -> Discovered {
 }
 
 fn referrer(artifact: &Artifact) -> Referrer {
-    let file =
-        |layer: &crate::types::Descriptor| Some(File { name: layer.title()?.to_owned(), size: layer.size });
+    let file = |layer: &oci::Descriptor| Some(File { name: layer.title()?.to_owned(), size: layer.size });
     Referrer {
         digest: artifact.digest.to_string(),
         artifact_type: artifact.artifact_type.clone(),

@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
+use oci::RepositoryRef;
+use registry::{Access, Credential, Keyring, KeyringError};
 use serde::Deserialize;
-
-use crate::oci::{Access, Credential, Keyring, KeyringError};
-use crate::types::RepositoryRef;
 
 /// How the subcommands reach registries.
 #[derive(clap::Args, Debug)]

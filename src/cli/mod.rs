@@ -40,8 +40,7 @@ mod yaml;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-
-use crate::types::text;
+use oci::text;
 
 use output::say;
 

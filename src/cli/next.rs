@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use jiff::Timestamp;
+use registry::{OciRegistry, Settings};
 use serde_json::json;
 
 use crate::api::{ArtifactConfig, Reason, annotation};
 use crate::decide::spec;
-use crate::oci::{OciRegistry, Settings};
 use crate::types::Failure;
 
 use super::content::{self, Point};

@@ -8,9 +8,10 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use oci::text;
 use serde::Serialize;
 
-use crate::types::{json, text};
+use crate::types::json;
 
 use super::yaml;
 

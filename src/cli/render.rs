@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use registry::{OciRegistry, Registry as _, Settings};
 
 use crate::api::ArtifactConfig;
 use crate::decide::{plan, render, spec};
-use crate::oci::{OciRegistry, Registry as _, Settings};
 use crate::types::Failure;
+use crate::wanted;
 
 use super::docker::RegistryArgs;
 use super::manifests;
@@ -67,7 +68,8 @@ async fn one(
         for note in notes {
             say!("note: {note}");
         }
-        let pulled = registry.pull(&access, &desired.referrers, &artifact, &desired.files).await?;
+        let pulled =
+            registry.pull(&access, &desired.referrers, &artifact, wanted::by_rules(&desired.files)).await?;
         let content = render::render(&pulled.files, &pulled.others, &desired.files)?;
         let origin = plan::Origin::of(desired.image.to_string(), subject.digest, &artifact);
         Ok(plan::assemble(&desired, origin, content))

@@ -1,9 +1,10 @@
 //! What the registry gives for a resource, asked from this machine: the way of the operator up to its choice.
 
+use registry::{Access, Artifact, Freshness, OciRegistry, Query, Registry as _, Subject};
+
 use crate::decide::select;
 use crate::decide::spec::Desired;
-use crate::oci::{Access, Freshness, OciRegistry, Query, Registry as _, Subject};
-use crate::types::{Artifact, Failure};
+use crate::types::Failure;
 
 /// The choice, of what is there now.
 pub struct Found {

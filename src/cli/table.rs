@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-
-use crate::types::text;
+use oci::text;
 
 /// Rows under a header: as wide as the widest cell, three spaces between, nothing at the ends of lines.
 #[derive(Debug)]

@@ -5,10 +5,9 @@
 
 use std::fmt::{self, Write as _};
 
+use oci::text;
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-
-use crate::types::text;
 
 /// A document.
 ///

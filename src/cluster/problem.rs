@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use oci::truncate;
+
 use crate::api::Reason;
-use crate::types::{Failure, truncate};
+use crate::types::Failure;
 
 use super::WriteError;
 use super::leadership::NotLeading;

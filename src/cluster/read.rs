@@ -1,11 +1,11 @@
 //! References of the resource → what they refer to.
 
 use k8s_openapi::api::core::v1::Secret;
+use registry::{Access, Keyring, KeyringError, Tls};
 use zeroize::Zeroize as _;
 
 use crate::api::Reason;
 use crate::decide::spec::Desired;
-use crate::oci::{Access, Keyring, KeyringError, Tls};
 use crate::types::Failure;
 
 use super::Cluster;

@@ -1,9 +1,10 @@
 //! Content that passed the gate → the target.
 
+use registry::Registry;
+
 use crate::cluster::{self, Cluster};
 use crate::decide::contest::Contest;
 use crate::decide::plan::{self, Applied};
-use crate::oci::Registry;
 
 use super::find::Wanted;
 use super::gate::Passed;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use kube::Resource as _;
+use registry::Registry;
 use tracing::Instrument as _;
 
 use crate::cluster::KubeCluster;
 use crate::decide::turns::Next;
-use crate::oci::Registry;
 use crate::spans;
 use crate::telemetry::waited;
 

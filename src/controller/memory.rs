@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use moka::sync::Cache;
+use oci::Digest;
 
 use crate::api::ArtifactConfigStatus;
 use crate::decide::contest::Contest;
@@ -14,7 +15,6 @@ use crate::decide::numbers::Given;
 use crate::decide::plan::Applied;
 use crate::decide::report::{Latest, Outcome, Report};
 use crate::decide::schedule::{SECOND_HALF, Timers};
-use crate::types::Digest;
 
 use super::settle::Base;
 

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use oci::Digest;
+use registry::{Access, Freshness, Registry};
+
 use crate::api::{ArtifactConfigStatus, CreationPolicy, Reason};
 use crate::cluster::{self, Cluster};
 use crate::decide::goal::Trigger;
@@ -9,9 +12,8 @@ use crate::decide::history::History;
 use crate::decide::numbers::Ledger;
 use crate::decide::plan::{self, Applied};
 use crate::decide::spec::Desired;
-use crate::oci::{Access, Freshness, Registry};
 use crate::spans::{self, stage};
-use crate::types::{Digest, Failure};
+use crate::types::Failure;
 
 use super::context::Context;
 use super::halt::Halt;

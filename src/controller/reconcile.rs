@@ -14,6 +14,7 @@ use std::time::Instant;
 use futures::FutureExt as _;
 use kube::Resource as _;
 use kube::core::DeserializeGuard;
+use registry::Registry;
 
 use crate::api::{ArtifactConfig, ArtifactConfigStatus, Reason};
 use crate::cluster::Cluster;
@@ -25,7 +26,6 @@ use crate::decide::schedule;
 use crate::decide::spec::{self, Owner};
 use crate::decide::turns::Next;
 use crate::decide::view::{USUAL_INTERVAL, View};
-use crate::oci::Registry;
 use crate::types::Failure;
 
 use super::apply;

@@ -9,13 +9,13 @@ use futures::{Stream, StreamExt as _};
 use kube::Client;
 use kube::Resource as _;
 use kube::runtime::reflector::{ObjectRef, Store};
+use registry::Registry;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{KubeCluster, Leadership};
 use crate::decide::turns::{Asks, Key, Lane, Next, Turns, Version};
-use crate::oci::Registry;
 use crate::types::Namespace;
 
 use super::context::Context;

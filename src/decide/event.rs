@@ -1,12 +1,12 @@
 //! Which outcomes are worth a Kubernetes event: changes, never repetitions.
 
 use jiff::Timestamp;
+use oci::truncate;
 
 use crate::api::{ArtifactConfigStatus, Reason, condition};
 
 use super::contest::Contest;
 use super::report::Outcome;
-use crate::types::truncate;
 
 /// Longest note that `events.k8s.io/v1` takes (`NoteLengthLimit` in kubernetes `pkg/apis/core/validation`), in bytes.
 const MAX_NOTE: usize = 1024;

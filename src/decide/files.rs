@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use oci::text;
+
 use crate::api::{FileMapping, Reason};
-use crate::types::{Failure, text};
+use crate::types::Failure;
 
 use super::limits::check_key;
 use super::pattern::{self, Exhausted, MAX_PATTERN, Pattern, Steps};
@@ -37,9 +39,6 @@ const MAX_RULES: usize = 256;
 /// Steps in which the names of an artifact's files are matched with all patterns: well below a tenth of a second, whatever
 /// patterns and names. A hundred usual patterns and a thousand names take some two million.
 const MAX_STEPS: u32 = 1 << 24;
-
-/// Files of one artifact that are looked at, wanted or not: far above what one `ConfigMap` holds.
-pub const MAX_FILES: usize = 4096;
 
 /// How much matching is left for the files of one artifact, wherever they are matched.
 #[derive(Debug)]
@@ -385,7 +384,8 @@ mod tests {
     fn the_worst_patterns_and_names_end_by_a_count_of_steps() {
         let worst = format!("*{}b", "a".repeat(500));
         let rules = rules(&vec![(worst.as_str(), None); MAX_RULES]);
-        let names: Vec<String> = (0..MAX_FILES).map(|index| format!("{}{index}", "a".repeat(1000))).collect();
+        let names: Vec<String> =
+            (0..registry::MAX_FILES).map(|index| format!("{}{index}", "a".repeat(1000))).collect();
         let paths: Vec<&str> = names.iter().map(String::as_str).collect();
         let failure = rules.keys(&paths, &[]).unwrap_err();
         assert_eq!(failure.reason, Reason::InvalidFiles);
@@ -412,7 +412,7 @@ mod tests {
         fn advice_parses_and_selects_just_that_file(
             name in "[a-c*?\\[\\]!{}\"'#: /\u{e4}\u{202e}\u{85}-]{1,12}", beside in "[abc*?\\[\\]]{1,4}",
         ) {
-            let Ok(name) = crate::types::normalize_path(&name) else { return Ok(()) };
+            let Ok(name) = oci::normalize_path(&name) else { return Ok(()) };
             let (name, beside) = (name.as_str(), beside.as_str());
             let Err(failure) = FileRules::default().keys(&[name], &[]) else { return Ok(()) };
             let rules = FileRules::parse(&[advised(&failure.message)]).unwrap();
@@ -424,7 +424,7 @@ mod tests {
         #[test]
         fn flattening_never_loses_a_file(paths in proptest::collection::btree_set("[a-z./ _-]{1,12}", 1..8)) {
             let normalized: std::collections::BTreeSet<String> =
-                paths.iter().filter_map(|path| crate::types::normalize_path(path).ok()).collect();
+                paths.iter().filter_map(|path| oci::normalize_path(path).ok()).collect();
             let paths: Vec<&str> = normalized.iter().map(String::as_str).collect();
             if let Ok(keys) = FileRules::default().keys(&paths, &[]) {
                 prop_assert_eq!(keys.len(), paths.len());
@@ -438,7 +438,7 @@ mod tests {
         /// The order in which files are listed decides nothing.
         #[test]
         fn order_does_not_matter(mut paths in proptest::collection::vec("[ab./]{1,5}", 1..6), rotate in 0usize..6) {
-            paths.retain(|path| crate::types::normalize_path(path).is_ok_and(|normal| normal == *path));
+            paths.retain(|path| oci::normalize_path(path).is_ok_and(|normal| normal == *path));
             let forward: Vec<&str> = paths.iter().map(String::as_str).collect();
             let mut rotated = forward.clone();
             if !rotated.is_empty() {

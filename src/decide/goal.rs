@@ -1,6 +1,6 @@
 //! Which config is to be in the target, as a value: every goal takes the same way through find, gate and apply.
 
-use crate::types::Digest;
+use oci::Digest;
 
 use super::view::View;
 

@@ -13,9 +13,9 @@
 //! At most one entry is `Applied`, and no entry that did not fail stands above it.
 
 use jiff::Timestamp;
+use oci::Digest;
 
 use crate::api::{HistoryEntry, HistoryOutcome};
-use crate::types::Digest;
 
 use super::numbers::{self, Stamp};
 use super::plan::Facts;

@@ -6,9 +6,9 @@
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
+use oci::{Digest, ImageRef, truncate};
 
 use crate::api::{HistoryOutcome, annotation};
-use crate::types::{Digest, ImageRef, truncate};
 
 use super::history::{Application, History};
 use super::numbers::{self, Stamp};
@@ -206,7 +206,7 @@ mod tests {
     use crate::decide::plan;
     use crate::decide::revision::assemble;
     use crate::decide::revision::tests::{at, desired};
-    use crate::types::parse_artifact;
+    use oci::parse_artifact;
     use serde_json::json;
 
     /// An artifact of one file, and its revision.

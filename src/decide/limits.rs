@@ -6,8 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use oci::text;
+
 use crate::api::Reason;
-use crate::types::{Failure, text};
+use crate::types::Failure;
 
 use super::render::Content;
 

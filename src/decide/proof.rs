@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::types::{Artifact, ConfigFile, Descriptor, Digest, normalize_path, parse_artifact};
+use oci::{Artifact, ConfigFile, Descriptor, Digest, normalize_path, parse_artifact};
 
 use super::files::FileRules;
 use super::render::{Content, render};

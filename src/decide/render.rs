@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use oci::{ConfigFile, text};
 use sha2::{Digest as _, Sha256};
 
 use crate::api::Reason;
-use crate::types::{ConfigFile, Failure, text};
+use crate::types::Failure;
 
 use super::files::FileRules;
 use super::limits;
@@ -113,11 +114,21 @@ pub fn render(files: &[ConfigFile], others: &[String], rules: &FileRules) -> Res
 /// # Errors
 /// `TooLarge` with the sum and the largest files.
 pub fn check_size<'a>(files: impl Iterator<Item = (&'a str, u64)>) -> Result<(), Failure> {
-    let mut files: Vec<(&str, u64)> = files.collect();
-    let total = files.iter().fold(0_u64, |sum, (_, size)| sum.saturating_add(*size));
-    if total <= MAX_CONFIG_MAP {
+    let files: Vec<(&str, u64)> = files.collect();
+    if total(&files) <= MAX_CONFIG_MAP {
         return Ok(());
     }
+    Err(Failure::new(Reason::TooLarge, too_large(files)))
+}
+
+fn total(files: &[(&str, u64)]) -> u64 {
+    files.iter().fold(0_u64, |sum, (_, size)| sum.saturating_add(*size))
+}
+
+/// Says that files of these sizes are more than a `ConfigMap` holds, and which are the largest.
+#[must_use]
+pub fn too_large(mut files: Vec<(&str, u64)>) -> String {
+    let total = total(&files);
     files.sort_by(|left, right| right.1.cmp(&left.1).then_with(|| left.0.cmp(right.0)));
     let more = files.len().saturating_sub(LISTED);
     let mut largest: Vec<String> =
@@ -125,13 +136,10 @@ pub fn check_size<'a>(files: impl Iterator<Item = (&'a str, u64)>) -> Result<(),
     if more > 0 {
         largest.push(format!("and {more} more"));
     }
-    Err(Failure::new(
-        Reason::TooLarge,
-        format!(
-            "the files have {total} bytes and a ConfigMap holds {MAX_CONFIG_MAP} (1 MiB): {}; take fewer with spec.files or attach less",
-            largest.join(", ")
-        ),
-    ))
+    format!(
+        "the files have {total} bytes and a ConfigMap holds {MAX_CONFIG_MAP} (1 MiB): {}; take fewer with spec.files or attach less",
+        largest.join(", ")
+    )
 }
 
 /// How many files a message lists.

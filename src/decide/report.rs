@@ -1,7 +1,9 @@
 //! The one value that a pass ends with. Conditions, history, event, metric, log line and the next pass all derive from it.
 
+use oci::Digest;
+
 use crate::api::{Class, Reason};
-use crate::types::{Digest, Failure};
+use crate::types::Failure;
 
 use super::contest::Contest;
 use super::history::History;

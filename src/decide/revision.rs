@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use oci::{Digest, MAX_KEPT_MANIFEST};
 use sha2::{Digest as _, Sha256};
 
 use crate::api::{annotation, label};
-use crate::types::{Digest, MAX_KEPT_MANIFEST};
 
 use super::history::History;
 use super::numbers::Stamp;
@@ -104,8 +104,8 @@ pub(super) mod tests {
     use crate::decide::plan::{self, Facts, Origin};
     use crate::decide::render::Content;
     use crate::decide::spec;
-    use crate::types::Annotations;
     use jiff::Timestamp;
+    use oci::Annotations;
     use serde_json::json;
 
     pub fn at(second: i64) -> Timestamp {

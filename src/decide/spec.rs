@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use oci::{Digest, ImageRef, Platform, RepositoryRef};
+
 use crate::api::{
     ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, SelectionPolicy, annotation,
 };
-use crate::types::{Digest, ImageRef, Platform, RepositoryRef};
 
 use super::files::FileRules;
 use super::limits;

@@ -1,6 +1,7 @@
 //! (Resource, report) → next status.
 
 use jiff::Timestamp;
+use oci::{text, truncate};
 
 use crate::api::{AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, NEXT_UNKNOWN, Reason};
 
@@ -9,7 +10,6 @@ use super::history::History;
 use super::plan::{Applied, Facts};
 use super::report::{Outcome, Report};
 use super::view::View;
-use crate::types::{text, truncate};
 
 /// Longest message of a condition; the API's own limit is 32 KiB, but the message is a column of `kubectl get`.
 const MAX_MESSAGE: usize = 1024;
@@ -170,8 +170,9 @@ mod tests {
     use crate::decide::report::Latest;
     use crate::decide::spec::Header;
     use crate::decide::spec::Owner;
-    use crate::types::{Annotations, Digest, Failure};
+    use crate::types::Failure;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use oci::{Annotations, Digest};
 
     fn header(generation: i64) -> Header {
         let owner = Owner { name: "web".into(), namespace: "shop".into(), uid: "u-1".into() };

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use oci::text;
 use tracing::Subscriber;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};
@@ -14,7 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::spans;
-use crate::types::{json, text};
+use crate::types::json;
 
 use super::Traces;
 

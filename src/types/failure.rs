@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use oci::text;
+
 use crate::api::Reason;
 
-use super::{Advice, text};
+use super::Advice;
 
 /// Why something could not be done: one closed reason, one message, wherever it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]

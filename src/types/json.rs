@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
+use oci::text;
 use serde::Serialize;
-
-use super::text;
 
 /// JSON that YAML reads as the same: it is what the API server makes of an apply. There, control characters are refused
 /// (DEL and C1, which JSON takes), and some line breaks turn into spaces. Beyond U+FFFF nothing is special to YAML, and

@@ -157,8 +157,7 @@ async fn texts_of_a_registry_are_escaped(bench: Bench) -> Result<()> {
         (&["render", "-f", &file], false),
     ] {
         let Ran { stdout, stderr, .. } = run(directory.path(), args).await?;
-        let printable =
-            |text: &str| text.chars().all(|c| c == '\n' || artifactconfig::types::text::is_printable(c));
+        let printable = |text: &str| text.chars().all(|c| c == '\n' || oci::text::is_printable(c));
         checked(
             &format!("{args:?} prints what can be seen"),
             printable(&stdout) && printable(&stderr),
@@ -168,11 +167,7 @@ async fn texts_of_a_registry_are_escaped(bench: Bench) -> Result<()> {
     }
     bench.apply_raw("web", &spec).await?;
     let config = bench.ready("web").await?;
-    checked(
-        "the condition",
-        config.message()?.chars().all(artifactconfig::types::text::is_printable),
-        config.message()?,
-    )
+    checked("the condition", config.message()?.chars().all(oci::text::is_printable), config.message()?)
 }
 
 /// As a table for people and as documents for programs.

@@ -1,6 +1,6 @@
 //! The peak of each decoder, counted by an allocator, for the worst inputs that fit into what is read.
 
-use artifactconfig::types::{Digest, MAX_ENTRIES, parse_artifact, parse_index, parse_legacy_list};
+use oci::{Digest, MAX_ENTRIES, parse_artifact, parse_index, parse_legacy_list};
 
 /// A quarter of the largest document that is read, so that this does not take minutes.
 const MOST: usize = 1024 * 1024;

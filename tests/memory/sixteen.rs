@@ -4,8 +4,8 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use artifactconfig::oci::{Access, Freshness, Keyring, OciRegistry, Query, Registry as _, Settings, Subject};
-use artifactconfig::types::{Digest, ImageRef, media_type};
+use oci::{Digest, ImageRef, media_type};
+use registry::{Access, Freshness, Keyring, OciRegistry, Query, Registry as _, Settings, Subject};
 use serde_json::json;
 use testbed::registry::{EmbeddedRegistry, Fault};
 

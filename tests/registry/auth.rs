@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use artifactconfig::api::Reason::{self, AuthenticationFailed, Forbidden, RateLimited, RegistryUnavailable};
-use artifactconfig::oci::{Credential, Keyring, Rate, Settings};
-use artifactconfig::types::ImageRef;
 use http::request::Parts;
+use oci::ImageRef;
+use registry::{Credential, Keyring, Rate, Settings};
 use testbed::registry::Fault;
 
 use crate::expect::tells;

@@ -10,8 +10,8 @@ use artifactconfig::api::Reason::{
     AuthenticationFailed, DigestMismatch, Forbidden, ImageNotFound, InvalidContent, RateLimited,
     RegistryUnavailable, TooLarge,
 };
-use artifactconfig::types::media_type;
 use http::HeaderMap;
+use oci::media_type;
 use serde_json::json;
 use testbed::registry::Fault;
 
@@ -428,7 +428,7 @@ rows! {
 
 // 13. Layers → files: `content.rs`. 14. Selection: `selection.rs`. 15. Older manifests: `legacy.rs`. 16. Index ↔
 // platform: `platforms.rs`. 17. Auth, 18. isolation: `auth.rs` and `tenants.rs`. 19. Kubelet's table: `tenants.rs`,
-// and beside the code in `src/oci/keyring.rs`. 20. Redirects, 21. retries: `transport.rs`. 22. TLS: `tls.rs`.
+// and beside the code in `crates/registry/src/credentials/keyring.rs`. 20. Redirects, 21. retries: `transport.rs`. 22. TLS: `tls.rs`.
 
 /// The manifest of the config with this `Content-Type`.
 fn content_type(w: &World, value: &'static str) -> Vec<Fault> {
@@ -470,7 +470,7 @@ rows! {
     } => Refused(InvalidContent);
     a23_a_manifest_that_is_no_json: |w| {
         let bytes = "not json";
-        let digest = artifactconfig::types::Digest::sha256(bytes.as_bytes());
+        let digest = oci::Digest::sha256(bytes.as_bytes());
         let descriptor = json!({"mediaType": media_type::OCI_MANIFEST, "digest": digest, "size": bytes.len(), "artifactType": "custom/config"});
         let path = format!("/v2/shop/web/manifests/{digest}");
         vec![w.api_lists(&[descriptor]), Fault::exactly(&path).respond(200, &[("content-type", media_type::OCI_MANIFEST)], bytes)]

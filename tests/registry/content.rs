@@ -8,9 +8,9 @@ use artifactconfig::api::Reason::{
 use artifactconfig::api::{FileMapping, Reason};
 use artifactconfig::decide::files::FileRules;
 use artifactconfig::decide::render::render;
-use artifactconfig::oci::Registry as _;
-use artifactconfig::types::{Digest, TITLE, media_type};
 use flate2::{Compression, write::GzEncoder};
+use oci::{Digest, TITLE, media_type};
+use registry::Registry as _;
 use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header};
 use testbed::registry::Fault;
@@ -79,7 +79,7 @@ fn layers(w: &World, layers: &[Layer]) -> Vec<Fault> {
 const A: Entry<'_> = ("conf.d/a.ini", EntryType::Regular, b"a=1");
 
 // 13. Layers: title→key, unpack by annotation, empty layer skipped, traversal/absolute/collision rejected, gzip bomb,
-// links, digest annotation checked. What hostile entries there are is a table beside the code (`src/oci/archive.rs`).
+// links, digest annotation checked. What hostile entries there are is a table beside the code (`crates/registry/src/content/archive.rs`).
 rows! {
     a13_several_files_in_their_order: |w| layers(w, &[plain("b", b"2"), plain("a", b"1")]) => Files(&[("b", "2"), ("a", "1")]);
     a13_a_name_with_a_directory: |w| layers(w, &[plain("./conf.d//a.ini", b"1")]) => Files(&[("conf.d/a.ini", "1")]);
@@ -148,12 +148,10 @@ rows! {
 }
 
 /// The files of the artifact that these faults attach, as far as the rules want them.
-async fn pull(
-    world: &World,
-    rules: &FileRules,
-) -> Result<artifactconfig::oci::Pulled, artifactconfig::types::Failure> {
+async fn pull(world: &World, rules: &FileRules) -> Result<registry::Pulled, artifactconfig::types::Failure> {
     let listing = world.list().await.unwrap();
-    world.client.pull(&world.access, &world.repository(), &listing.artifacts[0], rules).await
+    let wanted = artifactconfig::wanted::by_rules(rules);
+    Ok(world.client.pull(&world.access, &world.repository(), &listing.artifacts[0], wanted).await?)
 }
 
 async fn world_with(attached: &[Layer]) -> World {

@@ -1,17 +1,17 @@
 //! Anything at all, from registries and from Secrets: no panic, and never more work than there are bytes. What single
-//! headers and archives may hold has its properties beside the code (`src/oci`).
+//! headers and archives may hold has its properties beside the code (`crates/oci`, `crates/registry`).
 
 use std::io::Write as _;
 
 use artifactconfig::api::FileMapping;
 use artifactconfig::decide::files::FileRules;
-use artifactconfig::oci::{Keyring, Plugins, Tls};
-use artifactconfig::types::{
+use oci::{
     Digest, ImageRef, Platform, RepositoryRef, normalize_path, parse_artifact, parse_index, parse_legacy_list,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use registry::{Keyring, Plugins, Tls};
 use serde_json::{Map, Value, json};
 use testbed::registry::Fault;
 
@@ -50,7 +50,7 @@ fn document() -> impl Strategy<Value = Value> {
         digest.prop_map(Value::from),
         Just(json!(Digest::sha256(b""))),
         Just(json!(INDEX)),
-        Just(json!(artifactconfig::types::media_type::OCI_MANIFEST)),
+        Just(json!(oci::media_type::OCI_MANIFEST)),
     ];
     leaf.prop_recursive(4, 64, 8, move |inner| {
         let members = btree_map(words.clone().prop_map(str::to_owned), inner.clone(), 0..8);

@@ -1,7 +1,7 @@
 //! Line 15, what was attached before the specification was finished.
 
 use artifactconfig::api::Reason;
-use artifactconfig::types::media_type;
+use oci::media_type;
 use serde_json::{Value, json};
 use testbed::registry::Fault;
 
@@ -17,7 +17,7 @@ fn manifest(w: &World, media_type: &str) -> Value {
         "artifactType": CONFIG,
         "blobs": [push::file(FILE.0, FILE.1.as_bytes())],
         "subject": w.image.as_subject(),
-        "annotations": {artifactconfig::types::CREATED: "2022-11-01T00:00:00Z"},
+        "annotations": {oci::CREATED: "2022-11-01T00:00:00Z"},
     })
 }
 

@@ -12,7 +12,7 @@ mod auth;
 mod checklist;
 mod content;
 mod entries;
-mod guard;
+
 mod hostile;
 mod kubelet;
 mod legacy;
@@ -20,6 +20,7 @@ mod messages;
 mod neighbours;
 mod pitfalls;
 mod platforms;
+mod policy;
 mod referrers;
 mod registries;
 mod requests;

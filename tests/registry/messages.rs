@@ -3,7 +3,7 @@
 use artifactconfig::api::Reason;
 use artifactconfig::decide::select::{Question, select};
 use artifactconfig::decide::spec::Selector;
-use artifactconfig::oci::Access;
+use registry::Access;
 use testbed::registry::Fault;
 
 use crate::world::{CONFIG, INDEX, World, access, keyring};

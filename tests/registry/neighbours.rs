@@ -5,7 +5,8 @@
 use artifactconfig::api::{Reason, SelectionPolicy};
 use artifactconfig::decide::select::{Question, select};
 use artifactconfig::decide::spec::Selector;
-use artifactconfig::types::{CREATED, Digest, Failure, media_type};
+use artifactconfig::types::Failure;
+use oci::{CREATED, Digest, media_type};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use serde_json::{Value, json};
@@ -205,9 +206,10 @@ async fn c04_a_registry_that_answers_for_nothing_is_not_asked_for_everything() {
 /// Back by digest to one that cannot be used.
 #[tokio::test]
 async fn c09_a_damaged_artifact_is_not_had_by_its_digest_either() {
-    use artifactconfig::oci::Registry as _;
+    use registry::Registry as _;
     let (world, bad) = scene(bad_layer, CONFIG, OLDER, true).await;
-    let failure = world.client.artifact(&world.access, &world.repository(), &bad).await.unwrap_err();
+    let failure = world.client.artifact(&world.access, &world.repository(), &bad).await;
+    let failure = Failure::from(failure.unwrap_err());
     assert_eq!(failure.reason, Reason::InvalidContent);
     assert!(failure.message.contains(&bad.to_string()), "{}", failure.message);
 }

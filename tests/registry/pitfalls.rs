@@ -1,7 +1,7 @@
 //! The ten pitfalls that clients have fallen into, each with what it would have cost.
 
 use artifactconfig::api::Reason::{AuthenticationFailed, Forbidden, RateLimited};
-use artifactconfig::types::{Digest, TITLE, media_type};
+use oci::{Digest, TITLE, media_type};
 use serde_json::{Value, json};
 use testbed::registry::Fault;
 
@@ -137,7 +137,7 @@ async fn c09_the_same_file_twice_is_two_artifacts() {
     let world = World::new().await;
     let mut again =
         push::artifact(CONFIG, &world.image.as_subject(), &[push::file(FILE.0, FILE.1.as_bytes())]);
-    again["annotations"] = json!({artifactconfig::types::CREATED: "2026-01-02T03:04:06Z"});
+    again["annotations"] = json!({oci::CREATED: "2026-01-02T03:04:06Z"});
     let again = world.pusher.manifest(&again).await;
     let before = world.list().await.unwrap().artifacts;
     let mut digests = [&world.config.digest, &again.digest];

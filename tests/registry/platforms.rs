@@ -1,7 +1,8 @@
 //! Line 16, index ↔ platform: where what is attached hangs on the index, and where on one image in it.
 
 use artifactconfig::api::Reason;
-use artifactconfig::types::{Failure, ImageRef, media_type};
+use artifactconfig::types::Failure;
+use oci::{ImageRef, media_type};
 use serde_json::{Value, json};
 use testbed::registry::Fault;
 

@@ -1,6 +1,6 @@
 //! Images and artifacts, pushed by hand: exact bytes, nothing that a tool would add or refuse.
 
-use artifactconfig::types::{Algorithm, Digest, media_type};
+use oci::{Algorithm, Digest, media_type};
 use serde_json::{Value, json};
 
 /// Content type of a config that is an image's.
@@ -69,7 +69,7 @@ pub fn descriptor_sha512(media_type: &str, bytes: &[u8]) -> Value {
 /// A file as `oras attach` describes it.
 pub fn file(title: &str, bytes: &[u8]) -> Value {
     let mut layer = descriptor(FILE, bytes);
-    layer["annotations"] = json!({artifactconfig::types::TITLE: title});
+    layer["annotations"] = json!({oci::TITLE: title});
     layer
 }
 
@@ -82,7 +82,7 @@ pub fn artifact(artifact_type: &str, subject: &Value, layers: &[Value]) -> Value
         "config": descriptor(media_type::EMPTY, EMPTY),
         "layers": layers,
         "subject": subject,
-        "annotations": {artifactconfig::types::CREATED: "2026-01-02T03:04:05Z"},
+        "annotations": {oci::CREATED: "2026-01-02T03:04:05Z"},
     })
 }
 

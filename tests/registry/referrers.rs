@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use artifactconfig::api::Reason::{InvalidContent, TooLarge, UnsupportedArtifact};
-use artifactconfig::types::{Algorithm, Digest, ImageRef, media_type};
 use http::HeaderValue;
+use oci::{Algorithm, Digest, ImageRef, media_type};
 use serde_json::{Value, json};
 use testbed::registry::Fault;
 

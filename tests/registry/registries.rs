@@ -4,8 +4,9 @@
 use std::sync::{Arc, Mutex};
 
 use artifactconfig::api::Reason::{AuthenticationFailed, RegistryUnavailable};
-use artifactconfig::oci::{Access, Keyring, OciRegistry, Settings};
-use artifactconfig::types::{Failure, ImageRef};
+use artifactconfig::types::Failure;
+use oci::ImageRef;
+use registry::{Access, Keyring, OciRegistry, Settings};
 use testbed::Oras;
 use testbed::registry::{EmbeddedRegistry, ProcessRegistry, Registry, RegistryKind, RegistryOptions};
 use testbed::tools::{Tool, Tools};
@@ -82,8 +83,8 @@ impl Bench {
         }
         let seen = Seen::default();
         let sink = Arc::clone(&seen);
-        let observer = move |seen: artifactconfig::oci::Observation<'_>| {
-            if let artifactconfig::oci::Observation::Requested(record) = seen {
+        let observer = move |seen: registry::Observation<'_>| {
+            if let registry::Observation::Requested(record) = seen {
                 sink.lock().unwrap().push((record.operation, record.status));
             }
         };
@@ -353,11 +354,11 @@ async fn a21_a_rate_limit_is_kept_to() {
     options.rate_limit = Some(20);
     let bench = Bench::of(Some(options)).await;
     let image = bench.attached("web:v1", &[("a", b"1")], &["a"], &[]).await;
-    let rate = artifactconfig::oci::Rate { concurrency: 16, per_second: Some(15) };
+    let rate = registry::Rate { concurrency: 16, per_second: Some(15) };
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&seen);
-    let observer = move |seen: artifactconfig::oci::Observation<'_>| {
-        if let artifactconfig::oci::Observation::Requested(record) = seen {
+    let observer = move |seen: registry::Observation<'_>| {
+        if let registry::Observation::Requested(record) = seen {
             sink.lock().unwrap().push(record.status);
         }
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use artifactconfig::api::Reason::{DigestMismatch, RegistryUnavailable};
-use artifactconfig::oci::{Freshness, Keyring, OciRegistry, Settings};
+use registry::{Freshness, Keyring, OciRegistry, Settings};
 use testbed::registry::Fault;
 
 use crate::push::{self, Pusher};
@@ -308,8 +308,8 @@ async fn every_request_is_reported_under_what_it_is_for() {
     world.registry.inject(world.on_blob().disconnect().times(1));
     let seen = Seen::default();
     let sink = Arc::clone(&seen);
-    let observer = Arc::new(move |seen: artifactconfig::oci::Observation<'_>| {
-        if let artifactconfig::oci::Observation::Requested(record) = seen {
+    let observer = Arc::new(move |seen: registry::Observation<'_>| {
+        if let registry::Observation::Requested(record) = seen {
             sink.lock().unwrap().push((record.operation, record.status));
         }
     });

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use artifactconfig::oci::{Access, Credential, Keyring, Observation, OciRegistry, Settings, Tls};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use registry::{Access, Credential, Keyring, Observation, OciRegistry, Settings, Tls};
 use serde_json::json;
 use testbed::registry::Fault;
 

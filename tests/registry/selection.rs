@@ -4,7 +4,7 @@
 use artifactconfig::api::SelectionPolicy;
 use artifactconfig::decide::select::{Question, select};
 use artifactconfig::decide::spec::Selector;
-use artifactconfig::types::CREATED;
+use oci::CREATED;
 use serde_json::{Value, json};
 
 use crate::push::{self, Pushed};

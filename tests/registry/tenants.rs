@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 
 use artifactconfig::api::Reason::AuthenticationFailed;
-use artifactconfig::oci::{Access, Freshness, Keyring, Plugins, Settings, Tls};
-use artifactconfig::types::ImageRef;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use oci::ImageRef;
+use registry::{Access, Freshness, Keyring, Plugins, Settings, Tls};
 use serde_json::json;
 use testbed::registry::EmbeddedRegistry;
 
@@ -185,7 +185,7 @@ async fn a18_certificates_tell_one_from_another() {
 }
 
 /// Which of the entries, if any, the registry gets to see for `127.0.0.1:PORT/shop/web`. The whole table stands beside
-/// the code (`src/oci/keyring.rs`).
+/// the code (`crates/registry/src/credentials/keyring.rs`).
 #[rstest::rstest]
 #[case::host_and_port(&["HOST"], Some("HOST"))]
 #[case::scheme_and_version(&["https://HOST/v1/"], Some("https://HOST/v1/"))]

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use artifactconfig::api::Reason::{AuthenticationFailed, InvalidCredentials, RegistryUnavailable};
-use artifactconfig::oci::{Access, Keyring, Tls};
 use artifactconfig::types::Failure;
 use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
+use registry::{Access, Keyring, Tls};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};

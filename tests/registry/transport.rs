@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use artifactconfig::api::Reason::{self, AuthenticationFailed, RateLimited, RegistryUnavailable};
-use artifactconfig::oci::{Rate, Settings};
-use artifactconfig::types::{Digest, media_type};
+use oci::{Digest, media_type};
+use registry::{Rate, Settings};
 use testbed::registry::Fault;
 
 use crate::expect::tells;

@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use artifactconfig::decide::files::FileRules;
-use artifactconfig::oci::{Access, Freshness, Keyring, Listing, OciRegistry, Query, Registry as _, Settings};
-use artifactconfig::types::{Artifact, Digest, Failure, ImageRef, Platform, RepositoryRef, media_type};
+use artifactconfig::types::Failure;
+use artifactconfig::wanted::by_rules;
+use oci::{Digest, ImageRef, Platform, RepositoryRef, media_type};
+use registry::{Access, Artifact, Freshness, Keyring, Listing, OciRegistry, Query, Registry as _, Settings};
 use serde_json::{Value, json};
 use testbed::registry::{EmbeddedRegistry, Fault, RecordedRequest};
 
@@ -240,13 +242,15 @@ impl<'a> Question<'a> {
             platform: self.platform.as_ref(),
             freshness: self.freshness,
         };
-        self.client.referrers(self.access, &subject, query).await
+        Ok(self.client.referrers(self.access, &subject, query).await?)
     }
 
     /// The files of one artifact.
     pub async fn pull(&self, artifact: &Artifact) -> Result<Files, Failure> {
-        let pulled =
-            self.client.pull(self.access, &self.repository(), artifact, &FileRules::default()).await?;
+        let pulled = self
+            .client
+            .pull(self.access, &self.repository(), artifact, by_rules(&FileRules::default()))
+            .await?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(pulled.files.iter().map(|file| (file.path.clone(), text(&file.bytes))).collect())
     }

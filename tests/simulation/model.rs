@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 
 use artifactconfig::api::{CreationPolicy, MANAGER, Reason, SelectionPolicy, annotation, label};
 use artifactconfig::decide::{render, revision};
-use artifactconfig::types::{Artifact, Digest};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
+use oci::Digest;
+use registry::Artifact;
 
 use crate::names::{self, Bytes, OTHER_TYPE, REPOSITORY, TYPE};
 use crate::worlds::State;

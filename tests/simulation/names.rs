@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use artifactconfig::api::FileMapping;
-use artifactconfig::types::{ConfigFile, Digest};
+use oci::{ConfigFile, Digest};
 
 pub const NAMESPACE: &str = "shop";
 pub const REPOSITORY: &str = "r.example/shop/web";

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use artifactconfig::api::{ArtifactConfigStatus, FIELD_MANAGER, Reason};
 use artifactconfig::cluster::{Cluster, WriteError};
 use artifactconfig::decide::event::EventDraft;
-use artifactconfig::decide::files::FileRules;
 use artifactconfig::decide::spec::Owner;
 use artifactconfig::decide::watched::Watched;
-use artifactconfig::oci::{Access, Freshness, Listing, Pulled, Query, Registry, Subject};
-use artifactconfig::types::{Artifact, Digest, Failure, ImageRef, RepositoryRef};
+use artifactconfig::types::Failure;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
+use oci::{Digest, ImageRef, RepositoryRef};
+use registry::{Access, Artifact, Error, Freshness, Listing, Pulled, Query, Registry, Subject, Wanted};
 
 use crate::clock;
 use crate::worlds::World;
@@ -100,7 +100,7 @@ impl Registry for Port {
         access: &Access,
         image: &ImageRef,
         freshness: Freshness,
-    ) -> Result<Subject, Failure> {
+    ) -> Result<Subject, Error> {
         self.world.resolve(access, image, freshness).await
     }
 
@@ -109,7 +109,7 @@ impl Registry for Port {
         access: &Access,
         subject: &Subject,
         query: Query<'_>,
-    ) -> Result<Listing, Failure> {
+    ) -> Result<Listing, Error> {
         let listing = self.world.referrers(access, subject, query).await;
         if self.has(Bug::FailureIsEmpty) { Ok(listing.unwrap_or_default()) } else { listing }
     }
@@ -119,7 +119,7 @@ impl Registry for Port {
         access: &Access,
         repository: &RepositoryRef,
         digest: &Digest,
-    ) -> Result<Option<Artifact>, Failure> {
+    ) -> Result<Option<Artifact>, Error> {
         self.world.artifact(access, repository, digest).await
     }
 
@@ -128,9 +128,9 @@ impl Registry for Port {
         access: &Access,
         repository: &RepositoryRef,
         artifact: &Artifact,
-        rules: &FileRules,
-    ) -> Result<Pulled, Failure> {
-        self.world.pull(access, repository, artifact, rules).await
+        wanted: Arc<dyn Wanted>,
+    ) -> Result<Pulled, Error> {
+        self.world.pull(access, repository, artifact, wanted).await
     }
 }
 

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use kube::ResourceExt as _;
+use oci::text;
+use registry::Artifact;
 use serde::Serialize;
 
 use crate::api::{ArtifactConfig, HistoryEntry, HistoryOutcome};
 use crate::cli::table::short;
 use crate::cli::verdict;
 use crate::decide::history;
-use crate::types::{Artifact, text};
 
 /// What is attached to the image as it is now.
 #[derive(Clone, Debug)]
@@ -222,7 +223,7 @@ fn used(node: &mut Node, config_map: &str, seen: &Seen) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Digest;
+    use oci::Digest;
     use serde_json::json;
 
     fn digest(of: &str) -> String {

@@ -9,12 +9,11 @@ use std::time::Duration;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
 use kube::{Api, ResourceExt as _};
+use registry::{Error, Freshness, OciRegistry, Query, Registry as _, Settings};
 
 use crate::api::{ArtifactConfig, label};
 use crate::decide::spec;
 use crate::decide::usage::config_maps_named_in;
-use crate::oci::{Freshness, OciRegistry, Query, Registry as _, Settings};
-use crate::types::Failure;
 
 use super::docker::RegistryArgs;
 use super::kubectl_flags::{ClusterArgs, Connection};
@@ -84,7 +83,7 @@ async fn attached(config: &ArtifactConfig, args: &Args) -> Result<Attached, Stri
             .registry
             .access(&[&desired.image.repository(), &desired.referrers], desired.plain_http)
             .map_err(|why| said::chain(&why))?;
-        let said = |failure: Failure| said::failure(&failure, desired.referrers.host());
+        let said = |error: Error| said::failure(&error.into(), desired.referrers.host());
         let subject = registry.resolve(&access, &desired.image, Freshness::Now).await.map_err(said)?;
         let query = Query {
             repository: &desired.referrers,

@@ -1,10 +1,11 @@
 //! The config that was applied last, to put it back where somebody changed it.
 
+use registry::Registry;
+
 use crate::cluster::Cluster;
 use crate::decide::history::Application;
 use crate::decide::kept::{self, Kept};
 use crate::decide::plan::Facts;
-use crate::oci::Registry;
 use crate::types::Failure;
 
 use super::super::halt::Halt;

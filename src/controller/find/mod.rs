@@ -8,13 +8,14 @@ mod rollback;
 pub(super) use newest::latest;
 pub(super) use revisions::rebuilt;
 
+use registry::Registry;
+
 use crate::cluster::Cluster;
 use crate::decide::goal::{Goal, Trigger};
 use crate::decide::kept::Kept;
 use crate::decide::plan::{Applied, Origin};
 use crate::decide::render::Content;
 use crate::decide::report::Latest;
-use crate::oci::Registry;
 
 use super::halt::Halt;
 use super::memory::{Question, Recall};

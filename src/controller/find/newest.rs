@@ -1,5 +1,8 @@
 //! The config that the policy selects among those that are attached.
 
+use futures::TryFutureExt as _;
+use registry::{Access, Artifact, Error, Listing, Query, Registry, Subject};
+
 use crate::api::Reason;
 use crate::cluster::Cluster;
 use crate::decide::goal::Trigger;
@@ -7,9 +10,9 @@ use crate::decide::plan::Origin;
 use crate::decide::render::{self, Content};
 use crate::decide::report::Latest;
 use crate::decide::select::{self, Selected};
-use crate::oci::{Access, Listing, Query, Registry, Subject};
 use crate::spans::{self, stage};
-use crate::types::{Artifact, Failure};
+use crate::types::Failure;
+use crate::wanted;
 
 use super::super::halt::Halt;
 use super::super::memory::Recall;
@@ -74,7 +77,7 @@ async fn discover<R: Registry, C: Cluster>(
     let (registry, desired, freshness) = (&pass.context.registry, pass.desired, freshness(trigger));
     let asking = async {
         let resolving = registry.resolve(&access, &desired.image, freshness);
-        let subject = spans::within(stage!("resolve"), resolving).await?;
+        let subject = spans::within(stage!("resolve"), resolving.err_into()).await?;
         let query = Query {
             repository: &desired.referrers,
             artifact_type: Some(&desired.artifact_type),
@@ -82,7 +85,7 @@ async fn discover<R: Registry, C: Cluster>(
             freshness,
         };
         let listing = registry.referrers(&access, &subject, query);
-        let mut listing = spans::within(stage!("discover"), listing).await?;
+        let mut listing = spans::within(stage!("discover"), listing.err_into()).await?;
         listing.notes.extend_from_slice(access.notes());
         Ok((subject, listing))
     };
@@ -105,7 +108,7 @@ fn select<'l, R, C>(
     pass: &Pass<'_, R, C>,
     subject: &Subject,
     listing: &'l Listing,
-) -> Result<Selected<'l>, Failure> {
+) -> Result<Selected<'l, Error>, Failure> {
     let desired = pass.desired;
     let question = select::Question {
         image: &desired.image,
@@ -126,8 +129,9 @@ pub(super) async fn content<R: Registry, C: Cluster>(
     artifact: &Artifact,
 ) -> Result<Content, Halt> {
     let Pass { context, desired, .. } = pass;
-    let pulling = context.registry.pull(access, &desired.referrers, artifact, &desired.files);
-    let pulled = pass.in_time(spans::within(stage!("pull"), pulling)).await?;
+    let wanted = wanted::by_rules(&desired.files);
+    let pulling = context.registry.pull(access, &desired.referrers, artifact, wanted);
+    let pulled = pass.in_time(spans::within(stage!("pull"), pulling.err_into())).await?;
     let rendered = spans::within_sync(&stage!("render"), || {
         render::render(&pulled.files, &pulled.others, &desired.files)
     });

@@ -1,12 +1,14 @@
 //! Configs that objects in the cluster keep.
 
+use oci::Digest;
+
 use crate::api::CreationPolicy;
 use crate::cluster::Cluster;
 use crate::decide::history::{Application, History};
 use crate::decide::kept::{self, Kept, Search};
 use crate::decide::plan;
 use crate::decide::spec::Desired;
-use crate::types::{Digest, Failure};
+use crate::types::Failure;
 
 use super::super::pass::Pass;
 

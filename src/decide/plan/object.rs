@@ -6,13 +6,13 @@ use std::sync::Arc;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use oci::{Annotations, Artifact, Digest, text, truncate};
 
 use crate::api::{CreationPolicy, DeletionPolicy, GROUP, MANAGER, annotation, label};
 use crate::decide::numbers::Stamp;
 use crate::decide::render::Content;
 use crate::decide::revision;
 use crate::decide::spec::{Desired, Target};
-use crate::types::{Annotations, Artifact, Digest, text, truncate};
 
 /// Where content comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Origin {
 impl Origin {
     /// Of an artifact that is attached to an image.
     #[must_use]
-    pub fn of(image: String, image_digest: Digest, artifact: &Artifact) -> Self {
+    pub fn of<E>(image: String, image_digest: Digest, artifact: &Artifact<E>) -> Self {
         Self {
             image,
             image_digest,

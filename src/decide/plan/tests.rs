@@ -4,10 +4,10 @@ use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     FieldsV1, ManagedFieldsEntry, ObjectMeta, OwnerReference,
 };
+use oci::{Annotations, Artifact, Digest};
 
 use crate::api::{FIELD_MANAGER, Reason, label};
 use crate::decide::render::Content;
-use crate::types::{Annotations, Artifact, Digest};
 
 use super::*;
 use crate::api::ArtifactConfig;

@@ -8,10 +8,11 @@ mod tests;
 
 use std::cmp::Ordering;
 
+use oci::{Artifact, Digest, ImageRef, VERSION};
 use semver::Version;
 
 use crate::api::SelectionPolicy;
-use crate::types::{Artifact, Digest, Failure, ImageRef, VERSION};
+use crate::types::Failure;
 
 use super::near;
 use super::spec::Selector;
@@ -19,9 +20,9 @@ use rank::{Rank, by_age, created, version};
 
 /// The choice, and what a person should know about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selected<'a> {
+pub struct Selected<'a, E> {
     /// The artifact.
-    pub artifact: &'a Artifact,
+    pub artifact: &'a Artifact<E>,
     /// Remarks: ties, unreadable dates.
     pub notes: Vec<String>,
 }
@@ -46,9 +47,9 @@ impl std::fmt::Display for Question<'_> {
 }
 
 /// Those of the candidates that match: what can be used, and what cannot and might have been chosen.
-struct Matching<'a> {
-    sound: Vec<&'a Artifact>,
-    faulty: Vec<&'a Artifact>,
+struct Matching<'a, E> {
+    sound: Vec<&'a Artifact<E>>,
+    faulty: Vec<&'a Artifact<E>>,
 }
 
 /// Chooses one of `candidates`, all of which are of the type asked for and attached to the subject, except that some
@@ -57,11 +58,11 @@ struct Matching<'a> {
 /// # Errors
 /// `ArtifactNotFound` where nothing is attached or nothing matches; `AmbiguousArtifact` where the policy cannot choose;
 /// the fault of the artifact that is chosen, or of one that might be if more were known of it.
-pub fn select<'a>(
+pub fn select<'a, E: Clone + Into<Failure>>(
     question: Question<'_>,
-    candidates: &'a [Artifact],
+    candidates: &'a [Artifact<E>],
     selector: &Selector,
-) -> Result<Selected<'a>, Failure> {
+) -> Result<Selected<'a, E>, Failure> {
     if candidates.is_empty() {
         return Err(refusal::nothing_of_the_type(question));
     }
@@ -85,13 +86,13 @@ pub fn select<'a>(
     }
 }
 
-impl<'a> Matching<'a> {
+impl<'a, E: Clone + Into<Failure>> Matching<'a, E> {
     /// The greatest of what can be used, unless something that cannot be used is greater, or may be.
     fn greatest(
         &self,
-        sound: &[&'a Artifact],
-        may_beat: impl Fn(&Artifact, &Artifact) -> bool,
-    ) -> Result<&'a Artifact, Failure> {
+        sound: &[&'a Artifact<E>],
+        may_beat: impl Fn(&Artifact<E>, &Artifact<E>) -> bool,
+    ) -> Result<&'a Artifact<E>, Failure> {
         let Some(best) = sound.iter().copied().max_by(|left, right| by_age(left, right)) else {
             return Err(self.fault_of(|_| true).unwrap_or_else(refusal::no_candidate));
         };
@@ -99,14 +100,14 @@ impl<'a> Matching<'a> {
     }
 
     /// What is wrong with one of those that cannot be used: always the same one, whatever the order.
-    fn fault_of(&self, which: impl Fn(&Artifact) -> bool) -> Option<Failure> {
+    fn fault_of(&self, which: impl Fn(&Artifact<E>) -> bool) -> Option<Failure> {
         let faulty = self.faulty.iter().filter(|artifact| which(artifact));
         let first = faulty.max_by(|left, right| by_age(left, right))?;
-        first.fault.as_ref().map(|fault| fault.failure.clone())
+        first.fault.as_ref().map(|fault| fault.error.clone().into())
     }
 }
 
-fn newest<'a>(matching: &Matching<'a>) -> Result<Selected<'a>, Failure> {
+fn newest<'a, E: Clone + Into<Failure>>(matching: &Matching<'a, E>) -> Result<Selected<'a, E>, Failure> {
     let artifact = matching.greatest(&matching.sound, rank::may_be_newer)?;
     // ORAS writes whole seconds, so two attaches in one second cannot be told apart by time.
     let tied = matching.sound.iter().filter(|other| created(other) == created(artifact)).count();
@@ -120,8 +121,9 @@ fn newest<'a>(matching: &Matching<'a>) -> Result<Selected<'a>, Failure> {
         });
     }
     // Whoever attached it may have meant it to be the newest.
-    let garbled =
-        |other: &&&Artifact| other.created().is_some_and(|text| !text.is_empty()) && created(other).is_none();
+    let garbled = |other: &&&Artifact<E>| {
+        other.created().is_some_and(|text| !text.is_empty()) && created(other).is_none()
+    };
     let others = matching.sound.iter().filter(garbled).filter(|other| other.digest != artifact.digest);
     let mut digests: Vec<String> = others.map(|other| other.digest.to_string()).collect();
     digests.sort_unstable();
@@ -135,8 +137,11 @@ fn newest<'a>(matching: &Matching<'a>) -> Result<Selected<'a>, Failure> {
     Ok(Selected { artifact, notes })
 }
 
-fn highest_version<'a>(question: Question<'_>, matching: &Matching<'a>) -> Result<Selected<'a>, Failure> {
-    let versioned: Vec<(Version, &Artifact)> = matching
+fn highest_version<'a, E: Clone + Into<Failure>>(
+    question: Question<'_>,
+    matching: &Matching<'a, E>,
+) -> Result<Selected<'a, E>, Failure> {
+    let versioned: Vec<(Version, &Artifact<E>)> = matching
         .sound
         .iter()
         .filter_map(|artifact| version(artifact).map(|version| (version, *artifact)))
@@ -144,12 +149,12 @@ fn highest_version<'a>(question: Question<'_>, matching: &Matching<'a>) -> Resul
     let Some(highest) =
         versioned.iter().map(|(version, _)| version).max_by(|left, right| left.cmp_precedence(right))
     else {
-        let may_have_one = |artifact: &Artifact| rank::version_of_faulty(artifact) != Rank::Is(None);
+        let may_have_one = |artifact: &Artifact<E>| rank::version_of_faulty(artifact) != Rank::Is(None);
         let count = matching.sound.len();
         return Err(matching.fault_of(may_have_one).unwrap_or_else(|| refusal::no_version(question, count)));
     };
     // Build metadata takes no part in precedence (SemVer 2.0.0, item 10); age decides among equals.
-    let highest_ones: Vec<&Artifact> = versioned
+    let highest_ones: Vec<&Artifact<E>> = versioned
         .iter()
         .filter(|(version, _)| version.cmp_precedence(highest) == Ordering::Equal)
         .map(|(_, artifact)| *artifact)
@@ -179,16 +184,16 @@ fn highest_version<'a>(question: Question<'_>, matching: &Matching<'a>) -> Resul
 }
 
 /// One that cannot be used is one of several all the same, where it is known to match.
-fn only<'a>(
+fn only<'a, E: Clone + Into<Failure>>(
     question: Question<'_>,
-    matching: &Matching<'a>,
+    matching: &Matching<'a, E>,
     selector: &Selector,
-) -> Result<Selected<'a>, Failure> {
+) -> Result<Selected<'a, E>, Failure> {
     let certain = matching.faulty.iter().filter(|artifact| {
         let known = artifact.fault.as_ref().map(|fault| fault.known).unwrap_or_default();
         known.artifact_type && known.subject && rank::matches(artifact, selector) == Some(true)
     });
-    let several: Vec<&Artifact> = matching.sound.iter().chain(certain).copied().collect();
+    let several: Vec<&Artifact<E>> = matching.sound.iter().chain(certain).copied().collect();
     if several.len() > 1 {
         return Err(refusal::several(question, &several));
     }

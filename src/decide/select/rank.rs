@@ -4,10 +4,10 @@
 use std::cmp::Ordering;
 
 use jiff::Timestamp;
+use oci::{Artifact, CREATED, VERSION};
 use semver::Version;
 
 use crate::decide::spec::Selector;
-use crate::types::{Artifact, CREATED, VERSION};
 
 /// What is known of something that may not be known at all.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(super) enum Rank<T> {
 }
 
 /// Whether an artifact has the annotations that are asked for; `None` where that is not known.
-pub(super) fn matches(artifact: &Artifact, selector: &Selector) -> Option<bool> {
+pub(super) fn matches<E>(artifact: &Artifact<E>, selector: &Selector) -> Option<bool> {
     let mut certain = true;
     for (key, wanted) in &selector.annotations {
         match artifact.annotations.get(key) {
@@ -30,33 +30,33 @@ pub(super) fn matches(artifact: &Artifact, selector: &Selector) -> Option<bool> 
 }
 
 /// Whether an annotation that is not there does not exist.
-fn knows_annotations(artifact: &Artifact) -> bool {
+fn knows_annotations<E>(artifact: &Artifact<E>) -> bool {
     artifact.fault.as_ref().is_none_or(|fault| fault.known.annotations)
 }
 
 /// Time of creation; what has none, or none that can be read, is older than everything that has.
-pub(super) fn created(artifact: &Artifact) -> Option<Timestamp> {
+pub(super) fn created<E>(artifact: &Artifact<E>) -> Option<Timestamp> {
     artifact.created().and_then(|created| created.parse().ok())
 }
 
 /// Total order by time of creation, then digest.
-pub(super) fn by_age(left: &Artifact, right: &Artifact) -> Ordering {
+pub(super) fn by_age<E>(left: &Artifact<E>, right: &Artifact<E>) -> Ordering {
     created(left).cmp(&created(right)).then_with(|| left.digest.cmp(&right.digest))
 }
 
 /// Whether something that cannot be used may be newer than what can: where its time is not known, it may.
-pub(super) fn may_be_newer(faulty: &Artifact, best: &Artifact) -> bool {
+pub(super) fn may_be_newer<E>(faulty: &Artifact<E>, best: &Artifact<E>) -> bool {
     let unknown = faulty.annotations.get(CREATED).is_none() && !knows_annotations(faulty);
     unknown || by_age(faulty, best) == Ordering::Greater
 }
 
-pub(super) fn version(artifact: &Artifact) -> Option<Version> {
+pub(super) fn version<E>(artifact: &Artifact<E>) -> Option<Version> {
     let text = artifact.annotations.get(VERSION)?.trim();
     Version::parse(text.strip_prefix('v').unwrap_or(text)).ok()
 }
 
 /// The version of something that cannot be used.
-pub(super) fn version_of_faulty(artifact: &Artifact) -> Rank<Option<Version>> {
+pub(super) fn version_of_faulty<E>(artifact: &Artifact<E>) -> Rank<Option<Version>> {
     match artifact.annotations.get(VERSION) {
         None if !knows_annotations(artifact) => Rank::Unknown,
         _ => Rank::Is(version(artifact)),

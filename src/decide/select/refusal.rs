@@ -1,9 +1,11 @@
 //! Why nothing was chosen, for a person. Types and annotations are foreign text, so they are quoted as such.
 
+use oci::{Artifact, VERSION, truncate};
+
 use crate::api::Reason;
 use crate::decide::near;
 use crate::decide::spec::Selector;
-use crate::types::{Artifact, Failure, VERSION, truncate};
+use crate::types::Failure;
 
 use super::Question;
 
@@ -73,7 +75,7 @@ pub(super) fn no_version(question: Question<'_>, count: usize) -> Failure {
     )
 }
 
-pub(super) fn several(question: Question<'_>, several: &[&Artifact]) -> Failure {
+pub(super) fn several<E>(question: Question<'_>, several: &[&Artifact<E>]) -> Failure {
     let mut digests: Vec<String> = several.iter().map(|artifact| artifact.digest.to_string()).collect();
     digests.sort();
     let count = digests.len();

@@ -1,10 +1,11 @@
+use oci::{CREATED, Fault, Known};
+
 use super::*;
 use crate::api::Reason;
-use crate::types::{CREATED, Fault, Known};
 use proptest::prelude::*;
 
 /// An artifact whose digest follows from `seed`, with annotations.
-fn artifact(seed: &str, annotations: &[(&str, &str)]) -> Artifact {
+fn artifact(seed: &str, annotations: &[(&str, &str)]) -> Artifact<Failure> {
     Artifact {
         digest: Digest::sha256(seed.as_bytes()),
         media_type: String::new(),
@@ -19,7 +20,10 @@ fn artifact(seed: &str, annotations: &[(&str, &str)]) -> Artifact {
     }
 }
 
-fn choose(candidates: &[Artifact], policy: SelectionPolicy) -> Result<Selected<'_>, Failure> {
+fn choose(
+    candidates: &[Artifact<Failure>],
+    policy: SelectionPolicy,
+) -> Result<Selected<'_, Failure>, Failure> {
     let image: ImageRef = "r.example/web:v1".parse().unwrap();
     let subject = Digest::sha256(b"image");
     let question =
@@ -27,11 +31,11 @@ fn choose(candidates: &[Artifact], policy: SelectionPolicy) -> Result<Selected<'
     select(question, candidates, &Selector { policy, ..Selector::default() })
 }
 
-fn dated(dates: &[&str]) -> Vec<Artifact> {
+fn dated(dates: &[&str]) -> Vec<Artifact<Failure>> {
     dates.iter().enumerate().map(|(index, date)| artifact(&index.to_string(), &[(CREATED, date)])).collect()
 }
 
-fn versioned(versions: &[&str]) -> Vec<Artifact> {
+fn versioned(versions: &[&str]) -> Vec<Artifact<Failure>> {
     versions
         .iter()
         .enumerate()
@@ -139,7 +143,7 @@ fn annotations_narrow_and_an_empty_result_says_why() {
     let failure = select(question, &candidates, &selector("staging")).unwrap_err();
     assert_eq!(failure.reason, Reason::ArtifactNotFound);
     assert!(failure.message.contains("environment=staging"), "{}", failure.message);
-    let failure = select(question, &[], &Selector::default()).unwrap_err();
+    let failure = select::<Failure>(question, &[], &Selector::default()).unwrap_err();
     assert_eq!(failure.reason, Reason::ArtifactNotFound);
     assert!(
         failure.message.contains("oras attach --artifact-type custom/config r.example/web:v1"),
@@ -158,7 +162,7 @@ proptest! {
     ) {
         const DATES: [&str; 5] = ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", "garbled", ""];
         const VERSIONS: [&str; 5] = ["1.0.0", "1.0.0+build", "1.1.0-rc.1", "v1.0.0", "garbled"];
-        let mut candidates: Vec<Artifact> = kinds
+        let mut candidates: Vec<Artifact<Failure>> = kinds
             .iter()
             .enumerate()
             .map(|(index, (date, version))| artifact(&index.to_string(), &[(CREATED, DATES[*date]), (VERSION, VERSIONS[*version])]))
@@ -171,12 +175,12 @@ proptest! {
 }
 
 /// The same, but nobody can use it. What is known of it may be all, or nothing but its digest.
-fn faulty(sound: &Artifact, known: Known) -> Artifact {
+fn faulty(sound: &Artifact<Failure>, known: Known) -> Artifact<Failure> {
     let failure = Failure::new(Reason::InvalidContent, format!("{} is damaged", sound.digest));
     let mut artifact =
-        Artifact { fault: Some(Box::new(Fault { failure, known, lasting: true })), ..sound.clone() };
+        Artifact { fault: Some(Box::new(Fault { error: failure, known, lasting: true })), ..sound.clone() };
     if !known.annotations {
-        artifact.annotations = crate::types::Annotations::default();
+        artifact.annotations = oci::Annotations::default();
     }
     artifact
 }
@@ -213,7 +217,8 @@ fn a_faulty_one_counts_where_it_would_be_the_highest(#[case] versions: &[&str], 
 #[test]
 fn a_faulty_one_is_one_of_several() {
     let sound = versioned(&["1", "2"]);
-    let reason = |candidates: &[Artifact]| choose(candidates, SelectionPolicy::Only).unwrap_err().reason;
+    let reason =
+        |candidates: &[Artifact<Failure>]| choose(candidates, SelectionPolicy::Only).unwrap_err().reason;
     assert_eq!(reason(&[faulty(&sound[0], ALL), sound[1].clone()]), Reason::AmbiguousArtifact);
     assert_eq!(reason(&[faulty(&sound[0], Known::default()), sound[1].clone()]), Reason::InvalidContent);
     assert_eq!(reason(&[faulty(&sound[0], ALL)]), Reason::InvalidContent);
@@ -245,7 +250,7 @@ fn a_slip_in_the_type_is_answered_with_what_is_attached() {
     let said = |artifact_type: &str, attached: &[&str]| {
         let attached: Vec<String> = attached.iter().map(|name| (*name).to_owned()).collect();
         let question = Question { image: &image, subject: &subject, artifact_type, attached: &attached };
-        select(question, &[], &Selector::default()).unwrap_err().message
+        select::<Failure>(question, &[], &Selector::default()).unwrap_err().message
     };
     let slip = said("custom/conifg", &["custom/config", "x/y"]);
     assert!(slip.contains("did you mean 'custom/config'?") && slip.contains("'x/y'"), "{slip}");
@@ -273,7 +278,7 @@ proptest! {
     ) {
         const DATES: [&str; 5] = ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", "garbled", ""];
         const VERSIONS: [&str; 5] = ["1.0.0", "1.0.0+build", "1.1.0-rc.1", "v1.0.0", "garbled"];
-        let mut candidates: Vec<Artifact> = kinds
+        let mut candidates: Vec<Artifact<Failure>> = kinds
             .iter()
             .enumerate()
             .map(|(index, (date, version))| artifact(&index.to_string(), &[(CREATED, DATES[*date]), (VERSION, VERSIONS[*version])]))

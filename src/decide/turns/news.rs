@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use kube::Resource as _;
 use kube::core::DeserializeGuard;
+use oci::{ImageRef, RepositoryRef};
 
 use super::Lane;
 use crate::api::{ArtifactConfig, annotation};
-use crate::types::{ImageRef, RepositoryRef};
 
 /// What a look answers to: not the status, which it writes itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

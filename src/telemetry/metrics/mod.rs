@@ -23,6 +23,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use registry::Observation;
 
 pub use self::queue::{Queue, Turn};
 pub use self::resources::ResourceStates;
@@ -31,7 +32,6 @@ use self::registries::Registries;
 use crate::api::Class;
 use crate::decide::report::Outcome;
 use crate::decide::spec::Owner;
-use crate::oci::Observation;
 use crate::telemetry::SpanCounts;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -3,9 +3,9 @@
 
 use artifactconfig::api::{MANAGER, annotation, label};
 use artifactconfig::decide::revision;
-use artifactconfig::types::Digest;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use oci::Digest;
 
 use super::pick;
 use crate::model;

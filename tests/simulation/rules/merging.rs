@@ -66,7 +66,7 @@ pub fn only_a_config_is_merged(
 /// What may be merged: what was chosen, and what was there before.
 fn candidates(state: &State, actor: &Actor, target: &str) -> Vec<Identity> {
     let (spec, run) = (spec_of(&actor.seen), &state.runs[&actor.who]);
-    let identity = |digest: &artifactconfig::types::Digest, content: Bytes| {
+    let identity = |digest: &oci::Digest, content: Bytes| {
         let subject = state.registry.known.get(digest)?.artifact.subject.clone()?;
         Some(Identity { target: target.to_owned(), artifact: digest.clone(), image: subject, content })
     };

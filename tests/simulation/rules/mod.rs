@@ -9,8 +9,8 @@ mod status;
 use std::collections::BTreeMap;
 
 use artifactconfig::api::{FileMapping, annotation};
-use artifactconfig::types::Digest;
 use k8s_openapi::api::core::v1::ConfigMap;
+use oci::Digest;
 
 use crate::names::{self, Bytes};
 use crate::worlds::State;

@@ -10,14 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 
-use artifactconfig::types::{Artifact, Digest};
+use ::registry::Artifact;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use oci::Digest;
+use registry::Store;
 
 use crate::clock;
 use crate::prng::Prng;
 use crate::rules::{Ledger, Violation};
 use objects::Objects;
-use registry::Store;
 use resources::{Guarded, Resources};
 
 /// The worlds, as everybody who acts on them holds them.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use artifactconfig::api::{FIELD_MANAGER, MANAGER, label};
 use artifactconfig::decide::watched::Watched;
-use artifactconfig::types::Digest;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use oci::Digest;
 use serde_json::{Value, json};
 
 use super::fields::Fields;

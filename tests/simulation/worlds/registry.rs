@@ -1,13 +1,13 @@
 //! A registry with one repository, and the port to it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use artifactconfig::api::Reason;
-use artifactconfig::decide::files::{Effort, FileRules};
-use artifactconfig::oci::{Access, Freshness, Listing, Pulled, Query, Registry, Subject};
-use artifactconfig::types::{
-    Artifact, CREATED, ConfigFile, Digest, Failure, ImageRef, RepositoryRef, TITLE, media_type,
-    parse_artifact,
+use oci::{CREATED, ConfigFile, Digest, ImageRef, RepositoryRef, TITLE, media_type, read_artifact};
+use registry::{
+    Access, Artifact, Cause, Defect, Error, Freshness, Kind, Listing, Login, Party, Pulled, Query, Registry,
+    Subject, Wanted,
 };
 use serde_json::{Value, json};
 
@@ -75,7 +75,7 @@ impl Store {
         })
         .to_string();
         let digest = Digest::sha256(manifest.as_bytes());
-        let artifact = parse_artifact(digest.clone(), manifest.as_bytes(), None).unwrap();
+        let artifact = read_artifact(digest.clone(), manifest.as_bytes(), None, |why| panic!("{why}"));
         self.known.insert(digest.clone(), Attached { artifact, files, defect });
         self.change(|held| {
             held.artifacts.insert(digest.clone());
@@ -101,23 +101,25 @@ fn layer(file: &ConfigFile) -> Value {
 }
 
 /// What a registry that does not work well may say.
-fn trouble(random: &mut Prng) -> Failure {
-    const REASONS: [Reason; 5] = [
-        Reason::RegistryUnavailable,
-        Reason::RateLimited,
-        Reason::AuthenticationFailed,
-        Reason::Forbidden,
-        Reason::DigestMismatch,
+fn trouble(random: &mut Prng) -> Error {
+    let kinds = [
+        UNAVAILABLE,
+        Kind::RateLimited(Party::Elsewhere),
+        Kind::Unauthorized(Login::Unsent),
+        Kind::Forbidden(Login::Unsent),
+        Kind::DigestMismatch,
     ];
-    let reason = random.pick(&REASONS).copied().unwrap_or(Reason::RegistryUnavailable);
-    Failure::new(reason, "the simulated registry has a fault")
+    let kind = random.pick(&kinds).cloned().unwrap_or(UNAVAILABLE);
+    Error::new(kind, "the simulated registry has a fault")
 }
 
-fn reachable(state: &State) -> Result<(), Failure> {
+const UNAVAILABLE: Kind = Kind::Unavailable(Cause::Other);
+
+fn reachable(state: &State) -> Result<(), Error> {
     if state.registry.up {
         return Ok(());
     }
-    Err(Failure::new(Reason::RegistryUnavailable, "the simulated registry is down"))
+    Err(Error::new(UNAVAILABLE, "the simulated registry is down"))
 }
 
 impl World {
@@ -125,8 +127,8 @@ impl World {
     async fn ask<T>(
         &self,
         what: impl FnOnce() -> String,
-        effect: impl FnOnce(&mut State) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+        effect: impl FnOnce(&mut State) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         self.lock().run().turn = Turn::Registry;
         let answer = self.step(what, trouble, effect).await;
         let mut state = self.lock();
@@ -139,7 +141,7 @@ impl World {
 }
 
 impl Registry for World {
-    async fn resolve(&self, _: &Access, image: &ImageRef, _: Freshness) -> Result<Subject, Failure> {
+    async fn resolve(&self, _: &Access, image: &ImageRef, _: Freshness) -> Result<Subject, Error> {
         if let Some(digest) = image.digest() {
             // A pinned reference is its own answer and costs no request.
             let subject = Subject { image: image.clone(), digest: digest.clone() };
@@ -155,7 +157,7 @@ impl Registry for World {
                 let found = image.tag().and_then(|tag| held.tags.get(tag)).cloned();
                 let Some(digest) = found else {
                     state.run().no_image = true;
-                    return Err(Failure::new(Reason::ImageNotFound, format!("there is no {image}")));
+                    return Err(Error::new(Kind::ImageNotFound, format!("there is no {image}")));
                 };
                 state.run().subject = Some(digest.clone());
                 Ok(Subject { image: image.clone(), digest })
@@ -164,7 +166,7 @@ impl Registry for World {
         .await
     }
 
-    async fn referrers(&self, _: &Access, subject: &Subject, query: Query<'_>) -> Result<Listing, Failure> {
+    async fn referrers(&self, _: &Access, subject: &Subject, query: Query<'_>) -> Result<Listing, Error> {
         let (artifact_type, digest) = (query.artifact_type, &subject.digest);
         self.ask(
             || format!("referrers of {}", digest.short()),
@@ -185,7 +187,7 @@ impl Registry for World {
         _: &Access,
         _: &RepositoryRef,
         digest: &Digest,
-    ) -> Result<Option<Artifact>, Failure> {
+    ) -> Result<Option<Artifact>, Error> {
         self.ask(
             || format!("artifact {}", digest.short()),
             |state| {
@@ -207,25 +209,23 @@ impl Registry for World {
         _: &Access,
         _: &RepositoryRef,
         artifact: &Artifact,
-        rules: &FileRules,
-    ) -> Result<Pulled, Failure> {
+        wanted: Arc<dyn Wanted>,
+    ) -> Result<Pulled, Error> {
         self.ask(
             || format!("pull {}", artifact.digest.short()),
             |state| {
                 reachable(state)?;
                 state.run().fetched += 1;
                 if !state.registry.held.artifacts.contains(&artifact.digest) {
-                    return Err(Failure::new(Reason::RegistryUnavailable, "its blobs are gone"));
+                    return Err(Error::new(UNAVAILABLE, "its blobs are gone"));
                 }
                 let attached = &state.registry.known[&artifact.digest];
-                if let Some(defect) = attached.defect {
-                    return Err(Failure::new(defect, "it contradicts itself"));
+                if attached.defect.is_some() {
+                    // The only one that is made here.
+                    return Err(Error::new(Kind::Invalid(Defect::Other), "it contradicts itself"));
                 }
-                let (files, others): (Vec<_>, Vec<_>) = attached
-                    .files
-                    .iter()
-                    .cloned()
-                    .partition(|file| rules.wants(&file.path, &Effort::default()).unwrap());
+                let (files, others): (Vec<_>, Vec<_>) =
+                    attached.files.iter().cloned().partition(|file| wanted.wants(&file.path).unwrap());
                 Ok(Pulled { files, others: others.into_iter().map(|file| file.path).collect() })
             },
         )

@@ -1,0 +1,189 @@
+//! Text that others wrote, as it is shown to people: of bounded length, and without anything that moves a cursor, begins
+//! a line of its own, hides, or turns the order of what is around it.
+//!
+//! A message takes what it says through [`line()`], and a program that writes to a terminal writes through [`screen`]. Where a value is shown as itself (a
+//! file name, an annotation) it is written by [`escape`], which can be read back.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// Cuts on a character boundary and says that it did.
+#[must_use]
+pub fn truncate(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let mut end = most.saturating_sub('…'.len_utf8());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &text[..end])
+}
+
+/// Whether a character is seen, takes one place, and does nothing else. Not so control characters (C0, DEL, C1), those
+/// that turn the direction of text, separators of lines, spaces of other widths, and what is not seen at all.
+#[must_use]
+pub fn is_printable(c: char) -> bool {
+    if c.is_ascii() {
+        return matches!(c, ' '..='~');
+    }
+    // The table of the standard library stands behind `escape_debug`. Asked as the second of two characters: the first
+    // is also escaped where it only combines with what is before it, as vowels do in many scripts.
+    let mut buffer = [b'a'; 5];
+    let end = 1 + c.encode_utf8(&mut buffer[1..]).len();
+    let plain = std::str::from_utf8(&buffer[..end]).is_ok_and(|text| text.escape_debug().nth(1) == Some(c));
+    plain && !is_invisible(c)
+}
+
+/// Characters that count as printable and are not seen (`Default_Ignorable_Code_Point` beyond the category Cf).
+const fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+/// The text with every character escaped that is not printable, and every backslash: as itself in one line, and so that
+/// [`unescape`] gives it back. The escapes are those of a string in double quotes in YAML.
+#[must_use]
+pub fn escape(text: &str) -> Cow<'_, str> {
+    replaced(text, |c| is_printable(c) && c != '\\')
+}
+
+/// A line of text that may hold escaped text already: as [`escape`], but a backslash stays as it is.
+#[must_use]
+pub fn line(text: &str) -> Cow<'_, str> {
+    replaced(text, is_printable)
+}
+
+/// Text for a terminal: as [`line()`], but line breaks and tabs lay it out.
+#[must_use]
+pub fn screen(text: &str) -> Cow<'_, str> {
+    replaced(text, |c| is_printable(c) || matches!(c, '\n' | '\t'))
+}
+
+/// [`escape`], cut where it is too long for a place among others.
+#[must_use]
+pub fn brief(text: &str) -> String {
+    // Before it is escaped: an escape is not cut in two.
+    escape(&truncate(text, BRIEF)).into_owned()
+}
+
+/// Longest text in a column or a list, in bytes.
+const BRIEF: usize = 160;
+
+fn replaced(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
+    let Some(first) = text.find(|c| !stays(c)) else { return Cow::Borrowed(text) };
+    let mut out = String::with_capacity(text.len() + 16);
+    out.push_str(&text[..first]);
+    for c in text[first..].chars() {
+        if stays(c) { out.push(c) } else { push_escaped(&mut out, c) }
+    }
+    Cow::Owned(out)
+}
+
+/// Writes a character as strings in double quotes have it in YAML; most of it is JSON as well.
+pub fn push_escaped(out: &mut String, c: char) {
+    // Writing to a String cannot fail.
+    let _ = match (c, u32::from(c)) {
+        ('\\', _) => out.write_str("\\\\"),
+        ('\n', _) => out.write_str("\\n"),
+        ('\r', _) => out.write_str("\\r"),
+        ('\t', _) => out.write_str("\\t"),
+        (_, code @ ..=0xffff) => write!(out, "\\u{code:04x}"),
+        (_, code) => write!(out, "\\U{code:08x}"),
+    };
+}
+
+/// What [`escape`] has made, as it was.
+#[must_use]
+pub fn unescape(text: &str) -> Option<String> {
+    let (mut out, mut chars) = (String::with_capacity(text.len()), text.chars());
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        out.push(match chars.next()? {
+            '\\' => '\\',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            kind @ ('u' | 'U') => {
+                let digits: String = chars.by_ref().take(if kind == 'u' { 4 } else { 8 }).collect();
+                char::from_u32(u32::from_str_radix(&digits, 16).ok()?)?
+            }
+            _ => return None,
+        });
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn long_messages_are_cut_between_characters() {
+        let cut = truncate(&"ä".repeat(1000), 100);
+        assert!(cut.len() <= 100 && cut.ends_with('…'), "{}", cut.len());
+        assert_eq!(truncate("short", 100), "short");
+        assert!(brief(&"\u{1b}".repeat(10_000)).len() <= BRIEF * 6 + 3);
+    }
+
+    #[rstest::rstest]
+    #[case::escape('\u{1b}')]
+    #[case::delete('\u{7f}')]
+    #[case::csi('\u{9b}')]
+    #[case::next_line('\u{85}')]
+    #[case::line_separator('\u{2028}')]
+    #[case::paragraph_separator('\u{2029}')]
+    #[case::right_to_left_override('\u{202e}')]
+    #[case::isolate('\u{2066}')]
+    #[case::right_to_left_mark('\u{200f}')]
+    #[case::arabic_letter_mark('\u{61c}')]
+    #[case::zero_width_space('\u{200b}')]
+    #[case::zero_width_joiner('\u{200d}')]
+    #[case::byte_order_mark('\u{feff}')]
+    #[case::soft_hyphen('\u{ad}')]
+    #[case::no_break_space('\u{a0}')]
+    #[case::hangul_filler('\u{3164}')]
+    #[case::variation_selector('\u{fe0f}')]
+    #[case::tag('\u{e0041}')]
+    #[case::private('\u{e000}')]
+    #[case::no_character('\u{ffff}')]
+    fn what_is_not_seen_is_escaped(#[case] c: char) {
+        assert!(!is_printable(c));
+        assert!(escape(&c.to_string()).is_ascii());
+    }
+
+    #[test]
+    fn what_people_write_stays_as_it_is() {
+        let text = "Größe: 5 µm, цена, 設定, हिन्दी, עברית, 🙂 — '\"{}";
+        assert_eq!(escape(text), text);
+        assert_eq!(screen("a\n\tb"), "a\n\tb");
+        assert_eq!(line("a\n\tb"), "a\\n\\tb");
+        assert_eq!(line("a\\u001b"), "a\\u001b", "what was escaped is not escaped again");
+    }
+
+    fn harmless(text: &str) -> bool {
+        text.chars().all(is_printable)
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_escaped_and_comes_back_the_same(text: String, wild in "[\\x00-\\x20\\\\\u{7f}-\u{a0}\u{200b}-\u{206f}]{0,12}") {
+            for text in [text, wild] {
+                let escaped = escape(&text).into_owned();
+                prop_assert!(harmless(&escaped), "{}", escaped);
+                prop_assert_eq!(unescape(&escaped), Some(text.clone()));
+                prop_assert_eq!(&line(&escaped), &escaped, "further on nothing is escaped twice");
+                prop_assert_eq!(&screen(&escaped), &escaped);
+                prop_assert!(harmless(&line(&text)));
+                prop_assert!(harmless(&screen(&text).replace(['\n', '\t'], "")));
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What is attached, as bytes: manifests and blobs by digest, and the files that they hold.
+
+pub(crate) mod archive;
+pub(crate) mod cache;
+pub(crate) mod fetch;
+mod pull;

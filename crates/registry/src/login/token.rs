@@ -1,0 +1,273 @@
+//! Tokens: what to ask an endpoint for, and what it answers (distribution project, "Token Authentication Specification"
+//! and "`OAuth2` Token Authentication").
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, StatusCode};
+use reqwest::Url;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use zeroize::Zeroizing;
+
+use crate::credentials::access::Repository;
+use crate::credentials::credential::Credential;
+use crate::credentials::go_json::{self, Member, is_named};
+use crate::error::{Cause, Error, Kind, Login, Party};
+use crate::http::answer::retry_after;
+use crate::http::pace::Pace;
+use crate::http::policy::{Reach, Refusal};
+use crate::http::transport::Transport;
+use crate::http::trouble::innermost;
+use crate::login::header::{basic, sensitive};
+use crate::observe::{Meter, authority};
+
+/// Life of a token that does not say (token specification: 60 seconds).
+const DEFAULT_LIFE: Duration = Duration::from_mins(1);
+
+/// Longest life that is believed.
+const LONGEST_LIFE: Duration = Duration::from_hours(1);
+
+/// Taken off a token's life for clocks that differ and requests that take time.
+const SKEW: Duration = Duration::from_secs(10);
+
+/// A token answer is a few kilobytes; Azure's tokens are the longest known.
+const MAX_TOKEN_BODY: usize = 256 * 1024;
+
+/// A token, as a header, and until when it serves.
+pub(crate) struct Token {
+    pub authorization: SecretString,
+    pub until: Instant,
+}
+
+/// What to ask, and whom.
+#[derive(Clone, Copy)]
+pub(crate) struct Question<'a> {
+    pub realm: &'a Url,
+    /// How far the realm may lead.
+    pub reach: Reach,
+    pub service: Option<&'a str>,
+    pub scope: &'a str,
+    pub credential: Option<&'a Credential>,
+}
+
+/// Asks a token endpoint.
+pub(crate) async fn fetch(
+    transport: &Transport,
+    repository: &Repository,
+    question: Question<'_>,
+) -> Result<Token, Error> {
+    let Question { realm, reach, credential, .. } = question;
+    let endpoint = authority(realm);
+    let refused = |refusal: Refusal| {
+        if reach == Reach::Anywhere {
+            return refusal.into_error().at(&repository.to_string());
+        }
+        Error::new(
+            Kind::TokenEndpoint,
+            format!(
+                "{repository}: the registry names a token endpoint that is refused: {refusal}, which it has no business to name"
+            ),
+        )
+    };
+    transport.policy().check_url(realm, reach).map_err(refused)?;
+    let http = transport.client_for(repository, realm, reach)?;
+    let unavailable = |why: String| {
+        Error::new(
+            Kind::Unavailable(Cause::Other),
+            format!("{repository}: the token endpoint {endpoint} {why}"),
+        )
+    };
+    let sent = transport.token(realm, request(&http, question)).await?;
+    let (response, meter) = sent.map_err(|error| match Refusal::within(&error) {
+        Some(refusal) => refused(refusal),
+        None => unavailable(format!("cannot be reached: {}", innermost(&error))),
+    })?;
+    let status = response.status();
+    match status {
+        StatusCode::OK => {}
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
+            let login = if credential.is_some() { Login::Refused } else { Login::Missing };
+            let message = format!("{repository}: the token endpoint {endpoint} answered {status}");
+            return Err(Error::new(Kind::Unauthorized(login), message).answered(status.as_u16(), None));
+        }
+        status if status.is_redirection() => {
+            return Err(unavailable(format!(
+                "answered {status}, and credentials go where the registry said and no further"
+            )));
+        }
+        status => {
+            let kind = match status {
+                StatusCode::TOO_MANY_REQUESTS => Kind::RateLimited(Party::TokenEndpoint),
+                _ => Kind::Unavailable(Cause::Status(Party::TokenEndpoint)),
+            };
+            let after = retry_after(response.headers(), SystemTime::now());
+            let error = unavailable(format!("answered {status}")).of_kind(kind);
+            return Err(error.answered(status.as_u16(), after));
+        }
+    }
+    let body = bounded(response, meter).await.map_err(unavailable)?;
+    let answer =
+        read(&body).ok_or_else(|| unavailable("answered with something that is no token".to_owned()))?;
+    let token = [&answer.token, &answer.access_token]
+        .map(SecretString::expose_secret)
+        .into_iter()
+        .find(|token| !token.is_empty() && HeaderValue::from_str(token).is_ok())
+        .ok_or_else(|| unavailable("answered without a usable token".to_owned()))?;
+    let authorization = format!("Bearer {token}").into();
+    Ok(Token { authorization, until: Instant::now() + answer.life().saturating_sub(SKEW) })
+}
+
+/// `GET` with user name and password, or `POST` with an identity token.
+fn request(http: &reqwest::Client, question: Question<'_>) -> reqwest::RequestBuilder {
+    let Question { realm, service, scope, credential, .. } = question;
+    let mut parameters = vec![("scope", scope)];
+    parameters.extend(service.map(|service| ("service", service)));
+    if let Some(token) = credential.and_then(|credential| credential.identity_token.as_ref()) {
+        parameters.extend([
+            ("grant_type", "refresh_token"),
+            ("client_id", "artifactconfig"),
+            ("refresh_token", token.expose_secret()),
+        ]);
+        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        return http
+            .post(realm.clone())
+            .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form);
+    }
+    let mut url = realm.clone();
+    url.query_pairs_mut().extend_pairs(parameters);
+    let request = http.get(url);
+    match credential.and_then(|credential| sensitive(&basic(credential))) {
+        Some(header) => request.header(AUTHORIZATION, header),
+        None => request,
+    }
+}
+
+async fn bounded(mut response: reqwest::Response, mut meter: Meter) -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut body = Zeroizing::new(Vec::new());
+    let mut pace = Pace::begin();
+    while let Some(chunk) = pace.next(&mut response).await? {
+        meter.add(chunk.len());
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_TOKEN_BODY {
+            return Err(format!("answered with more than {MAX_TOKEN_BODY} bytes"));
+        }
+    }
+    Ok(body)
+}
+
+/// Of the answer only what is needed: the token under one of its two names, and how long it lives.
+#[derive(Default)]
+struct Answer {
+    token: SecretString,
+    access_token: SecretString,
+    seconds: Option<f64>,
+}
+
+impl Answer {
+    /// What is no time that a token could live for is none said.
+    fn life(&self) -> Duration {
+        let said = self.seconds.filter(|&seconds| seconds > 0.0);
+        said.map_or(DEFAULT_LIFE, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_LIFE))
+            .min(LONGEST_LIFE)
+    }
+}
+
+/// Reads an answer; a second time without the life, where that is a number which no parser takes.
+fn read(body: &[u8]) -> Option<Answer> {
+    let text = go_json::text(body);
+    let timed = serde_json::from_str::<Read<true>>(&text).map(|Read(answer)| answer);
+    timed.or_else(|_| serde_json::from_str::<Read<false>>(&text).map(|Read(answer)| answer)).ok()
+}
+
+struct Read<const TIMED: bool>(Answer);
+
+impl<'de, const TIMED: bool> Deserialize<'de> for Read<TIMED> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(AnswerVisitor::<TIMED>)
+    }
+}
+
+struct AnswerVisitor<const TIMED: bool>;
+
+impl<'de, const TIMED: bool> Visitor<'de> for AnswerVisitor<TIMED> {
+    type Value = Read<TIMED>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a token answer")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut answer = Answer::default();
+        while let Some(key) = members.next_key::<Cow<'_, str>>()? {
+            let place = if is_named(&key, "token") {
+                &mut answer.token
+            } else if is_named(&key, "access_token") {
+                &mut answer.access_token
+            } else {
+                if TIMED && is_named(&key, "expires_in") {
+                    answer.seconds = match members.next_value::<Member>()? {
+                        Member::Number(seconds) => Some(seconds),
+                        Member::Text(text) => text.expose_secret().trim().parse().ok(),
+                        Member::Null | Member::Other => None,
+                    };
+                } else {
+                    members.next_value::<IgnoredAny>()?;
+                }
+                continue;
+            };
+            if let Member::Text(text) = members.next_value::<Member>()? {
+                *place = text;
+            }
+        }
+        Ok(Read(answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tokens are used however the rest of the answer looks; what is no life is the default one.
+    #[rstest::rstest]
+    #[case::usual(r#"{"token":"t","expires_in":300}"#, 300)]
+    #[case::no_life(r#"{"token":"t"}"#, 60)]
+    #[case::other_name(r#"{"access_token":"t","expires_in":300,"token_type":"Bearer"}"#, 300)]
+    #[case::null_access_token(r#"{"token":"t","access_token":null}"#, 60)]
+    #[case::null_token(r#"{"token":null,"access_token":"t"}"#, 60)]
+    #[case::empty_token(r#"{"token":"","access_token":"t"}"#, 60)]
+    #[case::token_of_another_kind(r#"{"token":{"a":[1]},"access_token":"t"}"#, 60)]
+    #[case::null_life(r#"{"token":"t","expires_in":null}"#, 60)]
+    #[case::life_in_quotes(r#"{"token":"t","expires_in":"300"}"#, 300)]
+    #[case::life_in_words(r#"{"token":"t","expires_in":"soon"}"#, 60)]
+    #[case::negative_life(r#"{"token":"t","expires_in":-1}"#, 60)]
+    #[case::no_time(r#"{"token":"t","expires_in":0}"#, 60)]
+    #[case::part_of_a_second(r#"{"token":"t","expires_in":299.5}"#, 299)]
+    #[case::long_life(r#"{"token":"t","expires_in":99999999999999999999999}"#, 3600)]
+    #[case::endless_life(r#"{"token":"t","expires_in":1e999}"#, 60)]
+    #[case::life_of_another_kind(r#"{"token":"t","expires_in":{"seconds":300}}"#, 60)]
+    #[case::more(r#"{"issued_at":null,"scope":["a",{"b":null}],"token":"t","x":1e999}"#, 60)]
+    #[case::twice(r#"{"token":"old","token":"t"}"#, 60)]
+    #[case::upper_case(r#"{"Token":"t","Expires_In":300}"#, 300)]
+    #[case::surrogate(r#"{"token":"t","note":"\ud800"}"#, 60)]
+    #[case::byte_order_mark("\u{feff}{\"token\":\"t\"}", 60)]
+    fn takes_what_go_takes(#[case] body: &str, #[case] seconds: u64) {
+        let answer = read(body.as_bytes()).unwrap();
+        assert!([&answer.token, &answer.access_token].iter().any(|token| token.expose_secret() == "t"));
+        assert_eq!(answer.life().as_secs(), seconds);
+    }
+
+    #[rstest::rstest]
+    #[case("null")]
+    #[case("[]")]
+    #[case("\"t\"")]
+    #[case("<html>")]
+    #[case(r#"{"token":"t""#)]
+    fn what_is_no_answer_is_none(#[case] body: &str) {
+        assert!(read(body.as_bytes()).is_none());
+    }
+}

@@ -1,0 +1,156 @@
+//! What the client tells whoever counts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+
+/// Target of the log lines, so that one filter is for this client and the program around it.
+pub(crate) const LOG: &str = "artifactconfig::registry";
+
+/// One request as it went out.
+#[derive(Clone, Debug)]
+pub struct RequestRecord {
+    /// Host that was asked, with its port where the URL names one: a registry, a token endpoint, or a store of blobs.
+    pub host: String,
+    /// What was asked: `resolve`, `referrers`, `manifest`, `blob` or `token`.
+    pub operation: &'static str,
+    /// Status code, or `None` where no answer came.
+    pub status: Option<u16>,
+    /// How long the answer's head took.
+    pub took: Duration,
+}
+
+/// What is kept so that a registry need not be asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CacheKind {
+    /// Digests of tags, for less than a second.
+    Digest,
+    /// Lists of what is attached, for less than a second.
+    List,
+    /// Manifests by digest.
+    Manifest,
+    /// Blobs by digest.
+    Blob,
+}
+
+impl CacheKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Digest, Self::List, Self::Manifest, Self::Blob];
+
+    /// The word that stands in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Digest => "digest",
+            Self::List => "list",
+            Self::Manifest => "manifest",
+            Self::Blob => "blob",
+        }
+    }
+}
+
+/// Why a request was not sent at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WaitCause {
+    /// The bounds of our own for one host: requests side by side, or a second.
+    Turn,
+    /// The registry named a time in `Retry-After`.
+    RetryAfter,
+    /// An answer asked to try again, or none came, without a time.
+    Backoff,
+}
+
+impl WaitCause {
+    /// The word that stands in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Turn => "turn",
+            Self::RetryAfter => "retry_after",
+            Self::Backoff => "backoff",
+        }
+    }
+}
+
+/// One thing that happened on the way to an answer.
+#[derive(Clone, Debug)]
+pub enum Observation<'a> {
+    /// A request was answered, or failed. Each try and each redirect is one.
+    Requested(RequestRecord),
+    /// Bytes of bodies were read.
+    Received {
+        /// Who sent them.
+        host: &'a str,
+        /// What was asked.
+        operation: &'static str,
+        /// How many.
+        bytes: u64,
+    },
+    /// A request is sent again, after an answer that asks for it or none at all.
+    Retried {
+        /// Who is asked again.
+        host: &'a str,
+        /// What was asked.
+        operation: &'static str,
+    },
+    /// An answer asked for less: 429, or `Retry-After`.
+    Throttled {
+        /// Who asked for it.
+        host: &'a str,
+    },
+    /// A request waited before it was sent.
+    Waited {
+        /// Who was to be asked.
+        host: &'a str,
+        /// Why.
+        cause: WaitCause,
+        /// How long.
+        time: Duration,
+    },
+    /// An answer was to be had.
+    Cached {
+        /// Where it was looked for.
+        cache: CacheKind,
+        /// It was there, or somebody else was asking for it just then.
+        hit: bool,
+    },
+}
+
+/// Receives what happens. Called from the middle of requests, so it must not block.
+pub type Observer = Arc<dyn Fn(Observation<'_>) + Send + Sync>;
+
+/// Bytes of one body, reported when it is given up: read to its end, or not.
+pub(crate) struct Meter {
+    observer: Observer,
+    host: String,
+    operation: &'static str,
+    bytes: u64,
+}
+
+impl Meter {
+    pub(crate) fn new(observer: &Observer, url: &Url, operation: &'static str) -> Self {
+        Self { observer: Arc::clone(observer), host: authority(url), operation, bytes: 0 }
+    }
+
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        let Self { observer, host, operation, bytes } = self;
+        if *bytes > 0 {
+            observer(Observation::Received { host, operation, bytes: *bytes });
+        }
+    }
+}
+
+/// Host of a URL, with its port where the URL names one.
+pub(crate) fn authority(url: &Url) -> String {
+    match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (host, _) => host.unwrap_or_default().to_owned(),
+    }
+}

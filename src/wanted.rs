@@ -1,0 +1,75 @@
+//! What a resource wants of an artifact, as the registry client asks for it.
+
+use std::sync::Arc;
+
+use registry::{MAX_ARCHIVE, Wanted};
+
+use crate::decide::files::{Effort, FileRules};
+use crate::decide::render::{self, MAX_CONFIG_MAP};
+use crate::types::Failure;
+
+// A single file can be as large as a ConfigMap, and a directory at least as large.
+const _: () = assert!(MAX_ARCHIVE >= MAX_CONFIG_MAP);
+
+/// The rules for one pull: the effort of matching is shared by all that an artifact holds.
+struct ByRules {
+    rules: FileRules,
+    effort: Effort,
+}
+
+/// What these rules want of one artifact, and as much of it as a `ConfigMap` holds.
+#[must_use]
+pub fn by_rules(rules: &FileRules) -> Arc<dyn Wanted> {
+    Arc::new(ByRules { rules: rules.clone(), effort: Effort::default() })
+}
+
+impl Wanted for ByRules {
+    fn wants(&self, path: &str) -> Result<bool, String> {
+        self.rules.wants(path, &self.effort).map_err(words)
+    }
+
+    fn wants_below(&self, directory: &str) -> Result<bool, String> {
+        self.rules.want_below(directory, &self.effort).map_err(words)
+    }
+
+    fn budget(&self) -> u64 {
+        MAX_CONFIG_MAP
+    }
+
+    fn over_budget(&self, files: &[(&str, u64)]) -> String {
+        render::too_large(files.to_vec())
+    }
+}
+
+fn words(failure: Failure) -> String {
+    failure.message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::FileMapping;
+
+    #[test]
+    fn rules_say_what_is_wanted_and_how_much() {
+        let mapping = FileMapping { path: "conf.d/*.ini".to_owned(), key: None };
+        let wanted = by_rules(&FileRules::parse(&[mapping]).unwrap());
+        assert_eq!(wanted.wants("conf.d/a.ini"), Ok(true));
+        assert_eq!(wanted.wants("README.md"), Ok(false));
+        assert_eq!((wanted.wants_below("conf.d"), wanted.wants_below("lib")), (Ok(true), Ok(false)));
+        let said = wanted.over_budget(&[("small", 1), ("large", MAX_CONFIG_MAP)]);
+        assert!(said.contains("the files have 1048577 bytes") && said.contains("'large' 1048576"), "{said}");
+    }
+
+    /// Names of all parts of one artifact are matched with one effort, and the next one has an effort of its own.
+    #[test]
+    fn the_effort_is_for_one_artifact() {
+        let mapping = FileMapping { path: format!("{}b", "a*".repeat(400)), key: None };
+        let rules = FileRules::parse(&[mapping]).unwrap();
+        let (wanted, name) = (by_rules(&rules), "a".repeat(1024));
+        let why = (0..100_000).find_map(|_| wanted.wants(&name).err()).unwrap();
+        assert!(why.starts_with("spec.files takes too long"), "{why}");
+        wanted.wants(&name).unwrap_err();
+        by_rules(&rules).wants(&name).unwrap();
+    }
+}
