@@ -1,7 +1,9 @@
 //! The closed set of outcomes: one enum for condition reason, event reason, metric label and log field.
 
+use strum::{Display, IntoStaticStr, VariantArray};
+
 /// Why the resource is in the state it is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Display, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 pub enum Reason {
     /// The selected config is in the target.
     Synced,
@@ -70,65 +72,10 @@ pub enum Class {
 }
 
 impl Reason {
-    /// Every reason, for documentation and metrics.
-    pub const ALL: [Self; 25] = [
-        Self::Synced,
-        Self::RolledBack,
-        Self::Suspended,
-        Self::InvalidSpec,
-        Self::ImageNotFound,
-        Self::ArtifactNotFound,
-        Self::RevisionNotFound,
-        Self::AmbiguousArtifact,
-        Self::RegistryNotAllowed,
-        Self::CredentialsNotFound,
-        Self::InvalidCredentials,
-        Self::AuthenticationFailed,
-        Self::Forbidden,
-        Self::RateLimited,
-        Self::RegistryUnavailable,
-        Self::DigestMismatch,
-        Self::InvalidContent,
-        Self::UnsupportedArtifact,
-        Self::InvalidFiles,
-        Self::TooLarge,
-        Self::TargetNotFound,
-        Self::TargetConflict,
-        Self::NamespaceTerminating,
-        Self::ApplyFailed,
-        Self::InternalError,
-    ];
-
     /// The word that stands in conditions, events, metrics and logs.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Synced => "Synced",
-            Self::RolledBack => "RolledBack",
-            Self::Suspended => "Suspended",
-            Self::InvalidSpec => "InvalidSpec",
-            Self::ImageNotFound => "ImageNotFound",
-            Self::ArtifactNotFound => "ArtifactNotFound",
-            Self::RevisionNotFound => "RevisionNotFound",
-            Self::AmbiguousArtifact => "AmbiguousArtifact",
-            Self::RegistryNotAllowed => "RegistryNotAllowed",
-            Self::CredentialsNotFound => "CredentialsNotFound",
-            Self::InvalidCredentials => "InvalidCredentials",
-            Self::AuthenticationFailed => "AuthenticationFailed",
-            Self::Forbidden => "Forbidden",
-            Self::RateLimited => "RateLimited",
-            Self::RegistryUnavailable => "RegistryUnavailable",
-            Self::DigestMismatch => "DigestMismatch",
-            Self::InvalidContent => "InvalidContent",
-            Self::UnsupportedArtifact => "UnsupportedArtifact",
-            Self::InvalidFiles => "InvalidFiles",
-            Self::TooLarge => "TooLarge",
-            Self::TargetNotFound => "TargetNotFound",
-            Self::TargetConflict => "TargetConflict",
-            Self::NamespaceTerminating => "NamespaceTerminating",
-            Self::ApplyFailed => "ApplyFailed",
-            Self::InternalError => "InternalError",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// How the operator goes on from here.
@@ -158,11 +105,5 @@ impl Reason {
                 Class::Transient
             }
         }
-    }
-}
-
-impl std::fmt::Display for Reason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
     }
 }

@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
+use strum::VariantArray as _;
 
 use crate::api::{ArtifactConfig, Class, NEXT_UNKNOWN, Reason, annotation, condition};
 
@@ -98,8 +99,8 @@ pub fn ready(config: &ArtifactConfig) -> Option<&Condition> {
 
 /// The class of a reason; one that a newer operator made up may pass.
 fn class(reason: &str) -> Class {
-    let known = Reason::ALL.into_iter().find(|known| known.as_str() == reason);
-    known.map_or(Class::Transient, Reason::class)
+    let known = Reason::VARIANTS.iter().find(|known| known.as_str() == reason);
+    known.map_or(Class::Transient, |known| known.class())
 }
 
 /// Who sets a field of `spec` by server-side apply, and will set it again.

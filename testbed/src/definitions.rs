@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
+use strum::VariantArray;
 
 use crate::cluster::Cluster;
 use crate::tools::{Tools, go_command};
 
 /// The definitions of one project.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, VariantArray)]
 pub enum Definitions {
     /// Flux: `GitRepository`, `OCIRepository`, `HelmRepository`, `HelmChart`, `Bucket`, `ExternalArtifact`.
     FluxSource,
@@ -55,16 +56,6 @@ struct Download {
 }
 
 impl Definitions {
-    /// Every project.
-    pub const ALL: [Self; 6] = [
-        Self::FluxSource,
-        Self::FluxKustomize,
-        Self::FluxHelm,
-        Self::FluxNotification,
-        Self::ArgoCd,
-        Self::PrometheusOperator,
-    ];
-
     const fn source(self) -> Source {
         const FLUX: &str = "config/crd/bases";
         match self {
@@ -217,8 +208,8 @@ mod tests {
     #[test]
     fn each_pin_is_a_directory_of_its_own() {
         let names: std::collections::BTreeSet<_> =
-            Definitions::ALL.iter().map(|project| project.source().directory_name()).collect();
-        assert_eq!(names.len(), Definitions::ALL.len());
+            Definitions::VARIANTS.iter().map(|project| project.source().directory_name()).collect();
+        assert_eq!(names.len(), Definitions::VARIANTS.len());
         assert!(names.contains("definitions-fluxcd-helm-controller-v1.6.1-b0XKTQCGlQy4"), "{names:?}");
     }
 }

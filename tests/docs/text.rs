@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use artifactconfig::api::Reason;
 use regex::Regex;
 use serde_json::Value;
+use strum::VariantArray as _;
 
 use crate::page::{Page, root};
 
@@ -327,7 +328,7 @@ fn sources(folder: &Path) -> Result<String> {
 
 /// A row in the reference, a section in troubleshooting, a word in the README; and no reason that does not exist.
 fn every_reason_is_explained(pages: &Pages) -> Result<()> {
-    let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    let reasons: Vec<&str> = Reason::VARIANTS.iter().map(|reason| reason.as_str()).collect();
     let troubleshooting = page(pages, "docs/troubleshooting.md")?;
     let sections: Vec<&str> = troubleshooting
         .headings
@@ -354,7 +355,7 @@ fn every_reason_is_explained(pages: &Pages) -> Result<()> {
         })
         .collect();
     let expected: Vec<(&str, String)> =
-        Reason::ALL.iter().map(|reason| (reason.as_str(), format!("{:?}", reason.class()))).collect();
+        Reason::VARIANTS.iter().map(|reason| (reason.as_str(), format!("{:?}", reason.class()))).collect();
     let expected: Vec<(&str, &str)> = expected.iter().map(|(name, class)| (*name, class.as_str())).collect();
     ensure!(rows == expected, "docs/resource.md: 'Reasons' has {rows:?}; the reasons are {expected:?}");
 

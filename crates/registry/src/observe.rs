@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
+use strum::IntoStaticStr;
 
 /// Target of the log lines, so that one filter is for this client and the program around it.
 pub(crate) const LOG: &str = "artifactconfig::registry";
@@ -22,7 +23,8 @@ pub struct RequestRecord {
 }
 
 /// What is kept so that a registry need not be asked again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum CacheKind {
     /// Digests of tags, for less than a second.
     Digest,
@@ -35,23 +37,16 @@ pub enum CacheKind {
 }
 
 impl CacheKind {
-    /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Digest, Self::List, Self::Manifest, Self::Blob];
-
     /// The word that stands in metrics.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Digest => "digest",
-            Self::List => "list",
-            Self::Manifest => "manifest",
-            Self::Blob => "blob",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
 /// Why a request was not sent at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum WaitCause {
     /// The bounds of our own for one host: requests side by side, or a second.
     Turn,
@@ -64,12 +59,8 @@ pub enum WaitCause {
 impl WaitCause {
     /// The word that stands in metrics.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Turn => "turn",
-            Self::RetryAfter => "retry_after",
-            Self::Backoff => "backoff",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

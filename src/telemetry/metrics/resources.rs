@@ -23,9 +23,6 @@ const LIMIT: usize = 20_000;
 /// A resource that has no `Ready` condition yet.
 const NOT_LOOKED_AT: (&str, &str) = ("Unknown", "NotReconciled");
 
-/// What the reconcile says of a resource that cannot be read.
-const UNREADABLE: (&str, &str) = ("False", Reason::InvalidSpec.as_str());
-
 /// The resources as they are known now.
 pub type ResourceStates = Arc<dyn Fn() -> Vec<Arc<DeserializeGuard<ArtifactConfig>>> + Send + Sync>;
 
@@ -76,7 +73,8 @@ impl<'a> Resource<'a> {
     /// Status and reason of `Ready`.
     fn ready(&self) -> (&'a str, &'a str) {
         if self.config.is_none() {
-            return UNREADABLE;
+            // As the reconcile says it of a resource that cannot be read.
+            return ("False", Reason::InvalidSpec.as_str());
         }
         let ready = self.conditions().iter().find(|given| given.type_ == condition::READY);
         ready.map_or(NOT_LOOKED_AT, |ready| (&ready.status, &ready.reason))

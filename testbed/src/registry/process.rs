@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use strum::IntoStaticStr;
 use tokio::sync::Mutex;
 
 use crate::ports;
@@ -25,7 +26,8 @@ const START_ATTEMPTS: u32 = 5;
 const BCRYPT_COST: u32 = 4;
 
 /// Which registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum RegistryKind {
     /// The CNCF reference registry: no referrers API, so clients use the referrers tag.
     Distribution,
@@ -179,12 +181,8 @@ impl ProcessRegistry {
 impl RegistryKind {
     /// Its name.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Distribution => "distribution",
-            Self::Crane => "crane",
-            Self::Olareg => "olareg",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     const fn tool(self) -> Tool {

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use strum::VariantArray;
 use testbed::registry::Fault;
 use tokio::time::{Instant, sleep_until};
 
@@ -12,7 +13,7 @@ use super::pace::Pace;
 use super::stage::Stage;
 
 /// Something that breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub(super) enum Trouble {
     EmbeddedDown,
     EmbeddedThrottles,
@@ -31,23 +32,6 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
-    const ALL: [Self; 14] = [
-        Self::EmbeddedDown,
-        Self::EmbeddedThrottles,
-        Self::EmbeddedFails,
-        Self::EmbeddedHangs,
-        Self::EmbeddedDisconnects,
-        Self::EmbeddedTruncates,
-        Self::EmbeddedLies,
-        Self::EmbeddedIsSlow,
-        Self::DistributionDown,
-        Self::DistributionHangs,
-        Self::ApiServerDown,
-        Self::ApiServerHangs,
-        Self::WatchesCut,
-        Self::WatchesStalled,
-    ];
-
     const fn name(self) -> &'static str {
         match self {
             Self::EmbeddedDown => "registry with the Referrers API: stopped",
@@ -166,11 +150,11 @@ impl Troubles {
                 return Ok(());
             }
             if deck.is_empty() {
-                deck = (0..Trouble::ALL.len()).collect();
+                deck = (0..Trouble::VARIANTS.len()).collect();
                 random.shuffle(&mut deck);
             }
             let Some(index) = deck.pop() else { continue };
-            let (trouble, begun) = (Trouble::ALL[index], Instant::now());
+            let (trouble, begun) = (Trouble::VARIANTS[index], Instant::now());
             let until = deadline.min(begun + millis(random.u64(pace.trouble.clone())));
             *lock(&self.now) = Some(trouble);
             trouble.happen(stage, until).await.with_context(|| format!("after: {}", trouble.name()))?;
@@ -189,7 +173,7 @@ impl Troubles {
             let (times, lasted) = had.get(&index).copied().unwrap_or_default();
             (trouble.name(), times, lasted)
         };
-        Trouble::ALL.iter().enumerate().map(row).collect()
+        Trouble::VARIANTS.iter().enumerate().map(row).collect()
     }
 
     /// What is happening now.

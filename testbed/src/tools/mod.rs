@@ -12,10 +12,10 @@ mod module;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use strum::{Display, IntoStaticStr, VariantArray};
 
 use module::Module;
 
@@ -25,7 +25,8 @@ pub(crate) fn go_command() -> std::process::Command {
 }
 
 /// A program the testbed can run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Display, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Tool {
     /// The store behind the API server.
     Etcd,
@@ -44,6 +45,7 @@ pub enum Tool {
     /// A registry with the referrers API, paging, authentication and rate limits.
     Olareg,
     /// The CNCF reference registry, which has no referrers API: clients fall back to the referrers tag.
+    #[strum(serialize = "registry")]
     Distribution,
     /// go-containerregistry's command line; its `registry serve` has no referrers API either.
     Crane,
@@ -58,24 +60,6 @@ pub enum Tool {
 }
 
 impl Tool {
-    /// Every program.
-    pub const ALL: [Self; 14] = [
-        Self::Etcd,
-        Self::KubeApiserver,
-        Self::KubeControllerManager,
-        Self::KubeScheduler,
-        Self::Kubectl,
-        Self::Helm,
-        Self::Oras,
-        Self::Olareg,
-        Self::Distribution,
-        Self::Crane,
-        Self::Kwok,
-        Self::Glua,
-        Self::Promtool,
-        Self::KubeletKeyring,
-    ];
-
     /// What tests and the demo need; the others take minutes to build and are built when something asks for
     /// them.
     pub const DEFAULT: [Self; 11] = [
@@ -94,35 +78,14 @@ impl Tool {
 
     /// The program's file name.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Etcd => "etcd",
-            Self::KubeApiserver => "kube-apiserver",
-            Self::KubeControllerManager => "kube-controller-manager",
-            Self::KubeScheduler => "kube-scheduler",
-            Self::Kubectl => "kubectl",
-            Self::Helm => "helm",
-            Self::Oras => "oras",
-            Self::Olareg => "olareg",
-            Self::Distribution => "registry",
-            Self::Crane => "crane",
-            Self::Kwok => "kwok",
-            Self::Glua => "glua",
-            Self::Promtool => "promtool",
-            Self::KubeletKeyring => "kubelet-keyring",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// The pinned version, as Go writes it.
     #[must_use]
     pub fn version(self) -> &'static str {
         self.module().version
-    }
-}
-
-impl fmt::Display for Tool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 
