@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
+use kube::Resource as _;
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -18,8 +19,6 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How deep lists lie in lists. `kubectl get` never makes one within another.
 const MAX_DEPTH: usize = 8;
-
-const KIND: &str = "ArtifactConfig";
 
 /// All `ArtifactConfigs` of a file, or of standard input (`-`), those in lists among them.
 ///
@@ -58,9 +57,10 @@ fn parse(bytes: &[u8]) -> anyhow::Result<Vec<ArtifactConfig>> {
         }
     }
     if configs.is_empty() {
+        let kind = ArtifactConfig::kind(&());
         match others.as_slice() {
-            [] => bail!("it holds no {KIND}"),
-            kinds => bail!("it holds no {KIND}; there are {}", near::listed(kinds)),
+            [] => bail!("it holds no {kind}"),
+            kinds => bail!("it holds no {kind}; there are {}", near::listed(kinds)),
         }
     }
     Ok(configs)
@@ -114,10 +114,11 @@ fn collect(
         bail!("{place} is no resource: it has no kind");
     };
     let version = document["apiVersion"].as_str().unwrap_or_default().to_owned();
+    let ours = ArtifactConfig::kind(&());
     let of_ours = version.split_once('/').is_some_and(|(group, _)| group == GROUP);
-    if kind == KIND {
+    if kind == ours {
         configs.push(config(document, place)?);
-    } else if kind == "List" || (kind == "ArtifactConfigList" && of_ours) {
+    } else if kind == "List" || (of_ours && kind.strip_suffix("List") == Some(&*ours)) {
         ensure!(depth < MAX_DEPTH, "{place}: lists lie more than {MAX_DEPTH} deep in each other");
         let items = match document["items"].take() {
             Value::Null => Vec::new(),
@@ -127,7 +128,7 @@ fn collect(
         for (index, mut item) in items.into_iter().enumerate() {
             // A list of one kind need not repeat it.
             if kind != "List" && item.is_object() {
-                for (key, value) in [("kind", KIND), ("apiVersion", version.as_str())] {
+                for (key, value) in [("kind", &*ours), ("apiVersion", version.as_str())] {
                     if item[key].is_null() {
                         item[key] = value.into();
                     }
@@ -135,8 +136,8 @@ fn collect(
             }
             collect(item, &format!("{place}, items[{index}]"), depth + 1, configs, others)?;
         }
-    } else if of_ours || !near::closest(&kind, &[KIND]).is_empty() {
-        bail!("{place}: there is no kind '{kind}'; did you mean '{KIND}'?");
+    } else if of_ours || !near::closest(&kind, &[&*ours]).is_empty() {
+        bail!("{place}: there is no kind '{kind}'; did you mean '{ours}'?");
     } else {
         let name = document["metadata"]["name"].as_str().unwrap_or("(without a name)");
         others.push(format!("{kind} '{name}'"));
@@ -145,11 +146,12 @@ fn collect(
 }
 
 fn config(document: Value, place: &str) -> anyhow::Result<ArtifactConfig> {
-    let name = document["metadata"]["name"].as_str().map(|name| format!("{KIND} '{name}'"));
-    let name = name.unwrap_or_else(|| format!("{KIND} without a name ({place})"));
+    let (kind, expected) = (ArtifactConfig::kind(&()), ArtifactConfig::api_version(&()));
+    let name = document["metadata"]["name"].as_str().map(|name| format!("{kind} '{name}'"));
+    let name = name.unwrap_or_else(|| format!("{kind} without a name ({place})"));
     let version = document["apiVersion"].as_str().unwrap_or_default();
-    if version != format!("{GROUP}/v1alpha1") {
-        bail!("{name}: apiVersion is '{version}', expected '{GROUP}/v1alpha1'");
+    if version != expected {
+        bail!("{name}: apiVersion is '{version}', expected '{expected}'");
     }
     let unknown = fields::unknown(&document);
     ensure!(unknown.is_empty(), "{name}: {}", unknown.join("; "));

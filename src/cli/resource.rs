@@ -4,7 +4,7 @@ use anyhow::{anyhow, bail};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::PartialObjectMeta;
-use kube::{Api, ResourceExt as _};
+use kube::{Api, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
 use crate::api::{ArtifactConfig, GROUP, HistoryEntry, MANAGER, label};
@@ -51,7 +51,7 @@ pub async fn missing(connection: &Connection, name: &str) -> anyhow::Error {
     };
     let known: Vec<&str> = here.iter().map(|(_, name)| name.as_str()).collect();
     let place = format!("in namespace '{}'", connection.namespace);
-    let message = near::no_such("ArtifactConfig", name, &place, &known);
+    let message = near::no_such(&ArtifactConfig::kind(&()), name, &place, &known);
     if !near::closest(name, &known).is_empty() {
         return anyhow!(message);
     }

@@ -9,7 +9,7 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -206,8 +206,8 @@ impl Cluster for KubeCluster {
         let api: Api<PartialObjectMeta<ArtifactConfig>> =
             Api::namespaced(self.client.clone(), &owner.namespace);
         let patch = json!({
-            "apiVersion": format!("{GROUP}/v1alpha1"),
-            "kind": "ArtifactConfig",
+            "apiVersion": ArtifactConfig::api_version(&()),
+            "kind": ArtifactConfig::kind(&()),
             // The UID keeps the status of one resource from reaching a namesake that was made since, the version one that
             // was computed from an older status from overwriting a newer one.
             "metadata": {"name": owner.name, "uid": owner.uid, "resourceVersion": version},
@@ -253,8 +253,8 @@ impl Cluster for KubeCluster {
             reporting_controller: Some(format!("{GROUP}/controller")),
             reporting_instance: Some(self.instance.clone()),
             regarding: Some(ObjectReference {
-                api_version: Some(format!("{GROUP}/v1alpha1")),
-                kind: Some("ArtifactConfig".to_owned()),
+                api_version: Some(ArtifactConfig::api_version(&()).into_owned()),
+                kind: Some(ArtifactConfig::kind(&()).into_owned()),
                 name: Some(owner.name.clone()),
                 namespace: Some(owner.namespace.clone()),
                 uid: Some(owner.uid.clone()),

@@ -223,7 +223,7 @@ pub(super) fn key_of(object: &Guarded) -> Key {
 fn owner_of(target: &TargetMeta) -> Option<Key> {
     let controller = target.owner_references().iter().find(|reference| reference.controller == Some(true));
     let name = controller
-        .filter(|controller| controller.kind == "ArtifactConfig")
+        .filter(|controller| controller.kind == ArtifactConfig::kind(&()))
         .map(|controller| &controller.name)
         .or_else(|| target.labels().get(label::NAME))?;
     Some(Key::new(target.metadata.namespace.as_deref()?, name))

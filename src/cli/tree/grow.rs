@@ -1,9 +1,10 @@
 //! What was seen → the tree. Pure.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use kube::ResourceExt as _;
+use kube::{Resource as _, ResourceExt as _};
 use oci::text;
 use registry::Artifact;
 use serde::Serialize;
@@ -46,7 +47,7 @@ pub struct Seen {
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Node {
     /// What it is.
-    kind: &'static str,
+    kind: Cow<'static, str>,
     /// Which one.
     name: String,
     /// How it is.
@@ -58,8 +59,8 @@ pub struct Node {
 }
 
 impl Node {
-    fn new(kind: &'static str, name: impl Into<String>) -> Self {
-        Self { kind, name: name.into(), notes: Vec::new(), children: Vec::new() }
+    fn new(kind: impl Into<Cow<'static, str>>, name: impl Into<String>) -> Self {
+        Self { kind: kind.into(), name: name.into(), notes: Vec::new(), children: Vec::new() }
     }
 
     fn noted(mut self, notes: impl IntoIterator<Item = String>) -> Self {
@@ -96,7 +97,7 @@ impl fmt::Display for Node {
 pub fn grow(config: &ArtifactConfig, seen: &Seen) -> Node {
     let history = config.status.as_ref().map_or(&[][..], |status| &status.history);
     let name = format!("{}/{}", config.namespace().unwrap_or_default(), config.name_any());
-    let mut root = Node::new("ArtifactConfig", name);
+    let mut root = Node::new(ArtifactConfig::kind(&()), name);
     root.notes.push(match verdict::ready(config) {
         Some(ready) if ready.status == "True" => format!("Ready, {}", ready.reason),
         Some(ready) => format!("not Ready, {}", ready.reason),

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource as _;
 use oci::{Annotations, Artifact, Digest, text, truncate};
 
-use crate::api::{CreationPolicy, DeletionPolicy, GROUP, MANAGER, annotation, label};
+use crate::api::{ArtifactConfig, CreationPolicy, DeletionPolicy, MANAGER, annotation, label};
 use crate::decide::numbers::Stamp;
 use crate::decide::render::Content;
 use crate::decide::revision;
@@ -268,8 +269,8 @@ fn owner_reference(desired: &Desired) -> Option<OwnerReference> {
             CreationPolicy::Merge => true,
         };
     wanted.then(|| OwnerReference {
-        api_version: format!("{GROUP}/v1alpha1"),
-        kind: "ArtifactConfig".to_owned(),
+        api_version: ArtifactConfig::api_version(&()).into_owned(),
+        kind: ArtifactConfig::kind(&()).into_owned(),
         name: desired.owner.name.clone(),
         uid: desired.owner.uid.clone(),
         controller: Some(true),

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use kube::Resource as _;
 
-use crate::api::{CreationPolicy, FIELD_MANAGER, MANAGER, Reason, label};
+use crate::api::{ArtifactConfig, CreationPolicy, FIELD_MANAGER, MANAGER, Reason, label};
 use crate::decide::spec::{Desired, Owner};
 use crate::decide::watched::{Holder, holder, labelled};
 use crate::types::Failure;
@@ -144,7 +145,7 @@ fn foreign_owner(owner: &Owner, metadata: &ObjectMeta) -> Option<String> {
     match holder(metadata) {
         Holder::Controller(controller) if controller.uid == owner.uid => None,
         Holder::Controller(controller)
-            if controller.kind == "ArtifactConfig" && controller.name == owner.name =>
+            if controller.kind == ArtifactConfig::kind(&()) && controller.name == owner.name =>
         {
             Some("still belongs to an earlier ArtifactConfig of this name, whose garbage collection is pending".to_owned())
         }
