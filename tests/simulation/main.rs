@@ -4,7 +4,7 @@
 //! there.
 //!
 //! `SIMULATION_SEEDS=100000 cargo test --workspace --test simulation` runs more of them; `SIMULATION_SEED=42 …` runs one
-//! and prints what happened.
+//! and prints what happened; `SIMULATION_SECONDS=120 …` runs as many as begin in that time, from another one each day.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail the test")]
 
 mod acts;

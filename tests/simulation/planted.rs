@@ -286,7 +286,7 @@ impl Cluster for Port {
 fn a_planted_bug_is_found(#[case] bug: Bug, #[case] rules: &[&str]) {
     /// Enough for the rarest of them, several times over.
     const SEEDS: u64 = 4000;
-    let found = crate::random::violations(0..SEEDS, bug, false);
+    let found = crate::random::violations(0..SEEDS, bug);
     let (seed, violation) = found.first_key_value().unwrap_or_else(|| panic!("{bug:?} was not found"));
     println!("{bug:?} was found by seed {seed}: {}: {}", violation.rule, violation.what);
     assert!(rules.contains(&violation.rule), "{bug:?} was found by another rule: {violation:?}");

@@ -1,8 +1,11 @@
 //! Random worlds, each from one number.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::acts::{Act, Back, EDITS, What, When};
 use crate::driver::{Simulation, within_runtime};
@@ -285,34 +288,78 @@ fn trouble(simulation: &mut Simulation, habits: &Habits, random: &mut Prng, move
     }
 }
 
-/// How many seeds, unless the environment says otherwise: about ten seconds in the dev profile on two cores.
+/// How many seeds, unless the environment says otherwise: about half a minute in the dev profile on two cores.
 const SEEDS: u64 = 3000;
+
+/// How far apart two days begin: no day has so much time.
+const A_DAY: u64 = 1_000_000;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// The seeds that break a rule: all of them, or about as many as it takes to know the first.
-pub fn violations(seeds: std::ops::Range<u64>, bug: Bug, all: bool) -> BTreeMap<u64, Violation> {
-    let (next, found) = (AtomicU64::new(seeds.start), Mutex::new(BTreeMap::new()));
-    let work = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end || (!all && !found.lock().unwrap().is_empty()) {
-                return;
-            }
-            if let (Some(violation), _) = simulate(seed, false, bug) {
-                found.lock().unwrap().insert(seed, violation);
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(work);
-        }
-    });
-    found.into_inner().unwrap()
+/// Which seeds are tried.
+struct Search {
+    seeds: Range<u64>,
+    /// How long one more is begun. It ends the search and says nothing about the worlds.
+    time: Option<Duration>,
 }
+
+impl Search {
+    /// `SIMULATION_SEEDS` says how many there are, `SIMULATION_SECONDS` how long one more is begun, and `SIMULATION_FIRST`
+    /// where they begin: at 0, and where only the time bounds them at another place each day.
+    fn asked_for() -> Self {
+        let time = number("SIMULATION_SECONDS").map(Duration::from_secs);
+        let first = number("SIMULATION_FIRST").unwrap_or_else(|| time.map_or(0, |_| today() * A_DAY));
+        let count = number("SIMULATION_SEEDS").or_else(|| time.is_none().then_some(SEEDS));
+        Self { seeds: first..count.map_or(u64::MAX, |count| first.saturating_add(count)), time }
+    }
+
+    /// The seeds that break a rule: all of them, or about as many as it takes to know the first. And how many were tried.
+    fn run(&self, bug: Bug, all: bool) -> (BTreeMap<u64, Violation>, u64) {
+        let Self { seeds, time } = self;
+        let (next, found) = (AtomicU64::new(seeds.start), Mutex::new(BTreeMap::new()));
+        let started = Instant::now();
+        let goes_on =
+            || time.is_none_or(|time| started.elapsed() < time) && (all || found.lock().unwrap().is_empty());
+        let work = || {
+            // Asked before a seed is taken: each that is taken is tried, so that their number says which they were.
+            while goes_on() {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= seeds.end {
+                    return;
+                }
+                if let (Some(violation), _) = simulate(seed, false, bug) {
+                    found.lock().unwrap().insert(seed, violation);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+                scope.spawn(work);
+            }
+        });
+        (found.into_inner().unwrap(), next.into_inner().min(seeds.end) - seeds.start)
+    }
+}
+
+/// Days since 1970.
+fn today() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() / 86_400)
+}
+
+/// About as many of the seeds that break a rule as it takes to know the first.
+pub fn violations(seeds: Range<u64>, bug: Bug) -> BTreeMap<u64, Violation> {
+    Search { seeds, time: None }.run(bug, false).0
+}
+
+/// Past the capture of the test's output: which seeds were tried is worth knowing when they were all good, too.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// What repeats seeds, after the variables that name them.
+const AGAIN: &str = "cargo test --workspace --test simulation random";
 
 fn replay(seed: u64) {
     let (violation, lines) = simulate(seed, true, Bug::None);
@@ -320,9 +367,7 @@ fn replay(seed: u64) {
         println!("{line}");
     }
     if let Some(Violation { rule, what }) = violation {
-        panic!(
-            "seed {seed} breaks the rule '{rule}': {what}\nagain: SIMULATION_SEED={seed} cargo test --workspace --test simulation random"
-        );
+        panic!("seed {seed} breaks the rule '{rule}': {what}\nagain: SIMULATION_SEED={seed} {AGAIN}");
     }
 }
 
@@ -332,11 +377,14 @@ fn random_worlds() {
     if let Some(seed) = number("SIMULATION_SEED") {
         return replay(seed);
     }
-    let seeds = number("SIMULATION_SEEDS").unwrap_or(SEEDS);
-    let first = number("SIMULATION_FIRST").unwrap_or(0);
-    let started = std::time::Instant::now();
-    let found = violations(first..first + seeds, Bug::None, true);
-    println!("{seeds} seeds from {first} in {:?}", started.elapsed());
+    let search = Search::asked_for();
+    let (first, started) = (search.seeds.start, Instant::now());
+    say(&format!("random worlds from seed {first}; one of them alone: SIMULATION_SEED={first} {AGAIN}"));
+    let (found, tried) = search.run(Bug::None, true);
+    say(&format!(
+        "{tried} random worlds in {:.0?}; the same again: SIMULATION_FIRST={first} SIMULATION_SEEDS={tried} {AGAIN}",
+        started.elapsed()
+    ));
     let mut rules: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
     for (seed, violation) in &found {
         rules.entry(violation.rule).or_default().push(*seed);
