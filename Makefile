@@ -3,7 +3,8 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test soak load release check tools fmt crds manifests docs build deny advisories need-rust need-go
+.PHONY: help demo test soak load bench release check tools fmt crds manifests docs build deny \
+	advisories need-rust need-go
 
 CARGO ?= cargo
 
@@ -49,6 +50,9 @@ test: need-go check tools ## Everything: checks, unit tests, and end to end on a
 
 soak: need-go release tools ## An hour of churn and trouble, and a verdict on leaks: SOAK_ARGS="--duration 15m"
 	@set -x; "$(BIN)/testbed" soak --operator "$(RELEASE)/artifactconfig" --report "$(RELEASE)/soak.md" $(SOAK_ARGS)
+
+bench: need-rust ## What decisions cost, each alone: BENCH_ARGS="--save-baseline before", later "--baseline before"
+	$(CARGO) bench --workspace $(LOCKED) --bench decisions -- $(BENCH_ARGS)
 
 load: need-go release tools ## What the operator costs, in figures (half an hour): LOAD_ARGS="--idle 0"
 	@set -x; "$(BIN)/testbed" load --operator "$(RELEASE)/artifactconfig" --report "$(RELEASE)/load.md" $(LOAD_ARGS)
