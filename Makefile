@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test soak load bench release check tools fmt crds manifests docs build deny \
+.PHONY: help unit simulation suite suites demo test soak load bench release check tools fmt crds manifests docs build deny \
 	advisories need-rust need-go
 
 CARGO ?= cargo
@@ -25,6 +25,13 @@ ACTIONLINT_ROOT := $(TOOLS_DIR)/actionlint-$(ACTIONLINT_VERSION)
 ACTIONLINT := $(ACTIONLINT_ROOT)/actionlint
 CRANE ?= $(TOOLS_DIR)/crane-for-images/crane
 
+# Tests that need programs which Go builds, most of them a cluster: `make suite SUITE=…` runs one, CI each in a lane of its
+# own. `image` needs root besides; it has a target of its own.
+SUITES := alerts chart disruption docs e2e registry soak
+# All others need nothing but Rust. A new one is among them unless it is named above.
+UNIT := $(filter-out $(SUITES) image,$(sort $(patsubst %/main,%,$(patsubst tests/%.rs,%,$(wildcard tests/*.rs tests/*/main.rs))) \
+	$(patsubst testbed/tests/%.rs,%,$(wildcard testbed/tests/*.rs))))
+
 # Both packages, and --examples although there are none: so cargo builds for `make demo` with the features that the
 # tests need, and `make test` does not compile the dependencies a second time.
 BUILD := $(CARGO) build --workspace --bins --examples $(LOCKED)
@@ -41,6 +48,22 @@ help: ## List the targets
 	@echo
 	@echo "The first run compiles the programs of the testbed (see testbed/README.md), which takes about 14 minutes"
 	@echo "on two cores. They are kept in $(TOOLS_DIR)."
+
+unit: need-rust ## Every test that needs neither Go nor a cluster nor the network: less than a minute when it is compiled
+	SIMULATION_SEEDS=$(or $(SIMULATION_SEEDS),500) CARGO="$(CARGO)" scripts/test --workspace --no-fail-fast $(LOCKED) \
+		--lib --bins $(UNIT:%=--test %) -- --skip planted::
+	$(CARGO) test --workspace --quiet $(LOCKED) --doc
+
+# With the bugs that are planted to see that it finds them, which takes longest.
+simulation: need-rust ## The simulation, whole: SIMULATION_SEEDS=100000 or SIMULATION_SECONDS=120 before it for more worlds
+	CARGO="$(CARGO)" scripts/test --workspace $(LOCKED) --test simulation
+
+suite: need-go tools ## Some of the other tests: SUITE=e2e; 'make suites' lists them
+	@[ -n "$(filter $(SUITES),$(SUITE))" ] || { echo "error: name one, as in make suite SUITE=e2e: $(SUITES)" >&2; exit 1; }
+	CARGO="$(CARGO)" scripts/test --workspace --no-fail-fast $(LOCKED) --test $(SUITE)
+
+suites: ## List what 'make suite' knows
+	@printf '%s\n' $(SUITES)
 
 demo: need-go build ## Tell the operator's story on a real cluster, each step checked; KEEP=1 leaves it up
 	@set -x; "$(BIN)/testbed" demo --operator "$(BIN)/artifactconfig" $(if $(KEEP),--keep)
@@ -63,8 +86,8 @@ check: need-rust deny lint-release ## Format, lints, licences and sources of dep
 	$(CARGO) clippy --package artifactconfig --no-default-features --features cli --lib --bins $(LOCKED) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --lib --examples $(LOCKED)
 
-tools: need-go build ## Build the programs of the testbed that are missing
-	@set -x; "$(BIN)/testbed" tools
+tools: need-go build ## Build the programs of the testbed that are missing; ALL=1 also those that few tests need
+	@set -x; "$(BIN)/testbed" tools $(if $(ALL),--all)
 
 fmt: need-rust ## Format the code
 	$(CARGO) fmt --all
@@ -104,6 +127,7 @@ image-test: need-rust tools $(CARGO_AUDITABLE) ## Run the image as a cluster doe
 lint-release: $(ACTIONLINT) ## Check the workflows, and that every place names the same version
 	$(ACTIONLINT) -shellcheck= -pyflakes=
 	scripts/check-version
+	scripts/check-lanes $(SUITES)
 
 deny: need-rust $(CARGO_DENY) ## Check licences, sources and duplicates of the dependencies
 	$(CARGO_DENY) --workspace check bans licenses sources
