@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help unit simulation suite suites demo test soak load bench release check tools fmt crds manifests docs build deny \
+.PHONY: help unit simulation suite suites demo test soak load bench fuzz release check tools fmt crds manifests docs build deny \
 	advisories need-rust need-go
 
 CARGO ?= cargo
@@ -20,6 +20,9 @@ CARGO_DENY := $(CARGO_DENY_ROOT)/bin/cargo-deny
 CARGO_AUDITABLE_VERSION := 0.7.7
 CARGO_AUDITABLE_ROOT := $(TOOLS_DIR)/cargo-auditable-$(CARGO_AUDITABLE_VERSION)
 CARGO_AUDITABLE := $(CARGO_AUDITABLE_ROOT)/bin/cargo-auditable
+CARGO_FUZZ_VERSION := 0.13.2
+CARGO_FUZZ_ROOT := $(TOOLS_DIR)/cargo-fuzz-$(CARGO_FUZZ_VERSION)
+CARGO_FUZZ := $(CARGO_FUZZ_ROOT)/bin/cargo-fuzz
 ACTIONLINT_VERSION := v1.7.12
 ACTIONLINT_ROOT := $(TOOLS_DIR)/actionlint-$(ACTIONLINT_VERSION)
 ACTIONLINT := $(ACTIONLINT_ROOT)/actionlint
@@ -76,6 +79,16 @@ soak: need-go release tools ## An hour of churn and trouble, and a verdict on le
 
 bench: need-rust ## What decisions cost, each alone: BENCH_ARGS="--save-baseline before", later "--baseline before"
 	$(CARGO) bench --workspace $(LOCKED) --bench decisions -- $(BENCH_ARGS)
+
+# Without a sanitizer, which needs a nightly compiler and would watch for what safe code cannot do. With the versions of
+# dependencies that are shipped.
+fuzz: need-rust $(CARGO_FUZZ) ## Search inputs that break a parser: TARGET=manifest SECONDS=60; fuzz/README.md lists the targets
+	@[ -f "fuzz/fuzz_targets/$(TARGET).rs" ] || { \
+		echo "error: name one, as in make fuzz TARGET=manifest: $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))" >&2; exit 1; }
+	mkdir -p fuzz/corpus/$(TARGET)
+	cp Cargo.lock fuzz/Cargo.lock
+	$(CARGO_FUZZ) run --sanitizer none --codegen-units 16 $(TARGET) fuzz/corpus/$(TARGET) fuzz/seeds/$(TARGET) \
+		-- -max_total_time=$(or $(SECONDS),60)
 
 load: need-go release tools ## What the operator costs, in figures (half an hour): LOAD_ARGS="--idle 0"
 	@set -x; "$(BIN)/testbed" load --operator "$(RELEASE)/artifactconfig" --report "$(RELEASE)/load.md" $(LOAD_ARGS)
@@ -143,6 +156,10 @@ $(CARGO_DENY): | need-rust
 $(CARGO_AUDITABLE): | need-rust
 	@echo "Building cargo-auditable $(CARGO_AUDITABLE_VERSION) into $(TOOLS_DIR): once, a minute"
 	$(CARGO) install --quiet --locked --root $(CARGO_AUDITABLE_ROOT) --version $(CARGO_AUDITABLE_VERSION) cargo-auditable
+
+$(CARGO_FUZZ): | need-rust
+	@echo "Building cargo-fuzz $(CARGO_FUZZ_VERSION) into $(TOOLS_DIR): once, a minute"
+	$(CARGO) install --quiet --locked --root $(CARGO_FUZZ_ROOT) --version $(CARGO_FUZZ_VERSION) cargo-fuzz
 
 # The version that the testbed pins.
 $(CRANE): testbed/tools/crane/go.sum | need-go

@@ -54,6 +54,8 @@ mod content;
 mod credentials;
 mod error;
 mod fresh;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod http;
 mod implementation;
 mod login;

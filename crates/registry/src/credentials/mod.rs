@@ -3,7 +3,7 @@
 
 pub(crate) mod access;
 pub(crate) mod credential;
-mod docker_config;
+pub(crate) mod docker_config;
 mod go_duration;
 pub(crate) mod go_json;
 pub(crate) mod keyring;

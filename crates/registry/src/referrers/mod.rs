@@ -9,7 +9,7 @@
 
 mod api;
 mod candidates;
-mod link;
+pub(crate) mod link;
 pub(crate) mod memory;
 mod tag;
 

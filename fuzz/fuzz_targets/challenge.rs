@@ -1,0 +1,6 @@
+//! The challenges of `WWW-Authenticate`, several header lines separated by line breaks.
+#![no_main]
+
+use registry::fuzzing;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzzing::challenge(bytes));
