@@ -4,18 +4,20 @@
 use std::hint::black_box;
 
 use artifactconfig::api::{
-    ArtifactConfigStatus, FileMapping, HistoryEntry, HistoryOutcome, Reason, SelectionPolicy,
+    ArtifactConfig, ArtifactConfigStatus, FileMapping, HistoryEntry, HistoryOutcome, Reason, SelectionPolicy,
 };
 use artifactconfig::decide::files::FileRules;
-use artifactconfig::decide::outcome::{Outcome, Seen};
 use artifactconfig::decide::render::{MAX_CONFIG_MAP, render};
+use artifactconfig::decide::report::Report;
 use artifactconfig::decide::select::{Question, select};
-use artifactconfig::decide::spec::{self, Selector};
+use artifactconfig::decide::spec::Selector;
 use artifactconfig::decide::status;
-use artifactconfig::types::{Artifact, ConfigFile, Digest, Failure, ImageRef, parse_artifact};
+use artifactconfig::decide::view::View;
+use artifactconfig::types::Failure;
 use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
-use kube::api::ObjectMeta;
+use kube::core::DeserializeGuard;
+use oci::{Artifact, ConfigFile, Digest, ImageRef, read_artifact};
 use serde_json::json;
 
 /// Manifests attached to one image: as many as a list may hold.
@@ -31,7 +33,7 @@ fn digest(number: impl std::fmt::Display) -> Digest {
     Digest::sha256(number.to_string().as_bytes())
 }
 
-fn artifact(number: u32) -> Artifact {
+fn artifact(number: u32) -> Artifact<Failure> {
     let created = Timestamp::from_second(1_700_000_000 + i64::from(number)).expect("a time of our days");
     let manifest = json!({
         "mediaType": "application/vnd.oci.image.manifest.v1+json", "artifactType": "custom/config",
@@ -43,11 +45,13 @@ fn artifact(number: u32) -> Artifact {
             "environment": if number.is_multiple_of(2) { "production" } else { "staging" },
         },
     });
-    parse_artifact(digest(number), manifest.to_string().as_bytes(), None).expect("a manifest")
+    read_artifact(digest(number), manifest.to_string().as_bytes(), None, |error| {
+        Failure::new(Reason::InvalidContent, error.to_string())
+    })
 }
 
 fn selection(criterion: &mut Criterion) {
-    let candidates: Vec<Artifact> = (0..ATTACHED).map(artifact).collect();
+    let candidates: Vec<Artifact<Failure>> = (0..ATTACHED).map(artifact).collect();
     let (image, subject): (ImageRef, _) = ("r.example/web:v1".parse().expect("an image"), digest("image"));
     let question =
         Question { image: &image, subject: &subject, artifact_type: "custom/config", attached: &[] };
@@ -94,24 +98,33 @@ fn history(number: usize) -> HistoryEntry {
     }
 }
 
+fn resource() -> ArtifactConfig {
+    serde_json::from_value(json!({
+        "apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig",
+        "metadata": {"name": "web", "namespace": "shop", "uid": "u-1", "generation": 3},
+        "spec": {"image": "r.example/web:v1", "artifactType": "custom/config", "revisionHistoryLimit": HISTORY}
+    }))
+    .expect("a resource")
+}
+
 /// Whether a reconcile has something to write: the next status is made, and compared with the one that there is.
 fn statuses(criterion: &mut Criterion) {
-    let metadata = ObjectMeta { name: Some("web".to_owned()), generation: Some(3), ..ObjectMeta::default() };
-    let (header, seen, now) = (spec::header(&metadata), Seen::default(), Timestamp::UNIX_EPOCH);
-    let failed = |why: &str| Outcome::Failed(Failure::new(Reason::RegistryUnavailable, why));
-    let is_due = |previous: &ArtifactConfigStatus, outcome: &Outcome| {
-        status::next(Some(previous), &header, outcome, &seen, HISTORY, now) != *previous
+    let resource = DeserializeGuard(Ok(resource()));
+    let failed = |why: &str| Report::failed(Failure::new(Reason::RegistryUnavailable, why));
+    let next = |previous: &ArtifactConfigStatus, report: &Report| {
+        status::next(&View::of(&resource, Some(previous)), report, Timestamp::UNIX_EPOCH)
     };
+    let is_due = |previous: &ArtifactConfigStatus, report: &Report| next(previous, report) != *previous;
     let full =
         ArtifactConfigStatus { history: (0..HISTORY).rev().map(history).collect(), ..Default::default() };
     let before = failed("registry r.example did not answer");
-    let previous = status::next(Some(&full), &header, &before, &seen, HISTORY, now);
+    let previous = next(&full, &before);
     let after = failed("registry r.example answered 503");
     let mut group = criterion.benchmark_group("status with 100 revisions");
-    for (name, outcome, expected) in [("the same", &before, false), ("another", &after, true)] {
-        assert_eq!(is_due(&previous, outcome), expected, "{name}");
+    for (name, report, expected) in [("the same", &before, false), ("another", &after, true)] {
+        assert_eq!(is_due(&previous, report), expected, "{name}");
         group.bench_function(name, |bencher| {
-            bencher.iter(|| is_due(black_box(&previous), black_box(outcome)));
+            bencher.iter(|| is_due(black_box(&previous), black_box(report)));
         });
     }
     group.finish();
