@@ -5,20 +5,20 @@ use crate::decide::spec::Desired;
 use crate::oci::{Access, Freshness, OciRegistry, Query, Registry as _, Subject};
 use crate::types::{Artifact, Failure};
 
-/// The choice, of what is there now.
+/// The selection from the present list of referrers.
 pub struct Found {
     /// The image.
     pub subject: Subject,
     /// The artifact that the policy selects.
     pub artifact: Artifact,
-    /// Remarks on the choice and on the list.
+    /// Notes on the selection and on the list.
     pub notes: Vec<String>,
 }
 
-/// Resolves the image, lists what is attached, and selects.
+/// Resolves the image, lists its referrers, and selects one.
 ///
 /// # Errors
-/// Where the registry does not answer, or nothing can be selected.
+/// If the registry does not answer, or nothing can be selected.
 pub async fn selected(registry: &OciRegistry, access: &Access, desired: &Desired) -> Result<Found, Failure> {
     let subject = registry.resolve(access, &desired.image, Freshness::Now).await?;
     let query = Query {
