@@ -99,9 +99,7 @@ async fn living(
 fn keeps_changing(name: &str) -> Failure {
     Failure::new(
         Reason::ApplyFailed,
-        format!(
-            "ConfigMap '{name}' changed each time it was to be written; somebody else keeps writing to it"
-        ),
+        format!("ConfigMap '{name}' changed before each write; somebody else keeps writing to it"),
     )
 }
 
@@ -156,7 +154,7 @@ async fn keep_revision(
 /// Those of the revisions that no workload needs.
 ///
 /// # Errors
-/// Where the API server does not answer or refuses: "in use" is never guessed.
+/// If the API server does not answer or refuses: "in use" is never guessed.
 pub async fn unused<'a>(
     cluster: &impl Cluster,
     owner: &Owner,
@@ -169,7 +167,7 @@ pub async fn unused<'a>(
 /// Deletes revisions, each only as it was looked at.
 ///
 /// # Errors
-/// Where the API server does not answer or refuses; then the rest of them is still there.
+/// If the API server does not answer or refuses; then the rest of them is still there.
 pub async fn discard(cluster: &impl Cluster, owner: &Owner, revisions: &[&Watched]) -> Result<(), Failure> {
     for revision in revisions {
         cluster.delete(owner, revision).await?;
