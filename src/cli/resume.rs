@@ -15,7 +15,7 @@ use super::rollback::warn_of_appliers;
 use super::verdict::Asked;
 use super::wait::WaitArgs;
 
-/// Follow the newest config again, after 'suspend' or after 'rollback'.
+/// Follow the selected config again, after 'suspend' or after 'rollback'.
 ///
 /// Ends the suspension if spec.suspend is true; otherwise it removes spec.rollbackTo. If both are set, it ends the
 /// suspension first, and the operator stays on the config of the rollback. So the end of a suspension never applies a config
@@ -51,7 +51,7 @@ pub struct Args {
     cluster: ClusterArgs,
 }
 
-/// Fields that keep the operator from following the newest config, in the order in which they are removed.
+/// Fields that keep the operator from following the selected config, in the order in which they are removed.
 fn holds(spec: &ArtifactConfigSpec) -> Vec<&'static str> {
     let suspend = spec.suspend.then_some("suspend");
     let back = spec.rollback_to.is_some().then_some("rollbackTo");
@@ -86,7 +86,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     lift(&args, &connection, &config, last, next.as_ref()).await?;
     if !left.is_empty() {
         say!(
-            "note: spec.rollbackTo is still set; to follow the newest config again: {}",
+            "note: spec.rollbackTo is still set; to follow the selected config again: {}",
             connection.command(&format!("resume {}", args.name))
         );
     }

@@ -20,7 +20,7 @@ use super::wait::WaitArgs;
 ///
 /// Sets spec.rollbackTo, and waits until the operator has applied the config. A config that a revision keeps needs no
 /// registry. Without --to-revision and --to-digest, the command selects the config that was applied before the current one.
-/// It skips configs that failed, that have the same content, or that were rolled back before. 'resume' follows the newest
+/// It skips configs that failed, that have the same content, or that were rolled back before. 'resume' follows the selected
 /// config again.
 #[derive(clap::Args)]
 pub struct Args {
@@ -99,7 +99,7 @@ async fn wait(args: &Args, connection: &Connection, written: &ArtifactConfig) ->
         format!("spec.rollbackTo is set and stays set until '{resume}', but it is not applied")
     })?;
     print(&format!("rolled back after {:.1} s: {message}\n", started.elapsed().as_secs_f64()))?;
-    say!("note: to follow the newest config again: {resume}");
+    say!("note: to follow the selected config again: {resume}");
     Ok(())
 }
 
