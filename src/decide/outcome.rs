@@ -1,4 +1,5 @@
-//! The one value a reconcile ends with. Condition, event, metric, log line and next look all derive from it.
+//! The one value with which a reconcile ends. Condition, event, metric, log line and the next reconcile all derive from
+//! it.
 
 use crate::api::{Class, HistoryEntry, Reason};
 use crate::types::{Digest, Failure};
@@ -8,36 +9,37 @@ use super::plan::Applied;
 /// How a reconcile ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// The config that was asked for is in the target.
+    /// The selected config, or the one of the rollback, is in the target.
     Synced {
-        /// What applying returned; only it can.
+        /// The result of the apply, which alone can create it.
         applied: Applied,
-        /// Remarks that a person should see, such as a tie that was decided by the digest.
+        /// Notes for people, such as a tie that the digest decided.
         notes: Vec<String>,
-        /// `spec.rollbackTo` asked for it.
+        /// Whether it is the config of `spec.rollbackTo`.
         back: bool,
     },
     /// `spec.suspend` is set.
     Suspended,
-    /// It failed; whatever was applied before stays.
+    /// It failed; the config that was applied before stays.
     Failed(Failure),
 }
 
-/// What discovery saw on the way, whatever came of it.
+/// Facts that the reconcile found, with or without success.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// The artifact that the policy selected, and the image that it is attached to. `None`: not known this time.
+    /// The artifact that the policy selected, and its image. `None` if that is not known this time.
     pub latest: Option<(Digest, Digest)>,
-    /// The history as the revisions tell it, where the status had lost it.
+    /// The history that was rebuilt from the revisions, if the status had lost it.
     pub rebuilt: Option<Vec<HistoryEntry>>,
-    /// Highest number that a revision has: that of one which a killed operator left is not in the history yet, nor is one
-    /// that was given in vain.
+    /// Highest revision number in use. It may exceed the history's: a crash can leave a revision that no status
+    /// mentions.
     pub highest: i64,
-    /// The config is back, and what would come next was not asked for: who went back is told first.
+    /// The rollback is applied, and the registry was not asked yet for the next config: the status reports the rollback
+    /// first.
     pub half_done: bool,
-    /// What is in the target all the same, where that had to be put back or looked up.
+    /// The content of the target after a failure, if it had to be repaired or read.
     pub held: Option<Applied>,
-    /// The target was repaired, and nothing else was looked at.
+    /// The reconcile only repaired the target.
     pub mended: bool,
 }
 
@@ -53,7 +55,7 @@ impl Outcome {
         }
     }
 
-    /// How the operator goes on from here.
+    /// How the operator continues.
     #[must_use]
     pub const fn class(&self) -> Class {
         self.reason().class()

@@ -1,7 +1,7 @@
-//! Revisions: every config that was applied, kept under a name of its own, so that going back needs no registry.
+//! Revisions: every applied config, kept as a separate object, so that a rollback needs no registry.
 //!
-//! A revision is an immutable `ConfigMap` named after artifact and content. Its number counts what was applied, and is
-//! never used again: going back to an earlier config is a new entry in the history, of an old revision.
+//! A revision is an immutable `ConfigMap` with a name from artifact and content. Numbers belong to applications, and no
+//! number is used twice: a rollback to an earlier config adds a new entry to the history, with an old revision.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use super::render::MAX_CONFIG_MAP;
 use super::spec::Owner;
 use super::watched::Watched;
 
-/// Hexadecimal characters of the hash that ends the name: as many as `ReplicaSets` have, and enough that two of one
-/// target's revisions never share them.
+/// Hexadecimal characters of the hash at the end of the name: as many as `ReplicaSets` have, and enough that two
+/// revisions of one target never share them.
 const NAME_HASH: usize = 10;
 
 /// Name of the revision of an artifact with some content. Two artifacts with equal bytes are two revisions.
@@ -36,7 +36,7 @@ fn hex_digit(nibble: u8) -> char {
     char::from_digit(u32::from(nibble), 16).unwrap_or('0')
 }
 
-/// Whether an object can be a revision by its name.
+/// Whether an object has the name of a revision.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
     let hash = name.rsplit_once('-').map(|(_, hash)| hash);
@@ -45,17 +45,17 @@ pub fn is_name(name: &str) -> bool {
     })
 }
 
-/// The entry of what is in the target: the newest that did not fail.
+/// The entry of the applied config: the newest that did not fail.
 #[must_use]
 pub fn current(history: &[HistoryEntry]) -> Option<&HistoryEntry> {
     history.iter().find(|entry| entry.outcome != HistoryOutcome::Failed)
 }
 
-/// The same config for the same image, and kept under the same name: a target that was renamed has its revisions under
-/// names of its own. A revision that is no longer kept at all makes no other entry.
+/// Whether an entry is for the same config and image, with a revision of the same name: after a rename of the target,
+/// revisions have other names. A revision that is not kept any more does not make the entry another one.
 pub(super) fn is_entry_of(entry: &HistoryEntry, facts: &Facts) -> bool {
     let kept = facts.revision.is_none() || entry.config_map == facts.revision;
-    // What was taken on its own word has no hash there. The name follows from it.
+    // An entry without proof has no hash. The name of the revision contains the hash.
     let unproven = facts.revision.is_some() || !facts.proven;
     let same = entry.hash.as_ref().map_or(unproven, |hash| *hash == facts.hash);
     entry.artifact == facts.artifact.to_string()
@@ -64,7 +64,7 @@ pub(super) fn is_entry_of(entry: &HistoryEntry, facts: &Facts) -> bool {
         && same
 }
 
-/// The revision of what was rendered: the same content and origin, immutable, under its own name.
+/// The revision of a rendered config: the same content and origin, immutable, under its own name.
 #[must_use]
 pub fn assemble(rendered: &Rendered, stamp: Stamp) -> ConfigMap {
     let mut revision = rendered.config_map.clone();
@@ -82,14 +82,13 @@ pub fn assemble(rendered: &Rendered, stamp: Stamp) -> ConfigMap {
     revision
 }
 
-/// Whether a manifest can be kept beside the content: it must not be what makes an object too large that would be taken
-/// without it.
+/// Whether the manifest fits beside the content: an object that is small enough without it must not become too large.
 fn has_room(manifest: &str, revision: &ConfigMap) -> bool {
     let annotations = revision.metadata.annotations.iter().flatten();
     let annotated: usize = annotations.map(|(key, value)| key.len() + value.len()).sum();
     let text = revision.data.iter().flatten().map(|(key, value)| (key, value.len()));
     let binary = revision.binary_data.iter().flatten().map(|(key, value)| (key, value.0.len()));
-    // Each key stands twice more in the record of who wrote it.
+    // `managedFields` lists each key twice.
     let content: usize = text.chain(binary).map(|(key, size)| 3 * key.len() + size).sum();
     let whole = (content + annotated + manifest.len()) as u64;
     manifest.len() <= MAX_KEPT_MANIFEST
@@ -101,8 +100,8 @@ fn has_room(manifest: &str, revision: &ConfigMap) -> bool {
 /// included.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
-/// The history after applying: a new entry first, and the one before it marked by how it ended. The same entry again
-/// changes nothing.
+/// The history after an application: the new entry comes first, and the one before it gets its outcome. The same entry
+/// again changes nothing.
 #[must_use]
 pub fn record(
     history: &[HistoryEntry],
@@ -128,16 +127,16 @@ pub fn record(
         };
         next.insert(0, entry);
     } else if let Some(entry) = next.iter_mut().find(|entry| entry.outcome != HistoryOutcome::Failed) {
-        // A history that was rebuilt does not know yet which of its entries is applied, nor what has no proof.
+        // A rebuilt history does not know yet which entry is applied, and has no hash for unproven ones.
         entry.outcome = HistoryOutcome::Applied;
-        // The same digest under another name: the newer one is what the next repair says.
+        // The same digest with another reference: the next repair uses the newer one.
         entry.image_reference = Some(facts.image.clone());
         if facts.proven {
             entry.hash = Some(facts.hash.clone());
         }
     }
     if facts.revision.is_none() {
-        // With a limit of 0 nothing is kept, and what was kept before is let go.
+        // With a limit of 0 no revision is kept, and earlier revisions are released.
         for entry in &mut next {
             entry.config_map = None;
         }
@@ -145,8 +144,8 @@ pub fn record(
     bounded(next, limit)
 }
 
-/// The history after an artifact could not be applied. Once for each artifact: it stays as it is, however often it is
-/// looked at.
+/// The history after an artifact could not be applied. Each artifact gets one entry, which later reconciles do not
+/// change.
 #[must_use]
 pub fn record_failure(
     history: &[HistoryEntry],
@@ -178,8 +177,9 @@ pub fn record_failure(
     bounded(next, limit)
 }
 
-/// What is applied now, and as many others as the limit says. What is applied is never dropped, and what failed takes no
-/// place from what can be gone back to. The newest stays whatever it is: the numbers go on from it.
+/// Keeps the applied entry, and as many others as the limit allows. The applied entry is never dropped, and failed
+/// entries do not take the place of entries for a rollback. The newest entry always stays, because numbers continue
+/// from it.
 fn bounded(history: Vec<HistoryEntry>, limit: usize) -> Vec<HistoryEntry> {
     let (mut others, mut failed) = (0, 0);
     history
@@ -198,9 +198,9 @@ fn bounded(history: Vec<HistoryEntry>, limit: usize) -> Vec<HistoryEntry> {
         .collect()
 }
 
-/// Revisions of the resource that nothing keeps: neither the history nor a workload. Judged by name and before anything is
-/// asked about workloads, so that there is nothing to ask where nothing is left over. What has another controller is that
-/// one's, whatever its labels say.
+/// Revisions of the resource that the history does not name. This check by name comes before any request about
+/// workloads, so that no request is sent if no revision is left over. An object with another controller belongs to that
+/// controller, even if its labels say otherwise.
 #[must_use]
 pub fn surplus<'a>(history: &[HistoryEntry], watched: &'a [Arc<Watched>], owner: &Owner) -> Vec<&'a Watched> {
     let kept: BTreeSet<&str> = history.iter().filter_map(|entry| entry.config_map.as_deref()).collect();

@@ -17,9 +17,9 @@ use crate::types::{text, truncate};
 /// Longest message of a condition; the API's own limit is 32 KiB, but the message is a column of `kubectl get`.
 const MAX_MESSAGE: usize = 1024;
 
-/// The status after an outcome. Equal to `previous` where nothing happened: then there is nothing to write.
+/// The status after an outcome. It is equal to `previous` if nothing happened; then nothing is written.
 ///
-/// `now` only stands where a condition changes its status.
+/// `now` is used only if a condition changes its status.
 #[must_use]
 pub fn next(
     previous: Option<&ArtifactConfigStatus>,
@@ -31,7 +31,7 @@ pub fn next(
 ) -> ArtifactConfigStatus {
     let mut status = previous.cloned().unwrap_or_default();
     status.observed_generation = Some(header.generation);
-    // A request that comes while suspended has not been handled; whoever waits for it must not be told so.
+    // A request for a sync during a suspension is not handled, and must not be reported as handled.
     if !matches!(outcome, Outcome::Suspended) && !seen.half_done {
         status.last_handled_requested_at.clone_from(&header.requested_at);
     }
@@ -44,7 +44,7 @@ pub fn next(
     }
     match outcome {
         Outcome::Synced { applied, back, .. } => {
-            // Until discovery says otherwise, what was just given up is what would come next.
+            // Until discovery finds another one, the config before the rollback is the one that would come next.
             let given_up = status.artifact.as_ref().map(|artifact| artifact.digest.clone()).filter(|_| *back);
             status.latest = status.latest.take().or(given_up);
             record(&mut status, applied);
@@ -62,7 +62,7 @@ pub fn next(
     if let Some((latest, _)) = &seen.latest {
         status.latest = Some(latest.to_string());
     }
-    // "Latest" is said only where it is something else than what is applied.
+    // "Latest" is set only if it differs from the applied artifact.
     let applied = status.artifact.as_ref().map(|artifact| &artifact.digest);
     status.latest = status.latest.take().filter(|latest| Some(latest) != applied);
     let message = truncate(&text::line(&message(&status, outcome, seen)), MAX_MESSAGE);
@@ -87,7 +87,7 @@ pub fn next(
     status
 }
 
-/// Failures that lie in the artifact itself: it will not do better by being looked at again.
+/// Failures of the artifact itself: another try has the same result.
 const fn condemns_artifact(reason: Reason) -> bool {
     matches!(
         reason,
@@ -110,8 +110,8 @@ fn record(status: &mut ArtifactConfigStatus, applied: &Applied) {
         proven: _,
     } = applied.facts();
     status.image = Some(AppliedImage { reference: image.clone(), digest: image_digest.to_string() });
-    // Neither a revision nor the history keeps everything that a manifest says; where the artifact is the same, it still
-    // holds.
+    // A revision and the history do not keep all facts of a manifest. If the artifact is the same, the earlier ones
+    // still hold.
     let same = status.artifact.take().filter(|before| before.digest == artifact.to_string());
     let (said, still) = same.map_or_else(Default::default, |before| (before.created, before.annotations));
     status.artifact = Some(AppliedArtifact {
@@ -124,7 +124,7 @@ fn record(status: &mut ArtifactConfigStatus, applied: &Applied) {
     status.target = Some(AppliedTarget { name: target.clone(), hash: hash.clone() });
 }
 
-/// Suspending says nothing about what is applied, so it leaves the verdict as it was.
+/// A suspension says nothing about the applied config, so `Ready` keeps its status.
 fn ready(previous: &[Condition], outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Synced { .. } => "True",
@@ -146,7 +146,7 @@ fn transition(previous: &[Condition], r#type: &str, value: &str, now: Timestamp)
     previous
         .iter()
         .find(|condition| condition.type_ == r#type && condition.status == value)
-        // The API keeps whole seconds; anything finer would differ from what is read back.
+        // The API stores whole seconds. A finer time would differ from the stored one.
         .map_or_else(
             || Time(Timestamp::from_second(now.as_second()).unwrap_or(now)),
             |condition| condition.last_transition_time.clone(),
@@ -168,7 +168,7 @@ fn message(status: &ArtifactConfigStatus, outcome: &Outcome, seen: &Seen) -> Str
             if *back {
                 message.push_str(", where spec.rollbackTo keeps it");
                 match &status.latest {
-                    // Whoever goes forward must not be promised what was true an hour ago.
+                    // A stale answer must not be reported as the next config.
                     _ if seen.latest.is_none() && !seen.half_done => {
                         message.push_str("; ");
                         message.push_str(NEXT_UNKNOWN);
@@ -203,7 +203,7 @@ fn message(status: &ArtifactConfigStatus, outcome: &Outcome, seen: &Seen) -> Str
     }
 }
 
-/// Whose config is still in place, which is what the reader of a failure needs to know next.
+/// The config that is still in place, which is the next question of a reader of a failure.
 fn in_place(status: &ArtifactConfigStatus) -> Option<String> {
     let (image, artifact, target) =
         (status.image.as_ref()?, status.artifact.as_ref()?, status.target.as_ref()?);
