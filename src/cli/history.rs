@@ -58,7 +58,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     if args.output == Some(Output::Name) {
         let kept = history.iter().filter_map(|entry| entry.config_map.as_ref());
         let mut names: Vec<String> = kept.map(|name| format!("configmap/{name}\n")).collect();
-        // One that was gone back to stands there several times.
+        // A config that was applied several times has several entries.
         let mut seen = BTreeSet::new();
         names.retain(|name| seen.insert(name.clone()));
         return print(&names.concat());

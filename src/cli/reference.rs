@@ -118,7 +118,7 @@ fn row(page: &mut String, arg: &Arg) {
         }
     };
     let help = arg.get_long_help().or_else(|| arg.get_help()).map(ToString::to_string).unwrap_or_default();
-    // The default stands in the text where it is no constant.
+    // A default that is not a constant is part of the text.
     let (help, told) = match help.split_once(" [default: ") {
         Some((help, default)) => (help.to_owned(), default.trim_end_matches(['.', ']']).to_owned()),
         None => (help.trim_end_matches('.').to_owned(), String::new()),

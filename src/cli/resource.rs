@@ -54,7 +54,7 @@ pub async fn missing(connection: &Connection, name: &str) -> anyhow::Error {
     if !near::closest(name, &known).is_empty() {
         return anyhow!(message);
     }
-    // Whoever may not list all namespaces is not told about them.
+    // A user without the right to list all namespaces gets no suggestions from them.
     let everywhere = names(Api::all(connection.client.clone())).await.unwrap_or_default();
     let elsewhere: Vec<&str> = everywhere
         .iter()

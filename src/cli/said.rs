@@ -1,4 +1,4 @@
-//! What went wrong, as one says it to somebody at a terminal.
+//! Errors as text for people at a terminal.
 
 use crate::types::Failure;
 

@@ -1,4 +1,4 @@
-//! What the registry gives for a resource, asked from this machine: the way of the operator up to its choice.
+//! The selection for a resource, made by this command with the operator's stages: resolve, discover, select.
 
 use crate::decide::select;
 use crate::decide::spec::Desired;

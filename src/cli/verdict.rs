@@ -66,7 +66,7 @@ pub fn verdict(asked: Asked, written: &ArtifactConfig, now: &ArtifactConfig) -> 
     }
     match class(&ready.reason) {
         _ if asked == Asked::Look => Verdict::Failed(said),
-        // What waits looks again at the next interval only.
+        // A waiting resource is reconciled again only at the next interval.
         Class::Terminal | Class::Waiting => Verdict::Failed(said),
         Class::Transient | Class::Done => Verdict::Waiting(said),
     }

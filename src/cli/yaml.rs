@@ -1,4 +1,4 @@
-//! YAML that any reader of YAML reads back as the same, whatever the text in it.
+//! YAML that every YAML parser reads back unchanged, with every text in it.
 //!
 //! Written by few forms that all readers agree on: texts that are harmless stand plain, harmless lines as a literal
 //! block, everything else in double quotes with what is not printable escaped, which is nearly JSON.
@@ -70,7 +70,7 @@ impl Node {
                 Ok(())
             }
             Self::List(items) if !items.is_empty() => {
-                // As kubectl has it: a list in a map stands as deep as its key.
+                // Like kubectl: a list in a map has the same indent as its key.
                 let indent = if place == Place::Member { indent - 2 } else { indent };
                 if place == Place::Member {
                     out.push('\n');

@@ -123,7 +123,7 @@ pub trait Cluster: Send + Sync + 'static {
     /// Applies a `ConfigMap` over `observed`, as this field manager.
     ///
     /// # Errors
-    /// [`WriteError::Conflict`] where the object is no longer `observed`.
+    /// [`WriteError::Conflict`] if the object is no longer `observed`.
     fn update(
         &self,
         config_map: &ConfigMap,
@@ -134,7 +134,7 @@ pub trait Cluster: Send + Sync + 'static {
     /// Merges a patch into a `ConfigMap` that is still `observed`, as this field manager.
     ///
     /// # Errors
-    /// [`WriteError::Conflict`] where the object is no longer `observed`.
+    /// [`WriteError::Conflict`] if the object is no longer `observed`.
     fn merge(
         &self,
         observed: &ConfigMap,

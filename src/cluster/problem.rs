@@ -77,7 +77,7 @@ impl Problem {
 
     pub(super) fn into_write_error(self, name: &str) -> WriteError {
         match self {
-            // An object that is gone is no longer the one that was looked at.
+            // A deleted object is not the object that was read any more.
             Self::Conflict | Self::NotFound => WriteError::Conflict,
             // Content of others in the object counts too, so this cannot be checked before.
             Self::TooLarge(why) => WriteError::Failure(Failure::new(

@@ -13,7 +13,7 @@ use crate::decide::watched::Watched;
 /// Metadata of a `ConfigMap` that carries our label; its content is never asked for.
 pub type TargetMeta = PartialObjectMeta<ConfigMap>;
 
-/// What one watch reports. Clones share it.
+/// The cache of one watch. Clones share it.
 ///
 /// It replaces kube's reflector store, which has no index: every reconcile searches several times for the objects of
 /// its resource, and with 10,000 resources this was most of the work of an idle operator.

@@ -22,7 +22,7 @@ struct Rule {
     key: Option<String>,
 }
 
-/// What a rule names.
+/// The files that a rule names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Wish {
     /// One file. With escapes, the name differs from the path.

@@ -66,7 +66,7 @@ impl Timing {
     }
 }
 
-/// What to do with a lease.
+/// The next step of a candidate.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// It is free, ours, or expired: write this, bound to the version that was read.

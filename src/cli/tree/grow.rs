@@ -1,4 +1,4 @@
-//! What was seen → the tree. Pure.
+//! Builds the tree from its inputs. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -58,7 +58,7 @@ pub struct Facts {
     pub target: String,
     /// The image as the resource names it.
     pub image: String,
-    /// What it resolved to.
+    /// The digest of the image.
     pub image_digest: Digest,
     /// Digest of the artifact.
     pub artifact: Digest,

@@ -14,7 +14,7 @@ use crate::types::Failure;
 /// exist.
 ///
 /// # Errors
-/// `TargetConflict` where the object belongs to someone else; `TargetNotFound` where there is none to merge into.
+/// `TargetConflict` if the object belongs to someone else; `TargetNotFound` if no object to merge into exists.
 pub fn admit(desired: &Desired, observed: Option<&ConfigMap>, living: &[String]) -> Result<(), Failure> {
     match (desired.target.creation_policy, observed) {
         (CreationPolicy::Owner | CreationPolicy::Orphan, None) => Ok(()),
