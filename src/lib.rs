@@ -22,7 +22,7 @@
 //! The command line alone, which runs wherever people work, is the feature `cli`; `cluster`, `controller` and `telemetry`
 //! come with `operator`.
 
-// Everything that a person reads goes through `cli::output` or the log, which escape what others wrote.
+// All text for people goes through `cli::output` or the log, which escape text of others.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod api;
@@ -33,7 +33,7 @@ pub mod cluster;
 #[cfg(feature = "operator")]
 pub mod controller;
 pub mod decide;
-// The command line alone sends no traces; of these only what the registry client marks is left.
+// The command line alone sends no traces, so only the spans of the registry client are used.
 #[cfg_attr(not(feature = "operator"), allow(dead_code, unused_imports, unused_macros))]
 pub mod spans;
 #[cfg(feature = "operator")]

@@ -1,15 +1,16 @@
-//! Spans of traces: one a reconcile, one a stage of the pipeline, one a request to a registry.
+//! Spans of traces: one for each reconcile, each stage, and each request to a registry.
 //!
-//! They have a target of their own, so that they are made only where traces are wanted, and never stand in log lines.
+//! They have a separate tracing target, so that they are created only if traces are enabled, and never appear in log
+//! lines.
 
 use tracing::{Instrument as _, Span};
 
 use crate::types::Failure;
 
-/// The target of all of them.
+/// The tracing target of all spans.
 pub const TARGET: &str = registry::SPANS;
 
-/// A stage of the pipeline, with the fields that tell how it ended.
+/// A span for a stage, with fields for its result.
 macro_rules! stage {
     ($name:literal $(, $field:literal = $value:expr)* $(,)?) => {
         tracing::info_span!(
@@ -24,19 +25,19 @@ macro_rules! stage {
 }
 pub(crate) use stage;
 
-/// Does the work within the span, which says whether it failed and why. A failure's words are those of the condition: no
-/// credentials are in them.
+/// Runs the work within the span, and records whether it failed and why. The text is the message of the condition, so
+/// it holds no credentials.
 pub(crate) async fn within<T>(
     span: Span,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    // Boxed: each stage within a stage would make the future of the reconcile larger by all that is in it.
+    // Boxed, because nested stages would make the future of the reconcile larger by all their state.
     let result = Box::pin(work.instrument(span.clone())).await;
     note(&span, &result);
     result
 }
 
-/// The same for work that does not wait.
+/// The same for synchronous work.
 pub(crate) fn within_sync<T>(span: &Span, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     let result = span.in_scope(work);
     note(span, &result);

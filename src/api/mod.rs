@@ -26,12 +26,12 @@ pub const MANAGER: &str = "artifactconfig";
 /// Server-side apply field manager for `ConfigMaps`. Renaming it would orphan the fields it owns.
 pub const FIELD_MANAGER: &str = "artifactconfig";
 
-/// Server-side apply field manager for the status subresource, apart from the one for targets so that neither
-/// ever drops a field of the other.
+/// Server-side apply field manager for the status subresource. It differs from the one for targets, so that neither drops
+/// fields of the other.
 pub const STATUS_FIELD_MANAGER: &str = "artifactconfig/status";
 
-/// Words of a condition while `spec.rollbackTo` holds the config and the last look did not find out what would come without
-/// it: `status.latest` is then as old as the last answer.
+/// Part of the message during a rollback, if the last reconcile could not find the config that would come next.
+/// `status.latest` is then as old as the last answer of the registry.
 pub const NEXT_UNKNOWN: &str = "what would come next is not known";
 
 /// Labels that the operator sets.
@@ -40,7 +40,7 @@ pub mod label {
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
     /// Name of the `ArtifactConfig` that writes the object.
     pub const NAME: &str = "artifactconfig.dev/name";
-    /// UID of the `ArtifactConfig` that writes the object: tells a namesake that was created later apart.
+    /// UID of the `ArtifactConfig` that writes the object. It distinguishes a later resource with the same name.
     pub const OWNER_UID: &str = "artifactconfig.dev/owner-uid";
     /// On revisions only: number of the last application of this revision.
     pub const REVISION: &str = "artifactconfig.dev/revision";
@@ -50,7 +50,7 @@ pub mod label {
 pub mod annotation {
     /// On an `ArtifactConfig`: any new value asks for a sync now.
     pub const REQUESTED_AT: &str = "artifactconfig.dev/requestedAt";
-    /// On a `ConfigMap`: digest of the artifact manifest that the content came from.
+    /// On a `ConfigMap`: digest of the manifest of the artifact whose files it holds.
     pub const ARTIFACT_DIGEST: &str = "artifactconfig.dev/artifact-digest";
     /// On a `ConfigMap`: the image as the resource names it.
     pub const IMAGE: &str = "artifactconfig.dev/image";
@@ -58,20 +58,20 @@ pub mod annotation {
     pub const IMAGE_DIGEST: &str = "artifactconfig.dev/image-digest";
     /// On a `ConfigMap`: hash over `data` and `binaryData`; equal content, equal hash.
     pub const CONTENT_HASH: &str = "artifactconfig.dev/content-hash";
-    /// On a `ConfigMap`: when the artifact was made, by its own word.
+    /// On a `ConfigMap`: creation time of the artifact, from its own annotation.
     pub const ARTIFACT_CREATED: &str = "artifactconfig.dev/artifact-created";
-    /// On a target: number of the application that it holds.
+    /// On a target: number of the current application.
     pub const REVISION: &str = "artifactconfig.dev/revision";
-    /// On a revision: when it was last applied.
+    /// On a revision: time of its last application, RFC 3339.
     pub const APPLIED_AT: &str = "artifactconfig.dev/applied-at";
-    /// On a revision: the manifest of the artifact, byte for byte, by which the revision proves what it holds.
+    /// On a revision: the manifest of the artifact, byte for byte. It proves the content of the revision.
     pub const MANIFEST: &str = "artifactconfig.dev/manifest";
 }
 
-/// The definition as it is installed: what the types say, and what a derive cannot say.
+/// The custom resource definition: the schema of the types, and a default that a derive cannot express.
 ///
-/// `status.observedGeneration` defaults to -1, as Flux does it: kstatus takes an object without status for
-/// "Current", and so a resource that no operator has looked at yet would count as healthy.
+/// `status.observedGeneration` defaults to -1, like that of Flux: for kstatus an object without status is "Current", so a
+/// resource that no operator has reconciled yet would count as healthy.
 #[must_use]
 pub fn crd() -> CustomResourceDefinition {
     let mut crd = ArtifactConfig::crd();

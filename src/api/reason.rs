@@ -2,7 +2,7 @@
 
 use strum::{Display, IntoStaticStr, VariantArray};
 
-/// Why the resource is in the state it is in.
+/// Why a resource is in its present state.
 #[derive(Clone, Copy, Debug, Display, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 pub enum Reason {
     /// The selected config is in the target.
@@ -21,53 +21,54 @@ pub enum Reason {
     RevisionNotFound,
     /// Several artifacts match and the policy does not choose among them.
     AmbiguousArtifact,
-    /// The operator is told not to ask that registry.
+    /// The flags of the operator do not permit this registry.
     RegistryNotAllowed,
-    /// A referenced Secret or `ServiceAccount` is missing.
+    /// A referenced Secret or `ServiceAccount` does not exist.
     CredentialsNotFound,
-    /// A referenced Secret cannot be read as what it is referenced for.
+    /// A referenced Secret does not have the form that its use requires.
     InvalidCredentials,
-    /// The registry wants credentials, or does not accept the ones given.
+    /// The registry wants credentials, or rejects those that it received.
     AuthenticationFailed,
-    /// The registry knows the caller and says no.
+    /// The registry knows the caller and refuses.
     Forbidden,
-    /// The registry asks to slow down.
+    /// The registry limits the rate of requests.
     RateLimited,
     /// No usable answer from the registry.
     RegistryUnavailable,
-    /// What the registry sent is not what it was asked for.
+    /// The bytes from the registry do not have the expected digest or size.
     DigestMismatch,
-    /// What is attached contradicts itself or its specification.
+    /// The artifact, or the list of referrers, contradicts itself or its specification.
     InvalidContent,
-    /// What is attached is of a form that holds no files.
+    /// The artifact has a form that holds no files.
     UnsupportedArtifact,
-    /// The files do not become keys: bad names, collisions, nothing that matches.
+    /// The files cannot become keys: bad names, collisions, an entry that matches nothing.
     InvalidFiles,
-    /// More than a `ConfigMap` can hold.
+    /// The config is larger than a `ConfigMap` can hold, or than the operator reads.
     TooLarge,
-    /// The target is to be merged into, and does not exist.
+    /// With `Merge`: the target does not exist.
     TargetNotFound,
     /// The target exists and belongs to someone else.
     TargetConflict,
-    /// The namespace is being deleted, and nothing new can be made in it.
+    /// The namespace is being deleted, and the API server accepts no new objects in it.
     NamespaceTerminating,
-    /// The API server did not take what was written.
+    /// The API server refused a write, or did not answer.
     ApplyFailed,
-    /// The operator itself failed; a bug.
+    /// The operator itself failed: a bug.
     InternalError,
 }
 
-/// What kind of waiting a failure calls for.
+/// How the operator continues after a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// It works.
+    /// No failure.
     Done,
-    /// Somebody must act: on the resource, the artifact or the target. Looked at again at every interval, because
-    /// acting on an artifact leaves no trace on the resource.
+    /// Somebody must act: on the resource, the artifact or the target. The operator reconciles again at every interval,
+    /// because a change of an artifact in the registry does not change the resource.
     Terminal,
-    /// It may well come right by itself or by somebody's doing elsewhere; looked at again at every interval.
+    /// The cause may disappear by itself, or someone may remove it outside of the resource. The operator reconciles again
+    /// at every interval.
     Waiting,
-    /// Tried again soon, and ever less often up to the interval.
+    /// The operator tries again soon, and then after longer and longer waits up to the interval.
     Transient,
 }
 
@@ -78,7 +79,7 @@ impl Reason {
         self.into()
     }
 
-    /// How the operator goes on from here.
+    /// How the operator continues after this reason.
     #[must_use]
     pub const fn class(self) -> Class {
         match self {

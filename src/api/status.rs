@@ -7,25 +7,25 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the operator last saw and did. Holds no time that changes by itself: no change, no write.
+/// The result of the last reconcile. It holds no time that changes by itself: no change, no write.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ArtifactConfigStatus {
-    /// `metadata.generation` that this status speaks of.
+    /// The `metadata.generation` that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// `Ready` always; `Reconciling` (the operator goes on by itself), `Stalled` (somebody has to act) and `RolledBack`
-    /// (`spec.rollbackTo` is applied) only while they are true. As kstatus reads them.
+    /// `Ready` always; `Reconciling` (the operator tries again by itself), `Stalled` (somebody must act) and `RolledBack`
+    /// (`spec.rollbackTo` is applied) only while they are true. kstatus understands them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
-    /// The image whose config is in the `ConfigMap`. Stays as it is where a look fails.
+    /// The image whose config is in the `ConfigMap`. A failed reconcile does not change it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<AppliedImage>,
 
-    /// The artifact whose files are in the `ConfigMap`. Stays as it is where a look fails.
+    /// The artifact whose files are in the `ConfigMap`. A failed reconcile does not change it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<AppliedArtifact>,
 
@@ -33,16 +33,16 @@ pub struct ArtifactConfigStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<AppliedTarget>,
 
-    /// Digest of the newest artifact that discovery selected, where it is not the one that is applied: because of
-    /// `spec.rollbackTo`, or because it could not be applied.
+    /// Digest of the artifact that the policy selects, if another one is applied: because of `spec.rollbackTo`, or because
+    /// the selected one could not be applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest: Option<String>,
 
-    /// What was applied, newest first: which config, for which image, since when, and how it ended.
+    /// The applied configs, newest first: which config, for which image, since when, and how it ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
 
-    /// Value of the annotation `artifactconfig.dev/requestedAt` that was last acted upon.
+    /// The last value of the annotation `artifactconfig.dev/requestedAt` that the operator has handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_requested_at: Option<String>,
 }
@@ -53,7 +53,7 @@ pub struct ArtifactConfigStatus {
 pub struct AppliedImage {
     /// The image as the resource named it then.
     pub reference: String,
-    /// What that resolved to: the subject of the artifact.
+    /// Digest of the image at that time: the subject of the artifact.
     pub digest: String,
 }
 
@@ -63,10 +63,10 @@ pub struct AppliedImage {
 pub struct AppliedArtifact {
     /// Digest of the artifact's manifest.
     pub digest: String,
-    /// The digest as far as a person needs it to tell one from another: algorithm and twelve characters.
+    /// The digest, shortened for people: algorithm and twelve characters.
     #[serde(default)]
     pub short_digest: String,
-    /// `org.opencontainers.image.created` of the manifest, as it stands there.
+    /// `org.opencontainers.image.created` of the manifest, unchanged except for length and unprintable characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
     /// Annotations of the manifest, at most 4 KiB of them.
@@ -82,7 +82,7 @@ pub struct AppliedArtifact {
 pub struct AppliedTarget {
     /// Name of the `ConfigMap`: `spec.target.name`, or the name of this resource.
     pub name: String,
-    /// Hash over its keys and values: equal content has an equal hash, whatever artifact it came from.
+    /// Hash over its keys and values: equal content has an equal hash, even if it comes from different artifacts.
     pub hash: String,
 }
 
@@ -90,49 +90,49 @@ pub struct AppliedTarget {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEntry {
-    /// Counts up with each application; never used again.
+    /// Number of the application. Each application has the next number; no number is used twice.
     pub revision: i64,
-    /// Digest of the artifact's manifest; what `spec.rollbackTo` takes.
+    /// Digest of the artifact's manifest; a value for `spec.rollbackTo`.
     pub artifact: String,
-    /// Digest of the image that it was applied for, and attached to.
+    /// Digest of the image that the artifact was attached to and applied for.
     pub image: String,
     /// The image as the resource named it then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_reference: Option<String>,
-    /// The immutable `ConfigMap` that keeps it; none where `spec.revisionHistoryLimit` is 0 or the artifact failed.
+    /// The immutable `ConfigMap` that keeps the config; absent if `spec.revisionHistoryLimit` is 0 or the artifact failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<String>,
-    /// Hash over keys and values of the revision; content that does not have it is not used.
+    /// Hash over keys and values of the revision; content with another hash is not used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
-    /// When it was applied (or found unusable), RFC 3339.
+    /// When the config was applied (or found unusable), RFC 3339.
     pub applied_at: String,
-    /// `Applied`: in the `ConfigMap` now. `Superseded`: a later one took its place. `RolledBack`: given up for an earlier
-    /// one. `Failed`: the artifact could not be used, and what was applied before stayed.
+    /// `Applied`: in the `ConfigMap` now. `Superseded`: a later config replaced it. `RolledBack`: an earlier config replaced
+    /// it. `Failed`: the artifact could not be used, and the config that was applied before stayed.
     pub outcome: HistoryOutcome,
 }
 
-/// How an application went.
+/// How an application ended.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HistoryOutcome {
-    /// It is what is applied now.
+    /// The config is applied now.
     Applied,
-    /// A later one took its place.
+    /// A later config replaced it.
     Superseded,
-    /// It was given up for an earlier one.
+    /// An earlier config replaced it, by a rollback.
     RolledBack,
-    /// The artifact could not be applied; what was applied before stayed.
+    /// The artifact could not be applied; the config that was applied before stayed.
     Failed,
 }
 
 /// Condition types.
 pub mod condition {
-    /// True when the newest selected config is in the target.
+    /// True if the selected config, or the one of `spec.rollbackTo`, is in the target.
     pub const READY: &str = "Ready";
     /// Present and True while the operator is still trying (kstatus: in progress).
     pub const RECONCILING: &str = "Reconciling";
-    /// Present and True when nothing will change until somebody acts (kstatus: failed).
+    /// Present and True if nothing will change until somebody acts (kstatus: failed).
     pub const STALLED: &str = "Stalled";
-    /// Present and True while `spec.rollbackTo` holds an earlier config; says what would come next.
+    /// Present and True during a rollback; its message names the config that would come next.
     pub const ROLLED_BACK: &str = "RolledBack";
 }

@@ -1,4 +1,4 @@
-//! History and wish → the config to go back to. Pure.
+//! Selects the config of a rollback, from the history and the arguments. Pure.
 
 use std::collections::BTreeSet;
 
@@ -10,21 +10,21 @@ use crate::decide::history;
 use super::table::short;
 use crate::decide::near;
 
-/// Fewest characters of a digest that name it: less is more likely a slip than an abbreviation.
+/// Fewest characters that can abbreviate a digest. Fewer are more likely a typing error.
 const ABBREVIATION: usize = 6;
 
-/// Where to go.
+/// The config that the arguments name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// To the config that was applied before the current one.
+    /// The config that was applied before the current one.
     Before,
-    /// To the config of that revision.
+    /// The config that was applied under this number.
     Revision(i64),
-    /// To the artifact of that digest, or of the only known digest that begins so.
+    /// The artifact with this digest, or with the only known digest that begins with it.
     Digest(String),
 }
 
-/// A config to go to: its digest, and what the history says of it.
+/// The selected config: its digest, and its entry in the history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
     /// Digest of the artifact.
@@ -39,10 +39,10 @@ impl Choice {
     }
 }
 
-/// The config that a wish means.
+/// Selects the config that a wish names.
 ///
 /// # Errors
-/// A sentence with what there is instead.
+/// A sentence that names the configs that exist.
 pub fn choose(history: &[HistoryEntry], latest: Option<&str>, wish: &Wish) -> Result<Choice, String> {
     match wish {
         Wish::Before => before(history).map(Choice::of),
@@ -50,7 +50,7 @@ pub fn choose(history: &[HistoryEntry], latest: Option<&str>, wish: &Wish) -> Re
             let entry = numbered(history, *number)?;
             match entry.outcome {
                 HistoryOutcome::Failed => Err(format!(
-                    "revision {number} cannot be gone back to: it was never applied, because it failed; its config is {}",
+                    "cannot roll back to revision {number}: it failed and was never applied; its config is {}",
                     entry.artifact
                 )),
                 _ => Ok(Choice::of(entry)),
@@ -66,12 +66,12 @@ pub fn choose(history: &[HistoryEntry], latest: Option<&str>, wish: &Wish) -> Re
 /// The entry of a number.
 ///
 /// # Errors
-/// A sentence with the numbers that there are.
+/// A sentence that names the numbers that exist.
 pub fn numbered(history: &[HistoryEntry], number: i64) -> Result<&HistoryEntry, String> {
     history.iter().find(|entry| entry.revision == number).ok_or_else(|| no_revision(history, number))
 }
 
-/// Says which revisions there are.
+/// A sentence that names the revisions that exist.
 #[must_use]
 pub fn no_revision(history: &[HistoryEntry], number: i64) -> String {
     let numbers: Vec<String> = history.iter().map(|entry| entry.revision.to_string()).collect();
@@ -82,19 +82,19 @@ pub fn no_revision(history: &[HistoryEntry], number: i64) -> String {
     }
 }
 
-/// Entries of what was in the target once. What failed never was.
+/// Entries of configs that were in the target. Failed ones never were.
 fn applications(history: &[HistoryEntry]) -> impl Iterator<Item = &HistoryEntry> {
     history.iter().filter(|entry| entry.outcome != HistoryOutcome::Failed)
 }
 
-/// The newest application before the current one that is another config, has other content, and was not given up.
+/// The newest application before the current one with another config and other content, which was not rolled back.
 ///
-/// Of a config that was applied several times the last application counts: one that was given up and taken up again is as
-/// good as any. One that was given up for good is passed over, so that going back twice goes back two configs and does not
-/// end where it began.
+/// If a config was applied several times, its last application counts: a config that was rolled back and applied again
+/// later is as good as any. A config that stayed rolled back is skipped. So two rollbacks in a row return two configs,
+/// and do not end at the first one.
 fn before(history: &[HistoryEntry]) -> Result<&HistoryEntry, String> {
     let Some(current) = history::current(history) else {
-        return Err("nothing has been applied yet, so there is nothing to go back to".to_owned());
+        return Err("nothing has been applied yet, so no earlier config exists".to_owned());
     };
     let mut seen = BTreeSet::from([current.artifact.as_str()]);
     let mut given_up = Vec::new();
@@ -110,14 +110,14 @@ fn before(history: &[HistoryEntry]) -> Result<&HistoryEntry, String> {
     let rest = match given_up.as_slice() {
         [] => "the history holds no other config".to_owned(),
         numbers => format!(
-            "all others were given up before (revision {}); name one with --to-revision to go there all the same",
+            "all others were rolled back before (revision {}); to apply one of them again, name it with --to-revision",
             numbers.join(", ")
         ),
     };
-    Err(format!("there is no config to go back to from revision {}: {rest}", current.revision))
+    Err(format!("no config to roll back to from revision {}: {rest}", current.revision))
 }
 
-/// The digest that is meant: written out, or the only known one that begins so.
+/// The digest that `wanted` names: in full, or the only known one that begins with it.
 fn known(history: &[HistoryEntry], latest: Option<&str>, wanted: &str) -> Result<String, String> {
     if let Ok(digest) = wanted.parse::<Digest>() {
         return Ok(digest.to_string());
@@ -136,30 +136,32 @@ fn known(history: &[HistoryEntry], latest: Option<&str>, wanted: &str) -> Result
     match found.as_slice() {
         [only] => Ok((*only).to_owned()),
         [] if all.is_empty() => {
-            Err(format!("'{wanted}' is no digest, and no config is known yet that it could abbreviate"))
+            Err(format!("'{wanted}' is not a digest, and no config is known yet whose digest begins with it"))
         }
         [] => Err(format!(
             "no known config has a digest that begins with '{wanted}'; there are {}",
             near::listed(&all)
         )),
-        several => Err(format!("'{wanted}' may be any of {}; write more of it", near::listed(several))),
+        several => {
+            Err(format!("'{wanted}' matches several digests: {}; write more of it", near::listed(several)))
+        }
     }
 }
 
-/// What a person should know before going from one config to another.
+/// Remarks that a person should read before a rollback.
 #[must_use]
 pub fn remarks(history: &[HistoryEntry], to: &Choice) -> Vec<String> {
     let mut remarks = Vec::new();
     let current = history::current(history);
     if let Some(failed) = history.first().filter(|entry| entry.outcome == HistoryOutcome::Failed) {
         remarks.push(format!(
-            "config {} (revision {}) failed and was never applied; it is not what runs now",
+            "config {} (revision {}) failed and was never applied; it is not applied now",
             short(&failed.artifact),
             failed.revision
         ));
     }
     if current.is_some_and(|current| current.artifact == to.artifact) {
-        remarks.push("that is what is applied now; it will stay, whatever is attached".to_owned());
+        remarks.push("this config is applied now; it will stay, even if newer ones are attached".to_owned());
     }
     let Some(entry) = &to.entry else {
         remarks.push(
@@ -173,18 +175,18 @@ pub fn remarks(history: &[HistoryEntry], to: &Choice) -> Vec<String> {
     }
     if let Some(current) = current.filter(|current| current.image != entry.image) {
         remarks.push(format!(
-            "it was made for another image ({}) than the one that is there now ({}); going back changes the config only",
+            "it was applied for another image ({}) than the present one ({}); the rollback changes only the config",
             short(&entry.image),
             short(&current.image)
         ));
     }
-    // `spec.rollbackTo` names an artifact; of its renderings the newest comes back.
+    // `spec.rollbackTo` names an artifact. If it was rendered in several ways, the newest revision is applied.
     let newest = applications(history)
         .find(|other| other.artifact == entry.artifact && other.config_map.is_some())
         .filter(|newest| newest.hash != entry.hash);
     if let Some(newest) = newest {
         remarks.push(format!(
-            "the same artifact was applied with other spec.files as revision {} since; that is what comes back",
+            "the same artifact was applied again with other spec.files as revision {}; the rollback applies that revision",
             newest.revision
         ));
     }
@@ -236,7 +238,7 @@ mod tests {
     #[case::the_first(&[(1, "a", Applied)], "the history holds no other config")]
     #[case::as_far_as_it_goes(
         &[(5, "a", Applied), (4, "b", RolledBack), (3, "c", RolledBack), (2, "b", Superseded), (1, "a", Superseded)],
-        "all others were given up before (revision 4, 3)"
+        "all others were rolled back before (revision 4, 3)"
     )]
     fn nowhere_to_go(#[case] entries: &[(i64, &str, HistoryOutcome)], #[case] says: &str) {
         let said = choose(&history(entries), None, &Wish::Before).unwrap_err();
@@ -277,7 +279,7 @@ mod tests {
             remarks(history, &choose(history, None, &Wish::Revision(number)).unwrap()).join("\n")
         };
         assert_eq!(remarks_on(&plain, 2), "");
-        assert!(remarks_on(&plain, 1).contains("as revision 2 since"));
+        assert!(remarks_on(&plain, 1).contains("other spec.files as revision 2"));
         assert!(remarks_on(&plain, 3).contains("applied now"));
         plain[1].image = Digest::sha256(b"other").to_string();
         assert!(remarks_on(&plain, 2).contains("another image"));

@@ -2,7 +2,7 @@
 
 use super::output::print;
 
-/// Print what makes a shell complete the command line.
+/// Print a script that makes a shell complete the command line.
 ///
 /// bash: 'source <(artifactconfig completion bash)'; zsh: 'artifactconfig completion zsh > "${fpath[1]}/_artifactconfig"';
 /// fish: 'artifactconfig completion fish > ~/.config/fish/completions/artifactconfig.fish'.
@@ -23,7 +23,7 @@ enum Shell {
 /// Prints the script.
 ///
 /// # Errors
-/// Where standard output cannot be written to.
+/// If standard output cannot be written.
 pub fn run(args: &Args, mut command: clap::Command) -> anyhow::Result<()> {
     let shell = match args.shell {
         Shell::Bash => clap_complete::Shell::Bash,

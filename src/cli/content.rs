@@ -1,4 +1,4 @@
-//! The content of a config, from wherever it is kept: the target, a revision, or the registry.
+//! The content of a config, from the target, a revision, or the registry.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -28,11 +28,11 @@ use super::table::short;
 /// Which config, as a person names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Point {
-    /// What is in the target now.
+    /// The config in the target.
     Applied,
-    /// What would come next, or the newest revision where nothing would.
+    /// The config that would come next; if there is no such config, the newest revision.
     Latest,
-    /// What was applied under a number.
+    /// The config that was applied under a number.
     Revision(i64),
     /// An artifact by its digest, or its beginning.
     Digest(String),
@@ -46,7 +46,7 @@ impl FromStr for Point {
             "applied" => Ok(Self::Applied),
             "latest" => Ok(Self::Latest),
             _ => match text.parse() {
-                // A digest without its algorithm may well begin with a digit, but not many are numbers of revisions.
+                // A digest without its algorithm can consist of digits, but a revision number does not have so many.
                 Ok(number) if text.len() < 12 => Ok(Self::Revision(number)),
                 _ if text.contains(':') || text.len() >= 12 => Ok(Self::Digest(text.to_owned())),
                 _ => Err("expected the number of a revision, 'applied', 'latest' or a digest".to_owned()),
@@ -58,9 +58,9 @@ impl FromStr for Point {
 /// A config with its content.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Short, as the head of a diff names it.
+    /// Short name, for the header of a diff.
     pub name: String,
-    /// What it is, in full.
+    /// Full description, in one line.
     pub title: String,
     /// Its keys and values.
     pub content: Content,
@@ -69,7 +69,7 @@ pub struct Config {
 /// Reads a config.
 ///
 /// # Errors
-/// Where there is no such config, or it cannot be had; with what there is instead.
+/// If the config does not exist or cannot be read; the error names the configs that exist.
 pub async fn read(
     connection: &Connection,
     config: &ArtifactConfig,
@@ -94,17 +94,17 @@ pub async fn read(
                 .artifact
         }
     };
-    // What is kept in the cluster needs no registry.
+    // A config that a revision keeps needs no registry.
     if let Some(kept) = kept(connection, config, &artifact).await? {
         return Ok(of_revision(&format!("config-{}", short_hex(&artifact)), kept));
     }
     pulled(config, &artifact, registry).await
 }
 
-/// The target as it is.
+/// The present target.
 ///
 /// # Errors
-/// Where nothing has been applied yet, or the target is gone.
+/// If nothing has been applied yet, or the target is gone.
 pub async fn target(connection: &Connection, config: &ArtifactConfig) -> anyhow::Result<ConfigMap> {
     let Some(target) = config.status.as_ref().and_then(|status| status.target.as_ref()) else {
         let why =
@@ -116,7 +116,7 @@ pub async fn target(connection: &Connection, config: &ArtifactConfig) -> anyhow:
     })
 }
 
-/// The revision with the highest number, else the target: it is what was applied last.
+/// The revision with the highest number, which was applied last; without revisions, the target.
 async fn newest(connection: &Connection, config: &ArtifactConfig) -> anyhow::Result<Config> {
     let kept = resource::history(config).iter().find(|entry| entry.config_map.is_some());
     match kept {
@@ -128,8 +128,8 @@ async fn newest(connection: &Connection, config: &ArtifactConfig) -> anyhow::Res
     }
 }
 
-/// The revision that keeps an artifact, where one does and holds what was recorded. One that vouches only for itself is not
-/// taken: the registry has the config.
+/// The revision that keeps an artifact, if its content is the recorded one. A revision without proof is not used,
+/// because the registry has the config.
 async fn kept(
     connection: &Connection,
     config: &ArtifactConfig,
@@ -147,7 +147,7 @@ async fn kept(
     Ok(None)
 }
 
-/// From the registry, with the user's own credentials, as the operator would render it.
+/// The content from the registry, fetched with the user's credentials and rendered like in the operator.
 async fn pulled(config: &ArtifactConfig, artifact: &str, args: &RegistryArgs) -> anyhow::Result<Config> {
     let desired =
         spec::parse(config).map_err(|failure| anyhow!("{}: {}", failure.reason, failure.message))?;
@@ -169,12 +169,12 @@ async fn pulled(config: &ArtifactConfig, artifact: &str, args: &RegistryArgs) ->
         .and_then(|pulled| pulled.map_err(said))
         .with_context(|| {
             format!(
-                "config {artifact} is not kept in the cluster, and {} does not give it",
+                "no revision keeps config {artifact}, and it could not be fetched from {}",
                 desired.referrers
             )
         })?;
     let Some((found, content)) = found else {
-        bail!("config {artifact} is neither kept in the cluster nor in {}", desired.referrers);
+        bail!("config {artifact} is neither in a revision nor in {}", desired.referrers);
     };
     if found.artifact_type != desired.artifact_type {
         bail!("{artifact} is of type '{}', not '{}'", found.artifact_type, desired.artifact_type);
@@ -192,8 +192,8 @@ fn short_hex(digest: &str) -> String {
     short.split_once(':').map_or(short.clone(), |(_, hex)| hex.to_owned())
 }
 
-/// What the operator put into the target, and what it says of it in the status: a target that is somebody else's holds
-/// other keys as well, and none of our annotations.
+/// The operator's part of the target, with the description from the status. With `Merge` the target belongs to someone
+/// else: it holds other keys as well, and none of our annotations.
 #[must_use]
 pub fn of_target(config: &ArtifactConfig, target: &ConfigMap) -> Config {
     let status = config.status.as_ref();
@@ -218,7 +218,7 @@ fn is_owned(object: &ConfigMap, manager: &str, member: &str, key: &str) -> bool 
     ours.any(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0[member].get(&field).is_some()))
 }
 
-/// What a revision keeps, and where that is from. Says on standard error where nothing bears it out.
+/// The content of a revision and its source. Prints a warning to standard error if nothing proves the content.
 #[must_use]
 pub fn of_revision(name: &str, revision: Revision) -> Config {
     if let Some(remark) = revision.remark() {

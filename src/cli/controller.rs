@@ -22,11 +22,11 @@ use crate::types::{Namespace, Namespaces};
 
 /// Run the operator.
 ///
-/// Uses the cluster of the Pod it runs in, else the one of the kubeconfig. Ends on SIGTERM and SIGINT, after the
-/// reconciles that are under way.
+/// In a Pod it uses the cluster of the Pod, otherwise the cluster of the kubeconfig. On SIGTERM and SIGINT it cancels
+/// requests to registries, finishes running writes within 10 seconds, and ends.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Where to serve /livez, /readyz and /metrics.
+    /// Address of /livez, /readyz and /metrics.
     #[arg(
         long,
         env = "ARTIFACTCONFIG_HEALTH_ADDRESS",
@@ -35,7 +35,7 @@ pub struct Args {
     )]
     health_address: SocketAddr,
 
-    /// Where to serve /log-level, or none. Loopback addresses only: it is reached with kubectl port-forward.
+    /// Address of /log-level, or none to switch it off. Loopback addresses only: use kubectl port-forward to reach it.
     #[arg(
         long,
         env = "ARTIFACTCONFIG_ADMIN_ADDRESS",
@@ -44,34 +44,34 @@ pub struct Args {
     )]
     admin_address: AdminAddress,
 
-    /// Reconciles side by side that may ask registries, and as many that ask none. Each waits most of its time, so this
-    /// bounds connections rather than processor time.
+    /// Reconciles that run at the same time and may ask registries, and as many that ask no registry. Reconciles wait most
+    /// of the time, so this bounds connections rather than processor time.
     #[arg(long, env = "ARTIFACTCONFIG_CONCURRENCY", default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
 
-    /// Namespaces that are looked at, separated by commas; rights are needed in these only. Each costs two watches, so there
-    /// may be at most 100. Default: all namespaces, those of tomorrow included.
+    /// Namespaces to watch, separated by commas. The operator needs rights in these only. Each costs two watches, so at most
+    /// 100 can be named. Default: all namespaces, including those created later.
     #[arg(long, env = "ARTIFACTCONFIG_NAMESPACES", value_delimiter = ',', value_name = "NAME,…")]
     namespaces: Vec<Namespace>,
 
-    /// Bytes of verified content kept in memory, so that a digest is fetched once.
+    /// Bytes of verified content to keep in memory, so that a digest is fetched once.
     #[arg(long, env = "ARTIFACTCONFIG_CONTENT_CACHE_BYTES", default_value_t = Settings::default().content_cache, value_name = "BYTES")]
     content_cache_bytes: u64,
 
-    /// Registries that may be asked, as registry.example.com, *.example.com or registry.example.com/team, which is that
-    /// repository and those below it; may be given several times. Default: all.
+    /// Registries that the operator may ask: registry.example.com, *.example.com or registry.example.com/team, which is that
+    /// repository and those below it. May be repeated. Default: all.
     #[arg(long, env = "ARTIFACTCONFIG_ALLOW_REGISTRY", value_delimiter = ',', value_name = "PATTERN", value_parser = AddressPolicy::pattern)]
     allow_registry: Vec<String>,
 
-    /// Also talk to link-local addresses, where cloud metadata services answer.
+    /// Also allow link-local addresses, where cloud metadata services answer.
     #[arg(long, env = "ARTIFACTCONFIG_ALLOW_LINK_LOCAL")]
     allow_link_local: bool,
 
-    /// Requests to one registry host side by side.
+    /// Requests to one registry host at the same time.
     #[arg(long, env = "ARTIFACTCONFIG_REGISTRY_CONCURRENCY", default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     registry_concurrency: u16,
 
-    /// Requests to one registry host a second. Default: as many as the registry takes.
+    /// Requests to one registry host in a second. Default: no limit.
     #[arg(long, env = "ARTIFACTCONFIG_REGISTRY_RATE", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     registry_rate: Option<u32>,
 
@@ -94,14 +94,14 @@ pub struct Args {
     )]
     image_credential_provider_bin_dir: Option<PathBuf>,
 
-    /// Whether /metrics has series for each resource: its conditions, and which config for which image.
+    /// Whether /metrics has series for each resource: its conditions, its config and its image.
     #[arg(long, env = "ARTIFACTCONFIG_RESOURCE_METRICS", default_value_t = true, default_missing_value = "true", num_args = 0..=1, require_equals = true, action = clap::ArgAction::Set, value_name = "BOOL")]
     resource_metrics: bool,
 
     #[command(flatten)]
     leader: super::leader::Args,
 
-    /// Collector that traces are sent to, by OTLP over HTTP. Default: no traces.
+    /// Collector for traces, by OTLP over HTTP. Default: no traces.
     #[arg(long, env = "ARTIFACTCONFIG_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<Endpoint>,
 
@@ -121,7 +121,7 @@ pub struct Args {
 /// Longest wait for a connection to the API server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Most namespaces that are watched one by one: beyond it, one watch over all of them is cheaper for the API server.
+/// Most namespaces to watch one by one. Beyond it, one watch over all namespaces is cheaper for the API server.
 const MAX_NAMESPACES: usize = 100;
 
 impl Args {
@@ -162,7 +162,7 @@ fn ratio(text: &str) -> Result<f64, String> {
 /// Runs until a signal comes.
 ///
 /// # Errors
-/// Where a part cannot be started, or ends by itself.
+/// If a part cannot be started, or ends by itself.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let traces = args.traces().map(|options| Traces::start(&options)).transpose()?;
     let level = init_logs(args.log_format, &args.log_level, traces.as_ref())?;
@@ -195,7 +195,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let administering = serve_admin(args.admin_address, level, stop.clone().cancelled_owned());
     tokio::spawn({
         let (leadership, metrics) = (leadership.clone(), metrics.clone());
-        // What is lost is lost with the process.
+        // The task needs no end of its own: if leadership never comes, it ends with the process.
         async move {
             leadership.wait().await;
             metrics.leader(true);
@@ -209,7 +209,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         health.set_ready();
         tracing::info!("ready: all resources are known");
     });
-    // Signals reach every part through one token; whichever part ends first ends the others.
+    // Signals reach every part through one channel. The part that ends first ends the others.
     let signals = async {
         let name = signalled().await?;
         tracing::info!(signal = name, "ending");
@@ -226,7 +226,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 ended = working => drop(ended?),
                 why = election.run() => return Err(why),
             }
-            // Last of all: whoever leads next finds nothing under way.
+            // Released last, so that nothing of this process runs when the next leader starts.
             election.release().await;
         }
     }
@@ -241,13 +241,13 @@ fn config() -> anyhow::Result<Config> {
     let mut config = super::kubeconfig::config(None, None)
         .context("no cluster: neither a Pod's service account nor a kubeconfig was found")?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    // A refused request is tried again by its reconcile, which knows what else has changed; the client's own 15 tries
-    // would hold a slot for minutes.
+    // The reconcile itself tries a refused request again, with fresh data. The client's own 15 tries would occupy a
+    // slot for minutes.
     config.default_retry = false;
     Ok(config)
 }
 
-/// This process's name in events: the Pod's, which Kubernetes sets as host name.
+/// This process's name in events: the name of the Pod, which Kubernetes sets as host name.
 fn instance() -> String {
     std::env::var("HOSTNAME")
         .ok()

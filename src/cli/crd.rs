@@ -13,7 +13,7 @@ pub struct Args {
 /// Prints the definition.
 ///
 /// # Errors
-/// Where standard output cannot be written to.
+/// If standard output cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match args.output {
         // Our own words alone, in the form that crds/ has: longer texts in several lines.

@@ -20,12 +20,12 @@ use super::resource;
 
 /// Show what changes from one config to another.
 ///
-/// Prints a unified diff for each key. Exits with 0 where nothing differs, 1 where something does, and more where it
-/// cannot be told, as 'kubectl diff' does. On a terminal, characters that are not printable are shown as escapes.
+/// Prints a unified diff for each key. Exits like 'kubectl diff': with 0 if nothing differs, with 1 if something differs,
+/// and with a greater number on failure. On a terminal, unprintable characters are shown as escapes.
 ///
-/// 'latest' is the newest config that the operator saw attached when it looked last ('sync' has it look now), where that is
-/// not what is applied, else the newest revision. What no
-/// revision keeps is fetched from the registry with your own Docker credentials.
+/// 'latest' is the newest config that the operator found at its last reconcile ('sync' starts one now), if it is not the
+/// applied one; otherwise it is the newest revision. A config without a revision is fetched from the registry with your
+/// own Docker credentials.
 #[derive(clap::Args)]
 pub struct Args {
     /// Name of the `ArtifactConfig`.
@@ -59,16 +59,16 @@ enum Colour {
     Never,
 }
 
-/// Longest search for the smallest diff of all keys; after it a larger one has to do.
+/// Longest search for the smallest diff of all keys. After that, a larger diff is printed.
 const SEARCH: Duration = Duration::from_secs(2);
 
 /// Lines of context, as `diff -u` has them.
 const CONTEXT: usize = 3;
 
-/// Prints the difference; returns whether there is one.
+/// Prints the difference; returns whether the two differ.
 ///
 /// # Errors
-/// Where one of the two cannot be had.
+/// If one of the two configs is not available.
 pub async fn run(args: Args) -> anyhow::Result<bool> {
     let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
@@ -80,7 +80,7 @@ pub async fn run(args: Args) -> anyhow::Result<bool> {
         if args.to == Point::Latest && args.from == Point::Applied {
             let newest = history::current(resource::history(&config)).map_or(0, |entry| entry.revision);
             say!(
-                "note: what is applied is the newest (revision {newest}); compare with an earlier one: {}",
+                "note: the applied config is the newest (revision {newest}); compare with an earlier one: {}",
                 connection.command(&format!("diff {} --from N --to {newest}", config.name_any()))
             );
         }
@@ -108,7 +108,7 @@ impl Colour {
     }
 }
 
-/// The unified diff of all keys; empty where nothing differs.
+/// The unified diff of all keys; empty if nothing differs.
 pub fn unified(from: &Config, to: &Config, colour: bool) -> String {
     let keys: BTreeSet<&String> = [&from.content, &to.content]
         .into_iter()

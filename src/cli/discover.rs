@@ -12,7 +12,7 @@ use super::output::{Format, print, say};
 use super::said;
 use super::table::Table;
 
-/// Print what is attached to an image, newest last.
+/// Print the artifacts that are attached to an image, newest last.
 #[derive(clap::Args)]
 pub struct Args {
     /// The image: registry/repository:tag or registry/repository@sha256:…
@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(long, value_name = "TYPE")]
     artifact_type: Option<String>,
 
-    /// Where the image is an index that has nothing attached: look at the manifest of this platform.
+    /// If the image is an index to which nothing is attached, use the manifest of this platform.
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
 
@@ -45,7 +45,7 @@ enum Output {
     Yaml,
 }
 
-/// What is attached, for programs.
+/// The attached artifacts, for programs.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Discovered {
@@ -75,10 +75,10 @@ struct File {
     size: u64,
 }
 
-/// Prints what is attached.
+/// Prints the attached artifacts.
 ///
 /// # Errors
-/// Where the registry does not say.
+/// If the registry gives no usable answer.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let registry = OciRegistry::new(Settings::default(), Arc::new(|_| {}))?;
     let repository = args.image.repository();
@@ -128,7 +128,7 @@ fn referrer(artifact: &Artifact) -> Referrer {
     }
 }
 
-/// A table, or that there is nothing. Everything in it but the digests was written by others.
+/// A table, or a line that says that nothing is attached. Everything except the digests is text of others.
 fn table(discovered: &Discovered) -> String {
     let head = format!("{} is {}\n", discovered.image, discovered.digest);
     if discovered.referrers.is_empty() {
@@ -157,7 +157,7 @@ fn table(discovered: &Discovered) -> String {
     head + &table.to_string()
 }
 
-/// How many files of one artifact the table lists; the other forms have all.
+/// How many files of one artifact the table lists. The other forms list all files.
 const LISTED: usize = 20;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The user's Docker credentials file, for the subcommands that a person runs.
 //!
-//! Credential helpers are programs that the file names. They are run for the user's own file only; the controller,
-//! which reads Secrets that anybody may have written, never runs any.
+//! Credential helpers are programs that the file names. They are run for the user's own file only. The controller never
+//! runs one, because it reads Secrets that anyone may have written.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -25,7 +25,7 @@ pub struct RegistryArgs {
     plain_http: bool,
 }
 
-/// `null`, which programs written in Go write for what is empty, stands for nothing.
+/// `null` means an empty value: programs written in Go write it for one.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Helpers {
@@ -43,17 +43,17 @@ struct Helped {
 }
 
 impl RegistryArgs {
-    /// Access to repositories with the user's credentials; `plain_http` as the resource asks for it.
+    /// Access to repositories with the user's credentials. `plain_http` is the setting of the resource.
     ///
     /// # Errors
-    /// Where a file that was named does not exist, or one that exists cannot be used.
+    /// If a named file does not exist, or an existing file cannot be used.
     pub fn access(&self, repositories: &[&RepositoryRef], plain_http: bool) -> anyhow::Result<Access> {
         let mut keyring = Keyring::default();
         if let Some(path) = self.file() {
             let mut add = || -> anyhow::Result<()> {
                 let bytes = std::fs::read(&path)?;
                 match keyring.add_docker_config_json(&bytes) {
-                    // They are for other registries, or named when the one that they are for is asked.
+                    // Broken entries are for other registries; otherwise they are named when their registry is asked.
                     Ok(()) | Err(KeyringError::Entries(_)) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -71,7 +71,7 @@ impl RegistryArgs {
         Ok(Access::new(keyring).with_plain_http(plain_http || self.plain_http))
     }
 
-    /// The file that was named, or the default one where it exists.
+    /// The named file, or the default file if it exists.
     fn file(&self) -> Option<PathBuf> {
         self.registry_config.clone().or_else(|| {
             let directory = std::env::var_os("DOCKER_CONFIG")
@@ -83,10 +83,10 @@ impl RegistryArgs {
 }
 
 impl Helpers {
-    /// What the helper for a registry, or the store for all, knows about it. A helper that knows nothing, fails or is
-    /// not installed leaves the request anonymous, as Docker does it.
+    /// The credential from the helper for this registry, or from the store for all registries. If a helper has none,
+    /// fails or is not installed, the request stays anonymous, as in Docker.
     fn credential(&self, registry: &str) -> Option<Credential> {
-        // Docker keeps its own registry under this name.
+        // Docker stores the credential for its own registry under this name.
         let server = if registry == "index.docker.io" { "https://index.docker.io/v1/" } else { registry };
         let own = self.cred_helpers.as_ref().and_then(|helpers| helpers.get(registry)?.as_ref());
         let helper = own.or(self.creds_store.as_ref()).filter(|helper| is_name(helper))?;
@@ -100,7 +100,7 @@ impl Helpers {
         child.stdin.take()?.write_all(server.as_bytes()).ok()?;
         let output = child.wait_with_output().ok().filter(|output| output.status.success())?;
         let Helped { username, secret } = serde_json::from_slice(&output.stdout).ok()?;
-        // The protocol's way to say "this is an identity token".
+        // In the protocol, this user name means "this is an identity token".
         let is_token = username == "<token>";
         Some(Credential {
             username: if is_token { String::new() } else { username },
@@ -110,7 +110,7 @@ impl Helpers {
     }
 }
 
-/// A helper is a name to be found on the path, never a path.
+/// A helper is a name that is looked up on `PATH`, never a path.
 fn is_name(helper: &str) -> bool {
     !helper.is_empty() && Path::new(helper).components().count() == 1 && !helper.contains(['/', '\\'])
 }

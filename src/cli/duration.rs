@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Reads one. What is wrong is followed by `expected`.
+/// Parses a duration. An error ends with `expected`.
 pub(super) fn parse(text: &str, expected: &str) -> Result<Duration, String> {
     let parsed: kube::core::Duration = text.parse().map_err(|error| format!("{error}; {expected}"))?;
     if parsed < Duration::ZERO {

@@ -1,7 +1,7 @@
 //! Fields of a resource that its definition does not have. Pure.
 //!
-//! The API server drops them with a warning, and refuses them where kubectl asks it to be strict; whoever reads a file
-//! without an API server must not act as if they were not there.
+//! The API server drops such fields with a warning, or refuses them if kubectl validates strictly. Code that reads a
+//! file without an API server must not ignore them silently.
 
 use serde_json::{Map, Value};
 
@@ -9,7 +9,7 @@ use crate::api;
 
 use crate::decide::near;
 
-/// Most that are named.
+/// Most fields that an error names.
 const MOST: usize = 10;
 
 /// Fields of `metadata` (apimachinery, `ObjectMeta`). The definition leaves them to the API server.
@@ -32,7 +32,7 @@ const METADATA: [&str; 16] = [
     "clusterName",
 ];
 
-/// A sentence for each field that does not exist, with the one that was probably meant.
+/// A sentence for each unknown field, with a suggestion.
 #[must_use]
 pub fn unknown(document: &Value) -> Vec<String> {
     let schema = schema();
@@ -43,7 +43,7 @@ pub fn unknown(document: &Value) -> Vec<String> {
     found.into_iter().take(MOST).map(|path| sentence(&path, &known)).collect()
 }
 
-/// The schema of the definition, with what every object has.
+/// The schema of the definition, with the fields that every object has.
 fn schema() -> Value {
     let definition = serde_json::to_value(api::crd()).unwrap_or_default();
     let mut schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
@@ -86,7 +86,7 @@ fn below(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-/// Every field that one may write.
+/// Every field that the schema allows.
 fn paths(schema: &Value, path: &str, into: &mut Vec<String>) {
     let items = if schema["items"].is_object() { &schema["items"] } else { schema };
     for (key, property) in items["properties"].as_object().into_iter().flatten() {
@@ -98,7 +98,7 @@ fn paths(schema: &Value, path: &str, into: &mut Vec<String>) {
     }
 }
 
-/// The field of that name elsewhere comes first: fields are put in the wrong place more often than they are misspelled.
+/// Suggests a field of the same name at another place first, because fields are more often misplaced than misspelled.
 fn sentence(path: &str, known: &[String]) -> String {
     let (parent, leaf) = split(path);
     let parent = without_indices(parent);

@@ -21,7 +21,7 @@ pub struct Args {
     /// Name of an `ArtifactConfig` [default: all].
     name: Option<String>,
 
-    /// Of all namespaces.
+    /// Show the resources of all namespaces.
     #[arg(short = 'A', long, conflicts_with = "name")]
     all_namespaces: bool,
 
@@ -33,7 +33,7 @@ pub struct Args {
     cluster: ClusterArgs,
 }
 
-/// Forms beside the table.
+/// Forms other than the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
     /// The table with more columns.
@@ -47,7 +47,7 @@ pub enum Output {
 }
 
 impl Output {
-    /// The document form, where it is one.
+    /// The document form; `None` for a table or names.
     #[must_use]
     pub const fn format(self) -> Option<Format> {
         match self {
@@ -64,7 +64,7 @@ const PAGE: u32 = 500;
 /// Prints the resources.
 ///
 /// # Errors
-/// Where the one that is named does not exist, or the API server does not answer.
+/// If the named resource does not exist, or the API server does not answer.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let connection = args.cluster.connect()?;
     let objects = read(&args, &connection).await?;
@@ -115,7 +115,7 @@ async fn read(args: &Args, connection: &Connection) -> anyhow::Result<Vec<Dynami
     }
 }
 
-/// The object as kubectl prints it: without the record of who set which field.
+/// The object as kubectl prints it: without `managedFields`.
 fn plain(object: &DynamicObject) -> Value {
     let mut object = object.clone();
     let resource = ApiResource::erase::<ArtifactConfig>(&());

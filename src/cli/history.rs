@@ -16,13 +16,14 @@ use super::table::{Table, age, short};
 
 /// Show which config ran with which image, since when; newest first.
 ///
-/// `*` marks what is applied now. Every line is one application: a config that was gone back to has a line for each time.
+/// `*` marks the applied config. Every line is one application, so a config that was applied several times has several
+/// lines.
 #[derive(clap::Args)]
 pub struct Args {
     /// Name of the `ArtifactConfig`.
     name: String,
 
-    /// Form of the output, where name is that of the `ConfigMaps` that keep the revisions [default: a table].
+    /// Form of the output; name prints the names of the `ConfigMaps` that keep the revisions [default: a table].
     #[arg(short, long, value_enum)]
     output: Option<Output>,
 
@@ -30,14 +31,14 @@ pub struct Args {
     cluster: ClusterArgs,
 }
 
-/// One application: what the status says of it, and what follows from the others.
+/// One application: its entry in the status, and values that follow from the other entries.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line<'a> {
     current: bool,
     #[serde(flatten)]
     entry: &'a HistoryEntry,
-    /// When another one took its place.
+    /// When another config replaced it.
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<&'a str>,
 }
@@ -45,7 +46,7 @@ struct Line<'a> {
 /// Prints the history.
 ///
 /// # Errors
-/// Where there is no such resource.
+/// If the resource does not exist.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
@@ -57,7 +58,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     if args.output == Some(Output::Name) {
         let kept = history.iter().filter_map(|entry| entry.config_map.as_ref());
         let mut names: Vec<String> = kept.map(|name| format!("configmap/{name}\n")).collect();
-        // One that was gone back to stands there several times.
+        // A config that was applied several times has several entries.
         let mut seen = BTreeSet::new();
         names.retain(|name| seen.insert(name.clone()));
         return print(&names.concat());
@@ -73,7 +74,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The history with what each entry does not say itself: whether it is the current one, and until when it was.
+/// The history. Adds to each entry whether it is the current one, and until when it was.
 fn lines(history: &[HistoryEntry]) -> Vec<Line<'_>> {
     let current = history::current(history).map(|entry| entry.revision);
     let mut until = None;
@@ -115,7 +116,7 @@ fn table(lines: &[Line<'_>], wide: bool, now: Timestamp) -> Table {
     table
 }
 
-/// What the table alone does not say.
+/// Notes that the table does not have.
 fn notes(config: &ArtifactConfig) -> Vec<String> {
     let latest = config.status.as_ref().and_then(|status| status.latest.as_ref());
     let mut notes = Vec::new();
@@ -123,7 +124,7 @@ fn notes(config: &ArtifactConfig) -> Vec<String> {
         notes.push(format!("spec.rollbackTo keeps config {}", short(digest)));
     }
     if let Some(latest) = latest {
-        notes.push(format!("the newest config that is attached is {latest}"));
+        notes.push(format!("the newest attached config is {latest}"));
     }
     if config.spec.suspend {
         notes.push("spec.suspend is set: nothing changes".to_owned());

@@ -1,7 +1,7 @@
 //! The kubeconfig as a configuration of the client, with the proxy that kubectl would use.
 //!
-//! Put together here and not by `Config::from_custom_kubeconfig`, which holds `NO_PROXY` against the proxy instead of the
-//! API server, and fails where Go passes over an entry. See docs/decisions/0028.
+//! This does not use `Config::from_custom_kubeconfig`, which compares `NO_PROXY` with the proxy instead of the API
+//! server, and fails for entries that Go skips. See docs/decisions/0028.
 
 use std::path::Path;
 
@@ -18,14 +18,14 @@ use crate::decide::near;
 /// The configuration for a context of a kubeconfig file, or for the current one.
 ///
 /// # Errors
-/// Where there is no usable kubeconfig, or no such context in it.
+/// If no usable kubeconfig exists, or it does not have the context.
 pub fn config(file: Option<&Path>, context: Option<&str>) -> anyhow::Result<Config> {
     let kubeconfig = match file {
         Some(path) => Kubeconfig::read_from(path)
             .with_context(|| format!("the kubeconfig {} cannot be read", path.display()))?,
         None => match Kubeconfig::read() {
             Ok(kubeconfig) => kubeconfig,
-            // As kubectl does it: in a Pod without a kubeconfig, its own cluster.
+            // Like kubectl: in a Pod without a kubeconfig, use the cluster of the Pod.
             Err(error) => {
                 return Config::incluster()
                     .ok()
@@ -51,10 +51,10 @@ fn of(kubeconfig: Kubeconfig, context: Option<&str>, environment: &Environment) 
         .filter(|server| !server.is_empty())
         .ok_or_else(|| anyhow!("cluster '{cluster_name}' of the kubeconfig names no server"))?
         .parse()
-        .with_context(|| format!("the server of cluster '{cluster_name}' in the kubeconfig is no URL"))?;
+        .with_context(|| format!("the server of cluster '{cluster_name}' in the kubeconfig is not a URL"))?;
     let told = ExecAuthCluster::try_from(&cluster)
         .with_context(|| format!("the certificate authority of cluster '{cluster_name}' cannot be read"))?;
-    // One that is missing stands for nobody in particular, as in client-go.
+    // A missing user means anonymous requests, as in client-go.
     let mut auth_info = kubeconfig
         .auth_infos
         .into_iter()
@@ -178,7 +178,7 @@ mod tests {
         assert!(said(&server, "tow").ends_with("did you mean 'two'?"), "{}", said(&server, "tow"));
         assert!(said(&server, "lost").contains("no cluster 'gone'"));
         assert!(said(&json!({}), "one").contains("names no server"));
-        assert!(said(&json!({"server": "https://a b"}), "one").contains("is no URL"));
+        assert!(said(&json!({"server": "https://a b"}), "one").contains("is not a URL"));
         let broken = json!({"server": "https://api.example", "certificate-authority-data": "eA=="});
         assert!(said(&broken, "one").contains("no certificate"), "{}", said(&broken, "one"));
         let no_context: Kubeconfig = serde_json::from_value(json!({})).unwrap();

@@ -13,10 +13,10 @@ use super::kubeconfig;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How the program is called when kubectl finds it: kubectl runs `kubectl-NAME` for `kubectl NAME`.
+/// Prefix of the program's name as a plugin: kubectl runs `kubectl-NAME` for `kubectl NAME`.
 const PLUGIN: &str = "kubectl-";
 
-/// Which cluster, and where in it.
+/// The cluster and the namespace.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Cluster")]
 pub struct ClusterArgs {
@@ -33,27 +33,27 @@ pub struct ClusterArgs {
     namespace: Option<String>,
 }
 
-/// A client for the cluster, and the namespace to look in.
+/// A client for the cluster, and the namespace.
 #[derive(Clone)]
 pub struct Connection {
     /// For the API server.
     pub client: Client,
-    /// As the flag says, else the context.
+    /// From the flag, otherwise from the context.
     pub namespace: String,
-    /// The flags that name this place again, for commands in messages.
+    /// The flags for this cluster and namespace, for commands in messages.
     pub flags: String,
 }
 
 impl ClusterArgs {
-    /// A client for the cluster that the flags name. Asks nothing yet.
+    /// A client for the cluster that the flags name. Sends no request yet.
     ///
     /// # Errors
-    /// Where there is no usable kubeconfig, or no such context in it.
+    /// If no usable kubeconfig exists, or it does not have the context.
     pub fn connect(&self) -> anyhow::Result<Connection> {
         let mut config = kubeconfig::config(self.kubeconfig.as_deref(), self.context.as_deref())?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         config.read_timeout = Some(READ_TIMEOUT);
-        // A person decides whether to try again; the client's own 15 tries would say nothing for minutes.
+        // A person decides whether to try again. The client's own 15 tries would be silent for minutes.
         config.default_retry = false;
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).context("the client for the API server cannot be built")?;
@@ -81,7 +81,7 @@ impl Connection {
     }
 }
 
-/// What a person types to run this program: `kubectl artifactconfig` where kubectl found it.
+/// The command that a person types for this program: `kubectl artifactconfig` if it runs as a plugin.
 #[must_use]
 pub fn invoked_as() -> String {
     std::env::args_os()
@@ -99,8 +99,8 @@ fn called(program: &Path) -> String {
     }
 }
 
-/// kubectl takes its flags before the subcommand as well as behind it, and `kubectl -n shop get …` is in everybody's
-/// fingers. Moves those that stand before the subcommand behind its name, where each subcommand says whether it has them.
+/// kubectl accepts its flags before and after the subcommand, and users type `kubectl -n shop get …`. This moves flags
+/// from before the subcommand to after its name, where each subcommand parses its own flags.
 #[must_use]
 pub fn subcommand_first(arguments: Vec<OsString>) -> Vec<OsString> {
     let mut leading = 0;

@@ -9,18 +9,18 @@ use kube::{Client, Config};
 use crate::cluster::{Candidate, Election, Leadership};
 use crate::decide::lease::Timing;
 
-/// Several operators of which one writes.
+/// Flags for several replicas, of which one writes.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Leader election")]
 #[group(skip)]
 pub struct Args {
-    /// Only write while holding a Lease, so that several replicas may run: one leads, the others are ready to. A process
-    /// that loses the Lease ends with an error.
+    /// Write only while holding a Lease, so that several replicas can run: one is the leader, the others are standbys. A
+    /// process that loses the Lease ends with an error.
     #[arg(long, env = "ARTIFACTCONFIG_LEADER_ELECT")]
     leader_elect: bool,
 
-    /// Name of the Lease. Operators of one cluster that look at different namespaces need different ones, or different
-    /// namespaces for them.
+    /// Name of the Lease. Operators that watch different namespaces of one cluster need Leases with different names or in
+    /// different namespaces.
     #[arg(
         long,
         env = "ARTIFACTCONFIG_LEASE_NAME",
@@ -34,8 +34,9 @@ pub struct Args {
     #[arg(long, env = "ARTIFACTCONFIG_LEASE_NAMESPACE", value_name = "NAME", requires = "leader_elect")]
     lease_namespace: Option<String>,
 
-    /// How long the Lease outlives its last renewal, 3s to 1h: a failover takes that long where the leader was killed, and a
-    /// moment where it ended in good order. It is renewed six times in that time; the leader gives up after two thirds.
+    /// How long the Lease stays valid after its last renewal, 3s to 1h. A failover takes that long after the leader was
+    /// killed, and about 2 seconds after a regular end. The leader renews the Lease six times in that time, and ends if it
+    /// could not renew it for two thirds of the time.
     #[arg(
         long,
         env = "ARTIFACTCONFIG_LEASE_DURATION",
@@ -48,10 +49,10 @@ pub struct Args {
 }
 
 impl Args {
-    /// The election, where there is to be one, and the right to write.
+    /// The election, if `--leader-elect` is set, and the permit to write.
     ///
     /// # Errors
-    /// Where the configuration does not make a client.
+    /// If no client can be built from the configuration.
     pub(super) fn start(
         &self,
         config: &Config,
@@ -73,8 +74,8 @@ impl Args {
     }
 }
 
-/// The Pod's name, and a number that no earlier process of that Pod had: the lease of a container that was killed is not
-/// that of the one that follows.
+/// The Pod's name, and a number that no earlier process of that Pod had. So a restarted container does not take the Lease
+/// of the killed one for its own.
 fn identity(instance: &str) -> String {
     format!("{instance}_{:016x}", RandomState::new().build_hasher().finish())
 }

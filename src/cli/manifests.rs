@@ -13,17 +13,17 @@ use crate::api::{ArtifactConfig, GROUP};
 use super::fields;
 use crate::decide::near;
 
-/// Most bytes that are read: ten of the largest objects that a cluster stores, so that what is no such file at all does not
+/// Most bytes that are read: ten of the largest objects that a cluster stores, so that a file of another kind does not
 /// fill the memory.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// How deep lists lie in lists. `kubectl get` never makes one within another.
+/// Deepest nesting of lists. `kubectl get` never writes a list within a list.
 const MAX_DEPTH: usize = 8;
 
-/// All `ArtifactConfigs` of a file, or of standard input (`-`), those in lists among them.
+/// All `ArtifactConfigs` of a file, or of standard input (`-`), including those in lists.
 ///
 /// # Errors
-/// Where the file cannot be read whole: a document that is no resource, a field that does not exist, another version.
+/// If the file cannot be read whole: a document is not a resource, a field is unknown, or the version is another one.
 pub fn read(path: &Path) -> anyhow::Result<Vec<ArtifactConfig>> {
     let is_stdin = path.as_os_str() == "-";
     let name = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
@@ -46,12 +46,12 @@ fn bounded(reader: impl std::io::Read) -> std::io::Result<Vec<u8>> {
     reader.take(MAX_BYTES + 1).read_to_end(&mut bytes).map(|_| bytes)
 }
 
-/// All `ArtifactConfigs` of a text in YAML or JSON. Other kinds are passed over.
+/// All `ArtifactConfigs` of a text in YAML or JSON. Other kinds are skipped.
 fn parse(bytes: &[u8]) -> anyhow::Result<Vec<ArtifactConfig>> {
     let text = text(bytes)?;
     let (mut configs, mut others) = (Vec::new(), Vec::new());
     for (index, document) in documents(&text)?.into_iter().enumerate() {
-        // An empty document, as between two `---`, is none.
+        // An empty document, such as between two `---`, is skipped.
         if !document.is_null() {
             collect(document, &format!("document {}", index + 1), 0, &mut configs, &mut others)?;
         }
@@ -66,28 +66,28 @@ fn parse(bytes: &[u8]) -> anyhow::Result<Vec<ArtifactConfig>> {
     Ok(configs)
 }
 
-/// UTF-8, or UTF-16 where a byte order mark says so: what PowerShell writes with `>`.
+/// Decodes UTF-8, or UTF-16 with a byte order mark, which PowerShell writes with `>`.
 fn text(bytes: &[u8]) -> anyhow::Result<String> {
     let utf16 = |rest: &[u8], unit: fn([u8; 2]) -> u16| -> anyhow::Result<String> {
         let (pairs, odd) = rest.as_chunks::<2>();
-        ensure!(odd.is_empty(), "it begins as UTF-16 and ends in the middle of a character");
+        ensure!(odd.is_empty(), "it begins like UTF-16 but ends in the middle of a character");
         let units: Vec<u16> = pairs.iter().copied().map(unit).collect();
-        String::from_utf16(&units).map_err(|_| anyhow!("it begins as UTF-16 and is none"))
+        String::from_utf16(&units).map_err(|_| anyhow!("it begins like UTF-16 but is not valid UTF-16"))
     };
     match bytes {
         [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
         [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
         [0xef, 0xbb, 0xbf, rest @ ..] | rest => {
             let text = std::str::from_utf8(rest).map_err(|error| {
-                anyhow!("it is no text: byte {} is not UTF-8; save it as UTF-8", error.valid_up_to() + 1)
+                anyhow!("it is not text: byte {} is not UTF-8; save it as UTF-8", error.valid_up_to() + 1)
             })?;
-            ensure!(!text.contains('\0'), "it is no text: it holds zero bytes; save it as UTF-8");
+            ensure!(!text.contains('\0'), "it is not text: it holds zero bytes; save it as UTF-8");
             Ok(text.to_owned())
         }
     }
 }
 
-/// The documents of a text. What is no YAML may be JSON all the same: indented by tabs, or one object after the other.
+/// The documents of a text. Some JSON is not valid YAML: JSON with tabs, or several objects in a row.
 fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
     let error = match serde_saphyr::from_multiple(text) {
         Ok(documents) => return Ok(documents),
@@ -99,7 +99,7 @@ fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
             return Ok(documents);
         }
     }
-    // The lines around it are of no use in one line, which has the place.
+    // The message is one line with the position, so the snippet of the text is left out.
     Err(anyhow!(error.without_snippet().to_string()).context("it is neither YAML nor JSON"))
 }
 
@@ -111,7 +111,7 @@ fn collect(
     others: &mut Vec<String>,
 ) -> anyhow::Result<()> {
     let Some(kind) = document["kind"].as_str().map(str::to_owned) else {
-        bail!("{place} is no resource: it has no kind");
+        bail!("{place} is not a resource: it has no kind");
     };
     let version = document["apiVersion"].as_str().unwrap_or_default().to_owned();
     let ours = ArtifactConfig::kind(&());
@@ -123,10 +123,10 @@ fn collect(
         let items = match document["items"].take() {
             Value::Null => Vec::new(),
             Value::Array(items) => items,
-            _ => bail!("{place}: items is no list"),
+            _ => bail!("{place}: items is not a list"),
         };
         for (index, mut item) in items.into_iter().enumerate() {
-            // A list of one kind need not repeat it.
+            // Items of a typed list need not repeat the kind.
             if kind != "List" && item.is_object() {
                 for (key, value) in [("kind", &*ours), ("apiVersion", version.as_str())] {
                     if item[key].is_null() {
@@ -212,9 +212,10 @@ mod tests {
             said(r#"{"apiVersion": "v1", "kind": "List", "items": null}"#)
                 .contains("holds no ArtifactConfig")
         );
-        assert!(said(r#"{"apiVersion": "v1", "kind": "List", "items": 1}"#).contains("items is no list"));
+        assert!(said(r#"{"apiVersion": "v1", "kind": "List", "items": 1}"#).contains("items is not a list"));
         assert!(
-            said(r#"{"apiVersion": "v1", "kind": "List", "items": [1]}"#).contains("items[0] is no resource")
+            said(r#"{"apiVersion": "v1", "kind": "List", "items": [1]}"#)
+                .contains("items[0] is not a resource")
         );
         let mut deep = object("x");
         for _ in 0..=MAX_DEPTH {
@@ -247,8 +248,8 @@ mod tests {
     fn what_is_no_resource_is_named() {
         assert!(said("").contains("holds no ArtifactConfig"));
         assert!(said("kind: Service\nmetadata: {name: web}\n").ends_with("there are Service 'web'"));
-        assert!(said(&format!("{}---\nimage: x\n", one("a"))).contains("document 2 is no resource"));
-        assert!(said("just text\n").contains("document 1 is no resource"));
+        assert!(said(&format!("{}---\nimage: x\n", one("a"))).contains("document 2 is not a resource"));
+        assert!(said("just text\n").contains("document 1 is not a resource"));
         assert!(
             said(&one("a").replace("kind: ArtifactConfig", "kind: ArtifactConfigs")).contains("did you mean")
         );

@@ -47,7 +47,7 @@ use output::say;
 /// Config travels with its image.
 ///
 /// `oras attach --artifact-type custom/config IMAGE config.json` attaches a config to a container image. This operator
-/// makes that config a `ConfigMap`, keeps it so, and says which config goes with which image.
+/// writes the config into a `ConfigMap`, keeps it in step, and says which config belongs to which image.
 #[derive(Parser)]
 #[command(name = "artifactconfig", version, propagate_version = true, arg_required_else_help = true)]
 struct Cli {
@@ -77,14 +77,14 @@ enum Command {
     Reference,
 }
 
-/// Exit status of `diff` where it cannot be told whether anything differs; 1 says that something does.
+/// Exit status of a failed `diff`. It differs from 1, which means that the configs differ.
 const TROUBLE: u8 = 2;
 
-/// Parses the arguments and runs what they ask for.
+/// Parses the arguments and runs the subcommand.
 #[must_use]
 pub fn main() -> ExitCode {
-    // First of all: kube and the registry client both use rustls, which refuses to choose between providers itself.
-    // An error only says that one is installed already.
+    // This comes first: kube and the registry client both use rustls, which refuses to select a provider itself. An
+    // error means only that a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments = kubectl_flags::subcommand_first(std::env::args_os().collect());
     let command = Cli::command().bin_name(kubectl_flags::invoked_as());
@@ -94,7 +94,7 @@ pub fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(status) => status,
         Err(error) => {
-            // Escaped before it is folded: only our own line breaks are any.
+            // The text is escaped before it is folded, so only our own line breaks remain.
             let line = text::line(&format!("error: {}", said::chain(&error))).into_owned();
             said::folded(&line).lines().for_each(|line| say!("{line}"));
             ExitCode::from(trouble)

@@ -1,4 +1,5 @@
-//! What going forward would apply: asked anew, because a status is as old as the operator's last look.
+//! The config that `resume` would apply. It is asked for again, because a status is as old as the operator's last
+//! reconcile.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,18 +24,18 @@ use super::table::short;
 use super::verdict::{self, Asked};
 use super::wait::WaitArgs;
 
-/// Longest wait for a registry that is asked from here. The operator has the time that the resource gives it.
+/// Longest wait for a registry that this command asks itself. The operator has the timeout of the resource.
 const REGISTRY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Most lines of a diff that are shown beside a question; `diff` shows all of them.
+/// Most lines of a diff in the output of `resume`; `diff` shows all of them.
 const LINES: usize = 100;
 
-/// What comes next.
+/// The config that comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// This config, which is not the one that is applied.
+    /// This config, which is not the applied one.
     Other(String),
-    /// The one that is applied is the newest.
+    /// The applied config is the newest.
     Same,
 }
 
@@ -44,7 +45,7 @@ impl Next {
             .map_or(Self::Same, |next| Self::Other(next.to_owned()))
     }
 
-    /// As the end of a sentence about going forward.
+    /// The end of a sentence about the resume.
     #[must_use]
     pub fn sentence(&self, config: &ArtifactConfig) -> String {
         match (self, applied(config)) {
@@ -54,7 +55,7 @@ impl Next {
         }
     }
 
-    /// What to say where something else was applied in the end.
+    /// A sentence for the case that another config was applied.
     #[must_use]
     pub fn surprise(&self, before: &ArtifactConfig, now: &ArtifactConfig) -> Option<String> {
         let announced = match self {
@@ -64,7 +65,7 @@ impl Next {
         let (announced, applied) = (announced?, applied(now)?);
         (announced != applied).then(|| {
             format!(
-                "config {} was applied and not {}: what is attached has changed since it was asked for",
+                "config {} was applied instead of {}: the attached artifacts have changed in between",
                 short(applied),
                 short(announced)
             )
@@ -72,16 +73,17 @@ impl Next {
     }
 }
 
-/// Digest of the config that is applied.
+/// Digest of the applied config.
 fn applied(config: &ArtifactConfig) -> Option<&str> {
     config.status.as_ref()?.artifact.as_ref().map(|artifact| artifact.digest.as_str())
 }
 
-/// What the operator finds now, with its own credentials, while `spec.rollbackTo` still holds the config. A hold that
-/// names a config which does not exist keeps the operator from answering; then it is asked from here.
+/// The next config, found by the operator with its own credentials while `spec.rollbackTo` is still set. If
+/// `spec.rollbackTo` names a config that does not exist, the operator cannot answer, and this command asks the registry
+/// itself.
 ///
 /// # Errors
-/// Where it is not known.
+/// If the next config is not known.
 pub async fn by_operator(
     connection: &Connection,
     config: &ArtifactConfig,
@@ -105,10 +107,10 @@ pub async fn by_operator(
     }
 }
 
-/// What the registry says to this machine, with the user's own credentials.
+/// The next config, found by this command with the user's credentials.
 ///
 /// # Errors
-/// Where it does not say, or nothing would be applied.
+/// If the registry gives no usable answer, or nothing would be applied.
 pub async fn from_here(config: &ArtifactConfig, registry: &RegistryArgs) -> Result<Next, Failure> {
     let desired = spec::parse(config)?;
     let internal = |why: String| Failure::new(Reason::InternalError, why);
@@ -128,23 +130,23 @@ pub async fn from_here(config: &ArtifactConfig, registry: &RegistryArgs) -> Resu
     })
 }
 
-/// Whether a registry has answered, and only keeps from this machine what it may well tell the operator.
+/// Whether a registry has answered, but refuses this user while it may accept the operator's credentials.
 #[must_use]
 pub const fn is_refused_here(reason: Reason) -> bool {
     matches!(reason, Reason::AuthenticationFailed | Reason::Forbidden | Reason::InvalidCredentials)
 }
 
-/// A failure of asking from here, in words.
+/// The message for a failed request of this command.
 #[must_use]
 pub fn told(config: &ArtifactConfig, failure: &Failure) -> String {
     let host = spec::parse(config).map(|desired| desired.referrers.host().to_owned()).unwrap_or_default();
     said::failure(failure, &host)
 }
 
-/// What changes from the config that is applied to the next one; a remark where its content cannot be had here.
+/// The changes from the applied config to the next one.
 ///
 /// # Errors
-/// That remark.
+/// A remark that says why the content of the next config is not available here.
 pub async fn difference(
     connection: &Connection,
     config: &ArtifactConfig,
@@ -206,7 +208,7 @@ mod tests {
         let (before, now) = (config("sha256:a"), config("sha256:c"));
         let announced = Next::Other("sha256:b".to_owned());
         let said = announced.surprise(&before, &now).unwrap();
-        assert!(said.contains("config sha256:c was applied and not sha256:b"), "{said}");
+        assert!(said.contains("config sha256:c was applied instead of sha256:b"), "{said}");
         assert_eq!(announced.surprise(&before, &config("sha256:b")), None);
         assert_eq!(Next::Same.surprise(&before, &before), None);
         assert!(Next::Same.surprise(&before, &now).is_some());

@@ -1,5 +1,5 @@
-//! Every way from the command line to a terminal, a file or a pipe. Clippy refuses `println!` and `eprintln!` everywhere
-//! else, so that nothing that others wrote reaches a terminal but through here.
+//! All output of the command line to a terminal, a file or a pipe. Clippy refuses `println!` and `eprintln!` in other
+//! files, so text of others reaches a terminal only through these functions.
 //!
 //! - [`print`] is for people: what is not printable is escaped, line breaks lay the text out.
 //! - [`tell`], by the macro `say!`, is a line on standard error.
@@ -29,7 +29,7 @@ impl Format {
     /// A document in this form.
     ///
     /// # Errors
-    /// Where a value has no such form; none of ours is like that.
+    /// If a value cannot be expressed in this form. The types of this program always can.
     pub fn text(self, value: &impl Serialize) -> anyhow::Result<String> {
         Ok(match self {
             Self::Yaml => yaml::to_string(value)?,
@@ -38,26 +38,27 @@ impl Format {
     }
 }
 
-/// Prints to standard output. A reader that has seen enough (`| head`) is no error.
+/// Prints to standard output. A reader that closes the pipe early (`| head`) is not an error.
 ///
 /// # Errors
-/// Where standard output cannot be written to.
+/// If standard output cannot be written.
 pub fn print(text: &str) -> anyhow::Result<()> {
     write(text::screen(text).as_bytes())
 }
 
-/// Prints what a config holds.
+/// Prints the content of a config.
 ///
 /// # Errors
-/// Where standard output cannot be written to.
+/// If standard output cannot be written.
 pub fn print_content(bytes: &[u8]) -> anyhow::Result<()> {
     if io::stdout().is_terminal() { print(&String::from_utf8_lossy(bytes)) } else { write(bytes) }
 }
 
-/// Prints what was made for a terminal, escapes of colours among it. All else in it went through [`text::screen`].
+/// Prints text for a terminal, with escapes for colours. The caller has passed all other parts through
+/// [`text::screen`].
 ///
 /// # Errors
-/// Where standard output cannot be written to.
+/// If standard output cannot be written.
 pub fn print_painted(text: &str) -> anyhow::Result<()> {
     write(text.as_bytes())
 }
@@ -70,12 +71,12 @@ fn write(bytes: &[u8]) -> anyhow::Result<()> {
     }
 }
 
-/// Writes a line to standard error. Where nobody can read it there is nobody to tell.
+/// Writes a line to standard error. A failure is ignored, because there is no other place to report it.
 pub fn tell(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", text::line(line));
 }
 
-/// [`tell`] with the words of `format!`.
+/// [`tell`] with the arguments of `format!`.
 macro_rules! say {
     ($($words:tt)*) => { $crate::cli::output::tell(&format!($($words)*)) };
 }

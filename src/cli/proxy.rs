@@ -1,7 +1,7 @@
-//! Which proxy leads to the API server, by the rules that kubectl follows: those of Go's
+//! The proxy for the API server, by the rules of kubectl: those of Go's
 //! `golang.org/x/net/http/httpproxy`. Pure.
 //!
-//! `proxy-url` of the kubeconfig comes first, and nothing makes an exception from it. Without it the environment counts:
+//! `proxy-url` of the kubeconfig comes first, without exceptions. If it is absent, the environment counts:
 //! `HTTPS_PROXY` for an API server behind HTTPS, and `NO_PROXY` for exceptions.
 
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use http::Uri;
 use reqwest::Url;
 
-/// The variables that name proxies. Upper case comes first, and what is empty is not set.
+/// The variables that name proxies. Upper case comes first; an empty variable counts as not set.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     https: Option<(&'static str, String)>,
@@ -17,13 +17,13 @@ pub struct Environment {
     exceptions: String,
 }
 
-/// Where proxies come from.
+/// The settings for proxies.
 const HTTPS: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
 const HTTP: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
 const EXCEPTIONS: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
 impl Environment {
-    /// The variables as `look_up` has them.
+    /// The settings from the variables that `look_up` returns.
     pub fn new(look_up: impl Fn(&str) -> Option<String>) -> Self {
         let first = |names: [&'static str; 2]| {
             names
@@ -34,17 +34,17 @@ impl Environment {
         Self { https: first(HTTPS), http: first(HTTP), exceptions }
     }
 
-    /// Those of this process.
+    /// The settings of this process.
     #[must_use]
     pub fn of_process() -> Self {
         Self::new(|name| std::env::var(name).ok())
     }
 }
 
-/// The proxy for an API server, where there is to be one.
+/// The proxy for an API server; `None` for a direct connection.
 ///
 /// # Errors
-/// Where the one that is named is no address of a proxy; without the address, which may hold a password.
+/// If the setting is not the address of a proxy. The error leaves out the address, because it may hold a password.
 pub fn for_server(
     proxy_url: Option<&str>,
     environment: &Environment,
@@ -63,15 +63,15 @@ pub fn for_server(
     parsed(variable, named).map(Some)
 }
 
-/// An address, which may lack its scheme, as a URI that the client takes.
+/// Converts an address, which may lack its scheme, to a URI for the client.
 fn parsed(source: &str, named: &str) -> Result<Uri, String> {
     let whole = if named.contains("://") { named.to_owned() } else { format!("http://{named}") };
     let url = Url::parse(&whole).ok().filter(Url::has_host).ok_or_else(|| {
-        format!("{source} is no address of a proxy; expected one such as http://proxy.example.com:3128")
+        format!("{source} is not the address of a proxy; expected an address such as http://proxy.example.com:3128")
     })?;
     let scheme = match url.scheme() {
         scheme @ ("http" | "https") => scheme,
-        // Names are left to the proxy in both, as Go does it.
+        // In both, the proxy resolves names, as in Go.
         "socks5" | "socks5h" => "socks5",
         other => {
             return Err(format!(
@@ -94,7 +94,7 @@ fn parsed(source: &str, named: &str) -> Result<Uri, String> {
         .map_err(|_| format!("{source} cannot be used as the address of a proxy"))
 }
 
-/// Whether no proxy is used for a host. This machine never needs one.
+/// Whether a host needs no proxy. The own machine never needs one.
 fn is_exempt(host: &str, port: u16, exceptions: &str) -> bool {
     let host = bare(host).to_ascii_lowercase();
     let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
@@ -108,8 +108,8 @@ fn is_exempt(host: &str, port: u16, exceptions: &str) -> bool {
         .any(|entry| entry == "*" || matches(&entry, &host, address, port))
 }
 
-/// Whether an entry of `NO_PROXY` means this host: a network, or an address or a name, with or without a port. One that is
-/// none of these means nothing, as in Go.
+/// Whether an entry of `NO_PROXY` covers this host. An entry is a network, or an address or a name with or without a
+/// port. Other entries are ignored, as in Go.
 fn matches(entry: &str, host: &str, address: Option<IpAddr>, port: u16) -> bool {
     if let Some((network, length)) = network(entry) {
         return address.is_some_and(|address| is_within(address, network, length));
@@ -125,7 +125,7 @@ fn matches(entry: &str, host: &str, address: Option<IpAddr>, port: u16) -> bool 
     }
 }
 
-/// `example.com` means itself and everything below it, `.example.com` and `*.example.com` only what is below.
+/// `example.com` covers itself and all names below it, `.example.com` and `*.example.com` only the names below.
 fn is_named(name: &str, host: &str) -> bool {
     let name = name.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(name);
     if name.is_empty() {
@@ -137,7 +137,7 @@ fn is_named(name: &str, host: &str) -> bool {
     }
 }
 
-/// An entry apart from its port. An address of IPv6 has its port behind brackets only.
+/// Splits an entry from its port. An IPv6 address has a port only after brackets.
 fn with_port(entry: &str) -> (&str, Option<&str>) {
     match entry.rsplit_once(':') {
         Some((name, port)) if name.ends_with(']') || !name.contains(':') => (bare(name), Some(port)),
@@ -270,7 +270,7 @@ mod tests {
         assert!(said("ftp://me:secret@proxy").contains("speaks 'ftp'"), "{}", said("ftp://me:secret@proxy"));
         for named in ["http://me:secret@", "http://", "http://me:secret@proxy:99999"] {
             let said = said(named);
-            assert!(said.starts_with("HTTPS_PROXY is no address") && !said.contains("secret"), "{said}");
+            assert!(said.starts_with("HTTPS_PROXY is not the address") && !said.contains("secret"), "{said}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `artifactconfig reference`: docs/cli.md out of the definition of the command line.
+//! `artifactconfig reference`: docs/cli.md from the definition of the command line.
 
 use std::fmt::Write as _;
 
@@ -9,9 +9,9 @@ use super::output::print;
 /// Begins the page.
 const HEAD: &str = "# Command line
 
-<!-- Written by `make docs` from the code; a test fails where they differ. -->
+<!-- Written by `make docs` from the code; a test fails if they differ. -->
 
-The program works alone and as a plugin of kubectl: link it as `kubectl-artifactconfig` into a directory on `PATH`, and
+The program works alone and as a plugin of kubectl. If you link it as `kubectl-artifactconfig` into a directory on `PATH`,
 `kubectl artifactconfig …` runs it.
 
 <!-- docs: scene web -->
@@ -23,21 +23,21 @@ kubectl artifactconfig history web
 
 | Exit status | |
 | --- | --- |
-| 0 | Done. |
-| 1 | It failed; standard error says why. Of `diff`: there is a difference. |
-| 2 | The arguments cannot be used. Of `diff`: it cannot be told. |
+| 0 | Success. |
+| 1 | Failure; standard error has the cause. For `diff`: the configs differ. |
+| 2 | The arguments are not valid. For `diff`: failure. |
 
-Results go to standard output; notes, progress and errors to standard error.
+Results go to standard output. Notes, progress and errors go to standard error.
 
 ";
 
-/// Heading of the flags that many subcommands share; they stand on the page once.
+/// Heading of the flags that many subcommands share. The page lists them once.
 const SHARED: &str = "Cluster";
 
 /// Prints the page.
 ///
 /// # Errors
-/// Where standard output cannot be written to.
+/// If standard output cannot be written.
 pub fn run(command: Command) -> anyhow::Result<()> {
     print(&page(command))
 }
@@ -62,7 +62,7 @@ fn page(mut command: Command) -> String {
         let shared: Vec<&Arg> = sub.get_arguments().filter(|arg| is_shared(arg)).collect();
         (!shared.is_empty()).then_some(shared)
     });
-    page.push_str("\n## Cluster flags\n\nThose of kubectl. They may also stand before the subcommand.\n");
+    page.push_str("\n## Cluster flags\n\nThe same flags as those of kubectl. They may also stand before the subcommand.\n");
     table(&mut page, &shared.unwrap_or_default());
     page
 }
@@ -118,7 +118,7 @@ fn row(page: &mut String, arg: &Arg) {
         }
     };
     let help = arg.get_long_help().or_else(|| arg.get_help()).map(ToString::to_string).unwrap_or_default();
-    // The default stands in the text where it is no constant.
+    // A default that is not a constant is part of the text.
     let (help, told) = match help.split_once(" [default: ") {
         Some((help, default)) => (help.to_owned(), default.trim_end_matches(['.', ']']).to_owned()),
         None => (help.trim_end_matches('.').to_owned(), String::new()),

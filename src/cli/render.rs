@@ -19,11 +19,11 @@ use super::selected::{Found, selected};
 
 /// Print the `ConfigMap` that an `ArtifactConfig` would produce now, with no cluster.
 ///
-/// Asks the registry with your own Docker credentials; pull secrets that the resource names are not read.
+/// Asks the registry with your own Docker credentials. The pull secrets of the resource are not read.
 #[derive(clap::Args)]
 pub struct Args {
-    /// File with one or more `ArtifactConfigs`, in YAML or JSON, also in lists; - for standard input. Other kinds in it are
-    /// passed over, fields that do not exist are refused.
+    /// File with one or more `ArtifactConfigs`, in YAML or JSON, also in lists; - for standard input. Other kinds are
+    /// skipped; unknown fields are refused.
     #[arg(short, long, value_name = "FILE")]
     filename: PathBuf,
 
@@ -38,7 +38,7 @@ pub struct Args {
 /// Prints one `ConfigMap` for each resource.
 ///
 /// # Errors
-/// Where a resource cannot be read, or has no `ConfigMap` now.
+/// If a resource cannot be read, or would have no `ConfigMap` now.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let configs = manifests::read(&args.filename)?;
     let registry = OciRegistry::new(Settings::default(), Arc::new(|_| {}))?;
@@ -53,7 +53,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The pipeline of the controller, up to where it would write.
+/// The stages of a reconcile up to the first write.
 async fn one(
     registry: &OciRegistry,
     config: &ArtifactConfig,

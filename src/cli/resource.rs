@@ -16,17 +16,17 @@ use super::choose;
 use super::kubectl_flags::Connection;
 use crate::decide::near;
 
-/// Field manager of the command line's writes: not the operator's, and none whose fields Flux takes back, as it does with
-/// those of kubectl.
+/// Field manager of the command line's writes. It differs from the operator's, and from names like `kubectl…`, whose
+/// fields Flux reverts.
 pub const FIELD_MANAGER: &str = "artifactconfig-cli";
 
-/// Most names that are read for a near miss.
+/// Most names that are read to find a similar one.
 const NAMES: u32 = 500;
 
-/// The resource of that name.
+/// Reads a resource.
 ///
 /// # Errors
-/// Where there is none, with the name that was probably meant.
+/// If it does not exist; the error suggests a similar name.
 pub async fn get(connection: &Connection, name: &str) -> anyhow::Result<ArtifactConfig> {
     let api: Api<ArtifactConfig> = Api::namespaced(connection.client.clone(), &connection.namespace);
     match api.get_opt(name).await {
@@ -36,7 +36,7 @@ pub async fn get(connection: &Connection, name: &str) -> anyhow::Result<Artifact
     }
 }
 
-/// Says that there is no such resource, and which one may be meant.
+/// The error for a missing resource, with a suggestion.
 pub async fn missing(connection: &Connection, name: &str) -> anyhow::Error {
     let names = async |api: Api<ArtifactConfig>| {
         let list = api.list_metadata(&ListParams::default().limit(NAMES)).await?;
@@ -55,7 +55,7 @@ pub async fn missing(connection: &Connection, name: &str) -> anyhow::Error {
     if !near::closest(name, &known).is_empty() {
         return anyhow!(message);
     }
-    // Whoever may not list all namespaces is not told about them.
+    // A user without the right to list all namespaces gets no suggestions from them.
     let everywhere = names(Api::all(connection.client.clone())).await.unwrap_or_default();
     let elsewhere: Vec<&str> = everywhere
         .iter()
@@ -68,7 +68,7 @@ pub async fn missing(connection: &Connection, name: &str) -> anyhow::Error {
     }
 }
 
-/// The API server's refusal in a person's words.
+/// An error of the API server as a message for people.
 pub fn explained(error: kube::Error) -> anyhow::Error {
     match error {
         // Of a single object the answer names it; this one is about the kind.
@@ -83,17 +83,18 @@ pub fn explained(error: kube::Error) -> anyhow::Error {
         kube::Error::Api(status) => anyhow!("the API server refused: {}", status.message),
         kube::Error::SerdeError(error) => {
             anyhow!(
-                "what the API server sent cannot be read: {error}; does the definition in the cluster belong to this version?"
+                "the answer of the API server cannot be read: {error}; check that the definition in the cluster belongs to this version"
             )
         }
-        other => anyhow::Error::new(other).context("the API server cannot be asked"),
+        other => anyhow::Error::new(other).context("the request to the API server failed"),
     }
 }
 
-/// Merges a patch into the resource that was read; into no other that has taken its name.
+/// Merges a patch into the resource that was read. It does not patch a resource that was created later with the same
+/// name.
 ///
 /// # Errors
-/// Where the API server refuses.
+/// If the API server refuses.
 pub async fn write(
     connection: &Connection,
     config: &ArtifactConfig,
@@ -107,42 +108,42 @@ pub async fn write(
     let name = config.name_any();
     match api.patch(&name, &parameters, &Patch::Merge(patch)).await {
         Err(kube::Error::Api(status)) if status.is_conflict() => {
-            bail!("'{name}' was deleted and created again meanwhile; look again")
+            bail!("'{name}' was deleted and created again meanwhile; run the command again")
         }
         result => result.map_err(explained),
     }
 }
 
-/// The history, out of the revisions where the status has lost it.
+/// The history; rebuilt from the revisions if the status has lost it.
 pub fn history(config: &ArtifactConfig) -> &[HistoryEntry] {
     config.status.as_ref().map_or(&[], |status| &status.history)
 }
 
-/// The `ConfigMap` of that name.
+/// Reads a `ConfigMap`; `None` if it does not exist.
 ///
 /// # Errors
-/// Where the API server does not say.
+/// If the API server does not answer or refuses.
 pub async fn config_map(connection: &Connection, name: &str) -> anyhow::Result<Option<ConfigMap>> {
     let api: Api<ConfigMap> = Api::namespaced(connection.client.clone(), &connection.namespace);
     api.get_opt(name).await.map_err(explained)
 }
 
-/// A revision, and what it is worth.
+/// A revision, and whether its content is proven.
 #[derive(Debug)]
 pub struct Revision {
     /// The `ConfigMap` that keeps it.
     pub object: ConfigMap,
-    /// What it holds.
+    /// The content.
     pub kept: Kept,
 }
 
 impl Revision {
-    /// What a person should know who looks at it.
+    /// A remark about missing proof, for people.
     #[must_use]
     pub fn remark(&self) -> Option<String> {
         (!self.kept.origin.proven).then(|| {
             format!(
-                "ConfigMap '{}' vouches only for itself: neither the history nor a manifest in it bears out that this is config {}",
+                "ConfigMap '{}' has no proof: neither the history nor a manifest in it proves that it holds config {}",
                 self.object.name_any(),
                 self.kept.origin.artifact
             )
@@ -150,10 +151,11 @@ impl Revision {
     }
 }
 
-/// The revision of that number, judged as the operator judges it.
+/// The revision with a number, checked like in the operator.
 ///
 /// # Errors
-/// Where there is no such revision, with those that there are; where nothing keeps it, or something else has its name.
+/// If the number does not exist (the error lists the existing ones), if no revision keeps it, or if another object has
+/// its name.
 pub async fn revision(
     connection: &Connection,
     config: &ArtifactConfig,
@@ -190,7 +192,7 @@ pub async fn revision(
     };
     let Some(kept) = found else {
         bail!(
-            "ConfigMap '{name}' does not hold what was applied as revision {number}: somebody made it anew"
+            "ConfigMap '{name}' does not hold the content of revision {number}: somebody created it again with other content"
         );
     };
     Ok(Revision { object, kept })
@@ -203,7 +205,7 @@ fn why_not_kept(entry: &HistoryEntry) -> &'static str {
     }
 }
 
-/// Objects of one number that are looked at: the right one, and what others labelled like it.
+/// Most objects with one number that are checked: the right one, and objects that others labelled like it.
 const NAMESAKES: u32 = 16;
 
 async fn kept(
@@ -230,7 +232,7 @@ async fn kept(
     }))
 }
 
-/// `artifactconfig.artifactconfig.dev/web`, as kubectl names it.
+/// `artifactconfig.artifactconfig.dev/web`, the form of kubectl.
 #[must_use]
 pub fn qualified(name: &str) -> String {
     format!("artifactconfig.{GROUP}/{name}")

@@ -15,29 +15,29 @@ use super::rollback::warn_of_appliers;
 use super::verdict::Asked;
 use super::wait::WaitArgs;
 
-/// Go forward again: after 'suspend', or after 'rollback'.
+/// Follow the selected config again, after 'suspend' or after 'rollback'.
 ///
-/// Takes away what holds the config: spec.suspend where that is true, else spec.rollbackTo. Where both are set the
-/// suspension ends first and the config stays where it was rolled back to, so that ending a suspension never brings back
-/// what was rolled back; calling it again, or --all, goes forward.
+/// Ends the suspension if spec.suspend is true; otherwise it removes spec.rollbackTo. If both are set, it ends the
+/// suspension first, and the operator stays on the config of the rollback. So the end of a suspension never applies a config
+/// that was rolled back. To end the rollback too, call 'resume' again, or use --all.
 ///
-/// First the registry is asked what would come: by the operator where spec.rollbackTo holds the config, with your own
-/// Docker credentials where it is suspended. What comes is shown, with what it changes. Where the registry does not
-/// answer, nothing is taken away. Waits until the operator has applied it.
+/// First it asks the registry which config would come. If spec.rollbackTo is set, the operator asks. If the resource is
+/// suspended, this command asks with your own Docker credentials. It prints the next config and its changes. If the registry
+/// does not answer, it changes nothing. It waits until the operator has applied the config.
 #[derive(clap::Args)]
 pub struct Args {
     /// Name of the `ArtifactConfig`.
     name: String,
 
-    /// Take away both, where both are set.
+    /// End both, the suspension and the rollback.
     #[arg(long)]
     all: bool,
 
-    /// Do not ask what comes: go forward whatever that is, also while the registry does not answer.
+    /// Do not ask which config comes: resume even if that is not known, and while the registry does not answer.
     #[arg(long)]
     force: bool,
 
-    /// Say what would be done; the API server checks it and changes nothing.
+    /// Print what would be done. The API server checks the change, and nothing is written.
     #[arg(long)]
     dry_run: bool,
 
@@ -51,24 +51,24 @@ pub struct Args {
     cluster: ClusterArgs,
 }
 
-/// Fields that hold the config, in the order in which they are taken away.
+/// Fields that keep the operator from following the selected config, in the order in which they are removed.
 fn holds(spec: &ArtifactConfigSpec) -> Vec<&'static str> {
     let suspend = spec.suspend.then_some("suspend");
     let back = spec.rollback_to.is_some().then_some("rollbackTo");
     suspend.into_iter().chain(back).collect()
 }
 
-/// Goes forward.
+/// Removes the fields and waits for the operator.
 ///
 /// # Errors
-/// Where it is not known what would come, or the operator does not get there in time.
+/// If the next config is not known, or the operator has not applied it in time.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
     let mut lifted = holds(&config.spec);
     if lifted.is_empty() {
         return print(&format!(
-            "nothing holds '{}': neither spec.suspend nor spec.rollbackTo is set\n",
+            "nothing to resume for '{}': neither spec.suspend nor spec.rollbackTo is set\n",
             args.name
         ));
     }
@@ -77,7 +77,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         return tried(&args, &connection, &config, &lifted, left.is_empty()).await;
     }
     // One hold after the other: while spec.rollbackTo still holds the config, the operator can say what would come.
-    let (last, before) = lifted.split_last().context("nothing is to be taken away")?;
+    let (last, before) = lifted.split_last().context("no field is to be removed")?;
     let mut config = config;
     for field in before {
         config = lift(&args, &connection, &config, field, None).await?;
@@ -86,14 +86,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     lift(&args, &connection, &config, last, next.as_ref()).await?;
     if !left.is_empty() {
         say!(
-            "note: spec.rollbackTo still keeps it there; to go forward: {}",
+            "note: spec.rollbackTo is still set; to follow the selected config again: {}",
             connection.command(&format!("resume {}", args.name))
         );
     }
     Ok(())
 }
 
-/// What comes once the last hold is gone. Nothing where it is not asked for, or cannot be seen from here only.
+/// The config that comes after the last field is removed. `None` with `--force`, or if only the operator can find it.
 async fn ask(
     args: &Args,
     connection: &Connection,
@@ -107,7 +107,7 @@ async fn ask(
         match next::from_here(config, &args.registry).await {
             Err(failure) if next::is_refused_here(failure.reason) => {
                 say!(
-                    "note: what comes next is not known here; the operator has credentials of its own: {}",
+                    "note: the next config is not known here, but the operator may find it with its own credentials: {}",
                     next::told(config, &failure)
                 );
                 return Ok(None);
@@ -119,13 +119,13 @@ async fn ask(
     };
     asked.map(Some).with_context(|| {
         format!(
-            "spec.{field} stays set and the config stays as it is, because it is not known what would come next; '{}' takes it away all the same",
+            "spec.{field} stays set and the config stays, because the next config is not known; '{}' removes the field without knowing it",
             connection.command(&format!("resume {} --force", args.name))
         )
     })
 }
 
-/// Takes away one hold, says what comes of it, and waits until it has come.
+/// Removes one field, prints what follows, and waits for it.
 async fn lift(
     args: &Args,
     connection: &Connection,
@@ -141,12 +141,9 @@ async fn lift(
             let again = config.spec.rollback_to.as_ref().filter(|_| field == "rollbackTo");
             let again = again.map(|digest| {
                 let command = connection.command(&format!("rollback {} --to-digest {digest}", args.name));
-                format!("; to hold it again: '{command}'")
+                format!("; to undo this: '{command}'")
             });
-            format!(
-                "spec.{field} is taken away, but no config was applied since{}",
-                again.unwrap_or_default()
-            )
+            format!("spec.{field} was removed, but no config was applied since{}", again.unwrap_or_default())
         })?;
     print(&format!("resumed: {message}\n"))?;
     if let Some(surprise) = next.and_then(|next| next.surprise(config, &now)) {
@@ -165,19 +162,19 @@ async fn announce(
     let fields = fields.iter().map(|field| format!("spec.{field}")).collect::<Vec<_>>().join(" and ");
     let forward = next.map(|next| next.sentence(config)).unwrap_or_default();
     let namespace = config.namespace().unwrap_or_default();
-    print(&format!("resume of {namespace}/{}: takes away {fields}{forward}\n", args.name))?;
+    print(&format!("resume of {namespace}/{}: removes {fields}{forward}\n", args.name))?;
     let Some(Next::Other(digest)) = next else { return Ok(()) };
     match next::difference(connection, config, digest, &args.registry).await {
         Ok(text) if text.is_empty() => print("its content is the same\n"),
         Ok(text) => print(&text),
         Err(why) => {
-            say!("note: what it changes cannot be shown here: {why}");
+            say!("note: its changes cannot be shown here: {why}");
             Ok(())
         }
     }
 }
 
-/// A dry run: it asks from here, because to ask the operator is to write.
+/// A dry run. It asks the registry itself, because a request to the operator is a write.
 async fn tried(
     args: &Args,
     connection: &Connection,
@@ -189,7 +186,7 @@ async fn tried(
         _ if !forward => None,
         Ok(next) => Some(next),
         Err(failure) => {
-            say!("note: what comes next is not known here: {}", next::told(config, &failure));
+            say!("note: the next config is not known here: {}", next::told(config, &failure));
             None
         }
     };
@@ -199,7 +196,7 @@ async fn tried(
     print("dry run: the API server would accept it; nothing was changed\n")
 }
 
-/// Null removes a field in a merge patch, and with it our claim to it.
+/// Null removes a field in a merge patch, and with it our ownership of the field.
 fn without(fields: &[&str]) -> Value {
     let spec: Map<String, Value> = fields.iter().map(|field| ((*field).to_owned(), Value::Null)).collect();
     serde_json::json!({"spec": spec})

@@ -16,29 +16,30 @@ use super::table::age;
 use super::verdict::{Asked, applier_of};
 use super::wait::WaitArgs;
 
-/// Go back to a config that was applied before, and stay there.
+/// Apply an earlier config and stay on it.
 ///
-/// Sets spec.rollbackTo, and waits until the operator has applied it. What a revision keeps needs no registry. Without
-/// --to-revision and --to-digest it is the config that was applied before the current one: not one that failed, not one
-/// with the same content, and not one that was given up before. 'resume' goes forward again.
+/// Sets spec.rollbackTo, and waits until the operator has applied the config. A config that a revision keeps needs no
+/// registry. Without --to-revision and --to-digest, the command selects the config that was applied before the current one.
+/// It skips configs that failed, that have the same content, or that were rolled back before. 'resume' follows the selected
+/// config again.
 #[derive(clap::Args)]
 pub struct Args {
     /// Name of the `ArtifactConfig`.
     name: String,
 
-    /// To the config that was applied under this number.
+    /// Roll back to the config that was applied under this number.
     #[arg(long, value_name = "N", conflicts_with = "to_digest")]
     to_revision: Option<i64>,
 
-    /// To the artifact of this digest; its first characters will do where it is in the history.
+    /// Roll back to the artifact with this digest. If it is in the history, its first characters are enough.
     #[arg(long, value_name = "DIGEST")]
     to_digest: Option<String>,
 
-    /// Say what would be done; the API server checks it and changes nothing.
+    /// Print what would be done. The API server checks the change, and nothing is written.
     #[arg(long)]
     dry_run: bool,
 
-    /// Set spec.suspend to false in the same write; while it is true the operator goes nowhere.
+    /// Set spec.suspend to false in the same write. While it is true, the operator does not roll back.
     #[arg(long)]
     unsuspend: bool,
 
@@ -59,10 +60,10 @@ impl Args {
     }
 }
 
-/// Goes back.
+/// Sets the field and waits for the operator.
 ///
 /// # Errors
-/// Where there is nothing to go back to, or the operator does not get there in time.
+/// If no earlier config exists, or the operator has not applied it in time.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
@@ -75,7 +76,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     if config.spec.suspend && !args.unsuspend {
         bail!(
-            "'{}' is suspended, so nothing would happen and nothing was changed; '{}' goes back and ends the suspension",
+            "'{}' is suspended, so the operator would not roll back, and nothing was changed; '{}' rolls back and ends the suspension",
             args.name,
             connection.command(&format!("rollback {} --unsuspend", again(&args)))
         );
@@ -98,11 +99,11 @@ async fn wait(args: &Args, connection: &Connection, written: &ArtifactConfig) ->
         format!("spec.rollbackTo is set and stays set until '{resume}', but it is not applied")
     })?;
     print(&format!("rolled back after {:.1} s: {message}\n", started.elapsed().as_secs_f64()))?;
-    say!("note: to go forward again: {resume}");
+    say!("note: to follow the selected config again: {resume}");
     Ok(())
 }
 
-/// The arguments that say where to, for the next try.
+/// The arguments that name the config, for the next try.
 fn again(args: &Args) -> String {
     match args.wish() {
         Wish::Before => args.name.clone(),
@@ -111,7 +112,7 @@ fn again(args: &Args) -> String {
     }
 }
 
-/// Says who else sets fields of `spec`, by server-side apply, and will do so again.
+/// Warns about other managers that set these fields of `spec` by server-side apply, and will set them again.
 pub fn warn_of_appliers(config: &ArtifactConfig, fields: &[&str]) {
     for field in fields {
         if let Some(manager) = applier_of(config, field) {
@@ -122,7 +123,7 @@ pub fn warn_of_appliers(config: &ArtifactConfig, fields: &[&str]) {
     }
 }
 
-/// What will be done: from which config to which, both with their images, in full because they are copied from here.
+/// The plan: from which config to which, both with their images. Digests are in full, because people copy them from here.
 fn plan(config: &ArtifactConfig, to: &Choice, now: Timestamp) -> String {
     let current = history::current(resource::history(config));
     let from = current.map_or_else(|| "nothing".to_owned(), |entry| described(entry, now));

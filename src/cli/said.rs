@@ -1,17 +1,17 @@
-//! What went wrong, as one says it to somebody at a terminal.
+//! Errors as text for people at a terminal.
 
 use crate::types::Failure;
 
-/// Widest line of an error. A window has 80 columns and more, and a digest alone takes 71.
+/// Widest line of an error. A window has 80 columns or more, and a digest alone takes 71.
 const WIDTH: usize = 100;
 
-/// A failure of the registry or of the config, with advice for somebody who has flags and a Docker configuration.
+/// A failure of the registry or of the config, with advice for a user of flags and a Docker configuration.
 #[must_use]
 pub fn failure(failure: &Failure, host: &str) -> String {
     format!("{}: {}", failure.reason, failure.at_the_command_line(host))
 }
 
-/// An error and what caused it, each said once: many errors say their cause in their own words already.
+/// An error and its causes. A cause that the error already contains is left out.
 #[must_use]
 pub fn chain(error: &anyhow::Error) -> String {
     let mut text = String::new();
@@ -25,15 +25,15 @@ pub fn chain(error: &anyhow::Error) -> String {
     text
 }
 
-/// A sentence with one mark at its end.
+/// A sentence with exactly one punctuation mark at its end.
 #[must_use]
 pub fn sentence(text: &str) -> String {
     let text = text.trim_end_matches([' ', '.', ';', ',']);
     if text.ends_with(['?', '!', '…', ':']) { text.to_owned() } else { format!("{text}.") }
 }
 
-/// The same text in lines of at most a hundred columns, where it has places to break at: between clauses first, else
-/// between words. What stands in quotes is to be copied, and stays whole.
+/// The text in lines of at most a hundred columns, if it has places to break: between clauses first, otherwise between
+/// words. Quoted text stays whole, because people copy it.
 #[must_use]
 pub fn folded(text: &str) -> String {
     text.lines().map(fold).collect::<Vec<_>>().join("\n")
@@ -62,7 +62,7 @@ fn fold(line: &str) -> String {
     lines.join("\n")
 }
 
-/// Before each line that goes on.
+/// Indent of a continued line.
 const INDENT: &str = "  ";
 
 fn width(text: &str) -> usize {
@@ -83,7 +83,7 @@ fn push(lines: &mut [String], more: &str) {
     }
 }
 
-/// The text at its spaces outside of quotes, where `ends` says so of what stands before.
+/// Splits the text at spaces outside of quotes, if `ends` accepts the part before the space.
 fn pieces(text: &str, ends: impl Fn(&str) -> bool) -> Vec<String> {
     let mut pieces = vec![String::new()];
     let mut is_quoted = false;
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn long_lines_are_folded_where_a_clause_ends() {
-        let short = "error: there is no ArtifactConfig 'x' in namespace 'shop'; there is none at all";
+        let short = "error: there is no ArtifactConfig 'x' in namespace 'shop'; no ArtifactConfig exists";
         assert_eq!(folded(short), short);
         let command = "'artifactconfig resume web --context a-context-with-a-long-name -n a-namespace'";
         let long =

@@ -1,4 +1,4 @@
-//! What the registry gives for a resource, asked from this machine: the way of the operator up to its choice.
+//! The selection for a resource, made by this command with the operator's stages: resolve, discover, select.
 
 use registry::{Access, Artifact, Freshness, OciRegistry, Query, Registry as _, Subject};
 
@@ -6,20 +6,20 @@ use crate::decide::select;
 use crate::decide::spec::Desired;
 use crate::types::Failure;
 
-/// The choice, of what is there now.
+/// The selection from the present list of referrers.
 pub struct Found {
     /// The image.
     pub subject: Subject,
     /// The artifact that the policy selects.
     pub artifact: Artifact,
-    /// Remarks on the choice and on the list.
+    /// Notes on the selection and on the list.
     pub notes: Vec<String>,
 }
 
-/// Resolves the image, lists what is attached, and selects.
+/// Resolves the image, lists its referrers, and selects one.
 ///
 /// # Errors
-/// Where the registry does not answer, or nothing can be selected.
+/// If the registry does not answer, or nothing can be selected.
 pub async fn selected(registry: &OciRegistry, access: &Access, desired: &Desired) -> Result<Found, Failure> {
     let subject = registry.resolve(access, &desired.image, Freshness::Now).await?;
     let query = Query {

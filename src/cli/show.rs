@@ -13,24 +13,24 @@ use super::output::{Format, print, print_content, say};
 use super::resource;
 use crate::decide::near;
 
-/// Print the config that is applied, or that a revision keeps, as files.
+/// Print the applied config, or the config of a revision, as files.
 ///
-/// Each key stands under a header of its own. With --key, the bytes of one of them and nothing else. On a terminal,
-/// characters that are not printable are shown as escapes; into a file or a pipe every byte goes as it is.
+/// Each key has a header. With --key, only the bytes of one key are printed. On a terminal, unprintable characters are shown
+/// as escapes; into a file or a pipe every byte is written unchanged.
 #[derive(clap::Args)]
 pub struct Args {
     /// Name of the `ArtifactConfig`.
     name: String,
 
-    /// What was applied under this number [default: what is applied now].
+    /// The config that was applied under this number [default: the applied config].
     #[arg(long, value_name = "N")]
     revision: Option<i64>,
 
-    /// Only this key, byte for byte where it does not go to a terminal.
+    /// Print only this key; byte for byte, except on a terminal.
     #[arg(long, value_name = "KEY", conflicts_with = "output")]
     key: Option<String>,
 
-    /// The whole `ConfigMap` in this form.
+    /// Print the whole `ConfigMap` in this form.
     #[arg(short, long, value_enum)]
     output: Option<Format>,
 
@@ -41,7 +41,7 @@ pub struct Args {
 /// Prints the content.
 ///
 /// # Errors
-/// Where there is no such resource, revision or key.
+/// If the resource, the revision or the key does not exist.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
@@ -62,7 +62,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     say!("{title}");
     let applied = config.status.as_ref().and_then(|status| status.target.as_ref());
     if args.revision.is_none() && applied.is_some_and(|target| target.hash != content.hash()) {
-        say!("note: it is not what the operator applied; somebody edited it");
+        say!("note: this is not the content that the operator applied; somebody edited it");
     }
     if content.data.is_empty() && content.binary_data.is_empty() {
         bail!("it holds nothing");
@@ -86,7 +86,7 @@ fn value<'a>(content: &'a Content, key: &str) -> Result<&'a [u8], String> {
         .ok_or_else(|| near::no_such("key", key, "in it", &keys()))
 }
 
-/// Every text under a header, as `head` and `tail` print several files; of bytes only how many there are.
+/// Every text under a header, as `head` and `tail` print several files. For bytes only their number.
 fn files(content: &Content) -> String {
     // Writing to a String cannot fail.
     let mut text = String::new();
@@ -97,7 +97,7 @@ fn files(content: &Content) -> String {
     for (key, value) in &content.binary_data {
         let _ = write!(
             text,
-            "==> {key} <==\n({} bytes that are no text; --key {key} prints them)\n\n",
+            "==> {key} <==\n({} bytes that are not text; --key {key} prints them)\n\n",
             value.len()
         );
     }
@@ -121,7 +121,7 @@ mod tests {
         let content = content_of(&[("a.json", "{}"), ("b.ini", "[b]\n")], &[("c.bin", &[0xff, 0])]);
         assert_eq!(
             files(&content),
-            "==> a.json <==\n{}\n\n==> b.ini <==\n[b]\n\n==> c.bin <==\n(2 bytes that are no text; --key c.bin prints them)\n"
+            "==> a.json <==\n{}\n\n==> b.ini <==\n[b]\n\n==> c.bin <==\n(2 bytes that are not text; --key c.bin prints them)\n"
         );
     }
 

@@ -10,9 +10,9 @@ use super::rollback::warn_of_appliers;
 use super::verdict::Asked;
 use super::wait::WaitArgs;
 
-/// Leave everything as it is: nothing is asked, written or repaired until 'resume'.
+/// Stop reconciling: the operator asks, writes and repairs nothing until 'resume'.
 ///
-/// Sets spec.suspend, and waits until the operator has seen it: from then on it writes nothing more.
+/// Sets spec.suspend, and waits until the operator has seen it. After that, it writes nothing.
 #[derive(clap::Args)]
 pub struct Args {
     /// Name of the `ArtifactConfig`.
@@ -28,7 +28,7 @@ pub struct Args {
 /// Suspends.
 ///
 /// # Errors
-/// Where the operator does not see it in time.
+/// If the operator has not seen it in time.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
@@ -40,6 +40,6 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         .await
         .context("spec.suspend is set, but the operator has not seen it")?;
     print(&format!("{message}\n"))?;
-    say!("note: to go on: {}", connection.command(&format!("resume {}", args.name)));
+    say!("note: to resume: {}", connection.command(&format!("resume {}", args.name)));
     Ok(())
 }

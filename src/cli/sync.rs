@@ -12,9 +12,9 @@ use super::resource;
 use super::verdict::Asked;
 use super::wait::WaitArgs;
 
-/// Have the operator look at the registry now, and wait until it has.
+/// Make the operator reconcile now, and wait for the result.
 ///
-/// Sets the annotation artifactconfig.dev/requestedAt. Exits with 1 where what the operator then says is a failure.
+/// Sets the annotation artifactconfig.dev/requestedAt. Exits with 1 if the result is a failure.
 #[derive(clap::Args)]
 pub struct Args {
     /// Name of the `ArtifactConfig`.
@@ -27,16 +27,16 @@ pub struct Args {
     cluster: ClusterArgs,
 }
 
-/// Asks, and waits for the answer.
+/// Sets the annotation, and waits for the result.
 ///
 /// # Errors
-/// Where the operator does not look in time, or what it finds is a failure.
+/// If the operator has not reconciled in time, or the result is a failure.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
     if config.spec.suspend {
         bail!(
-            "'{}' is suspended, so the operator would not look; '{}' ends that",
+            "'{}' is suspended, so the operator would not reconcile it; '{}' ends the suspension",
             args.name,
             connection.command(&format!("resume {}", args.name))
         );

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use oci::text;
 
-/// Rows under a header: as wide as the widest cell, three spaces between, nothing at the ends of lines.
+/// Rows under a header. Columns are as wide as their widest cell, with three spaces between and none at the ends of
+/// lines.
 #[derive(Debug)]
 pub struct Table {
     rows: Vec<Vec<String>>,
@@ -18,7 +19,7 @@ impl Table {
         Self { rows: vec![header.iter().map(|&cell| cell.to_owned()).collect()] }
     }
 
-    /// Adds a row. What is not printable is escaped: part of what is shown was written by others.
+    /// Adds a row. Unprintable characters are escaped, because some cells are text of others.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().map(|cell| text::line(&cell).into_owned()).collect());
     }
@@ -47,7 +48,7 @@ impl std::fmt::Display for Table {
     }
 }
 
-/// A digest as far as a person needs it: algorithm and twelve characters.
+/// A short digest for people: algorithm and twelve characters.
 #[must_use]
 pub fn short(digest: &str) -> String {
     match digest.split_once(':') {
@@ -56,7 +57,7 @@ pub fn short(digest: &str) -> String {
     }
 }
 
-/// How long ago a time was, as in the AGE column of kubectl.
+/// The time since then, in the form of kubectl's AGE column.
 #[must_use]
 pub fn age(since: &str, now: Timestamp) -> String {
     since.parse().map_or_else(
@@ -65,7 +66,7 @@ pub fn age(since: &str, now: Timestamp) -> String {
     )
 }
 
-/// A number of seconds as kubectl writes it: two units while the second one still matters.
+/// A number of seconds in the form of kubectl: with a second unit while that matters.
 #[must_use]
 pub fn human(seconds: i64) -> String {
     const MINUTE: i64 = 60;

@@ -8,27 +8,27 @@ use crate::api::{ArtifactConfig, Class, NEXT_UNKNOWN, Reason, annotation, condit
 
 use super::table::short;
 
-/// How far the operator is.
+/// The operator's progress after a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is done; the message of the operator.
+    /// Done, with the operator's message.
     Done(String),
-    /// Not yet, and why.
+    /// Not yet, with the cause.
     Waiting(String),
-    /// It will not come by itself.
+    /// Failed: it will not be done without a person.
     Failed(String),
 }
 
-/// What was written.
+/// The write whose result is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// The spec: it is done when the operator has come to what it says.
+    /// A change of the spec. It is done when the operator has applied it.
     Change,
-    /// A request to look now: it is done when the operator has looked, however that went.
+    /// A request for a sync. It is done after the reconcile, with or without success.
     Look,
 }
 
-/// Judges a resource, after `written` was written: by the spec and the request that stood there then.
+/// Judges the progress of a resource since `written`, which holds the spec and the request of that time.
 #[must_use]
 pub fn verdict(asked: Asked, written: &ArtifactConfig, now: &ArtifactConfig) -> Verdict {
     if let Some(changed) = changed(written, now) {
@@ -38,12 +38,12 @@ pub fn verdict(asked: Asked, written: &ArtifactConfig, now: &ArtifactConfig) -> 
     let observed = status.and_then(|status| status.observed_generation).unwrap_or(-1);
     let generation = written.metadata.generation.unwrap_or_default();
     if observed < generation {
-        return Verdict::Waiting("the operator has not looked at it yet".to_owned());
+        return Verdict::Waiting("the operator has not reconciled it yet".to_owned());
     }
     let handled = status.and_then(|status| status.last_handled_requested_at.as_ref());
     let requested = written.annotations().get(annotation::REQUESTED_AT);
     if asked == Asked::Look && handled != requested {
-        return Verdict::Waiting("the operator has not looked at it yet".to_owned());
+        return Verdict::Waiting("the operator has not reconciled it yet".to_owned());
     }
     let Some(ready) = ready(now) else {
         return Verdict::Waiting("there is no Ready condition yet".to_owned());
@@ -67,13 +67,13 @@ pub fn verdict(asked: Asked, written: &ArtifactConfig, now: &ArtifactConfig) -> 
     }
     match class(&ready.reason) {
         _ if asked == Asked::Look => Verdict::Failed(said),
-        // What waits looks again at the next interval only.
+        // A waiting resource is reconciled again only at the next interval.
         Class::Terminal | Class::Waiting => Verdict::Failed(said),
         Class::Transient | Class::Done => Verdict::Waiting(said),
     }
 }
 
-/// Somebody else decides meanwhile, and what was asked will not come.
+/// The sentence for the case that someone else has changed the resource, so that this write will not be done.
 fn changed(written: &ArtifactConfig, now: &ArtifactConfig) -> Option<String> {
     if written.metadata.uid != now.metadata.uid {
         return Some("it was deleted and created again meanwhile".to_owned());
@@ -91,19 +91,19 @@ fn changed(written: &ArtifactConfig, now: &ArtifactConfig) -> Option<String> {
     })
 }
 
-/// The condition that says how it is.
+/// The condition `Ready`.
 #[must_use]
 pub fn ready(config: &ArtifactConfig) -> Option<&Condition> {
     config.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == condition::READY)
 }
 
-/// The class of a reason; one that a newer operator made up may pass.
+/// The class of a reason. An unknown reason of a newer operator counts as one that may pass by itself.
 fn class(reason: &str) -> Class {
     let known = Reason::VARIANTS.iter().find(|known| known.as_str() == reason);
     known.map_or(Class::Transient, |known| known.class())
 }
 
-/// Who sets a field of `spec` by server-side apply, and will set it again.
+/// The managers that set a field of `spec` by server-side apply, and will set it again.
 #[must_use]
 pub fn applier_of<'a>(config: &'a ArtifactConfig, field: &str) -> Option<&'a str> {
     let key = format!("f:{field}");
@@ -149,8 +149,8 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case::old_status(back(), 1, "Synced", Verdict::Waiting("the operator has not looked at it yet".into()))]
-    #[case::no_operator(back(), -1, "Synced", Verdict::Waiting("the operator has not looked at it yet".into()))]
+    #[case::old_status(back(), 1, "Synced", Verdict::Waiting("the operator has not reconciled it yet".into()))]
+    #[case::no_operator(back(), -1, "Synced", Verdict::Waiting("the operator has not reconciled it yet".into()))]
     #[case::back(back(), 2, "RolledBack", Verdict::Done("said".into()))]
     #[case::back_fails(back(), 2, "RevisionNotFound", Verdict::Failed("RevisionNotFound: said".into()))]
     #[case::back_waits(back(), 2, "RegistryUnavailable", Verdict::Waiting("RegistryUnavailable: said".into()))]

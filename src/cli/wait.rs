@@ -15,7 +15,7 @@ use super::resource;
 use super::said;
 use super::verdict::{Asked, Verdict, verdict};
 
-/// How often the resource is looked at: the operator takes some hundred milliseconds.
+/// Time between two reads of the resource. The operator takes some hundred milliseconds.
 const POLL: Duration = Duration::from_millis(250);
 
 /// Longest that the search for the operator's Deployment may take.
@@ -37,11 +37,11 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 impl WaitArgs {
-    /// Waits until the operator has done what stands in `written`, telling on standard error what it waits for. Returns
-    /// the resource then, and the operator's message.
+    /// Waits until the operator has acted on `written`, and prints progress to standard error. Returns the resource
+    /// after that, and the operator's message.
     ///
     /// # Errors
-    /// Where it cannot be done, somebody else decides otherwise, or the time is over; with the reason.
+    /// If it failed, if someone else has changed the resource, or if the time is over; with the cause.
     pub async fn until_done(
         &self,
         connection: &Connection,
@@ -78,10 +78,10 @@ impl WaitArgs {
 
 async fn look(connection: &Connection, name: &str) -> anyhow::Result<Option<ArtifactConfig>> {
     let api: Api<ArtifactConfig> = Api::namespaced(connection.client.clone(), &connection.namespace);
-    api.get_opt(name).await.map_err(resource::explained).context("the resource is not seen")
+    api.get_opt(name).await.map_err(resource::explained).context("the resource cannot be read")
 }
 
-/// How the operator itself is, as far as one may know: the first question when nothing happens.
+/// The state of the operator itself, as far as the user may read it: it often explains why nothing happens.
 async fn operator(connection: &Connection) -> Option<String> {
     let api: Api<Deployment> = Api::all(connection.client.clone());
     let parameters = ListParams::default().labels(OPERATOR).limit(5);

@@ -1,4 +1,4 @@
-//! YAML that any reader of YAML reads back as the same, whatever the text in it.
+//! YAML that every YAML parser reads back unchanged, with every text in it.
 //!
 //! Written by few forms that all readers agree on: texts that are harmless stand plain, harmless lines as a literal
 //! block, everything else in double quotes with what is not printable escaped, which is nearly JSON.
@@ -12,7 +12,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 /// A document.
 ///
 /// # Errors
-/// Where a value has no such form; none of ours is like that.
+/// If a value cannot be expressed in YAML. The types of this program always can.
 pub fn to_string(value: &impl Serialize) -> anyhow::Result<String> {
     // By way of JSON: serde's own order of members is kept, and what is a text and what a number is settled.
     let node: Node = serde_json::from_str(&serde_json::to_string(value)?)?;
@@ -21,7 +21,7 @@ pub fn to_string(value: &impl Serialize) -> anyhow::Result<String> {
     Ok(out)
 }
 
-/// A value as it is written, members in their order.
+/// A value, with its members in their order.
 #[derive(Debug)]
 enum Node {
     /// A number, `true`, `false` or `null`.
@@ -31,7 +31,7 @@ enum Node {
     Map(Vec<(String, Node)>),
 }
 
-/// What stands before a value in its line.
+/// The text before a value in its line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// Nothing.
@@ -42,7 +42,7 @@ enum Place {
     Item,
 }
 
-/// Longest key that readers take before they must know that it is one (YAML 1.2, 7.4.3: 1024 characters).
+/// Longest simple key that readers accept (YAML 1.2, 7.4.3: 1024 characters).
 const SIMPLE_KEY: usize = 1000;
 
 impl Node {
@@ -69,7 +69,7 @@ impl Node {
                 Ok(())
             }
             Self::List(items) if !items.is_empty() => {
-                // As kubectl has it: a list in a map stands as deep as its key.
+                // Like kubectl: a list in a map has the same indent as its key.
                 let indent = if place == Place::Member { indent - 2 } else { indent };
                 if place == Place::Member {
                     out.push('\n');
@@ -110,7 +110,7 @@ impl Node {
     }
 }
 
-/// Whether a text stands for itself without quotes, in the eyes of every reader of YAML 1.1 and 1.2.
+/// Whether every reader of YAML 1.1 and 1.2 reads this text without quotes as the same text.
 fn is_plain(text: &str) -> bool {
     let harmless = |c: char| c.is_ascii_alphanumeric() || " -_./:@+=".contains(c);
     let word = text.to_ascii_lowercase();
@@ -125,8 +125,8 @@ fn is_plain(text: &str) -> bool {
         )
 }
 
-/// Whether lines can stand as they are: printable, the first not indented, none of white space alone, one break at the
-/// end at the most.
+/// Whether a text can be a literal block: printable, its first line not indented, no line of white space only, at most
+/// one break at the end.
 fn is_block(text: &str) -> bool {
     let Some((_, rest)) = text.split_once('\n') else { return false };
     !text.starts_with([' ', '\t', '\n'])

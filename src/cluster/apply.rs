@@ -1,4 +1,4 @@
-//! [`Rendered`] → [`Applied`]: what was decided, done.
+//! [`Rendered`] → [`Applied`]: writes the decided objects.
 
 use std::sync::Arc;
 
@@ -17,17 +17,18 @@ use crate::types::Failure;
 
 use super::{Cluster, WriteError};
 
-/// How often an object that changes under one's hands is looked at again before the next reconcile gets it.
+/// How often an object that changes before the write is read again, before this is left to the next reconcile.
 const ATTEMPTS: usize = 3;
 
-/// Keeps what was rendered as a revision, brings the target to it, then takes away what an earlier target name left: in
-/// this order, so that whatever is in the target can be gone back to, wherever the operator is killed.
+/// Writes the rendered config as a revision, then into the target, and then deletes targets of an earlier name. In this
+/// order, so that the content of the target always has a revision, even if the operator is killed in between.
 ///
-/// Every write is bound to the object that was looked at, so that one which somebody else made or took over in between
-/// is judged again instead of overwritten. `ledger` learns the number before the first write, whatever comes of it.
+/// Every write is bound to the object that was read. An object that someone else created or took over in between is
+/// checked again instead of overwritten. `given` holds the number that was given last, and afterwards this one, with or
+/// without success.
 ///
 /// # Errors
-/// `TargetConflict` where the target belongs to someone else, `ApplyFailed` where the API server did not take it.
+/// `TargetConflict` if the target belongs to someone else, `ApplyFailed` if the API server refused a write.
 pub async fn apply(
     cluster: &impl Cluster,
     desired: &Desired,
@@ -46,7 +47,7 @@ pub async fn apply(
     Err(keeps_changing(&desired.target.name))
 }
 
-/// The target as it is, where it may be written.
+/// The present target, if it may be written.
 async fn admitted(cluster: &impl Cluster, desired: &Desired) -> Result<Option<ConfigMap>, Failure> {
     let observed = cluster.target(&desired.owner, &desired.target.name).await?;
     let living = living(cluster, desired, plan::rivals(desired, observed.as_ref())).await?;
@@ -54,7 +55,7 @@ async fn admitted(cluster: &impl Cluster, desired: &Desired) -> Result<Option<Co
     Ok(observed)
 }
 
-/// Nothing where the target is not what was observed any more.
+/// `None` if the target has changed since it was read.
 async fn put(
     cluster: &impl Cluster,
     desired: &Desired,
@@ -79,7 +80,7 @@ async fn put(
     Ok(Some(applied.undoing(rival.filter(|_| changed).as_deref())))
 }
 
-/// Those of the resources that exist: what a deleted one has merged is free.
+/// The resources that exist. Keys that a deleted resource has merged are free.
 async fn living(
     cluster: &impl Cluster,
     desired: &Desired,
@@ -88,7 +89,7 @@ async fn living(
     let mut living = Vec::new();
     for name in names {
         let rival = Owner { name, uid: String::new(), namespace: desired.owner.namespace.clone() };
-        // Every resource has a status from the start: the definition gives it one.
+        // Every resource has a status from the start, by the default of the definition.
         if cluster.status(&rival).await?.is_some() {
             living.push(rival.name);
         }
@@ -99,13 +100,11 @@ async fn living(
 fn keeps_changing(name: &str) -> Failure {
     Failure::new(
         Reason::ApplyFailed,
-        format!(
-            "ConfigMap '{name}' changed each time it was to be written; somebody else keeps writing to it"
-        ),
+        format!("ConfigMap '{name}' changed before each write; somebody else keeps writing to it"),
     )
 }
 
-/// A revision that is in place.
+/// A revision that exists in the cluster.
 struct Kept {
     stamp: Stamp,
     version: Option<String>,
@@ -137,7 +136,7 @@ async fn keep_revision(
         let (facts, before) = (&rendered.facts, existing.as_ref());
         let given = ledger.last();
         let stamp = numbers::stamp(history, &owned, &desired.owner, given.as_ref(), facts, before, now);
-        // Before the write: it may take effect although its answer never comes.
+        // Set before the write, which may take effect although its answer never comes.
         ledger.note(Given { number: stamp.number, facts: Arc::clone(facts) });
         let wanted = revision::assemble(rendered, stamp);
         let step = plan::revision(desired, &wanted, existing.as_ref())?;
@@ -161,10 +160,10 @@ async fn keep_revision(
     Err(keeps_changing(name))
 }
 
-/// Those of the revisions that no workload needs.
+/// The revisions that no workload names.
 ///
 /// # Errors
-/// Where the API server does not answer or refuses: "in use" is never guessed.
+/// If the API server does not answer or refuses: "in use" is never guessed.
 pub async fn unused<'a>(
     cluster: &impl Cluster,
     owner: &Owner,
@@ -174,10 +173,10 @@ pub async fn unused<'a>(
     Ok(revisions.into_iter().filter(|revision| !in_use.contains(&*revision.name)).collect())
 }
 
-/// Deletes revisions, each only as it was looked at.
+/// Deletes revisions, each only in the version that was read.
 ///
 /// # Errors
-/// Where the API server does not answer or refuses; then the rest of them is still there.
+/// If the API server does not answer or refuses; then the rest of them still exists.
 pub async fn discard(cluster: &impl Cluster, owner: &Owner, revisions: &[&Watched]) -> Result<(), Failure> {
     for revision in revisions {
         cluster.delete(owner, revision).await?;

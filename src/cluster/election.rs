@@ -1,6 +1,6 @@
-//! The Lease that several processes hold in turns.
+//! Leader election by a Lease.
 //!
-//! Not by `kube-lease-manager`, for the reasons in `docs/decisions/0011-own-leader-election.md`.
+//! `docs/decisions/0011-own-leader-election.md` says why this does not use `kube-lease-manager`.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ use crate::decide::lease::{self, Step, Timing};
 use super::leadership::Leadership;
 use super::problem::Problem;
 
-/// Where the lease is, and by what name it is held.
+/// The lease, and the identity of this process.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     /// Namespace of the lease.
     pub namespace: String,
     /// Name of the lease.
     pub lease: String,
-    /// This process, unlike any other that ever was: a container that starts again in the same Pod is another one.
+    /// Identity of this process. It is never used twice: a container that starts again in the same Pod has another one.
     pub identity: String,
     /// Its times.
     pub timing: Timing,
@@ -36,22 +36,22 @@ pub struct Election {
     candidate: Candidate,
     /// Until when this process leads.
     until: watch::Sender<Option<Instant>>,
-    /// The lease as this process wrote it last: renewing it needs no look first.
+    /// The lease as this process wrote it last, so that a renewal needs no read.
     written: Option<Lease>,
     /// The version that was seen last, and since when.
     sight: Option<(Option<String>, Instant)>,
-    /// What was said last, so that it is not said again.
+    /// The last logged cause, so that it is not logged again.
     said: Option<String>,
 }
 
-/// How a turn ended.
+/// How a request for the lease ended.
 enum Turn {
     Holds,
     Waits { holder: String },
 }
 
 impl Election {
-    /// Nothing is asked yet. The client must be one that may always write.
+    /// Sends no request yet. The client must be allowed to write without leadership.
     #[must_use]
     pub fn new(client: Client, candidate: Candidate) -> (Self, Leadership) {
         let (until, receiver) = watch::channel(None);
@@ -60,7 +60,7 @@ impl Election {
         (election, Leadership::until(receiver))
     }
 
-    /// Takes the lease when it can be had, and renews it until it is lost; returns why it was.
+    /// Takes the lease when it is free, and renews it until it is lost. Returns why it was lost.
     pub async fn run(&mut self) -> anyhow::Error {
         loop {
             let timing = self.candidate.timing;
@@ -71,7 +71,7 @@ impl Election {
             {
                 return self.lost(&self.not_renewed());
             }
-            // A turn may take two periods, and never longer than the lease is held.
+            // A request may take two periods, and never longer than the lease is held.
             let patience = now + 2 * timing.period();
             let end = held_until.map_or(patience, |until| until.min(patience));
             let turn = timeout_at(end, self.turn()).await;
@@ -90,7 +90,8 @@ impl Election {
         }
     }
 
-    /// Gives the lease up, so that the next one need not wait for its end. For when everything else has ended.
+    /// Releases the lease, so that the next leader need not wait for it to expire. Call it after everything else has
+    /// ended.
     pub async fn release(&mut self) {
         self.until.send_replace(None);
         let released = tokio::time::timeout(2 * self.candidate.timing.period(), self.give_up()).await;
@@ -102,13 +103,13 @@ impl Election {
                 tracing::warn!(
                     lease = self.candidate.lease,
                     error = why,
-                    "the next leader waits for its end"
+                    "lease not released; the next leader has to wait for it to expire"
                 );
             }
             Err(_) => tracing::warn!(
                 lease = self.candidate.lease,
                 error = "no answer",
-                "the next leader waits for its end"
+                "lease not released; the next leader has to wait for it to expire"
             ),
         }
     }
@@ -124,7 +125,7 @@ impl Election {
         match lease::step(spec, identity, unchanged, *timing, Timestamp::now()) {
             Step::Wait { holder } => Ok(Turn::Waits { holder }),
             Step::Write(spec) => {
-                // From before the request: whoever sees the lease change sees it later.
+                // Measured from before the request, because candidates see the change later.
                 let sent = Instant::now();
                 let lease = Lease { metadata: self.metadata(seen), spec: Some(*spec) };
                 self.written = Some(self.write(&lease).await?);
@@ -134,7 +135,7 @@ impl Election {
         }
     }
 
-    /// How long the lease has been what it is, by this process's clock.
+    /// How long the lease has been unchanged, by this process's clock.
     fn unchanged(&mut self, seen: Option<&Lease>) -> Duration {
         let version = seen.and_then(kube::ResourceExt::resource_version);
         match &self.sight {
@@ -157,7 +158,8 @@ impl Election {
         )
     }
 
-    /// Creates what does not exist, and replaces what is still the version that was looked at; anything else is a conflict.
+    /// Creates the lease if it does not exist, and replaces it if it is still the version that was read. Otherwise it
+    /// is a conflict.
     async fn write(&self, lease: &Lease) -> Result<Lease, Problem> {
         let parameters =
             PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
@@ -181,7 +183,7 @@ impl Election {
         self.write(&Lease { spec, ..lease }).await.map(|_| true)
     }
 
-    /// Until the next turn; a holder does not sleep through the end of its lease.
+    /// Time until the next request. A holder never sleeps beyond the deadline of its lease.
     fn pause(&self) -> Duration {
         let timing = self.candidate.timing;
         match *self.until.borrow() {
@@ -223,7 +225,7 @@ impl Election {
         let why = problem.into_failure("the lease was not read or written").message;
         if self.said.as_ref() != Some(&why) {
             let Candidate { namespace, lease, .. } = &self.candidate;
-            tracing::warn!(namespace, lease, error = why, "trying again");
+            tracing::warn!(namespace, lease, error = why, "lease request failed; trying again");
             self.said = Some(why);
         }
     }

@@ -1,4 +1,4 @@
-//! [`KubeCluster`]: the port answered from a real API server.
+//! [`KubeCluster`]: the implementation of the port with a real API server.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,14 +26,14 @@ use super::problem::{Problem, limited};
 use super::targets::Targets;
 use super::{Cluster, WriteError, usage};
 
-/// Revisions that are read at once: each may have 1 MiB, and a page is held in memory twice while it is read.
+/// Revisions in one page: each may have 1 MiB, and a page is in memory twice while it is read.
 const REVISIONS: u32 = 8;
 
-/// Pages of revisions that are read. The history holds at most 101, workloads keep few beyond it, and four times as many can
-/// have been made by others.
+/// Most pages of revisions that are read. The history holds at most 101 entries, workloads keep few more revisions, and
+/// others may have created objects with the same labels.
 const REVISION_PAGES: usize = 64;
 
-/// A real API server, and what is known from watching it.
+/// A real API server, and the watch caches.
 #[derive(Clone)]
 pub struct KubeCluster {
     client: Client,
@@ -42,7 +42,7 @@ pub struct KubeCluster {
 }
 
 impl KubeCluster {
-    /// `instance` names this process in events.
+    /// `instance` is the name of this process in events.
     #[must_use]
     pub const fn new(client: Client, targets: Targets, instance: String) -> Self {
         Self { client, targets, instance }
@@ -74,7 +74,7 @@ impl Cluster for KubeCluster {
         let object = limited(api.get_opt(&owner.name))
             .await
             .map_err(|problem| problem.into_failure("the status was not read"))?;
-        // A status that cannot be read either is as good as none.
+        // If the status cannot be parsed either, it counts as absent.
         Ok(object.and_then(|mut object| serde_json::from_value(object.data["status"].take()).ok()))
     }
 
@@ -82,7 +82,7 @@ impl Cluster for KubeCluster {
         let api: Api<ArtifactConfig> = Api::namespaced(self.client.clone(), &owner.namespace);
         let metadata = limited(api.get_metadata_opt(&owner.name))
             .await
-            .map_err(|problem| problem.into_failure("the resource was not read once more"))?
+            .map_err(|problem| problem.into_failure("the resource was not read again before the write"))?
             .map(|object| object.metadata);
         Ok(metadata
             .filter(|now| now.uid.as_ref() == Some(&owner.uid) && now.deletion_timestamp.is_none())
@@ -105,7 +105,8 @@ impl Cluster for KubeCluster {
     }
 
     async fn revisions(&self, owner: &Owner, mut look: impl FnMut(&ConfigMap) + Send) -> Result<(), Failure> {
-        // As the watch selects them: what it does not show is never collected, and must not be used either.
+        // The same selector as that of the watch: an object that the watch does not show is never collected, so it must
+        // not be used.
         let selector =
             format!("{}={MANAGER},{},{}={}", label::MANAGED_BY, label::REVISION, label::OWNER_UID, owner.uid);
         let mut parameters = ListParams::default().labels(&selector).limit(REVISIONS);
@@ -129,14 +130,14 @@ impl Cluster for KubeCluster {
         })
     }
 
-    /// By `POST` and not by apply: an apply would take over what somebody else created in the meantime.
+    /// By `POST` and not by apply, because an apply would take over an object that someone else created meanwhile.
     async fn create(&self, config_map: &ConfigMap) -> Result<ConfigMap, WriteError> {
         let (name, namespace) = (config_map.name_any(), config_map.namespace().unwrap_or_default());
         let parameters =
             PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         limited(self.config_maps(&namespace).create(&parameters, config_map)).await.map_err(|problem| {
             match problem {
-                // The namespace is gone; that is nothing to look at again at once.
+                // The namespace is gone, so an immediate retry is of no use.
                 Problem::NotFound => {
                     WriteError::Failure(problem.into_failure(&format!("ConfigMap '{name}' was not created")))
                 }
@@ -157,7 +158,8 @@ impl Cluster for KubeCluster {
             None => None,
         };
         let mut applied = config_map.clone();
-        // The version binds the write to what was looked at; the UID keeps an apply from creating what is gone.
+        // The version binds the write to the object that was read. The UID prevents an apply from creating a deleted
+        // object again.
         applied.metadata.uid.clone_from(&observed.metadata.uid);
         applied.metadata.resource_version = claimed.as_ref().unwrap_or(observed).resource_version();
         let parameters = PatchParams::apply(manager).force();
@@ -183,7 +185,7 @@ impl Cluster for KubeCluster {
     async fn delete(&self, owner: &Owner, observed: &Watched) -> Result<(), Failure> {
         let name = &*observed.name;
         let parameters = DeleteParams {
-            // Not one that somebody has taken over since the watch reported it.
+            // The precondition protects an object that someone else has taken over since the watch reported it.
             preconditions: Some(Preconditions {
                 uid: observed.uid.as_deref().map(str::to_owned),
                 resource_version: observed.version.as_deref().map(str::to_owned),
@@ -202,14 +204,14 @@ impl Cluster for KubeCluster {
         status: &ArtifactConfigStatus,
         version: Option<&str>,
     ) -> Result<Option<String>, WriteError> {
-        // Read back as metadata: a resource whose spec cannot be parsed has a status all the same.
+        // The answer is read as metadata, because a resource whose spec cannot be parsed has a status too.
         let api: Api<PartialObjectMeta<ArtifactConfig>> =
             Api::namespaced(self.client.clone(), &owner.namespace);
         let patch = json!({
             "apiVersion": ArtifactConfig::api_version(&()),
             "kind": ArtifactConfig::kind(&()),
-            // The UID keeps the status of one resource from reaching a namesake that was made since, the version one that
-            // was computed from an older status from overwriting a newer one.
+            // The UID prevents a write to a later resource with the same name. The version prevents a status that was
+            // computed from an older one from overwriting a newer one.
             "metadata": {"name": owner.name, "uid": owner.uid, "resourceVersion": version},
             "status": status,
         });
@@ -222,19 +224,19 @@ impl Cluster for KubeCluster {
         }
     }
 
-    /// Written directly: kube's `Recorder` folds events of one reason into a series that keeps the first note, so the
-    /// second artifact of a day would be announced under the digest of the first.
+    /// This does not use kube's `Recorder`, which folds events of one reason into a series with the first note. The
+    /// second artifact of a day would be reported with the digest of the first.
     async fn publish(&self, owner: &Owner, draft: &EventDraft) {
         let now = Timestamp::now();
         let api: Api<Event> = Api::namespaced(self.client.clone(), &owner.namespace);
-        // One of a series is found again by its name, after a start of the operator as well as before.
+        // An event of a series is found again by its name, also after a restart of the operator.
         let named_after = draft.series.map_or(now, |series| series.since);
         let name = format!("{}.{:x}", owner.name, named_after.as_nanosecond());
         if let Some(Series { count, .. }) = draft.series.filter(|series| series.count > 1) {
             let series = json!({"series": {"count": count, "lastObservedTime": MicroTime(now)}});
             let (parameters, patch) = (PatchParams::default(), Patch::Merge(series));
             let counted = api.patch_metadata(&name, &parameters, &patch);
-            // The API server forgets events after an hour; then it is told anew.
+            // The API server deletes events after an hour; then the event is created again.
             if limited(counted).await.is_ok() {
                 return;
             }
@@ -263,7 +265,7 @@ impl Cluster for KubeCluster {
             ..Event::default()
         };
         match limited(api.create(&PostParams::default(), &event)).await {
-            // Nobody is left to read it.
+            // The namespace is being deleted, so no one would read the event.
             Ok(_) | Err(Problem::Terminating | Problem::NotFound) => {}
             Err(problem) => {
                 let failure = problem.into_failure("event");
@@ -278,15 +280,16 @@ impl Cluster for KubeCluster {
     }
 }
 
-/// An apply. The API server reads it as YAML, in which text of others can be more than text.
+/// An apply. The API server parses the body as YAML, in which text of others could have a special meaning, so it is
+/// escaped.
 fn apply(object: &impl serde::Serialize) -> Patch<Box<RawValue>> {
     let json = to_yaml_safe(object).and_then(RawValue::from_string);
-    // Nothing that is written here fails to serialize; if it did, the API server would say so.
+    // These types always serialize. If one did not, the API server would refuse the request.
     Patch::Apply(json.unwrap_or_else(|_| RawValue::NULL.to_owned()))
 }
 
-/// Turns the fields that creating gave us into applied ones, so that a later apply also removes what it no longer
-/// names: server-side apply keeps the two kinds of ownership apart (the same step as client-go's `csaupgrade`).
+/// Converts the ownership from the create into ownership by apply, so that a later apply also removes fields that it no
+/// longer has: server-side apply distinguishes the two kinds (the same step as client-go's `csaupgrade`).
 fn claim(observed: &ConfigMap) -> Option<serde_json::Value> {
     let mut entries = observed.metadata.managed_fields.clone()?;
     let ours = |operation: &str| {

@@ -14,29 +14,29 @@ pub struct Leadership(Option<watch::Receiver<Option<Instant>>>);
 
 /// A write that was not sent.
 #[derive(Debug, thiserror::Error)]
-#[error("this process does not lead, and only the leader writes")]
+#[error("this process is not the leader, and only the leader writes")]
 pub struct NotLeading;
 
 impl Leadership {
-    /// Of the only process there is.
+    /// Permanent leadership, for an operator without leader election.
     #[must_use]
     pub const fn always() -> Self {
         Self(None)
     }
 
-    /// Until the moment that the channel holds.
+    /// Leadership until the time in the channel.
     pub(super) const fn until(channel: watch::Receiver<Option<Instant>>) -> Self {
         Self(Some(channel))
     }
 
-    /// Whether it is there now. By a clock that goes on while the process is stopped: whoever wakes up late knows it
-    /// before anything is sent, not when it has asked.
+    /// Whether this process is the leader now. The clock runs while the process is stopped, so a process that wakes up
+    /// late knows before it sends anything that its time is over.
     #[must_use]
     pub fn holds(&self) -> bool {
         self.0.as_ref().is_none_or(|until| is_ahead(*until.borrow(), Instant::now()))
     }
 
-    /// Ends when it is there.
+    /// Waits until this process is the leader.
     pub async fn wait(&self) {
         if let Some(until) = &self.0 {
             // A dropped sender means that the process is ending.
@@ -49,11 +49,11 @@ fn is_ahead(until: Option<Instant>, now: Instant) -> bool {
     until.is_some_and(|until| now < until)
 }
 
-/// A client whose requests that could change something leave this process only while it leads: below all code that
-/// writes, so that none can forget to ask.
+/// A client that sends requests other than reads only while this process is the leader. The check is below all code
+/// that writes, so no code can forget it.
 ///
 /// # Errors
-/// Where the configuration does not make a client.
+/// If no client can be built from the configuration.
 pub fn gated(config: Config, leadership: &Leadership) -> kube::Result<Client> {
     let leadership = leadership.clone();
     let gate = move |request: Request<Body>| {

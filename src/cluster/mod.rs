@@ -1,6 +1,6 @@
-//! The API server: inputs read, steps applied, status and events written.
+//! The API server: reads inputs, applies objects, writes status and events.
 //!
-//! [`Cluster`] is the port that the reconcile works against; [`KubeCluster`] answers it from a real API server.
+//! [`Cluster`] is the port that the reconcile uses. [`KubeCluster`] implements it with a real API server.
 
 mod apply;
 mod election;
@@ -33,53 +33,54 @@ use crate::types::Failure;
 /// Why something was not written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteError {
-    /// The object is not what it was when it was looked at: look again.
+    /// The object has changed since it was read: read it again.
     Conflict,
     /// Anything else.
     Failure(Failure),
 }
 
-/// What the reconcile needs of an API server. Everything lies in the namespace of the owner.
+/// The requests of a reconcile to the API server. All objects are in the namespace of the owner.
 pub trait Cluster: Send + Sync + 'static {
-    /// A Secret, or nothing where there is none of that name.
+    /// A Secret; `None` if it does not exist.
     ///
     /// # Errors
-    /// Where the API server does not answer or refuses.
+    /// If the API server does not answer or refuses.
     fn secret(
         &self,
         owner: &Owner,
         name: &str,
     ) -> impl Future<Output = Result<Option<Secret>, Failure>> + Send;
 
-    /// A `ServiceAccount`, or nothing where there is none of that name.
+    /// A `ServiceAccount`; `None` if it does not exist.
     ///
     /// # Errors
-    /// Where the API server does not answer or refuses.
+    /// If the API server does not answer or refuses.
     fn service_account(
         &self,
         owner: &Owner,
         name: &str,
     ) -> impl Future<Output = Result<Option<ServiceAccount>, Failure>> + Send;
 
-    /// The status of the owner as it is now, for a resource whose `spec` cannot be read.
+    /// The present status of the owner, for a resource whose `spec` cannot be parsed.
     ///
     /// # Errors
-    /// Where the API server does not answer or refuses.
+    /// If the API server does not answer or refuses.
     fn status(
         &self,
         owner: &Owner,
     ) -> impl Future<Output = Result<Option<ArtifactConfigStatus>, Failure>> + Send;
 
-    /// The generation of the owner as it is now. Nothing, where it is gone or going, and where another one has its name.
+    /// The present generation of the owner. `None` if it is deleted, is being deleted, or another resource has its
+    /// name.
     ///
     /// # Errors
-    /// Where the API server does not answer or refuses.
+    /// If the API server does not answer or refuses.
     fn generation(&self, owner: &Owner) -> impl Future<Output = Result<Option<i64>, Failure>> + Send;
 
-    /// The `ConfigMap` of that name, whoever it belongs to, as it is now.
+    /// The present `ConfigMap` of that name, with any owner.
     ///
     /// # Errors
-    /// Where the API server does not answer or refuses.
+    /// If the API server does not answer or refuses.
     fn target(
         &self,
         owner: &Owner,
@@ -92,22 +93,22 @@ pub trait Cluster: Send + Sync + 'static {
     /// `ConfigMaps` that carry the owner's UID, as the watch last reported them. Costs no request.
     fn owned(&self, owner: &Owner) -> Vec<Arc<Watched>>;
 
-    /// Looks at what is labelled as a revision of the owner, with its content. One after the other, because each may have
-    /// 1 MiB: what of it is to be kept is for the caller to take.
+    /// Passes each object that is labelled as a revision of the owner to the caller, with its content. One after the
+    /// other, because each may have 1 MiB: the caller keeps only the parts that it needs.
     ///
     /// # Errors
-    /// Where the API server does not answer or refuses.
+    /// If the API server does not answer or refuses.
     fn revisions(
         &self,
         owner: &Owner,
         look: impl FnMut(&ConfigMap) + Send,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Names of all `ConfigMaps` that a workload in the namespace uses: Pods, and every kind that makes or remembers
-    /// some.
+    /// Names of all `ConfigMaps` that a workload in the namespace names: Pods, and every kind that creates Pods or
+    /// stores a pod template.
     ///
     /// # Errors
-    /// Where any of these kinds cannot be listed whole: "in use" must never be guessed.
+    /// If any of these kinds cannot be listed whole: "in use" must never be guessed.
     fn config_maps_in_use(
         &self,
         owner: &Owner,
@@ -116,13 +117,13 @@ pub trait Cluster: Send + Sync + 'static {
     /// Creates a `ConfigMap`.
     ///
     /// # Errors
-    /// [`WriteError::Conflict`] where one of that name exists by now.
+    /// [`WriteError::Conflict`] if an object of that name exists.
     fn create(&self, config_map: &ConfigMap) -> impl Future<Output = Result<ConfigMap, WriteError>> + Send;
 
     /// Applies a `ConfigMap` over `observed`, as this field manager.
     ///
     /// # Errors
-    /// [`WriteError::Conflict`] where the object is no longer `observed`.
+    /// [`WriteError::Conflict`] if the object is no longer `observed`.
     fn update(
         &self,
         config_map: &ConfigMap,
@@ -133,7 +134,7 @@ pub trait Cluster: Send + Sync + 'static {
     /// Merges a patch into a `ConfigMap` that is still `observed`, as this field manager.
     ///
     /// # Errors
-    /// [`WriteError::Conflict`] where the object is no longer `observed`.
+    /// [`WriteError::Conflict`] if the object is no longer `observed`.
     fn merge(
         &self,
         observed: &ConfigMap,
@@ -144,14 +145,14 @@ pub trait Cluster: Send + Sync + 'static {
     /// Deletes a `ConfigMap` that still has this UID and `resourceVersion`.
     ///
     /// # Errors
-    /// Where the API server does not answer or refuses; not where it is gone already.
+    /// If the API server does not answer or refuses. It is not an error if the object is already gone.
     fn delete(&self, owner: &Owner, observed: &Watched) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Writes a status over that of the resource at this `resourceVersion`. Returns the new one, or nothing where the
-    /// resource is gone.
+    /// Writes the status of the resource at this `resourceVersion`. Returns the new version; `None` if the resource is
+    /// gone.
     ///
     /// # Errors
-    /// [`WriteError::Conflict`] where the resource is at another version: its status may say what this one does not know.
+    /// [`WriteError::Conflict`] if the resource has another version: its status may hold facts that this one lacks.
     fn write_status(
         &self,
         owner: &Owner,
@@ -159,6 +160,6 @@ pub trait Cluster: Send + Sync + 'static {
         version: Option<&str>,
     ) -> impl Future<Output = Result<Option<String>, WriteError>> + Send;
 
-    /// Publishes an event about the owner. An event that is lost is not tried again.
+    /// Publishes an event about the owner. A lost event is not sent again.
     fn publish(&self, owner: &Owner, event: &EventDraft) -> impl Future<Output = ()> + Send;
 }

@@ -1,4 +1,4 @@
-//! What goes wrong with requests to the API server, and how long they may take.
+//! Failures of requests to the API server, and their timeout.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use super::leadership::NotLeading;
 /// Longest wait for an answer of the API server. Requests other than watches have no limit of their own in kube 5.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Longest part of the API server's message that is repeated.
+/// Longest part of the API server's message that our messages repeat.
 const MAX_MESSAGE: usize = 400;
 
-/// Runs a request, but not for ever.
+/// Runs a request with a timeout.
 pub(super) async fn limited<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
     match tokio::time::timeout(TIMEOUT, request).await {
         Ok(result) => result.map_err(|error| Problem::of(&error)),
@@ -26,12 +26,12 @@ pub(super) async fn limited<T>(request: impl Future<Output = kube::Result<T>>) -
     }
 }
 
-/// What the API server's refusal means to us.
+/// Why a request to the API server failed.
 pub(super) enum Problem {
     NotFound,
     Conflict,
     Terminating,
-    /// More than the API server or etcd takes, in the API server's words.
+    /// The object is too large for the API server or etcd; with the API server's message.
     TooLarge(String),
     Other(String),
 }
@@ -49,7 +49,7 @@ impl Problem {
                 Self::Other(format!("the API server refused: {}", truncate(&status.message, MAX_MESSAGE)))
             }
             other if is_not_leading(other) => Self::Other(NotLeading.to_string()),
-            // The innermost cause, as for registries; the layers above it only repeat that a request failed.
+            // The innermost cause, as for registries. The outer errors only repeat that a request failed.
             other => {
                 let mut message = other.to_string();
                 let mut source = std::error::Error::source(other);
@@ -79,13 +79,13 @@ impl Problem {
 
     pub(super) fn into_write_error(self, name: &str) -> WriteError {
         match self {
-            // An object that is gone is no longer the one that was looked at.
+            // A deleted object is not the object that was read any more.
             Self::Conflict | Self::NotFound => WriteError::Conflict,
-            // What others have put into the object counts too, so that this is not known before.
+            // Content of others in the object counts too, so this cannot be checked before.
             Self::TooLarge(why) => WriteError::Failure(Failure::new(
                 Reason::TooLarge,
                 format!(
-                    "ConfigMap '{name}' was not written: {why}; take fewer files with spec.files, attach less, or take out of it what others have put there"
+                    "ConfigMap '{name}' was not written: {why}; take fewer files with spec.files, attach less, or remove the content of others from it"
                 ),
             )),
             Self::Terminating | Self::Other(_) => {
@@ -95,7 +95,7 @@ impl Problem {
     }
 }
 
-/// Held back by ourselves, before the API server saw it.
+/// Refused by this process, before the request was sent.
 fn is_not_leading(error: &kube::Error) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {

@@ -1,4 +1,4 @@
-//! References of the resource → what they refer to.
+//! Reads the Secrets and `ServiceAccounts` that a resource names.
 
 use k8s_openapi::api::core::v1::Secret;
 use registry::{Access, Keyring, KeyringError, Tls};
@@ -10,11 +10,11 @@ use crate::types::Failure;
 
 use super::Cluster;
 
-/// The access to registries that the resource's references give. Read anew each time, so that a rotated credential
-/// counts at the next reconcile and none is kept for longer than one.
+/// The access to registries from the resource's references. They are read at each reconcile, so that a rotated
+/// credential is used at the next one, and no credential is kept longer than a reconcile.
 ///
-/// A Secret that is missing or cannot be read does not take away what the others give, as with Pods: it is a note of
-/// the access, because nobody knows what it would have opened. Where no Secret can be used, it is a failure.
+/// As with Pods, a Secret that is missing or cannot be read does not affect the others. It becomes a note of the
+/// access, because it may have been needed. If no Secret can be used, it is a failure.
 ///
 /// # Errors
 /// `CredentialsNotFound` and `InvalidCredentials`, naming the field and the object; never its content.
@@ -51,20 +51,20 @@ pub async fn access(cluster: &impl Cluster, desired: &Desired) -> Result<Access,
     Ok(Access::new(keyring).with_plain_http(desired.plain_http).with_tls(tls).with_notes(notes))
 }
 
-/// What the Secrets of a resource hold.
+/// The credentials in the Secrets of a resource.
 #[derive(Default)]
 struct Found {
     keyring: Keyring,
     /// Secrets that can be read.
     usable: usize,
-    /// What is wrong with those that the resource names itself.
+    /// The problems of Secrets that the resource itself names.
     failures: Vec<Failure>,
     notes: Vec<String>,
 }
 
 impl Found {
-    /// Adds a Secret of one of the two types that the kubelet takes. Broken entries in it are the keyring's to judge:
-    /// they matter where they are for the registry that is asked.
+    /// Adds a Secret of one of the two types that the kubelet accepts. The keyring handles broken entries: they matter
+    /// only if they are for the registry that is asked.
     fn add(&mut self, name: &str, secret: &Secret) -> Result<(), String> {
         let mut keyring = Keyring::default();
         match read(&mut keyring, secret)? {
@@ -102,8 +102,8 @@ fn unusable(field: &str, name: &str, why: &str) -> Failure {
     Failure::new(Reason::InvalidCredentials, format!("{field}: Secret '{name}': {why}"))
 }
 
-/// As the kubelet does it: a Secret that the account names and that does not exist, or is of another type, is passed
-/// over, because accounts name Secrets for many images. One that should be a pull secret and cannot be read is noted.
+/// Like the kubelet, this skips Secrets of the account that do not exist or have another type, because accounts name
+/// Secrets for many images. A pull secret that cannot be read becomes a note.
 async fn add_service_account(
     cluster: &impl Cluster,
     desired: &Desired,
@@ -139,7 +139,7 @@ fn tls(secret: &Secret) -> Result<Tls, String> {
 
 type Add = fn(&mut Keyring, &[u8]) -> Result<(), KeyringError>;
 
-/// Key and reader for the two types of Secrets that the kubelet takes.
+/// Key and parser for the two types of Secrets that the kubelet accepts.
 fn kind(secret: &Secret) -> Option<(&'static str, Add)> {
     match secret.type_.as_deref()? {
         "kubernetes.io/dockerconfigjson" => Some((".dockerconfigjson", Keyring::add_docker_config_json)),

@@ -1,4 +1,4 @@
-//! What the watches report of the `ConfigMaps` that carry our label.
+//! The watch cache of the `ConfigMaps` that carry our label.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -13,24 +13,24 @@ use crate::decide::watched::Watched;
 /// Metadata of a `ConfigMap` that carries our label; its content is never asked for.
 pub type TargetMeta = PartialObjectMeta<ConfigMap>;
 
-/// What one watch reports. Clones share it.
+/// The cache of one watch. Clones share it.
 ///
-/// In place of kube's reflector store, which can only be searched from end to end: every reconcile asks several times
-/// what belongs to its resource, and with 10,000 resources that was most of what an idle operator did.
+/// It replaces kube's reflector store, which has no index: every reconcile searches several times for the objects of
+/// its resource, and with 10,000 resources this was most of the work of an idle operator.
 #[derive(Clone, Default)]
 pub struct TargetStore(Arc<RwLock<Known>>);
 
 #[derive(Default)]
 struct Known {
     namespaces: ByNamespace,
-    /// A list that is still being read. Until it is whole, what was known before counts.
+    /// A list that is still being read. Until it is complete, the earlier objects count.
     listing: ByNamespace,
 }
 
 #[derive(Default)]
 struct ByNamespace(HashMap<Box<str>, Objects>);
 
-/// Those of one namespace. A label can be copied to another namespace by anybody, and means nothing there.
+/// The objects of one namespace. Anyone can copy a label to another namespace, so it counts only in its own.
 #[derive(Default)]
 struct Objects {
     by_name: HashMap<Box<str>, Arc<Watched>>,
@@ -39,7 +39,7 @@ struct Objects {
 }
 
 impl TargetStore {
-    /// Takes in what the watch reports.
+    /// Applies an event of the watch.
     pub fn note(&self, event: &Event<TargetMeta>) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match event {
@@ -68,7 +68,7 @@ impl TargetStore {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Known> {
-        // Nothing in here can be left half changed but by running out of memory.
+        // A panic cannot leave this data half changed.
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -118,7 +118,7 @@ impl Objects {
     }
 }
 
-/// What all watches report: one over all namespaces, or one for each.
+/// The caches of all watches: one over all namespaces, or one for each namespace.
 #[derive(Clone)]
 pub enum Targets {
     /// Of all namespaces.
@@ -128,7 +128,7 @@ pub enum Targets {
 }
 
 impl Targets {
-    /// The store that the namespace is in, or nothing where it is not watched.
+    /// The cache for a namespace; `None` if it is not watched.
     #[must_use]
     pub fn within(&self, namespace: &str) -> Option<&TargetStore> {
         match self {

@@ -1,4 +1,4 @@
-//! Which `ConfigMaps` workloads use, for the one question that decides a deletion.
+//! Finds the `ConfigMaps` that workloads use, before revisions are deleted.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use crate::decide::usage::config_maps_named_in;
 
 use super::problem::{Problem, limited};
 
-/// Kinds that use `ConfigMaps`, or remember templates that will: a `ReplicaSet` or a `ControllerRevision` at zero is what
-/// `kubectl rollout undo` goes back to.
+/// Kinds that use `ConfigMaps` or store pod templates. `kubectl rollout undo` returns to a `ReplicaSet` without pods or
+/// to a `ControllerRevision`.
 const KINDS: [(&str, &str, &str); 8] = [
     ("", "Pod", "pods"),
     ("apps", "ReplicaSet", "replicasets"),

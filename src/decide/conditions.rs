@@ -54,7 +54,7 @@ pub fn all(evidence: Evidence<'_>, generation: i64, now: Timestamp) -> Vec<Condi
     CONDITIONS.iter().filter_map(|rule| rule(evidence)).map(condition).collect()
 }
 
-/// Suspending says nothing about the config in the target, so it leaves the verdict as it was.
+/// A suspension says nothing about the applied config, so `Ready` keeps its status.
 fn ready(evidence: Evidence<'_>) -> Option<Verdict<'_>> {
     let status = match &evidence.report.outcome {
         Outcome::Synced { .. } => "True",
@@ -97,7 +97,7 @@ fn transition(previous: &[Condition], kind: &str, status: &str, now: Timestamp) 
     previous
         .iter()
         .find(|condition| condition.type_ == kind && condition.status == status)
-        // The API keeps whole seconds; anything finer would differ from what is read back.
+        // The API stores whole seconds. A finer time would differ from the stored one.
         .map_or_else(
             || Time(Timestamp::from_second(now.as_second()).unwrap_or(now)),
             |condition| condition.last_transition_time.clone(),

@@ -1,7 +1,7 @@
-//! A second writer: repairs of one target over time, and how they slow down.
+//! A second writer of a target: counts repairs over time, and makes them slower.
 //!
-//! One edit by hand is repaired at once. Whoever writes again each time is not to be outrun: each repair would wake him, and
-//! his write would wake the operator.
+//! One edit by hand is repaired at once. Against a program that writes again after each repair, fast repairs do not
+//! help: each repair would trigger the other program, and its write would trigger the operator.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use jiff::Timestamp;
 /// Pause after the first repair. Each one after it doubles the pause.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Longest pause: the default `spec.interval`, within which everything else is put right as well.
+/// Longest pause: the default `spec.interval`, within which everything else is corrected as well.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
-/// Quiet for so long, and the next repair is the first of another row. Twice the longest pause, so that whoever writes after
-/// each repair stays in the row.
+/// After this time without a repair, the next one starts a new row. Twice the longest pause, so that a program that
+/// writes after each repair stays in the row.
 const QUIET: Duration = Duration::from_mins(10);
 
-/// So many repairs in a row are no slip of a hand.
+/// This many repairs in a row are not an accident.
 const CONTESTED: u32 = 3;
 
 /// Repairs in a row.
@@ -44,7 +44,7 @@ impl Contest {
         }
     }
 
-    /// How long the next repair has to wait, where it has to.
+    /// How long the next repair has to wait; `None` if it may run now.
     #[must_use]
     pub fn rest(&self, now: Timestamp) -> Option<Duration> {
         let growth = 2_u32.saturating_pow(self.repairs.saturating_sub(1).min(20));
@@ -52,13 +52,13 @@ impl Contest {
         pause.checked_sub(self.passed(now)).filter(|rest| !rest.is_zero())
     }
 
-    /// Whether nobody has changed anything for so long that it is of no interest any more.
+    /// Whether the last repair was so long ago that the row can be forgotten.
     #[must_use]
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.passed(now) >= QUIET
     }
 
-    /// What a person should know of it. Holds neither times nor counts, because it stands in the status.
+    /// A note for people. It holds no times and no counts, because it is part of the status.
     #[must_use]
     pub fn note(&self, target: &str) -> Option<String> {
         let who = self
@@ -67,12 +67,12 @@ impl Contest {
             .map_or_else(|| "somebody else".to_owned(), |manager| format!("'{manager}' (a field manager)"));
         (self.repairs >= CONTESTED).then(|| {
             format!(
-                "{who} keeps changing or deleting ConfigMap '{target}' or its revision, so repairs come at growing intervals and it holds something else in between; have only one of the two write it, or give spec.target.name another name"
+                "{who} keeps changing or deleting ConfigMap '{target}' or its revision, so repairs come at growing intervals and it holds other content in between; let only one of the two write it, or set another spec.target.name"
             )
         })
     }
 
-    /// A clock that was set back is no reason to wait for longer.
+    /// If the clock was set back, the wait does not become longer.
     fn passed(&self, now: Timestamp) -> Duration {
         now.duration_since(self.last).unsigned_abs()
     }

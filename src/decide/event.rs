@@ -18,25 +18,25 @@ pub struct EventDraft {
     pub warning: bool,
     /// The closed reason.
     pub reason: &'static str,
-    /// What the operator was doing.
+    /// The action of the operator.
     pub action: &'static str,
     /// The message of the Ready condition.
     pub note: String,
-    /// Where the target is repaired again and again: one event that counts, instead of one for each repair.
+    /// For repairs in a row: one event with a count, instead of one event for each repair.
     pub series: Option<Series>,
 }
 
 /// Which repair in a row it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Series {
-    /// When the first one was: with the resource it names the event.
+    /// Time of the first repair. The name of the event consists of it and the resource.
     pub since: Timestamp,
     /// How many there were.
     pub count: u32,
 }
 
-/// The event that leads from one status to the next, if any: another reason, another verdict, another artifact or
-/// another target.
+/// The event for the change from one status to the next. `None` unless the reason, the status of `Ready`, the artifact
+/// or the target changed.
 #[must_use]
 pub fn transition(
     previous: Option<&ArtifactConfigStatus>,
@@ -45,7 +45,7 @@ pub fn transition(
     contest: Option<&Contest>,
 ) -> Option<EventDraft> {
     if outcome.reason() == Reason::NamespaceTerminating {
-        // Nobody will read it, and the namespace takes no new objects.
+        // The namespace accepts no new objects, and no one would read the event.
         return None;
     }
     let ready = |status: &ArtifactConfigStatus| {

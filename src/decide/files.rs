@@ -1,4 +1,4 @@
-//! Which files to take, and under which key: paths → `ConfigMap` keys.
+//! Selects files and their keys: paths → `ConfigMap` keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,23 +24,23 @@ struct Rule {
     key: Option<String>,
 }
 
-/// What a rule names.
+/// The files that a rule names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Wish {
-    /// One file. With escapes the name is another one than the path.
+    /// One file. With escapes, the name differs from the path.
     Name(String),
-    /// The file of just that name where there is one, else those that the pattern matches.
+    /// The file with exactly this name if it exists, otherwise all files that the pattern matches.
     Pattern(Pattern),
 }
 
 /// Most entries, as the definition has it.
 const MAX_RULES: usize = 256;
 
-/// Steps in which the names of an artifact's files are matched with all patterns: well below a tenth of a second, whatever
-/// patterns and names. A hundred usual patterns and a thousand names take some two million.
+/// Most steps for matching the names of an artifact's files with all patterns: well below a tenth of a second for all
+/// patterns and names. A hundred usual patterns and a thousand names take about two million steps.
 const MAX_STEPS: u32 = 1 << 24;
 
-/// How much matching is left for the files of one artifact, wherever they are matched.
+/// Steps that are left for the files of one artifact, over all places that match them.
 #[derive(Debug)]
 pub struct Effort(AtomicU32);
 
@@ -67,7 +67,7 @@ impl Effort {
                 break;
             }
         }
-        // Several directories at once may each go as far as what was left when they began.
+        // Directories that are matched at the same time may each use the steps that were left when they began.
         let used = before - steps.0;
         let rest = |left: u32| Some(left.saturating_sub(used));
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest);
@@ -92,22 +92,22 @@ impl FileRules {
         Ok(Self { rules })
     }
 
-    /// Whether there is no rule, and so every file is taken.
+    /// Whether there are no rules, so that every file is selected.
     #[must_use]
     pub fn take_all(&self) -> bool {
         self.rules.is_empty()
     }
 
-    /// Whether a file is taken at all: what is not is not even downloaded.
+    /// Whether a file is selected. Other files are not downloaded.
     ///
     /// # Errors
-    /// `InvalidFiles` where patterns and name are made so that it takes too long to tell.
+    /// `InvalidFiles` if matching takes more than the allowed steps.
     pub fn wants(&self, path: &str, effort: &Effort) -> Result<bool, Failure> {
         Ok(self.take_all()
             || effort.each(self.rules.iter(), path, |rule, steps| rule.matches(path, steps))?)
     }
 
-    /// Whether anything below a directory may be taken.
+    /// Whether a rule may select a file below a directory.
     ///
     /// # Errors
     /// As [`Self::wants`].
@@ -116,10 +116,10 @@ impl FileRules {
         Ok(self.take_all() || effort.each(self.rules.iter(), directory, below)?)
     }
 
-    /// The key of each file that is taken: key → path. `others` are files that are not wanted, for messages.
+    /// The key of each selected file: key → path. `others` are the files that are not selected, for messages.
     ///
     /// # Errors
-    /// `InvalidFiles` for a rule that matches nothing, a name that is no key, and two files with one key.
+    /// `InvalidFiles` for a rule that matches nothing, a name that is not a valid key, or two files with one key.
     pub fn keys<'a>(
         &self,
         paths: &[&'a str],
@@ -146,10 +146,10 @@ impl FileRules {
         Ok(keys)
     }
 
-    /// What each rule takes.
+    /// The files that each rule selects.
     fn matched<'a>(&self, paths: &[&'a str]) -> Result<Vec<Vec<&'a str>>, Failure> {
         let present: BTreeSet<&str> = paths.iter().copied().collect();
-        // The name itself comes before what it means as a pattern.
+        // A file with exactly this name comes before the pattern.
         let named: Vec<bool> = self.rules.iter().map(|rule| present.contains(rule.path.as_str())).collect();
         let mut matched = vec![Vec::new(); self.rules.len()];
         let effort = Effort::default();
@@ -186,7 +186,7 @@ impl Rule {
             (Some(name), _) => Wish::Name(name),
             (None, Some(_)) => {
                 return Err(format!(
-                    "spec.files[{index}].path: '{shown}' is a pattern, and a pattern cannot have one key; name one file or leave the key out; a name that has *, ? or [ in it is written with [*], [?] and [[]"
+                    "spec.files[{index}].path: '{shown}' is a pattern, and a pattern cannot have a key; name one file, or leave the key out; in a name, write *, ? and [ as [*], [?] and [[]"
                 ));
             }
             (None, None) => Wish::Pattern(
@@ -232,17 +232,17 @@ fn flatten(path: &str) -> Result<String, Failure> {
     Ok(key)
 }
 
-/// An entry of `spec.files` for a file, to be copied whatever the name.
+/// An entry of `spec.files` for a file, in a form that can be copied for every name.
 fn advice(path: &str) -> String {
-    // In double quotes, as YAML reads it.
+    // A YAML string in double quotes.
     let quoted = text::escape(&pattern::escape(path)).replace('"', "\\\"");
     if quoted.len() > MAX_ADVICE {
         return "attach it with a shorter name".to_owned();
     }
-    format!("give it another one in spec.files, as {{path: \"{quoted}\", key: …}}")
+    format!("set another key in spec.files: {{path: \"{quoted}\", key: …}}")
 }
 
-/// Longest name that is repeated in full: a condition has room for 1024 bytes, and shows how it goes on.
+/// Longest name that a message repeats in full: a condition has room for 1024 bytes.
 const MAX_ADVICE: usize = 400;
 
 fn too_long(rule: &Rule, path: &str) -> Failure {
@@ -260,7 +260,7 @@ fn collision(key: &str, first: &str, second: &str) -> Failure {
     Failure::new(
         Reason::InvalidFiles,
         format!(
-            "files '{}' and '{}' would both become the ConfigMap key '{key}'; of the second, {}",
+            "files '{}' and '{}' would both become the ConfigMap key '{key}'; for the second, {}",
             text::brief(first),
             text::brief(second),
             advice(second)
@@ -349,7 +349,7 @@ mod tests {
     fn refuses_a_pattern_with_a_key_and_a_key_that_is_none() {
         for path in ["*.json", "a?", "[a-z].json", "[[]*", "a/**", "[a].json"] {
             let mapping = FileMapping { path: path.into(), key: Some("k".into()) };
-            assert!(FileRules::parse(&[mapping]).unwrap_err().contains("cannot have one key"), "{path}");
+            assert!(FileRules::parse(&[mapping]).unwrap_err().contains("cannot have a key"), "{path}");
         }
         assert!(FileRules::parse(&[FileMapping { path: "a".into(), key: Some("..k".into()) }]).is_err());
     }

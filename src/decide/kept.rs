@@ -1,8 +1,8 @@
-//! What an object is worth that says it keeps a config: whose word its content is taken on.
+//! Decides whether the content of an object that claims to keep a config can be trusted.
 //!
-//! Labels, annotations and names can be made by anybody who may create `ConfigMaps`; the status cannot. So what the status
-//! recorded counts alone, where it recorded anything. Where it did not, a revision proves itself by the manifest that it
-//! keeps ([`proof`]), or it has only its own word.
+//! Everyone who may create `ConfigMaps` can choose labels, annotations and names, but not the status. So if the status
+//! recorded a hash, only that counts. Otherwise a revision proves itself by the manifest that it keeps ([`proof`]), or
+//! it has no proof.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
@@ -19,16 +19,16 @@ use super::revision;
 use super::spec::Desired;
 use super::watched::Watched;
 
-/// A config out of an object.
+/// A config that was read from an object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
-    /// Where it comes from, and whether that is known or only said.
+    /// Its origin, and whether that is proven.
     pub origin: Origin,
     /// Its content.
     pub content: Content,
 }
 
-/// Content of an object, whatever it is.
+/// The content of an object, without any check.
 #[must_use]
 pub fn content_of(object: &ConfigMap) -> Content {
     let binary = object.binary_data.iter().flatten();
@@ -38,16 +38,16 @@ pub fn content_of(object: &ConfigMap) -> Content {
     }
 }
 
-/// What an object holds, where it has the hash that was recorded: anybody with the right to delete and create
-/// `ConfigMaps` can have made another of its name.
+/// The content of an object, if it has the recorded hash: everyone with the right to delete and create `ConfigMaps` can
+/// have replaced it by another object of its name.
 #[must_use]
 pub fn content_with(object: &ConfigMap, hash: &str) -> Option<Content> {
     let content = content_of(object);
     (content.hash() == hash).then_some(content)
 }
 
-/// What the history recorded, where the object holds it. Of the object's own words none counts but the time at which the
-/// artifact was made, where no manifest has it.
+/// The config that the history recorded, if the object has its content. From the object's own annotations only the
+/// creation time of the artifact is used, if no manifest has it.
 #[must_use]
 pub fn recorded(desired: &Desired, object: &ConfigMap, entry: &Application) -> Option<Kept> {
     let content = content_with(object, entry.hash.as_deref()?)?;
@@ -56,7 +56,7 @@ pub fn recorded(desired: &Desired, object: &ConfigMap, entry: &Application) -> O
     Some(Kept { origin, content })
 }
 
-/// What the operator remembers to have applied, where the object holds it.
+/// The config that the operator applied, from memory, if the object has its content.
 #[must_use]
 pub fn remembered(object: &ConfigMap, facts: &Facts) -> Option<Kept> {
     let content = content_with(object, &facts.hash)?;
@@ -74,8 +74,8 @@ pub fn remembered(object: &ConfigMap, facts: &Facts) -> Option<Kept> {
     Some(Kept { origin, content })
 }
 
-/// A revision of the resource by its own words, and whether it proves them. Nothing, where the words do not fit each other
-/// or the object is not the resource's.
+/// A revision by its own annotations, and whether it proves them. `None` if the annotations contradict each other, or
+/// the object does not belong to the resource.
 #[must_use]
 pub fn told(desired: &Desired, object: &ConfigMap) -> Option<(Stamp, Kept)> {
     let annotated = |key: &str| object.annotations().get(key);
@@ -99,19 +99,19 @@ pub fn told(desired: &Desired, object: &ConfigMap) -> Option<(Stamp, Kept)> {
     Some((stamp, Kept { origin, content }))
 }
 
-/// Whether an object says that it holds this artifact. Another one of equal content was made at another time.
+/// Whether an object claims to hold this artifact. An artifact with equal content may have another creation time.
 #[must_use]
 pub fn is_of(object: &ConfigMap, artifact: &Digest) -> bool {
     object.annotations().get(annotation::ARTIFACT_DIGEST).is_some_and(|said| *said == artifact.to_string())
 }
 
-/// Whether an object says that it holds another artifact than this one. One that says nothing does not.
+/// Whether an object claims to hold another artifact than this one. An object without a claim does not.
 #[must_use]
 pub fn is_of_another(object: &ConfigMap, artifact: &Digest) -> bool {
     object.annotations().contains_key(annotation::ARTIFACT_DIGEST) && !is_of(object, artifact)
 }
 
-/// The origin as far as the object tells, by the manifest that it keeps or by its annotations.
+/// The origin, from the manifest in the object or from its annotations.
 fn said(object: &ConfigMap, artifact: Digest, image: String, image_digest: Digest) -> Origin {
     let annotated = |key: &str| object.annotations().get(key);
     let manifest = annotated(annotation::MANIFEST).and_then(|text| proof::manifest_of(&artifact, text));
@@ -130,8 +130,8 @@ fn said(object: &ConfigMap, artifact: Digest, image: String, image_digest: Diges
     }
 }
 
-/// What a history that was lost can say of a revision. The hash of one that proves nothing is left out: what stands in the
-/// status is believed from then on.
+/// The entry of a revision in a rebuilt history. Without proof the entry has no hash, because a hash in the status is
+/// trusted later.
 #[must_use]
 pub fn entry_of(desired: &Desired, object: &ConfigMap) -> Option<Application> {
     let (stamp, Kept { origin, content }) = told(desired, object)?;
@@ -143,32 +143,32 @@ pub fn entry_of(desired: &Desired, object: &ConfigMap) -> Option<Application> {
         config_map: object.metadata.name.clone(),
         hash: origin.proven.then(|| content.hash()),
         applied_at: stamp.applied_at,
-        // Which of them was in the target last is not known; the next application will be.
+        // It is not known which of them was in the target last. The next application sets that.
         outcome: HistoryOutcome::Superseded,
     })
 }
 
-/// A history out of the entries that the revisions give, for a resource that lost its status (a restore from a backup
-/// does).
+/// A history from the entries of the revisions, for a resource that lost its status (for example after a restore from a
+/// backup).
 #[must_use]
 pub fn history(mut entries: Vec<Application>, limit: usize) -> History {
-    // Of two under one number the proven one first.
+    // Of two entries with one number, the proven one comes first.
     entries.sort_by_key(|entry| (std::cmp::Reverse(entry.number), entry.hash.is_none()));
-    // One application can have left two: under the names of a target that was renamed.
+    // One application can have left two revisions, if the target was renamed.
     entries.dedup_by_key(|entry| entry.number);
     entries.truncate(limit.saturating_add(1));
     entries.into_iter().collect()
 }
 
-/// Where to find a config that the history names: the best of the revisions that were looked at so far.
+/// Searches the revisions for a config: keeps the best one so far.
 #[derive(Debug, Default)]
 pub struct Search {
     best: Option<(bool, i64, String, Kept)>,
 }
 
 impl Search {
-    /// Looks at a revision. `recorded` are the entries of the artifact that have a hash: where there are any, no other
-    /// content counts, whoever says what.
+    /// Checks a revision. `recorded` are the entries of the artifact with a hash. If there are any, no other content
+    /// counts.
     pub fn look(
         &mut self,
         desired: &Desired,
@@ -192,7 +192,7 @@ impl Search {
         }
     }
 
-    /// The best, and the name of the object that keeps it.
+    /// The best one, and the name of its object.
     #[must_use]
     pub fn found(self) -> Option<(String, Kept)> {
         self.best.map(|(_, _, name, kept)| (name, kept))

@@ -1,9 +1,9 @@
-//! Who leads: what to do with a Lease that was just looked at.
+//! Leader election: decides what to do with a Lease that was just read.
 //!
-//! The rules are those of client-go's `leaderelection`: a candidate takes over what is free, or what has not changed for
-//! the time that its holder promised, measured by the candidate's own clock from when it first saw it. Clocks of
-//! different nodes are never compared. A holder stops well before that time is over, so that nobody takes over what is
-//! still in use.
+//! The rules are those of client-go's `leaderelection`: a candidate takes over a free lease, or a lease that has not
+//! changed for its duration. The candidate measures this time by its own clock, from the first read of that state.
+//! Clocks of different nodes are never compared. A holder stops well before the duration is over, so that no one takes
+//! over a lease in use.
 
 use std::time::Duration;
 
@@ -11,24 +11,24 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::LeaseSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-/// Longest time between two looks of a candidate: one small request each.
+/// Longest time between two reads of a candidate; each is one small request.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// How long a lease that nobody took is promised for: the seconds of one that was given up (client-go writes the same).
+/// Duration in a released lease, in seconds (client-go writes the same).
 const RELEASED_SECONDS: i32 = 1;
 
-/// The times of an election, all of which follow from one.
+/// The times of an election; all follow from the lease duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     lease: Duration,
 }
 
 impl Timing {
-    /// For leases of this length, from 3 s to an hour: shorter ones are lost to the hiccups of an API server, longer ones are
-    /// no failover.
+    /// Allowed lease durations, from 3 s to an hour. A shorter lease would be lost whenever the API server is slow;
+    /// with a longer one, a failover would take too long.
     pub const RANGE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_hours(1));
 
-    /// Nothing where `lease` is out of [`Timing::RANGE`].
+    /// `None` if `lease` is out of [`Timing::RANGE`].
     #[must_use]
     pub fn new(lease: Duration) -> Option<Self> {
         let (shortest, longest) = Self::RANGE;
@@ -41,44 +41,44 @@ impl Timing {
         self.lease
     }
 
-    /// A holder whose last renewal was sent this long ago no longer holds it. The third that is left is for writes that
-    /// are under way, and for the candidate's clock.
+    /// After this time since its last renewal was sent, a holder no longer holds the lease. The remaining third is for
+    /// running writes, and for the candidate's clock.
     #[must_use]
     pub fn deadline(self) -> Duration {
         self.lease * 2 / 3
     }
 
-    /// Between two renewals: four tries until the deadline.
+    /// Time between two renewals: four tries until the deadline.
     #[must_use]
     pub fn period(self) -> Duration {
         self.lease / 6
     }
 
-    /// Between two looks of a candidate. Also with a long lease it soon sees that one was given up.
+    /// Time between two reads of a candidate. It is short even for a long lease, so that a release is seen soon.
     #[must_use]
     pub fn look(self) -> Duration {
         self.period().min(LOOK)
     }
 
-    /// The seconds that stand in the lease, rounded up.
+    /// The duration in the lease, in seconds, rounded up.
     fn seconds(self) -> i32 {
         i32::try_from(self.lease.as_secs() + u64::from(self.lease.subsec_nanos() > 0)).unwrap_or(i32::MAX)
     }
 }
 
-/// What to do with a lease.
+/// The next step of a candidate.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// It is free, ours, or over: write this, bound to the version that was looked at.
+    /// It is free, ours, or expired: write this, bound to the version that was read.
     Write(Box<LeaseSpec>),
-    /// Somebody else holds it.
+    /// Another process holds it.
     Wait {
-        /// Who.
+        /// Its identity.
         holder: String,
     },
 }
 
-/// What a candidate does with a lease that has looked the same to it for `unchanged`.
+/// Decides what a candidate does with a lease that it has seen unchanged for `unchanged`.
 #[must_use]
 pub fn step(seen: Option<&LeaseSpec>, me: &str, unchanged: Duration, timing: Timing, now: Timestamp) -> Step {
     let holder = seen.and_then(|spec| spec.holder_identity.as_deref()).filter(|holder| !holder.is_empty());
@@ -91,7 +91,7 @@ pub fn step(seen: Option<&LeaseSpec>, me: &str, unchanged: Duration, timing: Tim
     }
 }
 
-/// The holder's own promise counts, not ours: it may run with another setting.
+/// The duration in the lease counts, not ours: the holder may run with another setting.
 fn is_over(seen: Option<&LeaseSpec>, unchanged: Duration, timing: Timing) -> bool {
     let promised = seen
         .and_then(|spec| spec.lease_duration_seconds)
@@ -113,7 +113,7 @@ fn taken(seen: Option<&LeaseSpec>, me: &str, timing: Timing, now: Timestamp) -> 
     }
 }
 
-/// The same with a new time: what else stands in it stays.
+/// The same lease with a new time; all other fields stay.
 #[must_use]
 pub fn renewed(seen: Option<&LeaseSpec>, timing: Timing, now: Timestamp) -> LeaseSpec {
     LeaseSpec {
@@ -123,7 +123,7 @@ pub fn renewed(seen: Option<&LeaseSpec>, timing: Timing, now: Timestamp) -> Leas
     }
 }
 
-/// Given up: the next candidate need not wait.
+/// A released lease, so that the next candidate need not wait.
 #[must_use]
 pub fn released(seen: &LeaseSpec, now: Timestamp) -> LeaseSpec {
     LeaseSpec {

@@ -1,8 +1,7 @@
-//! What a `ConfigMap` and its metadata may be, counted as those count who enforce it: the API server the values, the
-//! body of a request and the metadata, etcd the object as it is stored, which is larger than what was sent.
+//! Limits of a `ConfigMap` and its metadata, counted like in the programs that enforce them. The API server limits the
+//! values, the body of a request and the metadata. etcd limits the stored object, which is larger than the request.
 //!
-//! Whatever is within these bounds is written. Whatever is not would be refused again and again, so it is a failure
-//! that waits for somebody to act.
+//! An object beyond these limits would be refused again and again, so it is a failure that waits for somebody to act.
 
 use std::collections::BTreeMap;
 
@@ -17,46 +16,46 @@ use super::render::Content;
 /// `staging/src/k8s.io/apiserver/pkg/server/config.go`). 3 MiB.
 const MAX_REQUEST: usize = 3 * 1024 * 1024;
 
-/// Largest write that etcd takes (`--max-request-bytes`). 1.5 MiB.
+/// Largest write that etcd accepts (`--max-request-bytes`). 1.5 MiB.
 const MAX_STORED: usize = 1536 * 1024;
 
 /// Annotations of one object, keys and values (`TotalAnnotationSizeLimitB` in kubernetes
 /// `staging/src/k8s.io/apimachinery/pkg/api/validation`). 256 KiB.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
-/// What a resource may ask for of these; the rest is for what the operator says of its own, on revisions above all.
+/// Part of the annotations that a resource may use. The rest is for annotations of the operator, mostly on revisions.
 const MAX_OWN_ANNOTATIONS: usize = 64 * 1024;
 
-/// Room for everything but content in what is stored: all the annotations that there may be, 64 labels of at most 380
-/// bytes, owner, names, what etcd puts around it.
+/// Room in the stored object for everything except content: all allowed annotations, 64 labels of at most 380 bytes,
+/// owner, names, and the overhead of etcd.
 const REST_STORED: usize = MAX_ANNOTATIONS + 40 * 1024;
 
-/// The same in a request, where a byte may take six: the resource's own annotations at their worst, and what the operator
-/// writes, which is JSON within JSON at the worst.
+/// The same in a request, where escapes may make a byte six times as large. This is the worst case for annotations of
+/// the resource. Annotations of the operator are JSON within JSON at worst.
 const REST_REQUEST: usize = 6 * MAX_OWN_ANNOTATIONS + 2 * (MAX_ANNOTATIONS - MAX_OWN_ANNOTATIONS) + 40 * 1024;
 
 /// Bytes around one entry as it is stored: tags and lengths of the entry, its key and its value.
 const AROUND_ENTRY: usize = 16;
 
-/// Records of who wrote which key that an object may need to have room for: ours by applying, and one more by a patch, as
-/// when a key moves from text to bytes.
+/// Most records in `managedFields` that list a key: ours from an apply, and one more from a patch, for example when a
+/// key moves from text to bytes.
 const WRITERS: usize = 2;
 
-/// Bytes of a key in such a record beside the key itself: `"f:…":{},`.
+/// Bytes around a key in such a record: `"f:…":{},`.
 const AROUND_FIELD: usize = r#""f:":{},"#.len();
 
-/// Whether an object with this content can be written and stored. What its values may have together is checked by
-/// [`check_size`](super::render::check_size).
+/// Checks that an object with this content can be written and stored. [`check_size`](super::render::check_size) checks
+/// the sum of its values.
 ///
 /// # Errors
-/// `TooLarge` with the limit, how large it would be, and what makes it so.
+/// `TooLarge` with the limit, the size, and the cause.
 pub fn check(content: &Content) -> Result<(), Failure> {
     let (stored, request) = (stored(content), request(content));
     let (most_stored, most_request) = (MAX_STORED - REST_STORED, MAX_REQUEST - REST_REQUEST);
     let count = content.data.len() + content.binary_data.len();
     if stored > most_stored {
         return Err(too_large(format!(
-            "{count} files would take {stored} bytes in etcd, which has room for {most_stored}: each name is stored {} times, as the key and in the records of who wrote it; take fewer files with spec.files, or give them shorter keys",
+            "{count} files would take {stored} bytes in etcd, which has room for {most_stored}: each name is stored {} times, as the key and in managedFields; take fewer files with spec.files, or give them shorter keys",
             1 + WRITERS
         )));
     }
@@ -95,14 +94,14 @@ fn json_text(text: &str) -> usize {
     let of = |c: char| match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
         c if c.is_ascii_graphic() || c == ' ' => 1,
-        // Whether it is escaped depends on what is sent how; counted as if.
+        // Not all writers escape these characters. The larger form is counted.
         c if text::is_printable(c) => c.len_utf8(),
         c => c.len_utf8().max(6) * c.len_utf16(),
     };
     text.chars().map(of).sum()
 }
 
-/// Longest key that Kubernetes takes.
+/// Longest key that Kubernetes accepts.
 const MAX_KEY: usize = 253;
 
 /// The rule of Kubernetes for keys of a `ConfigMap` (`IsConfigMapKey` in apimachinery).
@@ -119,7 +118,7 @@ pub(super) fn check_key(key: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Labels that a resource asks for, as the API server will judge them.
+/// Checks labels of a resource by the rules of the API server.
 ///
 /// # Errors
 /// A sentence that names the label.
@@ -135,19 +134,19 @@ pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Stri
     Ok(())
 }
 
-/// Annotations that a resource asks for, as the API server will judge them.
+/// Checks annotations of a resource by the rules of the API server.
 ///
 /// # Errors
-/// A sentence that names the annotation, or how large they are.
+/// A sentence that names the annotation, or the size of all annotations.
 pub(super) fn check_annotations(annotations: &BTreeMap<String, String>) -> Result<(), String> {
     for key in annotations.keys() {
-        // The API server looks at the key in lower case.
+        // The API server checks the key in lower case.
         check_qualified(&key.to_lowercase()).map_err(|why| format!("key '{}' {why}", text::brief(key)))?;
     }
     let size: usize = annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
     if size > MAX_OWN_ANNOTATIONS {
         return Err(format!(
-            "keys and values have {size} bytes; at most {MAX_OWN_ANNOTATIONS} (64 KiB): of the 256 KiB of an object the rest is for the operator's own; shorten them"
+            "keys and values have {size} bytes; at most {MAX_OWN_ANNOTATIONS} (64 KiB): the rest of the 256 KiB of an object is for annotations of the operator; shorten them"
         ));
     }
     Ok(())

@@ -1,11 +1,12 @@
 //! Decisions: data in, data out. No async, no client, no clock, no logging.
 //!
-//! In the order of the pipeline: [`spec`] reads the resource once, [`select`] chooses among what is attached,
-//! [`files`] and [`render`] turn files into the `ConfigMap`, [`plan`] compares it with what is there, [`revision`] keeps
-//! it for the way back under one of its [`numbers`], [`kept`] says what a revision is worth by its [`proof`], and from the
-//! one [`report`] follow [`status`], [`event`] and [`schedule`]. Apart from it, [`lease`] decides which of several
-//! processes works, and [`turns`] which resource is looked at next. [`watched`] is what is known of a `ConfigMap` without
-//! asking, and [`usage`] which of them a workload needs. [`near`] finds the name that was meant.
+//! In the order of the stages: [`spec`] parses the resource once, [`select`] selects one of the attached artifacts,
+//! [`files`] and [`render`] make the content of the `ConfigMap`, [`plan`] compares it with the existing object,
+//! [`revision`] keeps it for a rollback under one of its [`numbers`], and [`kept`] decides by the [`proof`] whether a
+//! revision can be trusted. [`status`], [`event`] and [`schedule`] follow from the one [`report`]. Independent of
+//! these, [`lease`] decides which of several processes is the leader, and [`turns`] which resource is reconciled next.
+//! [`watched`] is the metadata of a `ConfigMap` in the watch cache, [`usage`] finds the `ConfigMaps` that a workload
+//! names, and [`near`] finds similar names.
 
 pub mod conditions;
 pub mod contest;

@@ -1,4 +1,4 @@
-//! Names that do not exist, and those that were meant.
+//! Suggestions for names that do not exist.
 
 use std::borrow::Borrow;
 
@@ -8,8 +8,8 @@ const LISTED: usize = 10;
 /// Longest name that is compared; the comparison takes the product of both lengths.
 const COMPARED: usize = 253;
 
-/// Known names that are so close that they were probably meant, closest first: at most every third character is another,
-/// or one is the beginning of the other.
+/// Known names that are similar, the most similar first: at most every third character differs, or one name is the
+/// beginning of the other.
 #[must_use]
 pub fn closest<'a>(wanted: &str, known: &[&'a str]) -> Vec<&'a str> {
     if wanted.len() > COMPARED {
@@ -29,19 +29,19 @@ pub fn closest<'a>(wanted: &str, known: &[&'a str]) -> Vec<&'a str> {
     near.into_iter().map(|(_, name)| name).collect()
 }
 
-/// Says that there is no such thing, and what there is instead: the near misses, else all of them.
+/// A sentence that says that a name does not exist, with similar names, or otherwise all names.
 #[must_use]
 pub fn no_such(what: &str, wanted: &str, place: &str, known: &[&str]) -> String {
     let near = closest(wanted, known);
     let rest = match near.as_slice() {
-        [] if known.is_empty() => "there is none at all".to_owned(),
+        [] if known.is_empty() => format!("no {what} exists"),
         [] => format!("there {} {}", if known.len() == 1 { "is" } else { "are" }, listed(known)),
         near => format!("did you mean {}?", alternatives(near)),
     };
     format!("there is no {what} '{wanted}' {place}; {rest}")
 }
 
-/// Names as a person lists them, at most ten of them.
+/// A list of names for people, at most ten of them.
 #[must_use]
 pub fn listed<S: Borrow<str>>(names: &[S]) -> String {
     let shown: Vec<&str> = names.iter().take(LISTED).map(Borrow::borrow).collect();
@@ -85,7 +85,7 @@ mod tests {
         );
         assert_eq!(
             said("billing", &[]),
-            "there is no ArtifactConfig 'billing' in namespace 'shop'; there is none at all"
+            "there is no ArtifactConfig 'billing' in namespace 'shop'; no ArtifactConfig exists"
         );
         let many: Vec<String> = (0..12).map(|number| format!("n{number}")).collect();
         assert!(listed(&many).ends_with("n9 and 2 more"));

@@ -1,4 +1,4 @@
-//! Numbers of revisions: what the next one is, whatever others write on labels.
+//! Numbers of applications: computes the next one, even if others forge labels.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,15 +16,15 @@ use super::revision::is_name;
 use super::spec::Owner;
 use super::watched::{Watched, number};
 
-/// Numbers below this one count. Every reader of JSON takes them exactly (RFC 8259, 6), and nobody reaches it by counting:
-/// a number beyond it was made by hand, or followed from one that was.
+/// Numbers below this one count. Every JSON parser reads them exactly (RFC 8259, 6), and no operator reaches it by
+/// counting: a number beyond it was written by hand, or follows from such a number.
 const LIMIT: i64 = 1 << 53;
 
-/// How far beyond the history a number on a label is believed. A killed operator leaves one number at a time that no status
-/// names, so a few would do; and at a thousand a step nobody who forges numbers reaches the [`LIMIT`].
+/// How far beyond the history a number on a label counts. A killed operator leaves one number at a time that no status
+/// names, so a few would be enough. With a thousand at a step, forged numbers cannot reach the [`LIMIT`].
 const AHEAD: i64 = 1000;
 
-/// Number of an application, and when it was.
+/// Number and time of an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// Counts up by one; never used again.
@@ -33,18 +33,18 @@ pub struct Stamp {
     pub applied_at: Timestamp,
 }
 
-/// The last number that was given to a revision, and what for. A watch that lags behind does not show it yet, nor does a
-/// status that was not written.
+/// The last number that was given, and its application. A watch that lags behind does not show it yet, and neither does
+/// a status that was not written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
     /// The number.
     pub number: i64,
-    /// What has it, or was to have it. Shared with what was applied.
+    /// The config that has it, or was meant to have it. Shared with the applied config.
     pub facts: Arc<Facts>,
 }
 
 impl Given {
-    /// Whether a target says that it holds this application.
+    /// Whether the annotation of a target names this application.
     #[must_use]
     pub fn is_in(&self, target: &ConfigMap) -> bool {
         let says = |key: &str, value: &str| target.annotations().get(key).is_some_and(|said| said == value);
@@ -55,13 +55,13 @@ impl Given {
     }
 }
 
-/// The number that was given last, written down before the write that uses it: the write may take effect although its answer
-/// never comes, and a panic must not forget it. Shared by the stages of one pass.
+/// The last number in use. It is written down before the write that uses it, because that write may take effect although its
+/// answer never comes, and a panic must not lose it. The stages of one pass share it.
 #[derive(Debug, Default)]
 pub struct Ledger(Mutex<Option<Given>>);
 
 impl Ledger {
-    /// Goes on from what is remembered.
+    /// Continues from the last number.
     #[must_use]
     pub const fn new(given: Option<Given>) -> Self {
         Self(Mutex::new(given))
@@ -79,8 +79,8 @@ impl Ledger {
     }
 }
 
-/// The stamp of applying `facts`: that of the newest entry where it is the same config for the same image, that which
-/// a killed operator has left on the revision, that which was meant for it before, or a new one.
+/// The number and time for applying `facts`: those of the newest entry if it is the same config for the same image,
+/// those that a killed operator left on the revision, those that were meant for it before, or new ones.
 #[must_use]
 pub fn stamp(
     history: &History,
@@ -99,7 +99,7 @@ pub fn stamp(
     let recorded = recorded(history);
     let left = existing.and_then(|existing| read_stamp(&existing.metadata));
     if let Some(left) = left.filter(|left| is_next(left.number, recorded)) {
-        // The label and the time are anybody's to write: neither leads into the future.
+        // Everyone can write the label and the time, so neither may lie in the future.
         return Stamp { number: left.number, applied_at: left.applied_at.min(now) };
     }
     let meant = given.filter(|given| given.number > recorded && given.facts.revision == facts.revision);
@@ -108,7 +108,7 @@ pub fn stamp(
     Stamp { number, applied_at: now }
 }
 
-/// The number after the highest one; where there is none, the lowest that nothing in the history has.
+/// The number after the highest one. If that is beyond the limit, the lowest number that the history does not have.
 #[must_use]
 pub fn next(history: &History, highest: i64) -> i64 {
     let after = recorded(history).max(highest).checked_add(1).filter(|next| is_plausible(*next));
@@ -118,8 +118,8 @@ pub fn next(history: &History, highest: i64) -> i64 {
     })
 }
 
-/// Highest number that any revision of the resource has, or was to have. Only what can rightly be on a revision: an object
-/// that is the resource's and is named like one, and a number not far from those of the history.
+/// Highest number that a revision of the resource has, or was meant to have. Only plausible numbers count: on an object
+/// that belongs to the resource and has the name of a revision, and not far from those of the history.
 #[must_use]
 pub fn highest(history: &History, watched: &[Arc<Watched>], owner: &Owner, given: Option<&Given>) -> i64 {
     let recorded = recorded(history);
@@ -130,7 +130,7 @@ pub fn highest(history: &History, watched: &[Arc<Watched>], owner: &Owner, given
     numbers.chain(given).max().unwrap_or(recorded)
 }
 
-/// Number and time that stand on a revision.
+/// Number and time on a revision.
 #[must_use]
 pub fn read_stamp(metadata: &ObjectMeta) -> Option<Stamp> {
     let applied_at = metadata.annotations.as_ref()?.get(annotation::APPLIED_AT)?.parse().ok()?;
@@ -138,7 +138,7 @@ pub fn read_stamp(metadata: &ObjectMeta) -> Option<Stamp> {
     Some(Stamp { number, applied_at })
 }
 
-/// Highest number in the history that counts: one beyond the limit stops nothing.
+/// Highest number in the history that counts. A number beyond the limit is ignored.
 fn recorded(history: &History) -> i64 {
     history.numbers().filter(|number| is_plausible(*number)).max().unwrap_or(0)
 }

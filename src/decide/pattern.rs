@@ -1,12 +1,13 @@
-//! Patterns of file names. Whatever the pattern and the name, matching takes a number of steps that is bounded: a
-//! mismatch goes back to the last star alone, and each step is counted.
+//! Patterns of file names. Matching takes a bounded number of steps for every pattern and name: after a mismatch it
+//! returns only to the last star, and each step is counted.
 
 use std::str::Chars;
 
 /// Longest pattern, as the definition has it.
 pub(super) const MAX_PATTERN: usize = 1024;
 
-/// A parsed pattern: `*`, `?` and `[a-z]` within a segment, `**` across segments. The words are those of the crate `glob`.
+/// A parsed pattern: `*`, `?` and `[a-z]` within a segment, `**` across segments. The syntax is that of the crate
+/// `glob`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
     segments: Vec<Segment>,
@@ -14,7 +15,7 @@ pub(super) struct Pattern {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Segment {
-    /// `**`: any number of segments, but one at least where it ends the pattern.
+    /// `**`: any number of segments, but at least one at the end of the pattern.
     Any,
     /// One segment.
     One(Vec<Token>),
@@ -26,19 +27,19 @@ enum Token {
     Star,
     /// `?`: one character.
     Any,
-    /// Itself.
+    /// The character itself.
     Char(char),
-    /// `[…]`: one of these characters, in ranges that are sorted and apart from each other; `[!…]`: one of all others.
+    /// `[…]`: one of these characters, in sorted ranges that do not touch; `[!…]`: one of all others.
     Class { ranges: Vec<(char, char)>, negated: bool },
-    /// Between two segments; only while it is parsed.
+    /// The separator of two segments; used only by the parser.
     Separator,
 }
 
-/// How many steps are left. A step is one comparison, so that a number of them is a time.
+/// The steps that are left. A step is one comparison, so the number bounds the time.
 #[derive(Debug)]
 pub(super) struct Steps(pub(super) u32);
 
-/// The steps are used up: whether it matches is not known.
+/// The steps are used up, so the result is not known.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Exhausted;
 
@@ -61,7 +62,7 @@ pub(super) fn escape(name: &str) -> String {
     escaped
 }
 
-/// The one name that a pattern matches, where it holds no wildcard but escaped ones.
+/// The only name that a pattern matches, if it has no wildcards except escaped ones.
 pub(super) fn unescape(pattern: &str) -> Option<String> {
     let (mut name, mut rest) = (String::with_capacity(pattern.len()), pattern);
     while let Some(at) = rest.find(['*', '?', '[']) {
@@ -80,7 +81,7 @@ impl Pattern {
     /// Reads a pattern.
     ///
     /// # Errors
-    /// Why it is none.
+    /// The reason why the text is not a pattern.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         let chars: Vec<char> = text.chars().collect();
         let (mut segments, mut tokens, mut at) = (Vec::new(), Vec::new(), 0);
@@ -97,11 +98,11 @@ impl Pattern {
                         if segments.last() != Some(&Segment::Any) {
                             segments.push(Segment::Any);
                         }
-                        // With the separator, which is part of it.
+                        // Including the separator.
                         at += 3;
                         continue;
                     }
-                    _ => return Err("there are * and **, and nothing longer"),
+                    _ => return Err("more than two * in a row are not allowed; use * or **"),
                 },
                 '[' => class(rest).ok_or("a [ has no ]; the character itself is written as [[]")?,
                 '?' => (Token::Any, 1),
@@ -115,7 +116,7 @@ impl Pattern {
                 tokens.push(token);
             }
         }
-        // After `**` there is a last segment only where something is in it.
+        // After `**`, an empty last segment does not count.
         if !tokens.is_empty() || segments.last() != Some(&Segment::Any) {
             segments.push(Segment::One(tokens));
         }
@@ -124,12 +125,12 @@ impl Pattern {
 
     /// Whether it matches a path.
     ///
-    /// At the most about as many steps as the pattern has characters times those of the path: each pair of segments is
-    /// compared once.
+    /// Takes at most about (characters of the pattern) × (characters of the path) steps, because each pair of segments
+    /// is compared once.
     pub(super) fn matches(&self, path: &str, steps: &mut Steps) -> Result<bool, Exhausted> {
         let names: Vec<&str> = path.split('/').collect();
         let (mut at, mut name) = (0, 0);
-        // Where to go on after a mismatch: behind the last `**`, one name later.
+        // Where to continue after a mismatch: after the last `**`, one name later.
         let mut again: Option<(usize, usize)> = None;
         loop {
             steps.take()?;
@@ -140,7 +141,7 @@ impl Pattern {
                     again = Some((at, name));
                 }
                 (None, None) => return Ok(true),
-                // Fewer names do not do better.
+                // With fewer names left it cannot match either.
                 (Some(_), None) => return Ok(false),
                 (Some(Segment::One(tokens)), Some(found)) if matches_one(tokens, found, steps)? => {
                     (at, name) = (at + 1, name + 1);
@@ -154,7 +155,7 @@ impl Pattern {
         }
     }
 
-    /// Whether it may match something below a directory.
+    /// Whether it may match a path below a directory.
     pub(super) fn reaches_below(&self, directory: &str, steps: &mut Steps) -> Result<bool, Exhausted> {
         let mut segments = self.segments.iter();
         for name in directory.split('/') {
@@ -168,7 +169,7 @@ impl Pattern {
     }
 }
 
-/// A class, and how many characters it takes; nothing where it has no end. A `]` at its beginning stands for itself.
+/// A class, and its length in characters; `None` if it has no end. A `]` at its beginning is a normal character.
 fn class(chars: &[char]) -> Option<(Token, usize)> {
     let negated = chars.get(1) == Some(&'!');
     let from = if negated { 2 } else { 1 };
@@ -179,7 +180,7 @@ fn class(chars: &[char]) -> Option<(Token, usize)> {
             [_, '-', last, ..] => (last, 3),
             _ => (first, 1),
         };
-        // One from last to first is empty.
+        // A range in reverse order is empty.
         ranges.extend((first <= last).then_some((*first, *last)));
         members = &members[taken..];
     }
@@ -208,10 +209,11 @@ impl Token {
     }
 }
 
-/// One segment. Only the last star is gone back to: what an earlier one took more, the last can take as well.
+/// Matches one segment. It returns only to the last star: characters that an earlier star would take, the last one can
+/// take as well.
 fn matches_one(tokens: &[Token], text: &str, steps: &mut Steps) -> Result<bool, Exhausted> {
     let (mut at, mut rest) = (0, text.chars());
-    // Where to go on after a mismatch: behind the last star, one character later.
+    // Where to continue after a mismatch: after the last star, one character later.
     let mut again: Option<(usize, Chars<'_>)> = None;
     loop {
         steps.take()?;
@@ -225,7 +227,7 @@ fn matches_one(tokens: &[Token], text: &str, steps: &mut Steps) -> Result<bool, 
                 again = Some((at, rest.clone()));
             }
             (None, None) => return Ok(true),
-            // A shorter rest does not do better.
+            // With fewer characters left it cannot match either.
             (Some(_), None) => return Ok(false),
             (Some(token), Some(c)) if token.takes(c) => (at, rest) = (at + 1, ahead),
             (_, Some(_)) => {

@@ -1,8 +1,8 @@
-//! What a revision proves by its bytes alone, with nobody's word for it.
+//! Proof of a revision by its bytes alone.
 //!
-//! A revision keeps the manifest of its artifact. Whoever has the digest of the artifact can check the manifest by it, and
-//! each file by the digest that the manifest has for its layer: the same checks that the bytes passed when they came from
-//! the registry. No label, annotation or name has to be believed.
+//! A revision keeps the manifest of its artifact. The digest of the artifact verifies the manifest, and the digests in
+//! the manifest verify the files. The bytes passed the same checks when they came from the registry. No label,
+//! annotation or name needs to be trusted.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use super::files::FileRules;
 use super::render::{Content, render};
 use super::spec::Desired;
 
-/// The artifact, where the manifest is the one of this digest, is of the type that the resource asks for, and the content
-/// is what the rules of the resource make of the files in it.
+/// The artifact, if the manifest has this digest and the type in `spec`, and the rules of the resource make exactly
+/// this content from its files.
 ///
-/// Nothing where a directory is packed in a layer: what was unpacked says nothing of the pack's digest. Nothing either where
-/// the rules are not those by which the content was made.
+/// `None` if a layer is a packed directory, because unpacked files do not prove the digest of the archive. `None` also
+/// if the content was made by other rules.
 #[must_use]
 pub fn of(desired: &Desired, digest: &Digest, manifest: &str, content: &Content) -> Option<Artifact> {
     let artifact = manifest_of(digest, manifest)?;
@@ -26,21 +26,21 @@ pub fn of(desired: &Desired, digest: &Digest, manifest: &str, content: &Content)
     is_whole.then_some(artifact)
 }
 
-/// The artifact that a manifest is of, where it is the one of this digest.
+/// The artifact of a manifest, if the manifest has this digest.
 #[must_use]
 pub fn manifest_of(digest: &Digest, manifest: &str) -> Option<Artifact> {
     digest.verify(manifest.as_bytes()).ok()?;
     parse_artifact(digest.clone(), manifest.as_bytes(), None).ok()
 }
 
-/// Whether the content is what the rules make of these layers, every byte of it.
+/// Whether the rules make exactly this content from these layers, byte for byte.
 fn is_rendered(layers: &[Descriptor], rules: &FileRules, content: &Content) -> bool {
     files(layers, rules, content)
         .and_then(|(files, others)| render(&files, &others, rules).ok())
         .is_some_and(|rendered| rendered == *content)
 }
 
-/// The files of the layers that the rules want, out of the content, and the paths of the others.
+/// The selected files of the layers, read from the content, and the paths of the others.
 fn files(
     layers: &[Descriptor],
     rules: &FileRules,
@@ -49,7 +49,7 @@ fn files(
     let titled = layers.iter().filter_map(|layer| Some((layer, layer.title()?)));
     let mut by_path: BTreeMap<String, &Descriptor> = BTreeMap::new();
     for (layer, title) in titled {
-        // Two files of one name are refused, here as there.
+        // Two files with one name are refused, as in `render`.
         let twice = by_path.insert(normalize_path(title).ok()?, layer).is_some();
         if twice || layer.is_directory() {
             return None;

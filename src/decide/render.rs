@@ -12,8 +12,8 @@ use crate::types::Failure;
 use super::files::FileRules;
 use super::limits;
 
-/// What a `ConfigMap` can hold: the sum of its values, keys not counted (`MaxSecretSize` in kubernetes
-/// `pkg/apis/core/validation`). 1 MiB.
+/// Largest sum of the values of a `ConfigMap`, without keys (`MaxSecretSize` in kubernetes `pkg/apis/core/validation`).
+/// 1 MiB.
 pub const MAX_CONFIG_MAP: u64 = 1024 * 1024;
 
 /// Content of a `ConfigMap`.
@@ -34,8 +34,8 @@ impl Content {
         (text + binary) as u64
     }
 
-    /// Hash over keys and values, each with its length before it so that no two contents run together. Whether a
-    /// value stands in `data` or `binaryData` follows from the value and takes no part.
+    /// Hash over keys and values, each after its length, so that different contents cannot give the same input. The
+    /// value itself determines whether it is in `data` or `binaryData`, so that is not hashed.
     #[must_use]
     pub fn hash(&self) -> String {
         let mut values: BTreeMap<&str, &[u8]> =
@@ -56,8 +56,8 @@ impl Content {
     }
 }
 
-/// Turns files into content. `others` are the paths of files that are not wanted, for the message when a rule matches
-/// none.
+/// Makes the content from files. `others` are the paths of files that are not selected, for the message if a rule
+/// matches none.
 ///
 /// # Errors
 /// `InvalidFiles` as [`FileRules::keys`] finds it; `TooLarge` with the sizes; `UnsupportedArtifact` where there is no
@@ -108,8 +108,8 @@ pub fn render(files: &[ConfigFile], others: &[String], rules: &FileRules) -> Res
     Ok(content)
 }
 
-/// Checks that files of these sizes fit into a `ConfigMap`, as far as sizes alone tell; done on the declared sizes before anything is downloaded,
-/// and on the real ones before anything is written.
+/// Checks that the sum of these sizes fits into a `ConfigMap`. Runs on the declared sizes before a download, and on the
+/// real sizes before a write.
 ///
 /// # Errors
 /// `TooLarge` with the sum and the largest files.

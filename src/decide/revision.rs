@@ -1,7 +1,7 @@
-//! Revisions: every config that was applied, kept under a name of its own, so that a rollback needs no registry.
+//! Revisions: every applied config, kept as a separate object, so that a rollback needs no registry.
 //!
-//! A revision is an immutable `ConfigMap` named after artifact and content. The number on it is that of an application
-//! ([`super::history`]): a rollback to an earlier config is a new entry in the history, of an old revision.
+//! A revision is an immutable `ConfigMap` with a name from artifact and content. Numbers belong to applications, and no
+//! number is used twice: a rollback to an earlier config adds a new entry to the history, with an old revision.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use super::render::MAX_CONFIG_MAP;
 use super::spec::Owner;
 use super::watched::Watched;
 
-/// Hexadecimal characters of the hash that ends the name: as many as `ReplicaSets` have, and enough that two of one
-/// target's revisions never share them.
+/// Hexadecimal characters of the hash at the end of the name: as many as `ReplicaSets` have, and enough that two
+/// revisions of one target never share them.
 const NAME_HASH: usize = 10;
 
 /// Name of the revision of an artifact with some content. Two artifacts with equal bytes are two revisions.
@@ -36,7 +36,7 @@ fn hex_digit(nibble: u8) -> char {
     char::from_digit(u32::from(nibble), 16).unwrap_or('0')
 }
 
-/// Whether an object can be a revision by its name.
+/// Whether an object has the name of a revision.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
     let hash = name.rsplit_once('-').map(|(_, hash)| hash);
@@ -45,7 +45,7 @@ pub fn is_name(name: &str) -> bool {
     })
 }
 
-/// The revision of what was rendered: the same content and origin, immutable, under its own name.
+/// The revision of a rendered config: the same content and origin, immutable, under its own name.
 #[must_use]
 pub fn assemble(rendered: &Rendered, stamp: Stamp) -> ConfigMap {
     let mut revision = rendered.config_map.clone();
@@ -63,14 +63,13 @@ pub fn assemble(rendered: &Rendered, stamp: Stamp) -> ConfigMap {
     revision
 }
 
-/// Whether a manifest can be kept beside the content: it must not be what makes an object too large that would be taken
-/// without it.
+/// Whether the manifest fits beside the content: an object that is small enough without it must not become too large.
 fn has_room(manifest: &str, revision: &ConfigMap) -> bool {
     let annotations = revision.metadata.annotations.iter().flatten();
     let annotated: usize = annotations.map(|(key, value)| key.len() + value.len()).sum();
     let text = revision.data.iter().flatten().map(|(key, value)| (key, value.len()));
     let binary = revision.binary_data.iter().flatten().map(|(key, value)| (key, value.0.len()));
-    // Each key stands twice more in the record of who wrote it.
+    // `managedFields` lists each key twice.
     let content: usize = text.chain(binary).map(|(key, size)| 3 * key.len() + size).sum();
     let whole = (content + annotated + manifest.len()) as u64;
     manifest.len() <= MAX_KEPT_MANIFEST
@@ -82,9 +81,9 @@ fn has_room(manifest: &str, revision: &ConfigMap) -> bool {
 /// included.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
-/// Revisions of the resource that nothing keeps: neither the history nor a workload. Judged by name and before anything is
-/// asked about workloads, so that there is nothing to ask where nothing is left over. What has another controller is that
-/// one's, whatever its labels say.
+/// Revisions of the resource that the history does not name. This check by name comes before any request about
+/// workloads, so that no request is sent if no revision is left over. An object with another controller belongs to that
+/// controller, even if its labels say otherwise.
 #[must_use]
 pub fn surplus<'a>(history: &History, watched: &'a [Arc<Watched>], owner: &Owner) -> Vec<&'a Watched> {
     let kept: BTreeSet<&str> = history.revisions().collect();

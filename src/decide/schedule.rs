@@ -1,4 +1,4 @@
-//! When the next pass comes: at the earliest of a list of timers.
+//! When to reconcile again.
 
 use std::hash::{Hash as _, Hasher as _};
 use std::time::Duration;
@@ -10,20 +10,20 @@ use super::report::Outcome;
 /// First wait after a failure that may pass by itself.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
-/// Shortest ceiling of the growth: an interval of a second must not mean a retry each second for ever.
+/// Lowest ceiling of the growth: an interval of a second must not cause a retry every second.
 const LOWEST_CEILING: Duration = Duration::from_secs(10);
 
-/// Longest ceiling: a registry that is back should be noticed within this, however long the interval.
+/// Highest ceiling: a registry that is back must be noticed within this time, for every interval.
 const HIGHEST_CEILING: Duration = Duration::from_mins(15);
 
-/// Longest pause that follows from how long a try took: one that hangs for `spec.timeout` keeps a turn at registries for
-/// itself meanwhile. Half a minute, so that a registry that is back is noticed.
+/// Longest pause that follows from the duration of a try, because a try that hangs for `spec.timeout` occupies a turn
+/// at registries. Half a minute, so that a registry that is back is noticed.
 const LONGEST_BREATH: Duration = Duration::from_secs(30);
 
-/// Spread around the interval, in percent to either side, as in Flux (`--interval-jitter-percentage`).
+/// Random variation of the interval, in percent in both directions, as in Flux (`--interval-jitter-percentage`).
 const SPREAD: u64 = 5;
 
-/// Spread around a retry, in percent to either side: many resources fail together when their registry does.
+/// Random variation of a retry, in percent in both directions: many resources fail together when their registry does.
 const RETRY_SPREAD: u64 = 20;
 
 /// Before the second half of a rollback: the status tells of the config first, and then the registry is asked which config
@@ -57,10 +57,10 @@ impl Timers {
     }
 }
 
-/// The interval, or the pause before a retry. `failures` counts the transient failures in a row, this one included; `took` is how long it took to
-/// fail, which is how long it rests at least.
+/// The interval, or the pause before a retry. `failures` counts the transient failures in a row, this one included. `took` is the
+/// duration of the failed pass; the pause is at least as long.
 ///
-/// The spread is taken from the UID and the count, so it differs between resources and is the same in every run.
+/// The variation is computed from the UID and the count, so it differs between resources and is the same in every run.
 #[must_use]
 pub fn usual(outcome: &Outcome, failures: u32, interval: Duration, took: Duration, uid: &str) -> Duration {
     let told = match outcome {
@@ -79,7 +79,7 @@ pub fn usual(outcome: &Outcome, failures: u32, interval: Duration, took: Duratio
     wait.max(told.unwrap_or_default().min(HIGHEST_CEILING))
 }
 
-/// Moves a duration by up to `percent` to either side.
+/// Varies a duration by up to `percent` in both directions.
 fn spread(duration: Duration, percent: u64, uid: &str, salt: u32) -> Duration {
     let mut hasher = std::hash::DefaultHasher::new();
     (uid, salt).hash(&mut hasher);

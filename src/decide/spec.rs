@@ -1,4 +1,4 @@
-//! Resource → [`Desired`]: parsed once, so that no later stage can fail on the form of a field.
+//! Resource → [`Desired`]: the spec is parsed once, so that no later stage can fail on the form of a field.
 
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
@@ -20,36 +20,36 @@ use crate::types::Failure;
 pub struct Owner {
     /// Its name; also the value of a label, hence at most 63 characters.
     pub name: String,
-    /// Its namespace, in which everything it reads and writes lies.
+    /// Its namespace. All objects that it reads and writes are in this namespace.
     pub namespace: String,
     /// Its UID; empty outside a cluster.
     pub uid: String,
 }
 
-/// What the resource asks for.
+/// The parsed spec.
 #[derive(Clone, Debug)]
 pub struct Desired {
     /// The resource itself.
     pub owner: Owner,
-    /// `metadata.generation` that was parsed.
+    /// The `metadata.generation` of the parsed spec.
     pub generation: i64,
     /// The image.
     pub image: ImageRef,
-    /// Where what is attached to it lies: its own repository, or a mirror's.
+    /// Repository of the attached artifacts: that of the image, or a mirror.
     pub referrers: RepositoryRef,
-    /// Where to look when the image is an index that has nothing attached.
+    /// The platform whose manifest is used if nothing is attached to the index.
     pub platform: Option<Platform>,
-    /// Artifact type, compared exactly. White space around it, as a YAML block leaves it, is none of it.
+    /// Artifact type, compared exactly, without white space around it (a YAML block leaves some).
     pub artifact_type: String,
-    /// How to choose among several.
+    /// How to select one of several.
     pub selector: Selector,
-    /// Which files, under which keys.
+    /// Which files to take, under which keys.
     pub files: FileRules,
     /// The `ConfigMap` to write.
     pub target: Target,
     /// Names of pull secrets.
     pub pull_secrets: Vec<String>,
-    /// `ServiceAccount` whose pull secrets count as well.
+    /// `ServiceAccount` whose pull secrets are used as well.
     pub service_account: Option<String>,
     /// Secret with certificates.
     pub cert_secret: Option<String>,
@@ -57,20 +57,20 @@ pub struct Desired {
     pub plain_http: bool,
     /// Stay on this artifact.
     pub rollback_to: Option<Digest>,
-    /// Revisions to keep besides the one that is applied; 0 keeps none at all.
+    /// Number of earlier revisions to keep, in addition to the applied one; 0 keeps no revision at all.
     pub history_limit: usize,
-    /// How often the registry is asked.
+    /// Time between two reconciles.
     pub interval: Duration,
-    /// How long one reconcile may talk to the registry.
+    /// Longest time for finding the config, and again for fetching it.
     pub timeout: Duration,
 }
 
-/// How to choose among several artifacts of the type.
+/// How to select one of several artifacts of the type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
     /// Annotations to match.
     pub annotations: BTreeMap<String, String>,
-    /// Policy among those that match.
+    /// Policy for the artifacts that match.
     pub policy: SelectionPolicy,
 }
 
@@ -83,13 +83,13 @@ pub struct Target {
     pub labels: BTreeMap<String, String>,
     /// Annotations of the user.
     pub annotations: BTreeMap<String, String>,
-    /// Whose it is.
+    /// Who owns it.
     pub creation_policy: CreationPolicy,
-    /// What becomes of it when the resource goes.
+    /// Whether it is deleted with the resource.
     pub deletion_policy: DeletionPolicy,
 }
 
-/// What of the resource matters even when `spec` cannot be used.
+/// The parts of the resource that are needed even if `spec` cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The resource itself.
@@ -118,10 +118,10 @@ pub fn header(metadata: &kube::api::ObjectMeta) -> Header {
     }
 }
 
-/// Reads the resource.
+/// Parses the resource.
 ///
-/// The API server has checked most of this already; it is checked again because a resource may be older than the
-/// installed definition, and because `render` reads files that no API server has seen.
+/// The API server has checked most fields already. They are checked again because a resource may be older than the
+/// installed definition, and because `artifactconfig render` reads files that no API server has seen.
 ///
 /// # Errors
 /// `InvalidSpec`, naming the field.
@@ -146,7 +146,7 @@ pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
     if artifact_type.trim().is_empty() {
         return Err(invalid(
             "spec.artifactType",
-            "it is empty; give the type that 'oras attach --artifact-type' was given",
+            "it is empty; set the type that you use with 'oras attach --artifact-type'",
         ));
     }
     let image: ImageRef = image.parse().map_err(|error| invalid("spec.image", error))?;
@@ -192,14 +192,14 @@ pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
     })
 }
 
-/// Revisions of one resource, whatever it asks for: each is an object of up to 1 MiB, and an entry in its status.
+/// Most revisions of one resource: each is an object of up to 1 MiB, and an entry in its status.
 const MOST_REVISIONS: usize = 100;
 
 fn invalid(field: &str, why: impl std::fmt::Display) -> Failure {
     Failure::new(Reason::InvalidSpec, format!("{field}: {why}"))
 }
 
-/// The lower bound of both durations: a registry is no database to poll many times a second.
+/// The lower bound of both durations, because a registry must not be polled many times a second.
 const SHORTEST: Duration = Duration::from_secs(1);
 
 fn duration(field: &str, text: &str, longest: Duration) -> Result<Duration, Failure> {

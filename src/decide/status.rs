@@ -14,19 +14,19 @@ use super::view::View;
 /// Longest message of a condition; the API's own limit is 32 KiB, but the message is a column of `kubectl get`.
 const MAX_MESSAGE: usize = 1024;
 
-/// The status after a pass. Equal to the one before where nothing happened: then there is nothing to write.
+/// The status after a pass. It is equal to the one before if nothing happened; then nothing is written.
 ///
-/// `now` stands only where a condition changes its status.
+/// `now` is used only if a condition changes its status.
 #[must_use]
 pub fn next(view: &View<'_>, report: &Report, now: Timestamp) -> ArtifactConfigStatus {
     let mut status = view.status.cloned().unwrap_or_default();
     status.observed_generation = Some(view.header.generation);
-    // A request that comes while suspended has not been handled; the person who waits for it must not read that it was.
+    // A request for a sync during a suspension is not handled, and must not be reported as handled.
     if !matches!(report.outcome, Outcome::Suspended) && !report.half_done {
         status.last_handled_requested_at.clone_from(&view.header.requested_at);
     }
     if let Outcome::Synced { rolled_back: true, .. } = &report.outcome {
-        // Until discovery says otherwise, the config that was just given up would come next.
+        // Until discovery finds another one, the config before the rollback is the one that would come next.
         let given_up = status.artifact.as_ref().map(|artifact| artifact.digest.clone());
         status.latest = status.latest.take().or(given_up);
     }
@@ -37,7 +37,7 @@ pub fn next(view: &View<'_>, report: &Report, now: Timestamp) -> ArtifactConfigS
     if let Some(latest) = &report.latest {
         status.latest = Some(latest.artifact.to_string());
     }
-    // "Latest" is said only where it is something else than what is applied.
+    // "Latest" is set only if it differs from the applied artifact.
     let applied = status.artifact.as_ref().map(|artifact| &artifact.digest);
     status.latest = status.latest.take().filter(|latest| Some(latest) != applied);
     let message = truncate(&text::line(&message(&status, report)), MAX_MESSAGE);
@@ -63,7 +63,7 @@ fn history(view: &View<'_>, report: &Report, now: Timestamp) -> History {
     }
 }
 
-/// Failures that lie in the artifact itself: it will not do better by being looked at again.
+/// Failures of the artifact itself: another try has the same result.
 const fn condemns_artifact(reason: Reason) -> bool {
     matches!(
         reason,
@@ -86,8 +86,8 @@ fn record(status: &mut ArtifactConfigStatus, applied: &Applied) {
         proven: _,
     } = applied.facts();
     status.image = Some(AppliedImage { reference: image.clone(), digest: image_digest.to_string() });
-    // Neither a revision nor the history keeps everything that a manifest says; where the artifact is the same, it still
-    // holds.
+    // A revision and the history do not keep all facts of a manifest. If the artifact is the same, the earlier ones
+    // still hold.
     let same = status.artifact.take().filter(|before| before.digest == artifact.to_string());
     let (said, still) = same.map_or_else(Default::default, |before| (before.created, before.annotations));
     status.artifact = Some(AppliedArtifact {
@@ -115,7 +115,7 @@ fn message(status: &ArtifactConfigStatus, report: &Report) -> String {
             if *rolled_back {
                 message.push_str(", where spec.rollbackTo keeps it");
                 match &status.latest {
-                    // An answer of an hour ago is no promise.
+                    // A stale answer must not be reported as the next config.
                     _ if report.latest.is_none() && !report.half_done => {
                         message.push_str("; ");
                         message.push_str(NEXT_UNKNOWN);
@@ -150,7 +150,7 @@ fn message(status: &ArtifactConfigStatus, report: &Report) -> String {
     }
 }
 
-/// Whose config is still in place, which is what the reader of a failure needs to know next.
+/// The config that is still in place, which is the next question of a reader of a failure.
 fn in_place(status: &ArtifactConfigStatus) -> Option<String> {
     let (image, artifact, target) =
         (status.image.as_ref()?, status.artifact.as_ref()?, status.target.as_ref()?);

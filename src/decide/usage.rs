@@ -1,9 +1,9 @@
-//! Which `ConfigMaps` a workload uses.
+//! Finds the `ConfigMaps` that a workload names.
 
 use std::collections::BTreeSet;
 
-/// Every `ConfigMap` that a pod template, or anything that holds one, names: volumes, projected volumes, `envFrom` and
-/// `env`. Read from JSON, because a `ControllerRevision` holds nothing else.
+/// Every `ConfigMap` that an object with a pod template names, in volumes, projected volumes, `envFrom` and `env`. It
+/// reads JSON, because a `ControllerRevision` holds JSON only.
 pub fn config_maps_named_in(value: &serde_json::Value, names: &mut BTreeSet<String>) {
     match value {
         serde_json::Value::Object(members) => {

@@ -1,4 +1,4 @@
-//! What metadata of a `ConfigMap` says that decisions go by, and what of it is kept of those that are watched.
+//! The metadata fields that decisions depend on, and the compact form of them that the watch cache keeps.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
@@ -6,8 +6,8 @@ use crate::api::{FIELD_MANAGER, MANAGER, label};
 
 use super::spec::Owner;
 
-/// A `ConfigMap` of ours as the watch reports it. A tenth of its metadata, of which there would be two objects and more
-/// in memory for each resource.
+/// A `ConfigMap` with our label, from the watch. Its full metadata would be ten times as large, and each resource has
+/// two or more such objects in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
     /// Name.
@@ -18,31 +18,31 @@ pub struct Watched {
     pub version: Option<Box<str>>,
     /// UID of the resource that its label names.
     pub owner: Option<Box<str>>,
-    /// Whether it is a revision and no target.
+    /// Whether it is a revision and not a target.
     pub is_revision: bool,
-    /// Whether the operator has written it, as the API server keeps record. What a person copied has the labels alone.
+    /// Whether the operator has written it, by `managedFields`. A copy that a person made has only the labels.
     pub is_written: bool,
-    /// Number of the revision, where it can be read.
+    /// Number of the revision, if it can be read.
     pub number: Option<i64>,
     claim: Claim,
 }
 
-/// What is kept of the [`Holder`].
+/// The compact form of [`Holder`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Claim {
     /// The resource whose UID the label has is its controller.
     Owner,
     /// It has no controller, and its labels name this resource.
     Named(Box<str>),
-    /// Somebody else's.
+    /// It belongs to someone else.
     Another,
 }
 
-/// Who holds an object, which anybody can have changed since it was made.
+/// The owner of an object by its metadata, which others may have changed since it was created.
 pub(super) enum Holder<'a> {
     /// Its controller.
     Controller(&'a OwnerReference),
-    /// It has no controller, and is labelled as made by this operator for the resource of this name.
+    /// It has no controller, and its labels say that this operator created it for the resource of this name.
     Named(&'a str),
     /// Neither.
     Nobody,
@@ -93,7 +93,8 @@ impl Watched {
         }
     }
 
-    /// Whether it is this resource's, by the rule of [`super::plan::admit`], of an object whose label names its UID.
+    /// Whether an object whose label names the UID of this resource belongs to it, by the rule of
+    /// [`super::plan::admit`].
     #[must_use]
     pub fn is_of(&self, owner: &Owner) -> bool {
         match &self.claim {

@@ -1,4 +1,5 @@
-//! `/log-level`, for whoever may reach the loopback address: with `kubectl port-forward`, whoever has that right.
+//! `/log-level`, without authentication: it listens on the loopback address only, so a caller needs the right to
+//! `kubectl port-forward`.
 
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -12,10 +13,10 @@ use tokio::net::TcpListener;
 
 use super::LogLevel;
 
-/// Bytes of a filter: far above what a person types, far below what costs anything.
+/// Largest filter, in bytes: longer than any useful filter, and small enough to parse at no cost.
 const MAX_FILTER: usize = 4096;
 
-/// Where administrators are served, if anywhere.
+/// Address of the admin endpoint; `None` switches it off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdminAddress(Option<SocketAddr>);
 
@@ -30,8 +31,8 @@ impl FromStr for AdminAddress {
             text.parse().map_err(|_| "it must be IP:PORT such as 127.0.0.1:8081, or none".to_owned())?;
         if !address.ip().is_loopback() {
             return Err(format!(
-                "{} is not a loopback address, such as 127.0.0.1 or [::1]: nobody is asked for a name here, so it must not \
-                 be reached from elsewhere; use kubectl port-forward",
+                "{} is not a loopback address, such as 127.0.0.1 or [::1]: the admin endpoint has no authentication, so it \
+                 may only listen on loopback; use kubectl port-forward",
                 address.ip()
             ));
         }
@@ -42,7 +43,7 @@ impl FromStr for AdminAddress {
 /// Serves until `stop` ends.
 ///
 /// # Errors
-/// Where the address cannot be bound.
+/// If the address cannot be bound.
 pub async fn serve(
     address: AdminAddress,
     level: LogLevel,
@@ -58,7 +59,7 @@ pub async fn serve(
         .with_state(level);
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!(
-            "--admin-address {address} cannot be bound; is another operator running here? 'none' does without"
+            "--admin-address {address} cannot be bound; is another operator running here? 'none' switches it off"
         )
     })?;
     tracing::info!(address = %listener.local_addr()?, "serving /log-level");

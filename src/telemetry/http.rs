@@ -14,14 +14,14 @@ use tokio::net::TcpListener;
 
 use super::Metrics;
 
-/// Whether the operator knows its resources yet.
+/// Whether the operator has listed its resources.
 #[derive(Clone, Default)]
 pub struct Health {
     ready: Arc<AtomicBool>,
 }
 
 impl Health {
-    /// Everything is known.
+    /// All resources are known.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Relaxed);
     }
@@ -36,7 +36,7 @@ struct Served {
 /// Serves until `stop` ends.
 ///
 /// # Errors
-/// Where the address cannot be bound.
+/// If the address cannot be bound.
 pub async fn serve(
     address: SocketAddr,
     health: Health,

@@ -1,4 +1,5 @@
-//! Log lines on standard error: JSON for collectors, readable for people. What is logged can be changed while it runs.
+//! Log lines on standard error: JSON for collectors, or readable text for people. The filter can be changed at run
+//! time.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,22 +30,22 @@ pub enum LogFormat {
     Pretty,
 }
 
-/// What is logged, and the way to change it; clones change the same.
+/// The filter of log lines, which can be changed. Clones share it.
 #[derive(Clone)]
 pub struct LogLevel {
     handle: reload::Handle<EnvFilter, Registry>,
     text: Arc<Mutex<String>>,
 }
 
-/// Starts logging, and traces where they are wanted.
+/// Starts logging, and traces if they are enabled.
 ///
 /// # Errors
-/// Where `filter` is no filter, or logging was started before.
+/// If `filter` is not valid, or logging was started before.
 pub fn init(format: LogFormat, filter: &str, traces: Option<&Traces>) -> anyhow::Result<LogLevel> {
     let parsed = parse(filter).map_err(|why| anyhow::anyhow!("--log-level {why}"))?;
     let (parsed, handle) = reload::Layer::new(parsed);
     tracing_subscriber::registry()
-        // The spans of traces would stand in front of each line, and say what its fields say.
+        // Spans are left out of log lines: they would only repeat the fields.
         .with(
             lines(format, io::stderr)
                 .with_filter(parsed.and(filter_fn(|metadata| metadata.target() != spans::TARGET))),
@@ -58,7 +59,7 @@ pub fn init(format: LogFormat, filter: &str, traces: Option<&Traces>) -> anyhow:
     Ok(LogLevel { handle, text: Arc::new(Mutex::new(filter.to_owned())) })
 }
 
-/// Log lines, in which everything is printable: part of what is logged was written by others.
+/// Log lines with printable characters only, because parts of them are text of others.
 fn lines<S, W>(format: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -108,7 +109,7 @@ impl<W: io::Write> io::Write for PrintableWriter<W> {
     }
 }
 
-/// A filter that says something: what is empty would silence everything.
+/// Parses a filter. An empty one is refused, because it would silence everything.
 fn parse(filter: &str) -> Result<EnvFilter, String> {
     let wanted = "is not a level or filter such as info or artifactconfig=debug,info";
     if filter.trim().is_empty() {
@@ -118,21 +119,21 @@ fn parse(filter: &str) -> Result<EnvFilter, String> {
 }
 
 impl LogLevel {
-    /// The filter as it was given.
+    /// The filter as a text.
     #[must_use]
     pub fn get(&self) -> String {
         self.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Changes what is logged from now on, and logs that.
+    /// Changes the filter, and logs the change.
     ///
     /// # Errors
-    /// Where `filter` is none, with what one looks like.
+    /// If `filter` is not valid; the error shows the expected form.
     pub fn set(&self, filter: &str) -> Result<(), String> {
         let parsed = parse(filter)?;
         let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
         let (from, to) = (text.as_str(), filter);
-        // Whichever of the two filters lets it through: the change must not go unseen because it silences.
+        // Logged under the old filter if that allows the line, otherwise under the new one: a change to silence is visible too.
         let seen = tracing::enabled!(tracing::Level::WARN);
         if seen {
             tracing::warn!(from, to, "log level changed");

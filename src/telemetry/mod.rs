@@ -1,4 +1,4 @@
-//! Seen from outside: logs and their level, metrics, traces, health.
+//! Telemetry: logs and their level, metrics, traces, health.
 
 mod admin;
 mod http;

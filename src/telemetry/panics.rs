@@ -1,4 +1,4 @@
-//! Panics: counted, and logged like everything else, so that none goes unseen.
+//! Panics: counted, and logged like other errors.
 
 use std::any::Any;
 use std::backtrace::Backtrace;
@@ -11,7 +11,8 @@ pub(super) fn count() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
-/// From now on a panic is a log line with its place, and counted. The backtrace is there if `RUST_BACKTRACE` asks for it.
+/// Installs a hook that logs each panic with its location, and counts it. With `RUST_BACKTRACE` the line has a
+/// backtrace.
 pub fn install() {
     std::panic::set_hook(Box::new(|info| {
         PANICS.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Traces, sent to an `OpenTelemetry` collector: OTLP over HTTP, in batches, and only if asked for.
+//! Traces for an `OpenTelemetry` collector: OTLP over HTTP, in batches, only with `--otlp-endpoint`.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,8 +26,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::spans;
 
-/// Spans that wait to be sent; those beyond it are dropped. A reconcile makes about ten, so these are the last some
-/// hundred reconciles of a collector that is away, in a few megabytes.
+/// Most spans that wait to be sent; more are dropped. A reconcile makes about ten, so while the collector is down this
+/// holds some hundred reconciles in a few megabytes.
 const QUEUE: usize = 4096;
 
 /// Spans in one request.
@@ -39,19 +39,19 @@ const DELAY: Duration = Duration::from_secs(2);
 /// Longest wait for the collector's answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes of the collector's answer that are read: an empty message, or why it refused.
+/// Most bytes of the collector's answer that are read: an empty message, or the cause of a refusal.
 const MAX_ANSWER: usize = 64 * 1024;
 
 /// Longest wait for the last batch when the operator ends.
 const LAST: Duration = Duration::from_secs(2);
 
-/// How often a failure is logged.
+/// Shortest time between two log lines about failures.
 const QUIET: Duration = Duration::from_mins(5);
 
-/// Name of the instrumentation, and of the service where the environment names none.
+/// Name of the instrumentation, and of the service if the environment does not name it.
 const NAME: &str = "artifactconfig";
 
-/// Where traces go, and how many.
+/// The destination of traces, and their share.
 #[derive(Clone, Debug)]
 pub struct TraceOptions {
     /// Base URL of the collector.
@@ -81,14 +81,14 @@ impl std::str::FromStr for Endpoint {
 }
 
 impl Endpoint {
-    /// The URL that spans are posted to, as the specification of OTLP makes it from the base.
+    /// The URL for spans, derived from the base URL by the OTLP specification.
     fn of_traces(&self) -> String {
         let base = self.0.as_str().trim_end_matches('/');
         if base.ends_with("/v1/traces") { base.to_owned() } else { format!("{base}/v1/traces") }
     }
 }
 
-/// What became of spans.
+/// Counts of exported and failed spans.
 #[derive(Debug, Default)]
 pub struct SpanCounts {
     exported: AtomicU64,
@@ -96,13 +96,13 @@ pub struct SpanCounts {
 }
 
 impl SpanCounts {
-    /// Spans that the collector took, and spans that it did not.
+    /// Spans that the collector accepted, and spans that it did not accept.
     pub(super) fn get(&self) -> (u64, u64) {
         (self.exported.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
     }
 }
 
-/// Traces that are being sent.
+/// The export of traces.
 #[derive(Clone, Debug)]
 pub struct Traces {
     provider: SdkTracerProvider,
@@ -110,10 +110,10 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Sends from now on; needs a runtime.
+    /// Starts the export; needs a runtime.
     ///
     /// # Errors
-    /// Where the client cannot be built. A collector that cannot be reached is no error.
+    /// If the client cannot be built. An unreachable collector is not an error.
     pub fn start(options: &TraceOptions) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -143,7 +143,7 @@ impl Traces {
         Ok(Self { provider, counts })
     }
 
-    /// What makes spans of the operator's own, and of nothing else.
+    /// The layer that makes `OpenTelemetry` spans from the operator's spans only.
     pub(super) fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
@@ -162,13 +162,13 @@ impl Traces {
         self.provider.tracer(NAME)
     }
 
-    /// What became of the spans, as long as this lives.
+    /// The counts, while the export runs.
     #[must_use]
     pub fn counts(&self) -> Arc<SpanCounts> {
         Arc::clone(&self.counts)
     }
 
-    /// Sends what is left, but waits for that no longer than a moment.
+    /// Sends the remaining spans, with a short timeout.
     pub async fn end(self) {
         let ended = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(LAST)).await;
         if !matches!(ended, Ok(Ok(()))) {
@@ -177,7 +177,7 @@ impl Traces {
     }
 }
 
-/// Adds the wait that came before a span as a child of it: it began before anybody could tell.
+/// Adds the wait before a span as its child. The wait began before the span existed.
 pub fn waited(parent: &Span, name: &'static str, time: Duration) {
     let context: Context = parent.context();
     if !context.span().span_context().is_sampled() {
@@ -191,13 +191,13 @@ pub fn waited(parent: &Span, name: &'static str, time: Duration) {
 }
 
 impl Traces {
-    /// Makes [`waited`] go the same way.
+    /// Lets [`waited`] use the same tracer.
     pub(super) fn set_global(&self) {
         opentelemetry::global::set_tracer_provider(self.provider.clone());
     }
 }
 
-/// Who sends: as the environment says (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`), and what it does not say.
+/// The sender: from the environment (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`), with defaults.
 fn resource() -> Resource {
     let named = std::env::var_os("OTEL_SERVICE_NAME").is_some_and(|name| !name.is_empty());
     let mut resource =
@@ -211,7 +211,7 @@ fn resource() -> Resource {
     resource.build()
 }
 
-/// The client that the exporter sends with. It is called from a thread of its own, outside of the runtime.
+/// The HTTP client of the exporter. The exporter calls it from a separate thread, outside of the runtime.
 #[derive(Debug)]
 struct Client {
     http: reqwest::Client,
@@ -240,7 +240,7 @@ impl HttpClient for Client {
     }
 }
 
-/// Counts what is exported, and says now and then that it is not.
+/// Counts exported spans, and logs failures at a limited rate.
 struct Counted {
     exporter: opentelemetry_otlp::SpanExporter,
     counts: Arc<SpanCounts>,

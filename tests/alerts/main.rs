@@ -178,7 +178,7 @@ fn each_alert_says_what_it_is_and_has_its_entry_in_the_runbook() {
         let start = runbook.find(&format!("\n## {name}\n")).unwrap() + 1;
         let entry = &runbook[start..];
         let entry = entry[3..].find("\n## ").map_or(entry, |end| &entry[..end + 3]);
-        for part in ["**Meaning.**", "**Impact.**", "**Cause.**", "**Mend.**"] {
+        for part in ["**Meaning.**", "**Impact.**", "**Cause.**", "**Fix.**"] {
             assert!(entry.contains(part), "{name} lacks {part}");
         }
     }

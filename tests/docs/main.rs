@@ -10,6 +10,7 @@ mod page;
 mod place;
 mod story;
 mod text;
+mod words;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

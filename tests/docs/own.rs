@@ -61,6 +61,7 @@ fn a_page_that_is_wrong_is_found_with_its_line() -> Result<()> {
         ("every_flag_exists", "\n`artifactconfig history web --no-such-flag`\n"),
         ("every_flag_exists", "\n`--no-such-flag`\n"),
         ("every_metric_exists", "\n`artifactconfig_nothing_total`\n"),
+        ("no_word_that_the_style_replaces", "\nAsk anew, all the\nsame.\n"),
     ] {
         let mut pages: Pages = crate::page::all()?;
         pages.insert("docs/page.md".to_owned(), page(text)?);

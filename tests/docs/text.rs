@@ -18,7 +18,7 @@ pub type Pages = BTreeMap<String, Page>;
 pub type Check = fn(&Pages) -> Result<()>;
 
 /// The checks, by name.
-pub const CHECKS: [(&str, Check); 14] = [
+pub const CHECKS: [(&str, Check); 15] = [
     ("every_block_says_its_language", every_block_says_its_language),
     ("every_block_that_is_not_run_says_why", every_block_that_is_not_run_says_why),
     ("every_link_leads_somewhere", every_link_leads_somewhere),
@@ -33,6 +33,7 @@ pub const CHECKS: [(&str, Check); 14] = [
     ("every_metric_exists", every_metric_exists),
     ("every_path_exists", every_path_exists),
     ("every_promise_has_its_test", every_promise_has_its_test),
+    ("no_word_that_the_style_replaces", crate::words::no_word_that_the_style_replaces),
 ];
 
 /// What a fence may say. `text` is for what nobody runs: drawings, output, usage.
@@ -72,7 +73,7 @@ fn page<'a>(pages: &'a Pages, path: &str) -> Result<&'a Page> {
 }
 
 /// A step of a decision or of the changelog is history: what it names may be gone.
-fn is_history(path: &str) -> bool {
+pub fn is_history(path: &str) -> bool {
     path.starts_with("docs/decisions/") || path == "CHANGELOG.md"
 }
 
@@ -379,7 +380,7 @@ fn fields(schema: &Value, path: &str, found: &mut Fields) {
 }
 
 /// The fields of `spec` and of `status`.
-fn definition() -> Result<(Fields, Fields)> {
+pub fn definition() -> Result<(Fields, Fields)> {
     let text = std::fs::read_to_string(root().join("crds/artifactconfigs.yaml"))?;
     let crd: Value = serde_saphyr::from_str(&text)?;
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];

@@ -1,4 +1,4 @@
-//! What was seen → the tree. Pure.
+//! Builds the tree from its inputs. Pure.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,12 +14,12 @@ use crate::cli::table::short;
 use crate::cli::verdict;
 use crate::decide::history;
 
-/// What is attached to the image as it is now.
+/// The artifacts that are attached to the present digest of the image.
 #[derive(Clone, Debug)]
 pub struct Attached {
     /// Digest of the image.
     pub image: String,
-    /// Of every type.
+    /// Artifacts of every type.
     pub artifacts: Vec<Artifact>,
 }
 
@@ -32,28 +32,28 @@ pub struct Pod {
     pub phase: String,
 }
 
-/// Everything that the tree is made of.
+/// All inputs of the tree.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// What is attached, or why that is not known.
+    /// The attached artifacts, or why they are not known.
     pub attached: Result<Attached, String>,
     /// `ConfigMaps` of the resource that exist.
     pub config_maps: BTreeSet<String>,
-    /// Pods by the `ConfigMaps` that they name, or why they are not known.
+    /// Pods by the `ConfigMaps` that they name, or why the pods are not known.
     pub pods: Result<BTreeMap<String, Vec<Pod>>, String>,
 }
 
-/// A thing, and what hangs on it.
+/// A node of the tree, with its children.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Node {
-    /// What it is.
+    /// Its kind.
     kind: Cow<'static, str>,
-    /// Which one.
+    /// Its name.
     name: String,
-    /// How it is.
+    /// Notes on its state.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
-    /// What hangs on it.
+    /// Its children.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     children: Vec<Node>,
 }
@@ -92,7 +92,7 @@ impl fmt::Display for Node {
     }
 }
 
-/// The tree of a resource: each image with what is attached to it, or was applied for it.
+/// Builds the tree of a resource: each image, with the artifacts that are attached to it or were applied for it.
 #[must_use]
 pub fn grow(config: &ArtifactConfig, seen: &Seen) -> Node {
     let history = config.status.as_ref().map_or(&[][..], |status| &status.history);
@@ -101,10 +101,10 @@ pub fn grow(config: &ArtifactConfig, seen: &Seen) -> Node {
     root.notes.push(match verdict::ready(config) {
         Some(ready) if ready.status == "True" => format!("Ready, {}", ready.reason),
         Some(ready) => format!("not Ready, {}", ready.reason),
-        None => "not looked at yet".to_owned(),
+        None => "not reconciled yet".to_owned(),
     });
     if let Err(why) = &seen.attached {
-        root.notes.push(format!("what is attached is not known: {why}"));
+        root.notes.push(format!("the attached artifacts are not known: {why}"));
     }
     if let Err(why) = &seen.pods {
         root.notes.push(format!("pods are not known: {why}"));
@@ -115,7 +115,7 @@ pub fn grow(config: &ArtifactConfig, seen: &Seen) -> Node {
     root
 }
 
-/// The image as it is now first, then those that something was applied for, newest first.
+/// The present digest of the image first, then earlier digests for which a config was applied, newest first.
 fn images(config: &ArtifactConfig, history: &[HistoryEntry], seen: &Seen) -> Vec<(String, String)> {
     let now = seen.attached.iter().map(|attached| (attached.image.clone(), config.spec.image.clone()));
     let before = history.iter().map(|entry| {
@@ -140,7 +140,7 @@ fn image(
     let mut node = Node::new("image", reference).noted([short(digest)]);
     let attached = seen.attached.as_ref().ok().filter(|attached| attached.image == digest);
     if seen.attached.is_ok() && attached.is_none() {
-        node.notes.push("not what it is now".to_owned());
+        node.notes.push("an earlier digest".to_owned());
     }
     let mut artifacts: Vec<&Artifact> = attached.iter().flat_map(|attached| &attached.artifacts).collect();
     artifacts.sort_by_key(|artifact| std::cmp::Reverse((artifact.created(), artifact.digest.to_string())));
@@ -166,7 +166,7 @@ fn image(
     node
 }
 
-/// What became of an artifact: its revisions, and the target where it is in there.
+/// The nodes of an artifact: its revisions, and the target if it has this artifact.
 fn grown(artifact: &mut Node, config: &ArtifactConfig, history: &[HistoryEntry], seen: &Seen, image: &str) {
     let status = config.status.as_ref();
     if status.and_then(|status| status.latest.as_ref()) == Some(&artifact.name) {
@@ -212,7 +212,7 @@ fn stated(entry: &HistoryEntry) -> String {
     }
 }
 
-/// Hangs the pods that name a `ConfigMap` below it.
+/// Adds the pods that name a `ConfigMap` as its children.
 fn used(node: &mut Node, config_map: &str, seen: &Seen) {
     if !seen.config_maps.contains(config_map) {
         node.notes.push("gone".to_owned());

@@ -23,10 +23,11 @@ use super::said;
 
 use grow::{Attached, Pod, Seen};
 
-/// Show how it all hangs together: image, what is attached to it, revisions, the target, and the pods that use them.
+/// Show how the objects belong together: the image, its attached artifacts, revisions, the target, and the pods that use
+/// them.
 ///
-/// Asks the registry with your own Docker credentials; where it does not answer within ten seconds, the rest is shown
-/// without it.
+/// Asks the registry with your own Docker credentials. If it does not answer within ten seconds, the tree shows only the
+/// objects of the cluster.
 #[derive(clap::Args)]
 pub struct Args {
     /// Name of the `ArtifactConfig`.
@@ -47,7 +48,7 @@ pub struct Args {
     cluster: ClusterArgs,
 }
 
-/// Longest wait for the registry: the tree is for nights on which it may be down.
+/// Longest wait for the registry, because people need the tree when the registry may be down.
 const REGISTRY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pods per page.
@@ -56,7 +57,7 @@ const PAGE: u32 = 200;
 /// Prints the tree.
 ///
 /// # Errors
-/// Where there is no such resource, or the API server does not answer.
+/// If the resource does not exist, or the API server does not answer.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
@@ -70,7 +71,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-/// What is attached to the image as it is now; where that is not known, why.
+/// The artifacts that are attached to the present digest of the image; if they are not known, the cause.
 async fn attached(config: &ArtifactConfig, args: &Args) -> Result<Attached, String> {
     if args.offline {
         return Err("--offline".to_owned());
@@ -100,7 +101,7 @@ async fn attached(config: &ArtifactConfig, args: &Args) -> Result<Attached, Stri
         .unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs())))
 }
 
-/// Names of the `ConfigMaps` that belong to the resource, and of its target where that is there.
+/// Names of the `ConfigMaps` that belong to the resource, and of its target if it exists.
 async fn config_maps(connection: &Connection, config: &ArtifactConfig) -> anyhow::Result<BTreeSet<String>> {
     let api: Api<k8s_openapi::api::core::v1::ConfigMap> =
         Api::namespaced(connection.client.clone(), &connection.namespace);

@@ -1,4 +1,4 @@
-//! What differs between an object that is there and what it should be, and what has to go besides.
+//! Drift: the difference between an object and its desired state, and the parts that must be removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,7 @@ use crate::decide::spec::Desired;
 
 use super::owner::{field_manager, owned_keys};
 
-/// Whether a write is needed. What others added to labels and annotations is theirs and stays; a key they added to
-/// the content is drift.
+/// Whether a write is needed. Labels and annotations of others stay. A key that others added to the content is drift.
 pub(super) fn differs(desired: &ConfigMap, observed: &ConfigMap) -> bool {
     let (have, want) = (&observed.metadata, &desired.metadata);
     let controller = |metadata: &ObjectMeta| {
@@ -30,7 +29,7 @@ pub(super) fn differs(desired: &ConfigMap, observed: &ConfigMap) -> bool {
         || !same_entries(observed.binary_data.as_ref(), desired.binary_data.as_ref())
 }
 
-/// Whether something of ours is missing in somebody else's object, or something that was ours is left in it.
+/// For `Merge`: whether a part of ours is missing in the object, or an old part of ours is left in it.
 pub(super) fn is_unmerged(manager: &str, wanted: &ConfigMap, observed: &ConfigMap) -> bool {
     let left = |member: &str, is_wanted: &dyn Fn(&str) -> bool| {
         owned_keys(&observed.metadata, manager, &[member]).iter().any(|key| !is_wanted(key))
@@ -44,7 +43,7 @@ pub(super) fn is_unmerged(manager: &str, wanted: &ConfigMap, observed: &ConfigMa
         || !includes(observed.metadata.annotations.as_ref(), wanted.metadata.annotations.as_ref())
 }
 
-/// What the resource has merged into somebody else's object: the keys that its field manager owns.
+/// The keys that the resource has merged into the object of someone else: those that its field manager owns.
 #[must_use]
 pub fn own_part(desired: &Desired, observed: &ConfigMap) -> ConfigMap {
     fn part<V: Clone>(
@@ -62,9 +61,8 @@ pub fn own_part(desired: &Desired, observed: &ConfigMap) -> ConfigMap {
     }
 }
 
-/// Labels and annotations that stand there only because an earlier config or version of the resource asked for them, as
-/// members of a merge patch that removes them. The API server keeps the record of that: what our field manager owns and
-/// the object no longer names.
+/// Labels and annotations of an earlier config or version of the resource, as members of a merge patch that removes
+/// them. They are the fields that our field manager owns in `managedFields` and that the desired object no longer has.
 fn abandoned(manager: &str, have: &ObjectMeta, want: &ObjectMeta) -> Nulls {
     let members =
         [("labels", &have.labels, &want.labels), ("annotations", &have.annotations, &want.annotations)];
@@ -85,7 +83,7 @@ fn includes<V: PartialEq>(have: Option<&BTreeMap<String, V>>, want: Option<&BTre
     want.into_iter().flatten().all(|(key, value)| have.and_then(|have| have.get(key)) == Some(value))
 }
 
-/// An absent map and an empty one hold the same.
+/// An absent map is equal to an empty one.
 pub(super) fn same_entries<V: PartialEq>(
     left: Option<&BTreeMap<String, V>>,
     right: Option<&BTreeMap<String, V>>,
@@ -93,9 +91,9 @@ pub(super) fn same_entries<V: PartialEq>(
     left.into_iter().flatten().eq(right.into_iter().flatten())
 }
 
-/// A merge patch for an object in which keys of ours stand in the other of the two maps, because somebody moved them or
-/// because what was text is binary now: an apply that adds a key to one map is refused while it stands in the other. The
-/// patch brings the whole content at once, so that no reader ever finds half of it.
+/// A merge patch for keys that move between `data` and `binaryData`, because someone moved them, or because text became
+/// binary. The API server refuses an apply that adds a key to one map while it is in the other. The patch replaces the
+/// whole content at once, so that no reader sees a part of it.
 #[must_use]
 pub fn misplaced(wanted: &ConfigMap, observed: &ConfigMap) -> Option<serde_json::Value> {
     fn in_both<V, W>(have: Option<&BTreeMap<String, V>>, want: Option<&BTreeMap<String, W>>) -> Nulls {
@@ -112,7 +110,7 @@ pub fn misplaced(wanted: &ConfigMap, observed: &ConfigMap) -> Option<serde_json:
         serde_json::json!({
             "data": with(data, wanted.data.as_ref()),
             "binaryData": with(binary_data, wanted.binary_data.as_ref()),
-            // With what it says of the content, or the one would belie the other until the apply.
+            // Includes the annotations about the content; otherwise they would contradict it until the apply.
             "metadata": {
                 "labels": with(Nulls::new(), labels.as_ref()),
                 "annotations": with(Nulls::new(), annotations.as_ref()),
@@ -127,8 +125,9 @@ fn nulls<'a>(keys: impl Iterator<Item = &'a String>) -> Nulls {
     keys.map(|key| (key.clone(), serde_json::Value::Null)).collect()
 }
 
-/// What has to go after an apply. Of the content of an object that is ours, what others added, because server-side apply
-/// leaves what it never owned; of everything else, what is ours by an earlier patch, and not by an apply.
+/// The parts to remove after an apply. In the content of our own object these are keys that others added, because
+/// server-side apply keeps fields that it never owned. Elsewhere these are fields that we own by an earlier patch and
+/// not by an apply.
 #[must_use]
 pub fn leftovers(desired: &Desired, wanted: &ConfigMap, observed: &ConfigMap) -> Option<serde_json::Value> {
     fn extra<V, W>(

@@ -1,4 +1,4 @@
-//! The object: what is to be in the cluster, and what there is to say of it.
+//! The desired object, and the facts about it for the status.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::decide::render::Content;
 use crate::decide::revision;
 use crate::decide::spec::{Desired, Target};
 
-/// Where content comes from.
+/// The source of content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// The image as the resource names it, or named it then.
     pub image: String,
-    /// What it resolved to.
+    /// The digest of the image at that time.
     pub image_digest: Digest,
     /// Digest of the artifact.
     pub artifact: Digest,
@@ -28,10 +28,10 @@ pub struct Origin {
     pub created: Option<String>,
     /// Annotations of the artifact, at most 4 KiB of them.
     pub annotations: Annotations,
-    /// Manifest of the artifact, where it is at hand and short enough to be kept in a revision.
+    /// Manifest of the artifact, if it is available and short enough to be kept in a revision.
     pub manifest: Option<Arc<str>>,
-    /// Whether the content is known to be that of the artifact: by the registry's bytes, by the hash that the status
-    /// recorded, or by a manifest that is kept. Otherwise an object says so of itself.
+    /// Whether the content is proven to be that of the artifact: by the registry's bytes, by the recorded hash in the
+    /// status, or by a kept manifest. Otherwise only the object itself claims it.
     pub proven: bool,
 }
 
@@ -51,15 +51,15 @@ impl Origin {
     }
 }
 
-/// What a `ConfigMap` holds and where it came from: everything that status says of it. Small, because one is kept in
-/// memory for each resource.
+/// The facts about the content of a `ConfigMap` that the status repeats. Small, because one is kept in memory for each
+/// resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Name of the `ConfigMap`.
     pub target: String,
     /// The image as the resource names it.
     pub image: String,
-    /// What it resolved to.
+    /// The digest of the image.
     pub image_digest: Digest,
     /// Digest of the artifact.
     pub artifact: Digest,
@@ -71,25 +71,25 @@ pub struct Facts {
     pub size: u64,
     /// Hash over the content.
     pub hash: String,
-    /// Name of the revision that keeps it, where one does.
+    /// Name of the revision that keeps it, if one does.
     pub revision: Option<String>,
-    /// Whether the content is known to be that of the artifact, as in [`Origin`].
+    /// Whether the content is proven, as in [`Origin`].
     pub proven: bool,
 }
 
-/// What is to be in the cluster.
+/// The desired object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rendered {
     /// The whole object.
     pub config_map: ConfigMap,
-    /// What there is to say of it.
+    /// The facts about it.
     pub facts: Arc<Facts>,
     /// Manifest of the artifact, for the revision.
     pub manifest: Option<Arc<str>>,
 }
 
-/// Proof that a [`Rendered`] is in the cluster. Only applying makes one, and status takes nothing else. Clones share what
-/// it says, because every reconcile takes one from memory.
+/// Proof that a [`Rendered`] is in the cluster. Only an apply creates one, and the status accepts nothing else. Clones
+/// share the facts, because every reconcile takes one from memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
     confirmed: Arc<Confirmed>,
@@ -97,7 +97,7 @@ pub struct Applied {
     undone: Option<Arc<str>>,
 }
 
-/// What the API server has confirmed.
+/// The object that the API server has confirmed.
 #[derive(Debug, PartialEq, Eq)]
 struct Confirmed {
     facts: Arc<Facts>,
@@ -107,7 +107,7 @@ struct Confirmed {
 }
 
 impl Applied {
-    /// For `cluster::apply` alone, once the API server has confirmed the object.
+    /// Only for `cluster::apply`, after the API server has confirmed the object.
     #[cfg_attr(not(feature = "operator"), allow(dead_code))]
     pub(crate) fn confirmed(
         facts: impl Into<Arc<Facts>>,
@@ -120,7 +120,7 @@ impl Applied {
         Self { confirmed: Arc::new(confirmed), changed, undone: None }
     }
 
-    /// The same, over what this field manager had written.
+    /// The same, after undoing a change of this field manager.
     #[must_use]
     pub fn undoing(self, manager: Option<&str>) -> Self {
         Self { undone: manager.map(Arc::from), ..self }
@@ -132,19 +132,19 @@ impl Applied {
         Self { changed: false, undone: None, ..self.clone() }
     }
 
-    /// The field manager that had changed the target, where the API server knows.
+    /// The field manager that had changed the target, if the API server knows it.
     #[must_use]
     pub fn undone(&self) -> Option<&str> {
         self.undone.as_deref()
     }
 
-    /// What is in the cluster.
+    /// The facts about the object in the cluster.
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.confirmed.facts
     }
 
-    /// Which application it is.
+    /// The application.
     #[must_use]
     pub fn stamp(&self) -> Stamp {
         self.confirmed.stamp
@@ -156,7 +156,7 @@ impl Applied {
         &self.confirmed.resource_version
     }
 
-    /// `resourceVersion` of the revision that keeps it, where one does.
+    /// `resourceVersion` of the revision that keeps it, if one does.
     #[must_use]
     pub fn revision_version(&self) -> Option<&str> {
         self.confirmed.revision_version.as_deref()
@@ -172,7 +172,8 @@ impl Applied {
 /// Bytes of manifest annotations that are kept and repeated in status.
 const MAX_ANNOTATIONS: usize = 4096;
 
-/// Longest `created` that is repeated, and escaped where it is no date at all; RFC 3339 with nanoseconds takes 35.
+/// Longest `created` that is repeated; RFC 3339 with nanoseconds takes 35 characters. Text that is not a date is
+/// escaped.
 pub(in crate::decide) const MAX_CREATED: usize = 64;
 
 /// Annotations in key order until their bytes are used up: a manifest may carry 4 MiB of them.
@@ -249,7 +250,7 @@ pub fn assemble(desired: &Desired, origin: Origin, content: Content) -> Rendered
 }
 
 impl Rendered {
-    /// The target says which application it holds.
+    /// An annotation of the target names the application.
     #[must_use]
     pub fn stamped(mut self, stamp: Stamp) -> Self {
         let annotations = self.config_map.metadata.annotations.get_or_insert_default();
@@ -258,8 +259,8 @@ impl Rendered {
     }
 }
 
-/// The reference by which the garbage collector takes an object along; none where it is to stay. Merging owns no target,
-/// but its revisions are nobody else's.
+/// The owner reference, by which the garbage collector deletes an object with the resource; `None` if the object must
+/// stay. With `Merge` the target belongs to someone else, but the revisions belong to the resource.
 fn owner_reference(desired: &Desired) -> Option<OwnerReference> {
     let Target { creation_policy, deletion_policy, .. } = &desired.target;
     let wanted = !desired.owner.uid.is_empty()
@@ -278,8 +279,7 @@ fn owner_reference(desired: &Desired) -> Option<OwnerReference> {
     })
 }
 
-/// The target as it is written: the whole object, or where it is somebody else's what is merged into it, which is
-/// neither our labels nor our annotations.
+/// The target to write: the whole object, or with `Merge` only the merged part, without our labels and annotations.
 #[must_use]
 pub fn written(desired: &Desired, rendered: &Rendered) -> ConfigMap {
     let mut object = rendered.config_map.clone();

@@ -1,4 +1,4 @@
-//! Whose an object is: what is not ours is never touched.
+//! Ownership: the operator never touches objects of others.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,11 @@ use crate::decide::spec::{Desired, Owner};
 use crate::decide::watched::{Holder, holder, labelled};
 use crate::types::Failure;
 
-/// Whether the target may be written to at all. Asked before anything is kept for it. `living` are those of the
-/// [`rivals`] that exist.
+/// Checks that the target may be written. Runs before a revision is kept for it. `living` are the [`rivals`] that
+/// exist.
 ///
 /// # Errors
-/// `TargetConflict` where the object belongs to someone else; `TargetNotFound` where there is none to merge into.
+/// `TargetConflict` if the object belongs to someone else; `TargetNotFound` if no object to merge into exists.
 pub fn admit(desired: &Desired, observed: Option<&ConfigMap>, living: &[String]) -> Result<(), Failure> {
     match (desired.target.creation_policy, observed) {
         (CreationPolicy::Owner | CreationPolicy::Orphan, None) => Ok(()),
@@ -33,8 +33,8 @@ pub fn admit(desired: &Desired, observed: Option<&ConfigMap>, living: &[String])
     }
 }
 
-/// Merging goes into what others keep, but not into what this operator keeps for another resource, nor over keys that
-/// another resource merges: the two would undo each other for ever.
+/// `Merge` writes into objects of others, but not into a target of another resource, and not over keys that another
+/// resource merges: the two would undo each other again and again.
 fn refuse_merging(desired: &Desired, observed: &ConfigMap, living: &[String]) -> Result<(), Failure> {
     if NEVER_MERGED.contains(&desired.target.name.as_str()) {
         return Err(Failure::new(
@@ -59,17 +59,17 @@ fn refuse_merging(desired: &Desired, observed: &ConfigMap, living: &[String]) ->
         return refuse(format!("is the target of ArtifactConfig '{name}'"));
     }
     match living.first() {
-        // Which keys the next config has is not known here, so no two resources share one target.
+        // The keys of the next config are not known here, so two resources never share one target.
         Some(name) => refuse(format!("holds keys that ArtifactConfig '{name}' merges")),
         None => Ok(()),
     }
 }
 
-/// What every pod trusts, published by the cluster itself in each namespace: Kubernetes, `OpenShift`, Istio. Whoever may write
-/// `ArtifactConfigs` must not add to it by the operator's rights.
+/// `ConfigMaps` with certificates that every pod trusts, published by the cluster in each namespace: Kubernetes,
+/// `OpenShift`, Istio. A tenant must not add to them with the operator's rights.
 const NEVER_MERGED: [&str; 3] = ["kube-root-ca.crt", "openshift-service-ca.crt", "istio-ca-root-cert"];
 
-/// The other resources whose keys are merged into an object. Which of them still exist is for the API server to say.
+/// The other resources whose keys are merged into an object. The caller asks the API server which of them still exist.
 #[must_use]
 pub fn rivals(desired: &Desired, observed: Option<&ConfigMap>) -> Vec<String> {
     if desired.target.creation_policy != CreationPolicy::Merge {
@@ -85,8 +85,8 @@ pub fn rivals(desired: &Desired, observed: Option<&ConfigMap>) -> Vec<String> {
     merging.filter(|name| *name != desired.owner.name).map(str::to_owned).collect()
 }
 
-/// The field manager that changed an object last, besides the one that writes it for this resource: whoever undoes what was
-/// applied, where something was undone.
+/// The field manager that changed an object last, other than the one of this resource. If our change was undone, it is
+/// the one that undid it.
 #[must_use]
 pub fn rival(desired: &Desired, observed: &ConfigMap) -> Option<String> {
     let ours = field_manager(desired);
@@ -96,8 +96,8 @@ pub fn rival(desired: &Desired, observed: &ConfigMap) -> Option<String> {
     last.manager.clone()
 }
 
-/// Field managers of merging begin with this. One for each resource: under a common one, what one resource applies would
-/// take away what another one has.
+/// Prefix of the field managers for `Merge`. Each resource has its own: with a common one, an apply of one resource
+/// would remove the keys of another.
 const MERGE_MANAGER: &str = "artifactconfig/merge/";
 
 /// The field manager that writes the target of a resource.
@@ -109,7 +109,7 @@ pub fn field_manager(desired: &Desired) -> String {
     }
 }
 
-/// Keys below a member of an object that a field manager owns, by whatever kind of write.
+/// Keys below a member of an object that a field manager owns, by all kinds of writes.
 pub(super) fn owned_keys(metadata: &ObjectMeta, manager: &str, path: &[&str]) -> BTreeSet<String> {
     let entries = metadata.managed_fields.iter().flatten();
     let ours = entries.filter(|entry| entry.manager.as_deref() == Some(manager));
@@ -136,11 +136,11 @@ pub(super) fn refuse_foreign(desired: &Desired, metadata: &ObjectMeta) -> Result
     }
 }
 
-/// Says whose an object is, unless it is ours.
+/// Names the owner of an object; `None` if it is ours.
 ///
-/// Ours is what carries our UID, as controller or as label; and what a namesake left behind without a controller
-/// (deletion policy `Retain`, or a deletion that orphaned it): names are unique in a namespace, so nobody else can
-/// claim it.
+/// An object is ours if it carries our UID, as controller or as label. It is also ours if an earlier resource of the
+/// same name left it without a controller (deletion policy `Retain`, or a deletion that orphaned it): names are unique
+/// in a namespace, so no one else can claim it.
 fn foreign_owner(owner: &Owner, metadata: &ObjectMeta) -> Option<String> {
     match holder(metadata) {
         Holder::Controller(controller) if controller.uid == owner.uid => None,

@@ -1,5 +1,5 @@
-//! Which of the attached artifacts to take. The order in which a registry lists them never matters, and neither does one
-//! that cannot be used, as long as it would not have been chosen.
+//! Selects one of the attached artifacts. The order in which a registry lists them never matters. An artifact that
+//! cannot be used does not matter either, if it would not have been selected.
 
 mod rank;
 mod refusal;

@@ -1,4 +1,4 @@
-//! Why nothing was chosen, for a person. Types and annotations are foreign text, so they are quoted as such.
+//! Messages for the case that nothing was selected. Types and annotations are text of others, so they are quoted.
 
 use oci::{Artifact, VERSION, truncate};
 
@@ -18,7 +18,7 @@ const TYPES: usize = 5;
 /// How much of a type a message shows.
 const QUOTED: usize = 80;
 
-/// Nothing of the type: a slip in the type where something near it is attached, and advice to attach it where not.
+/// Nothing of the type is attached: suggests a similar type if one is attached, otherwise advises to attach the config.
 pub(super) fn nothing_of_the_type(question: Question<'_>) -> Failure {
     let Question { artifact_type, image, .. } = question;
     let known: Vec<&str> = question.attached.iter().map(String::as_str).collect();
@@ -27,7 +27,10 @@ pub(super) fn nothing_of_the_type(question: Question<'_>) -> Failure {
     let advice = match (near.as_slice(), known.as_slice()) {
         ([], []) => attach,
         ([], known) => {
-            format!("what is attached is of type {}; correct spec.artifactType, or {attach}", types(known))
+            format!(
+                "the attached artifacts are of type {}; correct spec.artifactType, or {attach}",
+                types(known)
+            )
         }
         (near, known) => {
             let meant: Vec<String> = near.iter().map(|name| quoted(name)).collect();
@@ -70,7 +73,7 @@ pub(super) fn no_version(question: Question<'_>, count: usize) -> Failure {
     Failure::new(
         Reason::AmbiguousArtifact,
         format!(
-            "none of the {count} matching artifacts of {question} has a semantic version in the annotation {VERSION}, which the policy HighestVersion goes by"
+            "none of the {count} matching artifacts of {question} has a semantic version in the annotation {VERSION}, which the policy HighestVersion requires"
         ),
     )
 }
@@ -90,7 +93,7 @@ pub(super) fn several<E>(question: Question<'_>, several: &[&Artifact<E>]) -> Fa
     )
 }
 
-/// Where there is neither one that can be used nor one that cannot, which is asked before.
+/// For an empty list, which the caller excludes before.
 pub(super) fn no_candidate() -> Failure {
     Failure::new(Reason::InternalError, "there was nothing to choose from")
 }

@@ -1,4 +1,4 @@
-//! Who waits, and since when.
+//! The resources that wait for a turn, in the order of their waiting time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,21 +7,21 @@ use std::time::Instant;
 use super::share::Held;
 use super::{Key, Lane};
 
-/// A place in the order: by time, and where that is the same, by who came first.
+/// A place in the order: by time, and for equal times by arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket {
     pub(super) due: Instant,
     pub(super) number: u64,
 }
 
-/// What those in one line have in common: for all of them there is room, or for none. Lines at one registry stand side by
-/// side.
+/// The common properties of all resources in one line: all of them may get a turn, or none. Lines of one registry are
+/// adjacent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Line {
     pub(super) lane: Lane,
-    /// Which registries are asked; empty where none is.
+    /// The registries that are asked; empty for none.
     pub(super) place: Arc<str>,
-    /// The last look at each of these resources was slow.
+    /// The last reconcile of each of these resources was slow.
     pub(super) slow: bool,
     pub(super) namespace: Arc<str>,
 }
@@ -32,7 +32,7 @@ impl Line {
     }
 }
 
-/// All that are due, by line: of thousands that wait for one registry only the first has to be looked at.
+/// All due resources, by line. Of thousands that wait for one registry, only the first has to be checked.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     waiting: BTreeMap<Line, BTreeMap<Ticket, Key>>,
@@ -70,10 +70,10 @@ impl Lines {
         Some(key)
     }
 
-    /// Takes out who waits longest, of the lines for which there is room.
+    /// Removes the resource that has waited longest, from the lines that may get a turn.
     pub(super) fn pop(&mut self, held: &Held) -> Option<(Line, Ticket, Key)> {
         let mut first: Option<(Ticket, &Line)> = None;
-        // Judged once for all namespaces there: with thousands of them this is what a turn costs.
+        // Checked once for all namespaces of a registry: with thousands of them this dominates the cost of a turn.
         let mut at: Option<(&Line, bool)> = None;
         for (line, waiting) in &self.waiting {
             let Some((ticket, _)) = waiting.first_key_value() else { continue };

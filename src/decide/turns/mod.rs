@@ -1,8 +1,9 @@
-//! Who gets the next turn.
+//! Decides which resource gets the next turn.
 //!
-//! A look that asks no registry waits for none: it has turns of its own. Of the turns at registries each registry and each
-//! namespace gets a share, and what hangs gets a small one (see `share`). Within that, what is due longest comes first.
-//! And a look ends early where its resource is no longer the one that it was begun for.
+//! A reconcile that asks no registry has separate turns, so it never waits for a registry. Each registry and each
+//! namespace gets a share of the turns at registries, and registries that hang get a small one (see `share`). Within
+//! these shares, the resource that has been due longest comes first. A reconcile ends early if its resource has changed
+//! since it began.
 
 mod line;
 mod news;
@@ -17,8 +18,8 @@ pub use self::news::{Asks, Version};
 use self::line::{Line, Lines, Ticket};
 use self::share::{Held, Hold};
 
-/// A look that held its turn for this long was slow. Far above what a registry needs that works, and far below the
-/// shortest time that it takes to starve others.
+/// A reconcile that held its turn for this long was slow. A working registry needs far less, and it takes far longer to
+/// starve others.
 pub const SLOW: Duration = Duration::from_secs(5);
 
 /// The name of a resource.
@@ -26,7 +27,7 @@ pub const SLOW: Duration = Duration::from_secs(5);
 pub struct Key {
     /// Its namespace.
     pub namespace: Arc<str>,
-    /// Its name in there.
+    /// Its name in the namespace.
     pub name: Arc<str>,
 }
 
@@ -38,40 +39,40 @@ impl Key {
     }
 }
 
-/// Whom a look may ask.
+/// The servers that a reconcile may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
-    /// The API server alone.
+    /// The API server only.
     Cluster,
     /// Registries as well.
     Registry,
 }
 
-/// When to look again.
+/// When to reconcile again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// After this time.
     After(Duration),
     /// When something changes.
     OnChange,
-    /// As soon as there is a turn at registries: without one it cannot go on.
+    /// As soon as a turn at registries is free. Without one it cannot continue.
     AtRegistry,
 }
 
-/// What came of news.
+/// The result of news about a resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Told {
     /// The resource is due.
     pub due: bool,
-    /// The look under way is for what is no more.
+    /// The running reconcile works for an outdated resource.
     pub over: bool,
 }
 
-/// All resources: which are due, which are looked at, and who comes next.
+/// All resources: which are due, which are being reconciled, and which is next.
 #[derive(Debug)]
 pub struct Turns {
     entries: HashMap<Key, Entry>,
-    /// What is not due yet, by its time.
+    /// Resources that are not due yet, by the time when they will be.
     later: BTreeMap<Ticket, Key>,
     lines: Lines,
     held: Held,
@@ -82,33 +83,33 @@ pub struct Turns {
 struct Entry {
     version: Version,
     asks: Asks,
-    /// Its place in the line, or among what comes later.
+    /// Its place in the line, or in the list of later resources.
     ticket: Option<Ticket>,
-    /// Whom its next look may ask.
+    /// The servers that its next reconcile may ask.
     lane: Lane,
-    /// Its last look at a registry was slow.
+    /// Its last reconcile that asked a registry was slow.
     slow: bool,
     /// Boxed, because few are.
     running: Option<Box<Running>>,
 }
 
-/// A look under way.
+/// A running reconcile.
 #[derive(Debug)]
 struct Running {
     hold: Hold,
     begun: Instant,
     /// Since when it was due.
     due: Instant,
-    /// What it was begun for is no more.
+    /// Its resource has changed since it began.
     over: bool,
-    /// Since when the resource is due again, because something happened meanwhile.
+    /// Since when the resource is due again, because of an event during the reconcile.
     again: Option<Instant>,
-    /// The resource is gone, and with the look goes what is known of it.
+    /// The resource is deleted. Its data is dropped when the reconcile ends.
     gone: bool,
 }
 
 impl Turns {
-    /// Nobody waits. So many looks at registries side by side, and as many that ask none.
+    /// No resource waits. Allows this many reconciles at registries at the same time, and as many that ask no registry.
     #[must_use]
     pub fn new(concurrency: usize) -> Self {
         Self {
@@ -120,7 +121,7 @@ impl Turns {
         }
     }
 
-    /// A resource is there, and like this.
+    /// A resource exists, with these properties.
     pub fn seen(&mut self, key: &Key, version: Version, asks: Asks, now: Instant) -> Told {
         let Some(entry) = self.entries.get_mut(key) else {
             self.held.uses(&asks.place);
@@ -140,14 +141,14 @@ impl Turns {
         let Some(entry) = self.entries.get_mut(key) else { return Told::default() };
         self.held.uses(&asks.place);
         self.held.leaves(&entry.asks.place);
-        // Of another resource, or another registry, nothing is known.
+        // Facts about another resource, or another registry, do not apply.
         entry.slow &= version.uid == entry.version.uid && asks.place == entry.asks.place;
         (entry.version, entry.asks) = (version, asks);
         self.arrive(key, now);
         Told { due: true, over }
     }
 
-    /// A resource is gone. Returns whether the look at it that is under way is over thereby.
+    /// A resource is deleted. Returns whether this ends its running reconcile.
     pub fn gone(&mut self, key: &Key) -> bool {
         self.leave(key);
         let Some(entry) = self.entries.get_mut(key) else { return false };
@@ -159,7 +160,7 @@ impl Turns {
         running.ends()
     }
 
-    /// An object of a resource changed: the resource is due, if there is one.
+    /// An object of a resource changed: the resource is due, if it exists.
     pub fn touched(&mut self, key: &Key, now: Instant) {
         self.arrive(key, now);
     }
@@ -169,7 +170,8 @@ impl Turns {
         self.entries.keys().filter(move |key| namespace.is_none_or(|namespace| namespace == &*key.namespace))
     }
 
-    /// Gives the next turn: to whom it is due longest, of those whose registry and namespace have not got their share.
+    /// Gives the next turn to the resource that has been due longest, if its registry and namespace have not used their
+    /// share.
     pub fn next(&mut self, now: Instant) -> Option<(Key, Lane)> {
         while let Some(first) = self.later.first_entry().filter(|first| first.key().due <= now) {
             let (ticket, key) = first.remove_entry();
@@ -192,14 +194,14 @@ impl Turns {
         Some((key, asks))
     }
 
-    /// A look ended.
+    /// A reconcile ended.
     pub fn ended(&mut self, key: &Key, next: Next, now: Instant) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let Some(running) = entry.running.take() else { return };
         let Running { hold, begun, due, over, again, gone } = *running;
         self.held.give_back(&hold);
         let slow = now.saturating_duration_since(begun) >= SLOW;
-        // One that was broken off early says nothing of the registry.
+        // A reconcile that was cancelled says nothing about the registry.
         if hold.line.lane == Lane::Registry && (slow || !over) {
             entry.slow = slow && hold.line.place == entry.asks.place;
             self.held.learn(&hold.line.place, slow);
@@ -213,7 +215,7 @@ impl Turns {
                 self.enter(key, due);
             }
             (None, Next::After(wait)) => {
-                // What is too far away to be told is as good as never.
+                // A time beyond the range of the clock counts as never.
                 if let Some(due) = now.checked_add(wait) {
                     self.enter(key, due);
                 }
@@ -222,13 +224,13 @@ impl Turns {
         }
     }
 
-    /// When somebody is due next who is not yet.
+    /// The time at which the next resource becomes due.
     #[must_use]
     pub fn wakes(&self) -> Option<Instant> {
         self.later.first_key_value().map(|(ticket, _)| ticket.due)
     }
 
-    /// How many are due and wait for such a turn.
+    /// The number of due resources that wait for such a turn.
     #[must_use]
     pub const fn waiting(&self, lane: Lane) -> usize {
         self.lines.waiting(lane)
@@ -243,7 +245,7 @@ impl Turns {
             }
             return;
         }
-        // One that waits for a registry first does again what needs none: its target may be what changed.
+        // A resource that waits for a registry first reconciles again without one, because its target may have changed.
         if entry.ticket.is_some_and(|ticket| ticket.due <= now) && entry.lane == entry.asks.first {
             return;
         }
@@ -254,7 +256,7 @@ impl Turns {
         self.enter(key, now);
     }
 
-    /// Waits from then on.
+    /// Puts the resource into its line.
     fn enter(&mut self, key: &Key, due: Instant) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         self.tickets += 1;
@@ -263,7 +265,7 @@ impl Turns {
         self.later.insert(ticket, key.clone());
     }
 
-    /// Waits no more.
+    /// Removes the resource from its line.
     fn leave(&mut self, key: &Key) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         if let Some(ticket) = entry.ticket.take()
@@ -291,7 +293,7 @@ impl Entry {
 }
 
 impl Running {
-    /// It is over. Returns whether that is news.
+    /// Marks the running reconcile as outdated. Returns whether it was not marked before.
     const fn ends(&mut self) -> bool {
         !std::mem::replace(&mut self.over, true)
     }

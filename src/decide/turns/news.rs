@@ -1,4 +1,4 @@
-//! What of a resource matters to whoever gives turns.
+//! The properties of a resource that matter for turns.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use oci::{ImageRef, RepositoryRef};
 use super::Lane;
 use crate::api::{ArtifactConfig, annotation};
 
-/// What a look answers to: not the status, which it writes itself.
+/// The properties that trigger a reconcile. The status is not one of them, because a reconcile writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     pub(super) uid: Box<str>,
@@ -19,7 +19,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// Of a resource, also of one that cannot be read.
+    /// The properties of a resource, also of one that cannot be parsed.
     #[must_use]
     pub fn of(object: &DeserializeGuard<ArtifactConfig>) -> Self {
         let metadata = object.meta();
@@ -32,27 +32,28 @@ impl Version {
         }
     }
 
-    /// Whether a look that was begun for `before` is for what is no more: another `spec`, another resource of the name, or
-    /// one that goes. Not where somebody merely asks for a look: whoever asks more often than a registry answers would
-    /// never get an answer.
+    /// Whether a reconcile that began for `before` is outdated: another `spec`, another resource of the name, or a
+    /// deletion. A new request for a sync does not count: if requests come faster than the registry answers, none would
+    /// ever be answered.
     #[must_use]
     pub fn ends(&self, before: &Self) -> bool {
         (&self.uid, self.generation, self.deleting) != (&before.uid, before.generation, before.deleting)
     }
 }
 
-/// Whom the looks at a resource ask.
+/// The servers that reconciles of a resource ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asks {
-    /// The registries, as one: where image and artifacts lie in two, the pair has a share of its own. Otherwise whoever
-    /// names a good one beside one that hangs would use up the share of the good one.
+    /// The registries, as one key: if image and artifacts are in two registries, the pair has a separate share.
+    /// Otherwise a resource that names a good registry and one that hangs would use up the share of the good one.
     pub place: Arc<str>,
-    /// What it begins with. Going back, and leaving everything as it is, need no registry, or find out that they do.
+    /// The lane in which it begins. A rollback or a suspended resource begins without a registry, and moves if it needs
+    /// one.
     pub first: Lane,
 }
 
 impl Asks {
-    /// Those of a resource. What cannot be read asks nobody.
+    /// The registries of a resource; none if it cannot be parsed.
     #[must_use]
     pub fn of(object: &DeserializeGuard<ArtifactConfig>) -> Self {
         let none = || Self { place: "".into(), first: Lane::Cluster };

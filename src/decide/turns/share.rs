@@ -1,8 +1,8 @@
-//! How many turns whoever may hold.
+//! Shares: how many turns a registry or a namespace may hold.
 //!
-//! Not a fixed number each: any number of them would add up to all turns. Instead a group may take one more while it holds
-//! less than a multiple of what is *free*: alone it gets a large part, and something is left for whoever comes; the more
-//! groups hold, the less each of them gets.
+//! A fixed number for each would not work, because enough groups together could hold all turns. Instead a group may
+//! take one more turn while it holds less than a multiple of the *free* turns. Alone it gets a large part, and some
+//! turns stay free for newcomers. The more turns groups hold, the fewer each of them gets.
 //!
 //! | of so many turns | a registry, or a namespace | a namespace at one registry |
 //! | --- | --- | --- |
@@ -10,8 +10,8 @@
 //! | where it is doubtful that there will be an answer: half of them | up to a half of that | up to a third of that |
 //! | without a registry, as many on top | three quarters | |
 //!
-//! An answer is doubtful where the registry has never answered, or was slow the last time ([`super::SLOW`]), or the
-//! resource's own last look was.
+//! An answer is doubtful if the registry has never answered, or if it or the resource's own last reconcile was slow
+//! ([`super::SLOW`]).
 
 use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, HashMap};
@@ -47,7 +47,7 @@ impl Group {
         ]
     }
 
-    /// How many of those that are free it may hold, as a fraction. Nothing, where only their number is a bound.
+    /// The multiple of the free turns that it may hold, as a fraction. `None` if only their number is a bound.
     const fn share(&self, pool: Pool) -> Option<(usize, usize)> {
         match (self, pool) {
             (Self::All, _) | (Self::Place(_) | Self::Both(..), Pool::Cluster) => None,
@@ -61,10 +61,10 @@ impl Group {
     }
 }
 
-/// What is known of a registry.
+/// The facts about a registry.
 #[derive(Debug, Default)]
 struct Place {
-    /// Resources that name it; with the last of them it is forgotten.
+    /// Number of resources that name it. Without any, its facts are dropped.
     users: usize,
     answers: bool,
 }
@@ -73,11 +73,11 @@ struct Place {
 #[derive(Debug)]
 pub(super) struct Hold {
     pub(super) line: Line,
-    /// As it was given: what is known of the registry changes meanwhile.
+    /// The facts at the time when the turn was given; those of the registry may change meanwhile.
     pool: Pool,
 }
 
-/// The turns that are held, and by whom.
+/// The turns that are held, by registry and namespace.
 #[derive(Debug)]
 pub(super) struct Held {
     size: usize,
@@ -103,20 +103,20 @@ impl Held {
         }
     }
 
-    /// A look at a registry ended.
+    /// A reconcile that asked a registry ended.
     pub(super) fn learn(&mut self, place: &Arc<str>, slow: bool) {
         if let Some(known) = self.places.get_mut(place) {
             known.answers = !slow;
         }
     }
 
-    /// Whether the registry leaves room for one more.
+    /// Whether the share of the registry allows one more turn.
     pub(super) fn has_room_at(&self, line: &Line) -> bool {
         let [all, place, ..] = Group::of(line);
         self.is_below(line, [all, place])
     }
 
-    /// Whether the namespace does.
+    /// Whether the share of the namespace allows one more turn.
     pub(super) fn has_room_within(&self, line: &Line) -> bool {
         let [_, _, namespace, both] = Group::of(line);
         self.is_below(line, [namespace, both])

@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Hosts that are named, the first that are met: a cluster uses a handful of registries, each with a token endpoint and a
-/// store of blobs. With all operations and buckets that makes some thousand series at most.
+/// Most hosts with their own label value. A cluster uses a few registries, each with a token endpoint and a blob store.
+/// With all operations and buckets, this makes some thousand series at most.
 const HOSTS: usize = 50;
 
-/// The name of all further hosts.
+/// The label value of all other hosts.
 pub(super) const OTHER: &str = "other";
 
-/// The hosts that have a name of their own, for the life of the process: a counter must not begin anew.
+/// The hosts with their own label value, for the life of the process, because a counter must not start again.
 #[derive(Clone, Default)]
 pub(super) struct Hosts(Arc<RwLock<HashSet<Arc<str>>>>);
 

@@ -1,5 +1,5 @@
-//! Prometheus metrics, in `OpenMetrics` text. Every label takes its values from a closed or bounded set; what is said of
-//! single resources is read out of the store at each scrape and bounded as well. `docs/metrics.md` lists all of them.
+//! Prometheus metrics, in `OpenMetrics` text. Every label has a closed or bounded set of values. The series of single
+//! resources are read from the watch cache at each scrape, and bounded as well. `docs/metrics.md` lists all metrics.
 
 mod hosts;
 mod process;
@@ -45,20 +45,20 @@ struct Watched {
     resource: &'static str,
 }
 
-/// What is watched.
+/// The watched kind.
 const WATCHED: [&str; 2] = ["artifactconfigs", "configmaps"];
 
 /// Seconds since the epoch, settable from anywhere.
 type Timestamp = Gauge<f64, AtomicU64>;
 
-/// What the metrics tell beside the counts.
+/// Sources for metrics other than counters.
 #[derive(Clone, Default)]
 pub struct Sources {
-    /// The resources as they are known now; without them nothing is said of any.
+    /// The present resources; without them there are no series about resources.
     pub resources: Option<ResourceStates>,
-    /// Whether to say it of each resource, or only how many there are.
+    /// Whether each resource has its own series, or only their number is reported.
     pub each: bool,
-    /// What becomes of traces, where there are any.
+    /// Counts of spans, if traces are enabled.
     pub spans: Option<Arc<SpanCounts>>,
 }
 
@@ -76,21 +76,21 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All at zero, and nothing to say of single resources.
+    /// All metrics at zero, without series for single resources.
     #[must_use]
     pub fn new() -> Self {
         Self::with(Sources::default())
     }
 
-    /// All at zero.
+    /// All metrics at zero.
     #[must_use]
     pub fn with(sources: Sources) -> Self {
         let reconciles = Family::default();
-        // 1 ms to about 65 s: from an answer out of memory to the default spec.timeout.
+        // 1 ms to about 65 s: from an answer from memory to the default spec.timeout.
         let reconcile_duration = Histogram::new(exponential_buckets(0.001, 2.0, 17));
         let (last_success, leader) = (Timestamp::default(), Gauge::default());
         let watch_errors: Family<Watched, Counter> = Family::default();
-        // At 0 from the start: an increase from nothing is none to Prometheus.
+        // Starts at 0, because Prometheus does not see an increase of a series that did not exist.
         for resource in WATCHED {
             let _ = watch_errors.get_or_create_owned(&Watched { resource });
         }
@@ -113,7 +113,7 @@ impl Metrics {
         );
         let registries = Registries::register(registry);
         registry.register("watch_errors", "Failures of watches on the API server", watch_errors.clone());
-        registry.register("leader", "1 while this process is the one that writes, else 0", leader.clone());
+        registry.register("leader", "1 while this process is the leader, otherwise 0", leader.clone());
         registry.register(
             "build",
             "Version of the operator",
@@ -159,7 +159,7 @@ impl Metrics {
         self.reconcile_duration.observe(took.as_secs_f64());
     }
 
-    /// Counts what the client for registries does.
+    /// Counts an observation of the registry client.
     pub fn observed(&self, observation: Observation<'_>) {
         self.registries.observed(observation);
     }
@@ -169,7 +169,7 @@ impl Metrics {
         self.watch_errors.get_or_create_owned(&Watched { resource }).inc();
     }
 
-    /// Whether this process is the one that writes. It is not until this says so.
+    /// Sets whether this process is the leader. The default is no.
     pub fn leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
         self.queue.lead(leads);

@@ -1,4 +1,4 @@
-//! The process: the names that Prometheus clients of all languages use.
+//! Metrics of the process, with the names that Prometheus clients of all languages use.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use prometheus_client::registry::Unit;
 
 use super::{counter, gauge};
 
-/// Read out of `/proc/self` at each scrape. What cannot be read is left out.
+/// Read from `/proc/self` at each scrape. Values that cannot be read are left out.
 #[derive(Debug)]
 pub(super) struct Process;
 
@@ -44,7 +44,7 @@ impl Collector for Process {
     }
 }
 
-/// Exact up to 2⁵³, which is more than any of these reaches.
+/// Exact up to 2⁵³, which none of these values reaches.
 #[expect(clippy::cast_precision_loss, reason = "no number here comes near 2^53")]
 const fn to_f64(number: u64) -> f64 {
     number as f64

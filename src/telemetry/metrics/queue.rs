@@ -1,8 +1,8 @@
 //! Which resources are due, and how long they wait for their turn.
 //!
-//! Followed apart from [`crate::decide::turns`], which forgets why and since when as soon as a turn is given: a resource is due from an
-//! event on, or from the time that its last reconcile asked for, and no longer once its next reconcile begins. Costs about
-//! 100 bytes for each resource, which go with it.
+//! [`crate::decide::turns`] does not keep this data after a turn is given, so it is tracked here. A resource becomes
+//! due at an event, or at the time that its last reconcile set, and stops being due when its next reconcile begins.
+//! Costs about 100 bytes for each resource, until the resource is deleted.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{gauge, seconds_since_epoch};
 
-/// Who waits; clones share what they know.
+/// The waiting resources. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Queue {
     state: Arc<Mutex<State>>,
@@ -29,7 +29,7 @@ pub struct Queue {
 #[derive(Debug, Default)]
 struct State {
     resources: HashMap<Key, Entry>,
-    /// Since when there are reconciles at all. Before that everything is due, and nothing waits.
+    /// When reconciles began. Before that, all resources are due, and none counts as waiting.
     leading: Option<Instant>,
 }
 
@@ -61,7 +61,7 @@ impl Default for Queue {
     fn default() -> Self {
         Self {
             state: Arc::default(),
-            // 1 ms to 17 min: a turn that comes at once, up to the longest time between two tries.
+            // 1 ms to 17 min: from an immediate turn to the longest time between two tries.
             wait: Histogram::new(exponential_buckets(0.001, 2.0, 21)),
             running: Gauge::default(),
             for_registries: Gauge::default(),
@@ -77,7 +77,7 @@ impl Queue {
             Unit::Seconds,
             self.wait.clone(),
         );
-        registry.register("reconciles_running", "Reconciles under way", self.running.clone());
+        registry.register("reconciles_running", "Running reconciles", self.running.clone());
         registry.register(
             "queue_registry_depth",
             "Resources that are due and wait for a turn at registries",
@@ -87,17 +87,17 @@ impl Queue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing in here can be left half changed.
+        // A panic cannot leave this data half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A resource is new, or changed in a way that a reconcile answers to: it is due.
+    /// A resource is new, or changed in a way that triggers a reconcile: it is due.
     pub fn changed(&self, namespace: &str, name: &str) {
         let now = Instant::now();
         self.state().resources.entry(Key::new(namespace, name)).or_default().due_at(now);
     }
 
-    /// An object of a resource changed: the resource is due, if there is one.
+    /// An object of a resource changed: the resource is due, if it exists.
     pub fn touched(&self, namespace: &str, name: &str) {
         let now = Instant::now();
         if let Some(entry) = self.state().resources.get_mut(&Key::new(namespace, name)) {
@@ -110,13 +110,13 @@ impl Queue {
         self.state().resources.remove(&Key::new(namespace, name));
     }
 
-    /// So many of those that are due wait for a turn at registries: because all are held, or because their registry or
-    /// namespace has its share.
+    /// Sets how many due resources wait for a turn at registries: all turns are taken, or their registry or namespace
+    /// has used its share.
     pub fn waits_for_registries(&self, count: usize) {
         self.for_registries.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// The reconcile of a resource begins. It ends with what is returned.
+    /// The reconcile of a resource begins. It ends with the returned value.
     #[must_use]
     pub fn begin(&self, namespace: &str, name: &str) -> Turn<'_> {
         let key = Key::new(namespace, name);
@@ -151,7 +151,7 @@ impl Queue {
         self.state().resources.get(&Key::new(namespace, name)).and_then(|entry| entry.succeeded)
     }
 
-    /// How many wait, and the longest wait among them.
+    /// The number of waiting resources, and the longest wait.
     fn waiting(&self, now: Instant) -> (usize, Duration) {
         let state = self.state();
         let Some(leading) = state.leading else { return (0, Duration::ZERO) };
@@ -171,12 +171,13 @@ impl Collector for Queue {
             ("queue_depth", "Resources that are due and whose reconcile has not begun", None),
             depth.into(),
         )?;
-        let longest_wait = ("queue_longest_wait", "Longest wait among these", Some(&Unit::Seconds));
+        let longest_wait =
+            ("queue_longest_wait", "Longest wait of a resource that is due", Some(&Unit::Seconds));
         gauge(&mut encoder, longest_wait, longest.as_secs_f64())
     }
 }
 
-/// A reconcile under way.
+/// A running reconcile.
 #[derive(Debug)]
 pub struct Turn<'a> {
     queue: &'a Queue,
@@ -185,13 +186,13 @@ pub struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// How long the resource waited for it, where that is known.
+    /// How long the resource waited for it; `None` if that is not known.
     #[must_use]
     pub const fn waited(&self) -> Option<Duration> {
         self.waited
     }
 
-    /// It ended, and asks for the next one after this time, or for none.
+    /// It ended, and the next one is due after this time; `None` for no next one.
     pub fn end(self, next: Option<Duration>) {
         let Some(due) = next.and_then(|next| Instant::now().checked_add(next)) else { return };
         if let Some(entry) = self.queue.state().resources.get_mut(&self.key) {

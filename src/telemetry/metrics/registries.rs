@@ -1,4 +1,4 @@
-//! What registries are asked, what that costs, and what was saved.
+//! Metrics of requests to registries: their number, cost, and cache hits.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -56,7 +56,7 @@ pub(super) struct Registries {
     cache: Family<Looked, Counter>,
 }
 
-/// 1 ms to 16 s, and beyond it nothing but time-outs: fewer buckets than a reconcile has, because each host has its own.
+/// 1 ms to 16 s; longer requests are timeouts. Fewer buckets than for reconciles, because each host has its own.
 fn request_duration() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.0, 15))
 }
@@ -92,7 +92,7 @@ impl Registries {
         );
         registry.register(
             "registry_retries",
-            "Requests sent again, after an answer that asks for it or none at all",
+            "Requests sent again, after an answer that asks for it or after no answer",
             this.retries.clone(),
         );
         registry.register(
@@ -108,7 +108,7 @@ impl Registries {
         );
         registry.register(
             "cache_lookups",
-            "Questions to registries that were looked for in memory first",
+            "Lookups in memory before a request to a registry",
             this.cache.clone(),
         );
         this
@@ -147,7 +147,7 @@ impl Registries {
     }
 }
 
-/// A status by itself where what to do depends on it, else its class.
+/// The status itself if the remedy depends on it, otherwise its class.
 const fn class(status: Option<u16>) -> &'static str {
     match status {
         None => "none",

@@ -1,4 +1,5 @@
-//! What is said of single resources, read out of the store at each scrape: it costs no memory, and vanishes with them.
+//! Metrics of single resources, read from the watch cache at each scrape. They cost no memory, and end with their
+//! resource.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,13 +18,13 @@ use crate::api::{ArtifactConfig, ArtifactConfigStatus, Reason, condition};
 use super::Queue;
 use super::gauge;
 
-/// Resources of which each has series of its own. With five series each, that is what a scrape of 20 MB can say.
+/// Most resources with their own series. With five series each, a scrape has about 20 MB.
 const LIMIT: usize = 20_000;
 
 /// A resource that has no `Ready` condition yet.
 const NOT_LOOKED_AT: (&str, &str) = ("Unknown", "NotReconciled");
 
-/// The resources as they are known now.
+/// The present resources.
 pub type ResourceStates = Arc<dyn Fn() -> Vec<Arc<DeserializeGuard<ArtifactConfig>>> + Send + Sync>;
 
 pub(super) struct Resources {
@@ -44,11 +45,11 @@ impl fmt::Debug for Resources {
     }
 }
 
-/// One resource, as far as metrics speak of it.
+/// The parts of a resource that metrics need.
 struct Resource<'a> {
     namespace: &'a str,
     name: &'a str,
-    /// Nothing where it cannot be read; then its status cannot be either.
+    /// `None` if the resource cannot be parsed; then its status cannot be parsed either.
     config: Option<&'a ArtifactConfig>,
 }
 
@@ -84,7 +85,7 @@ impl<'a> Resource<'a> {
         [("namespace", self.namespace), ("name", self.name)]
     }
 
-    /// Those that need somebody come first where not all can be named.
+    /// If not all resources can have series, those that need attention come first.
     fn order(&self) -> (bool, &'a str, &'a str) {
         (self.ready().0 == "True", self.namespace, self.name)
     }
@@ -101,7 +102,11 @@ impl Collector for Resources {
         let omitted = keep(&mut resources, LIMIT);
         gauge(
             &mut encoder,
-            ("resources_omitted", "Resources without series of their own, because there are too many", None),
+            (
+                "resources_omitted",
+                "Resources without their own series, because the cluster has too many",
+                None,
+            ),
             u32::try_from(omitted).unwrap_or(u32::MAX).into(),
         )?;
         conditions(&mut encoder, &resources)?;
@@ -110,7 +115,7 @@ impl Collector for Resources {
     }
 }
 
-/// Leaves at most `limit`, and returns how many it left out.
+/// Keeps at most `limit` resources, and returns the number of the others.
 fn keep(resources: &mut Vec<Resource<'_>>, limit: usize) -> usize {
     let omitted = resources.len().saturating_sub(limit);
     if omitted > 0 {
@@ -134,7 +139,7 @@ fn count(encoder: &mut DescriptorEncoder<'_>, resources: &[Resource<'_>]) -> fmt
 }
 
 fn conditions(encoder: &mut DescriptorEncoder<'_>, resources: &[Resource<'_>]) -> fmt::Result {
-    let help = "1 for each condition of a resource, as it is now.";
+    let help = "1 for each current condition of a resource.";
     let mut metric = encoder.encode_descriptor("resource_condition", help, None, MetricType::Gauge)?;
     let mut say = |resource: &Resource<'_>, kind: &str, status: &str, reason: &str| {
         let [namespace, name] = resource.id();
@@ -152,7 +157,7 @@ fn conditions(encoder: &mut DescriptorEncoder<'_>, resources: &[Resource<'_>]) -
 }
 
 fn info(encoder: &mut DescriptorEncoder<'_>, resources: &[Resource<'_>]) -> fmt::Result {
-    let help = "1 for each resource with an applied config: which one, and for which image.";
+    let help = "1 for each resource with an applied config; the labels name the config and its image.";
     let mut metric = encoder.encode_descriptor("resource", help, None, MetricType::Info)?;
     for resource in resources {
         let Some(status) = resource.status() else { continue };

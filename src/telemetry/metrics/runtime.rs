@@ -1,4 +1,4 @@
-//! The runtime: tasks that live, panics, and what becomes of traces.
+//! Metrics of the runtime: tasks, panics, and exported spans.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::telemetry::{SpanCounts, panics};
 
 use super::{counter, gauge};
 
-/// Asked at each scrape. Outside of a runtime there is nothing to say of one.
+/// Read at each scrape. Outside of a runtime there are no values.
 #[derive(Debug)]
 pub(super) struct Runtime;
 
 impl Collector for Runtime {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let panics = ("panics", "Panics, each of them a bug; the log has its place", None);
+        let panics = ("panics", "Panics; each is a bug, and the log has its location", None);
         counter(&mut encoder, panics, to_f64(panics::count()))?;
         let Ok(handle) = tokio::runtime::Handle::try_current() else { return Ok(()) };
         let runtime = handle.metrics();
@@ -26,19 +26,19 @@ impl Collector for Runtime {
         gauge(&mut encoder, workers, to_f64(runtime.num_workers() as u64))?;
         let tasks = ("runtime_alive_tasks", "Tasks that were spawned and have not ended", None);
         gauge(&mut encoder, tasks, to_f64(runtime.num_alive_tasks() as u64))?;
-        let queued = ("runtime_global_queue_tasks", "Tasks that wait for any thread", None);
+        let queued = ("runtime_global_queue_tasks", "Tasks that wait for a free thread", None);
         gauge(&mut encoder, queued, to_f64(runtime.global_queue_depth() as u64))
     }
 }
 
-/// What became of spans.
+/// Spans by result.
 #[derive(Debug)]
 pub(super) struct Spans(pub(super) Arc<SpanCounts>);
 
 impl Collector for Spans {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let (exported, failed) = self.0.get();
-        let help = "Spans of traces that the collector took (exported), or not (failed).";
+        let help = "Spans that the collector accepted (exported) or did not accept (failed).";
         let mut metric = encoder.encode_descriptor("trace_spans", help, None, MetricType::Counter)?;
         let exemplar: Option<&Exemplar<NoLabelSet, f64>> = None;
         metric.encode_family(&[("result", "exported")])?.encode_counter(&exported, exemplar)?;

@@ -46,7 +46,7 @@ async fn where_no_operator_answers_it_says_what_is_missing(_bench: Bench) -> Res
     }
     cluster.apply_file(&Manifests::find(None)?.crd()).await?;
     let nothing = person.types(&["history", "wbe"]).await?.failed(1)?;
-    checked("no resource at all", nothing.contains("there is none at all"), nothing)?;
+    checked("no resource at all", nothing.contains("no ArtifactConfig exists"), nothing)?;
     cluster.apply(RESOURCE).await?;
 
     let table = person.types(&["get"]).await?.ok()?;
@@ -62,7 +62,7 @@ async fn where_no_operator_answers_it_says_what_is_missing(_bench: Bench) -> Res
         checked("nothing to show", said.to_lowercase().contains("nothing has been applied yet"), said)?;
     }
     let sync = person.types(&["sync", "web", "--timeout", "1s"]).await?.failed(1)?;
-    checked("what it waited for", sync.contains("the operator has not looked at it yet"), &sync)?;
+    checked("what it waited for", sync.contains("the operator has not reconciled it yet"), &sync)?;
     checked("what to look at", sync.contains("No Deployment of the operator"), &sync)?;
     cluster.apply(DEPLOYMENT).await?;
     let digest = format!("sha256:{}", "0".repeat(64));

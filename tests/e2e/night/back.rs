@@ -63,7 +63,7 @@ async fn back_with_the_registry_stopped_and_forward_with_it_back(bench: Bench) -
     same("artifact", config.artifact()?, &fixed)?;
     same("rollbackTo", &config.spec.rollback_to, &None)?;
     let nothing = person.types(&["resume", "web"]).await?.ok()?;
-    checked("nothing is left to take away", nothing.contains("nothing holds 'web'"), nothing)
+    checked("nothing is left to take away", nothing.contains("nothing to resume for 'web'"), nothing)
 }
 
 async fn back_twice_goes_back_two_configs(bench: Bench) -> Result<()> {
@@ -73,7 +73,7 @@ async fn back_twice_goes_back_two_configs(bench: Bench) -> Result<()> {
     same("the first", applied(&bench).await?.as_str(), TEXTS[0])?;
     let before = settled(&bench).await?;
     let end = person.types(&["rollback", "web"]).await?.failed(1)?;
-    checked("no further", end.contains("all others were given up before (revision 4, 3)"), end)?;
+    checked("no further", end.contains("all others were rolled back before (revision 4, 3)"), end)?;
     same("nothing changed", bench.snapshot().await?, before)
 }
 
