@@ -18,21 +18,21 @@ use crate::decide::schedule::{SECOND_HALF, Timers};
 
 use super::settle::Base;
 
-/// Resources whose memory is kept. Ten times what the operator is measured for; beyond it the least used resource is
-/// merely read once more.
+/// Most resources whose memory is kept: ten times as many as the operator is measured for. Beyond it, the least used resource
+/// is read once more.
 const REMEMBERED: u64 = 100_000;
 
-/// How long a resource is remembered that nobody looks at: twice the longest `spec.interval`. One whose deletion was not
-/// seen, because the watch was down, goes with this.
+/// How long the memory of an unused resource is kept: twice the longest `spec.interval`. It ends the memory of a resource
+/// that was deleted while the watch was down.
 const IDLE: Duration = Duration::from_hours(48);
 
-/// What is remembered of each resource, by UID.
+/// The memory of each resource, by UID.
 #[derive(Clone)]
 pub struct Memory {
     recalls: Cache<String, Recall>,
 }
 
-/// What is remembered of one resource. An idle resource holds only `applied` and `given`; the other fields are boxed because
+/// The memory of one resource. An idle resource holds only `applied` and `given`; the other fields are boxed because
 /// they are usually empty.
 #[derive(Clone, Debug, Default)]
 pub struct Recall {
@@ -83,8 +83,8 @@ pub struct Collected {
     pub at: Timestamp,
 }
 
-/// What an applied config answers. While it stays the same and nobody touched the target, nothing needs to be
-/// fetched or compared.
+/// The question that an applied config answers. While the question stays the same and nobody changes the target, the pass
+/// fetches and compares nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     /// `metadata.generation`: every field of `spec`.
@@ -93,8 +93,8 @@ pub struct Question {
     pub image: Digest,
     /// Digest of the artifact.
     pub artifact: Digest,
-    /// It was put back because nothing newer could be had, by rules of rendering that may not be those of this
-    /// generation: no answer to a question that is asked going forward or back.
+    /// It was put back because no newer config could be had. It may be rendered by the rules of an earlier generation, so it
+    /// answers no question of a full pass.
     pub held: bool,
 }
 
@@ -109,13 +109,13 @@ pub struct Written {
     pub status: ArtifactConfigStatus,
 }
 
-/// Versions that are known to be outdated, of one resource. A watch that lags behind by more is broken, and then the
-/// writes of a reconcile that sees too old a resource are refused.
+/// Most outdated versions of one resource that are kept. A watch that lags behind by more is broken, and then the API server
+/// refuses the writes of a pass that sees too old a resource.
 const OUTDATED: usize = 32;
 
 impl Written {
-    /// A status that was written over the resource at one version and gave it another. `before` is what was known to be
-    /// newer than the resource at hand. Nothing, where the resource at hand has this status itself.
+    /// A status that was written over the resource at one version and gave it another. `before` is the status that was newer
+    /// than the resource at hand until now. `None` if the resource at hand has this status itself.
     #[must_use]
     pub fn new(
         before: Option<Self>,
@@ -131,8 +131,8 @@ impl Written {
         (!older.is_empty()).then_some(Self { older, version, status })
     }
 
-    /// What it still says where the resource at hand is at this version: nothing, once the watch has delivered it, or
-    /// what somebody else wrote since.
+    /// Returns self while the watch still lags behind our write; `None` once it has caught up or someone else has
+    /// written.
     #[must_use]
     pub fn newer_than(mut self, at_hand: Option<&String>) -> Option<Self> {
         let position = self.older.iter().position(|older| older.as_ref() == at_hand)?;
@@ -142,9 +142,8 @@ impl Written {
 }
 
 impl Collected {
-    /// Whether this look says all that a look at these revisions would say now: none of them is news, and a workload
-    /// that kept them then is taken to keep them still. A watch that lags behind delivers revisions that were made in
-    /// vain after the others were looked at, while nothing else changes.
+    /// Whether the check is still valid: the same history and generation, no revision that it did not see, younger than
+    /// ten minutes. A watch that lags behind can deliver more revisions while nothing else changes.
     #[must_use]
     pub fn answers(
         &self,
@@ -160,14 +159,14 @@ impl Collected {
 }
 
 impl Recall {
-    /// How long to leave alone what somebody keeps changing, where nothing else is due.
+    /// The pause before the next repair of a contested target, if nothing else is due.
     #[must_use]
     pub fn rest(&self, now: Timestamp) -> Option<Duration> {
         let rest = self.contest.as_ref()?.rest(now)?;
         self.until_due(now).map(|due| rest.min(due))
     }
 
-    /// How long nothing is due yet.
+    /// The time until the next full pass.
     #[must_use]
     pub fn until_due(&self, now: Timestamp) -> Option<Duration> {
         Duration::try_from(self.due?.duration_since(now)).ok().filter(|due| !due.is_zero())
@@ -247,7 +246,7 @@ impl Memory {
         Self { recalls: Cache::builder().max_capacity(REMEMBERED).time_to_idle(IDLE).build() }
     }
 
-    /// What is remembered of a resource.
+    /// The memory of a resource.
     #[must_use]
     pub fn of(&self, uid: &str) -> Recall {
         self.recalls.get(uid).unwrap_or_default()

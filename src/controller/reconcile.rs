@@ -142,7 +142,7 @@ fn guarded<T>(
             );
             Failure::new(
                 Reason::InternalError,
-                "the operator panicked; its log has the place; please report it",
+                "the operator panicked; report it with the location in its log",
             )
         })
     })

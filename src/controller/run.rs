@@ -1,4 +1,4 @@
-//! What the watches trigger: who is due, and the turns of those who are.
+//! Dispatch: the watches make resources due, and each due resource gets a turn.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,30 +19,30 @@ use crate::decide::turns::{Asks, Key, Lane, Next, Turns, Version};
 use crate::types::Namespace;
 
 use super::context::Context;
-use super::look::look;
+use super::observed::observed;
 use super::turn::Turn;
 use super::watch::{Guarded, News, Scope, Watches, key_of, resources, targets};
 
-/// How long running reconciles may take to end after the signal: what they write is written in a moment, and what they
-/// ask of registries is broken off. Kubernetes kills after 30 s.
+/// How long running reconciles may take to end after the signal. Their writes take moments, and their questions to
+/// registries are broken off. Kubernetes kills after 30 s.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How soon a resource is looked at again whose look ended without a word, which only a bug makes it do.
+/// The pause after a reconcile that ended without a result, which only a bug can cause.
 const AFTER_A_BUG: Duration = Duration::from_mins(1);
 
 /// How the controller runs.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Looks side by side that may ask registries, in all namespaces together; and as many that ask none.
+    /// Concurrent reconciles that may ask registries, in all namespaces together; and as many that ask none.
     pub concurrency: u16,
-    /// Nothing is reconciled without it.
+    /// Only the leader reconciles.
     pub leadership: Leadership,
 }
 
 /// Runs until the context's `stop` is cancelled, then lets running reconciles end.
 ///
 /// # Errors
-/// Where the watches end by themselves, which they never should.
+/// If the watches end by themselves, which they never should.
 pub async fn run<R: Registry>(
     watches: Watches,
     context: Arc<Context<R, KubeCluster>>,
@@ -51,13 +51,13 @@ pub async fn run<R: Registry>(
     let Watches { client, scopes } = watches;
     let Options { concurrency, leadership } = options;
     let stop = context.stop.clone();
-    let mut desk = Desk::new(context, concurrency);
-    let mut news = stream::select_all(scopes.into_iter().map(|scope| desk.open(&client, scope)));
-    if let Some(ended) = stop.run_until_cancelled(desk.work(&mut news, &leadership)).await {
+    let mut dispatcher = Dispatcher::new(context, concurrency);
+    let mut news = stream::select_all(scopes.into_iter().map(|scope| dispatcher.open(&client, scope)));
+    if let Some(ended) = stop.run_until_cancelled(dispatcher.work(&mut news, &leadership)).await {
         return Err(ended);
     }
     drop(news);
-    if timeout(GRACE, desk.rest()).await.is_err() {
+    if timeout(GRACE, dispatcher.drained()).await.is_err() {
         tracing::warn!(seconds = GRACE.as_secs(), "reconciles did not end in time; ending without them");
     }
     Ok(())
@@ -70,23 +70,24 @@ async fn sleep_until(time: Option<Instant>) {
     }
 }
 
-/// Where news come in, and turns are given.
-struct Desk<R> {
+/// Takes news from the watches, and gives turns.
+struct Dispatcher<R> {
     context: Arc<Context<R, KubeCluster>>,
     turns: Turns,
     scopes: Vec<(Option<Namespace>, Store<Guarded>)>,
-    looks: JoinSet<Next>,
-    /// Whose look each of them is: name and UID.
+    /// The reconciles under way.
+    running: JoinSet<Next>,
+    /// Name and UID of the resource of each running task.
     of: HashMap<Id, (Key, String)>,
-    /// What tells each of them that it is over.
-    over: HashMap<Key, CancellationToken>,
+    /// Cancels the reconcile of a resource.
+    cancels: HashMap<Key, CancellationToken>,
 }
 
-impl<R: Registry> Desk<R> {
+impl<R: Registry> Dispatcher<R> {
     fn new(context: Arc<Context<R, KubeCluster>>, concurrency: u16) -> Self {
         let turns = Turns::new(concurrency.into());
-        let (scopes, looks) = (Vec::new(), JoinSet::new());
-        Self { context, turns, scopes, looks, of: HashMap::new(), over: HashMap::new() }
+        let (scopes, running) = (Vec::new(), JoinSet::new());
+        Self { context, turns, scopes, running, of: HashMap::new(), cancels: HashMap::new() }
     }
 
     /// Watches a scope.
@@ -100,7 +101,7 @@ impl<R: Registry> Desk<R> {
         stream::select(resources, targets).map(move |news| (number, news)).boxed()
     }
 
-    /// Takes news in and gives turns, for as long as news come. Wherever it is dropped, nothing is half done.
+    /// Takes news and gives turns, for as long as news come. It may be dropped at any await without a loss.
     async fn work(
         &mut self,
         news: &mut (impl Stream<Item = (usize, News)> + Unpin),
@@ -113,24 +114,24 @@ impl<R: Registry> Desk<R> {
             }
             let wakes = self.turns.wakes();
             tokio::select! {
-                told = news.next() => match told {
-                    Some((scope, told)) => self.told(scope, told),
-                    None => return anyhow::anyhow!("the watches ended although nobody asked them to"),
+                next = news.next() => match next {
+                    Some((scope, news)) => self.take(scope, news),
+                    None => return anyhow::anyhow!("the watches ended unexpectedly"),
                 },
-                Some(ended) = self.looks.join_next_with_id() => self.ended(ended),
+                Some(ended) = self.running.join_next_with_id() => self.ended(ended),
                 () = sleep_until(wakes), if leads => {}
-                // Without it nothing is looked at, however long it is due: the resource at hand would be as old as the wait.
+                // A standby reconciles nothing, however long it is due: the resource at hand would be as old as the wait.
                 () = leadership.wait(), if !leads => {}
             }
         }
     }
 
-    /// Ends when the looks that are under way have.
-    async fn rest(&mut self) {
-        while self.looks.join_next().await.is_some() {}
+    /// Ends when the running reconciles have ended.
+    async fn drained(&mut self) {
+        while self.running.join_next().await.is_some() {}
     }
 
-    fn told(&mut self, scope: usize, news: News) {
+    fn take(&mut self, scope: usize, news: News) {
         match news {
             News::Seen(object) => self.seen(&object),
             News::Gone(object) => {
@@ -147,23 +148,23 @@ impl<R: Registry> Desk<R> {
 
     fn seen(&mut self, object: &Guarded) {
         let key = key_of(object);
-        let told = self.turns.seen(&key, Version::of(object), Asks::of(object), Instant::now());
-        if told.due {
+        let effect = self.turns.seen(&key, Version::of(object), Asks::of(object), Instant::now());
+        if effect.due {
             self.context.metrics.queue().changed(&key.namespace, &key.name);
         }
-        if told.over {
-            self.end(&key);
+        if effect.over {
+            self.cancel(&key);
         }
     }
 
     fn gone(&mut self, key: &Key) {
         self.context.metrics.queue().gone(&key.namespace, &key.name);
         if self.turns.gone(key) {
-            self.end(key);
+            self.cancel(key);
         }
     }
 
-    /// Everything of a scope is in its store: what is not there went while nobody watched.
+    /// The store of a scope is complete: a resource that is missing there was deleted while nobody watched.
     fn listed(&mut self, scope: usize) {
         let Some((namespace, store)) = self.scopes.get(scope) else { return };
         let namespace = namespace.as_ref().map(Namespace::as_str);
@@ -178,19 +179,19 @@ impl<R: Registry> Desk<R> {
         }
     }
 
-    /// The look at a resource is over.
-    fn end(&self, key: &Key) {
-        if let Some(over) = self.over.get(key) {
-            over.cancel();
+    /// Ends the turn of a resource.
+    fn cancel(&self, key: &Key) {
+        if let Some(cancel) = self.cancels.get(key) {
+            cancel.cancel();
         }
     }
 
-    /// Begins every look for which there is a turn.
+    /// Starts every reconcile for which there is a turn.
     fn begin(&mut self) {
         while let Some((key, lane)) = self.turns.next(Instant::now()) {
             match self.object(&key) {
-                Some(object) => self.look(key, lane, object),
-                // Its deletion is in the store and not here yet.
+                Some(object) => self.start(key, lane, object),
+                // The store knows of its deletion, and the news of that has not come yet.
                 None => self.turns.ended(&key, Next::OnChange, Instant::now()),
             }
         }
@@ -201,25 +202,25 @@ impl<R: Registry> Desk<R> {
         self.scopes.iter().find_map(|(_, store)| object_of(store, key))
     }
 
-    fn look(&mut self, key: Key, lane: Lane, object: Arc<Guarded>) {
+    fn start(&mut self, key: Key, lane: Lane, object: Arc<Guarded>) {
         let over = CancellationToken::new();
         let turn = Turn::new(lane, over.clone(), (self.context.now)());
         let (context, uid) = (Arc::clone(&self.context), uid_of(&object).to_owned());
-        let task = self.looks.spawn(async move { look(&object, &context, &turn).await });
+        let task = self.running.spawn(async move { observed(&object, &context, &turn).await });
         self.of.insert(task.id(), (key.clone(), uid));
-        self.over.insert(key, over);
+        self.cancels.insert(key, over);
     }
 
     fn ended(&mut self, ended: Result<(Id, Next), JoinError>) {
         let (id, next) = ended.unwrap_or_else(|error| {
-            tracing::error!(error = %error, "a look ended without a word; please report it");
+            tracing::error!(error = %error, "a reconcile ended without a result; report it");
             (error.id(), Next::After(AFTER_A_BUG))
         });
         let Some((key, uid)) = self.of.remove(&id) else { return };
-        self.over.remove(&key);
+        self.cancels.remove(&key);
         self.turns.ended(&key, next, Instant::now());
         if self.object(&key).is_none_or(|object| uid_of(&object) != uid) {
-            // Gone meanwhile, and its look has remembered something once more.
+            // Deleted meanwhile, and its reconcile has written to the memory once more.
             self.context.memory.forget(&uid);
         }
     }

@@ -69,7 +69,7 @@ pub(super) async fn last<R: Registry, C: Cluster>(
 
 /// The config that was in the target last: by the status, or a later one that this operator remembers to have put there
 /// without the status being written. Not by the target's own word: who edits it writes that as well, together with a
-/// revision that bears it out. An operator that was killed over the status returns to what the status says, until the
+/// revision that seems to prove it. An operator that was killed over the status returns to what the status says, until the
 /// registry gives the later one again.
 async fn last_good<R: Registry, C: Cluster>(
     pass: &Pass<'_, R, C>,

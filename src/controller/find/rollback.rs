@@ -21,7 +21,7 @@ use super::{Config, Found, Wanted, newest, revisions};
 /// How many digests a message lists.
 const LISTED: usize = 5;
 
-/// Finds the config of a digest. An object that vouches only for itself comes last, and counts only while the registry is
+/// Finds the config of a digest. An object without proof comes last, and counts only while the registry is
 /// silent.
 pub(super) async fn find<R: Registry, C: Cluster>(
     pass: &Pass<'_, R, C>,
@@ -40,7 +40,7 @@ pub(super) async fn find<R: Registry, C: Cluster>(
     match (fetch(pass, digest, said.as_ref(), trigger).await, said) {
         (Err(Halt::Failed(failure)), Some((name, kept))) if is_silence(failure.reason) => {
             let note = format!(
-                "{}; so this was taken from ConfigMap '{name}', which vouches only for itself: neither the history nor a manifest bears it out, and it is verified as soon as the registry answers",
+                "{}; so this was taken from ConfigMap '{name}', which has no proof: neither the history nor a manifest proves its content, and it is verified as soon as the registry answers",
                 failure.message
             );
             // It is asked for again each time, and is no answer to the question once the registry gives one.
@@ -120,7 +120,7 @@ fn not_found<R, C>(
     };
     let keeps = said.map_or_else(
         || format!("no revision keeps {digest}"),
-        |(name, _)| format!("nothing bears out that ConfigMap '{name}' keeps {digest}"),
+        |(name, _)| format!("nothing proves that ConfigMap '{name}' keeps {digest}"),
     );
     Failure::new(Reason::RevisionNotFound, format!("spec.rollbackTo: {keeps}, and {why}; {known}"))
 }

@@ -61,7 +61,7 @@ pub enum Next {
 
 /// The result of news about a resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct Effect {
     /// The resource is due.
     pub due: bool,
     /// The running reconcile works for an outdated resource.
@@ -122,30 +122,30 @@ impl Turns {
     }
 
     /// A resource exists, with these properties.
-    pub fn seen(&mut self, key: &Key, version: Version, asks: Asks, now: Instant) -> Told {
+    pub fn seen(&mut self, key: &Key, version: Version, asks: Asks, now: Instant) -> Effect {
         let Some(entry) = self.entries.get_mut(key) else {
             self.held.uses(&asks.place);
             let lane = asks.first;
             let entry = Entry { version, asks, ticket: None, lane, slow: false, running: None };
             self.entries.insert(key.clone(), entry);
             self.enter(key, now);
-            return Told { due: true, over: false };
+            return Effect { due: true, over: false };
         };
         let is_back = entry.running.as_mut().is_some_and(|running| std::mem::take(&mut running.gone));
         if entry.version == version && !is_back {
-            return Told::default();
+            return Effect::default();
         }
         let ends = version.ends(&entry.version);
         let over = entry.running.as_mut().is_some_and(|running| ends && running.ends());
         self.leave(key);
-        let Some(entry) = self.entries.get_mut(key) else { return Told::default() };
+        let Some(entry) = self.entries.get_mut(key) else { return Effect::default() };
         self.held.uses(&asks.place);
         self.held.leaves(&entry.asks.place);
         // Facts about another resource, or another registry, do not apply.
         entry.slow &= version.uid == entry.version.uid && asks.place == entry.asks.place;
         (entry.version, entry.asks) = (version, asks);
         self.arrive(key, now);
-        Told { due: true, over }
+        Effect { due: true, over }
     }
 
     /// A resource is deleted. Returns whether this ends its running reconcile.

@@ -48,7 +48,7 @@ impl World {
         key
     }
 
-    fn is(&mut self, key: &Key, generation: i64, asks: Asks) -> Told {
+    fn is(&mut self, key: &Key, generation: i64, asks: Asks) -> Effect {
         let now = self.now();
         self.turns.seen(key, version(&key.name, generation, None), asks, now)
     }
@@ -265,9 +265,9 @@ fn a_change_of_what_is_asked_for_ends_what_is_under_way() {
     let mut world = World::new(SIZE);
     let key = world.there("shop", "web", "r.example");
     world.begin();
-    assert_eq!(world.is(&key, 1, asks("r.example", Lane::Registry)), Told::default(), "nothing new");
+    assert_eq!(world.is(&key, 1, asks("r.example", Lane::Registry)), Effect::default(), "nothing new");
     let told = world.is(&key, 2, asks("r.example", Lane::Cluster));
-    assert_eq!(told, Told { due: true, over: true });
+    assert_eq!(told, Effect { due: true, over: true });
     world.begin();
     assert_eq!(world.begun.len(), 1, "one at a time");
     world.end(&key, Next::After(Duration::from_mins(5)));
@@ -285,7 +285,7 @@ fn a_request_ends_nothing_and_is_not_forgotten() {
     let now = world.now();
     let asked =
         world.turns.seen(&key, version("web", 1, Some("now")), asks("r.example", Lane::Registry), now);
-    assert_eq!(asked, Told { due: true, over: false });
+    assert_eq!(asked, Effect { due: true, over: false });
     world.end(&key, Next::OnChange);
     world.begin();
     assert_eq!(world.begun.len(), 2);
@@ -318,7 +318,7 @@ fn what_is_made_anew_is_looked_at_anew() {
     assert!(world.turns.gone(&key));
     let now = world.now();
     let told = world.turns.seen(&key, version("another", 1, None), asks("r.example", Lane::Registry), now);
-    assert_eq!(told, Told { due: true, over: false }, "it was told already");
+    assert_eq!(told, Effect { due: true, over: false }, "it was told already");
     world.end(&key, Next::OnChange);
     world.begin();
     assert_eq!(world.begun.len(), 2);

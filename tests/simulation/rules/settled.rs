@@ -160,7 +160,7 @@ fn status_says_what_is_applied(
 
 /// What was taken on its own word is said to be, and has no hash in the history.
 fn is_on_its_word(status: &ArtifactConfigStatus) -> bool {
-    status.conditions[0].message.contains("vouches only for itself")
+    status.conditions[0].message.contains("which has no proof")
 }
 
 fn the_applied_revision_is_kept(state: &State, name: &'static str, status: &ArtifactConfigStatus) -> Finding {

@@ -1,4 +1,4 @@
-//! One look as it shows from outside: in the metrics of the queue, and in traces.
+//! A reconcile that shows in the metrics of the queue and in traces.
 
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ use super::reconcile::reconcile;
 use super::turn::Turn;
 use super::watch::{Guarded, key_of};
 
-pub(super) async fn look<R: Registry>(
+/// Reconciles a resource, and says so in metrics and traces.
+pub(super) async fn observed<R: Registry>(
     object: &Guarded,
     context: &Context<R, KubeCluster>,
     turn: &Turn,
