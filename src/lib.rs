@@ -1,20 +1,10 @@
 //! An operator that keeps `ConfigMaps` in step with the config that is attached to container images.
 //!
 //! ```text
-//! watch → read → resolve → discover → select → pull + verify → render → plan → apply → status
+//! watch → read → goal → find → gate → apply → settle
 //! ```
 //!
-//! | module | what it does | IO |
-//! | --- | --- | --- |
-//! | [`api`] | the custom resource: types, names, conditions | none |
-//! | [`types`] | failures, and what to do about them; names of namespaces | none |
-//! | [`wanted`] | what a resource wants of an artifact | none |
-//! | [`decide`] | every decision, data in and data out | none |
-//! | [`cluster`] | the API server | network |
-//! | [`controller`] | the reconcile, and the watches that trigger it | through the two above |
-//! | [`spans`] | what traces are made of | none |
-//! | [`telemetry`] | logs, metrics, traces, health | local |
-//! | [`cli`] | one file a subcommand | all |
+//! `ARCHITECTURE.md` is the map.
 //!
 //! Values of OCI (digests, references, manifests) are the crate `oci`, the client for registries is the crate `registry`. Both
 //! stand alone, beside this one.

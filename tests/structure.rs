@@ -93,3 +93,48 @@ fn the_registry_client_names_nothing_of_a_resource() {
         }
     }
 }
+
+/// A part knows only of those below it. What is a crate of its own has the compiler for that.
+#[test]
+fn imports_point_down() {
+    const REFUSED: [(&str, &[&str]); 3] = [
+        ("src/cluster", &["cli", "controller", "telemetry"]),
+        ("src/telemetry", &["cli", "cluster", "controller"]),
+        ("src/controller", &["cli"]),
+    ];
+    for (part, above) in REFUSED {
+        for (path, text) in sources(part).unwrap() {
+            let named: Vec<_> =
+                above.iter().filter(|above| text.contains(&format!("crate::{above}"))).collect();
+            assert!(named.is_empty(), "{} imports {named:?}", path.display());
+        }
+    }
+}
+
+/// The status says what one report says: no stage writes it on its own.
+#[test]
+fn one_file_writes_the_status() {
+    let writes = |(path, text): (PathBuf, String)| text.contains(".write_status(").then_some(path);
+    let files: Vec<_> = sources("src/controller").unwrap().into_iter().filter_map(writes).collect();
+    assert_eq!(files, [PathBuf::from("src/controller/settle.rs")]);
+}
+
+/// The stages are listed where people look for them, and everywhere in the same order.
+#[test]
+fn the_lists_of_stages_agree() {
+    const FIRST: &str = "watch → ";
+    let lists = ["ARCHITECTURE.md", "src/lib.rs", "src/controller/reconcile.rs"].map(|file| {
+        let text = std::fs::read_to_string(root().join(file)).unwrap();
+        let list = text.lines().find_map(|line| Some(FIRST.to_owned() + line.split_once(FIRST)?.1));
+        (file, list.unwrap_or_else(|| panic!("{file} has no list of stages")))
+    });
+    for (file, list) in &lists {
+        assert_eq!(list, &lists[0].1, "{file} and {}", lists[0].0);
+    }
+    let stages: Vec<&str> = lists[0].1.split(" → ").collect();
+    // `watch`, `read` and `goal` come before a pass has stages of its own.
+    for stage in &stages[3..] {
+        let place = root().join("src/controller").join(stage);
+        assert!(place.is_dir() || place.with_extension("rs").is_file(), "there is no src/controller/{stage}");
+    }
+}

@@ -1,10 +1,10 @@
 //! One pass over one resource, from top to bottom.
 //!
 //! ```text
-//! read → goal → find → gate → apply → settle
+//! watch → read → goal → find → gate → apply → settle
 //! ```
 //!
-//! `read` is [`View`], `goal` is [`Goal`]; the other stages are modules of these names. Data goes one way: a stage returns
+//! `watch` has brought the resource here, `read` is [`View`], `goal` is [`Goal`]; the other stages are modules of these names. Data goes one way: a stage returns
 //! what it found, and [`settle`] alone tells of it.
 
 use std::borrow::Cow;
