@@ -108,13 +108,11 @@ async fn stored_status<'o, R, C: Cluster>(
     object: &'o DeserializeGuard<ArtifactConfig>,
     context: &Context<R, C>,
 ) -> Option<Cow<'o, ArtifactConfigStatus>> {
-    match &object.0 {
-        Ok(config) => config.status.as_ref().map(Cow::Borrowed),
-        Err(_) => {
-            let owner = spec::header(object.meta()).owner;
-            context.cluster.status(&owner).await.unwrap_or_default().map(Cow::Owned)
-        }
+    if let Ok(config) = &object.0 {
+        return config.status.as_ref().map(Cow::Borrowed);
     }
+    let owner = spec::header(object.meta()).owner;
+    context.cluster.status(&owner).await.unwrap_or_default().map(Cow::Owned)
 }
 
 /// Whether a report is no news of the resource: the resource is another by now, or the operator is ending and with it every
@@ -227,7 +225,7 @@ async fn attempt<R: Registry, C: Cluster>(
 ) -> (Attempt, Recall) {
     let Found { config, latest, notes, is_overtaken } = find::config(pass, goal, trigger, &recall).await;
     let (applied, recall) = match config {
-        Ok(Some(Config::Wanted(wanted))) => match gate::judge(wanted) {
+        Ok(Some(Config::Wanted(wanted))) => match gate::judge(*wanted) {
             Ok(passed) => apply::target(pass, passed, recall).await,
             Err(halt) => (Err(halt), recall),
         },
@@ -309,9 +307,9 @@ async fn keep_last<R: Registry, C: Cluster>(
             "target repaired from its revision"
         );
     }
-    let owned = pass.context.cluster.owned(owner);
-    let highest = numbers::highest(pass.history, &owned, owner, pass.ledger.last().as_ref());
-    (Ok(Report { latest, kept, highest, ..Report::failed(failure) }), recall)
+    let objects = pass.context.cluster.owned(owner);
+    let highest = numbers::highest(pass.history, &objects, owner, pass.ledger.last().as_ref());
+    (Ok(Report { latest, highest, kept, ..Report::failed(failure) }), recall)
 }
 
 /// Failures of writing the target: to write it again at once would fail the same.

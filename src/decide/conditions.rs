@@ -55,6 +55,7 @@ pub fn all(evidence: Evidence<'_>, generation: i64, now: Timestamp) -> Vec<Condi
 }
 
 /// A suspension says nothing about the applied config, so `Ready` keeps its status.
+#[expect(clippy::unnecessary_wraps, reason = "every rule has one form")]
 fn ready(evidence: Evidence<'_>) -> Option<Verdict<'_>> {
     let status = match &evidence.report.outcome {
         Outcome::Synced { .. } => "True",

@@ -222,8 +222,8 @@ mod tests {
         super::next(&View { header: header.clone(), suspended: false, desired, status, history }, report, now)
     }
 
-    fn latest(artifact: &[u8]) -> Option<Latest> {
-        Some(Latest { artifact: Digest::sha256(artifact), image: Digest::sha256(b"image") })
+    fn latest(artifact: &[u8]) -> Latest {
+        Latest { artifact: Digest::sha256(artifact), image: Digest::sha256(b"image") }
     }
 
     fn failed(reason: Reason) -> Outcome {
@@ -316,7 +316,7 @@ mod tests {
     fn going_back_says_what_would_come_next() {
         let Outcome::Synced { applied, notes, .. } = synced("a", true) else { unreachable!() };
         let back = Outcome::Synced { applied, notes, rolled_back: true };
-        let seen = |outcome| Report { latest: latest(b"b"), ..Report::of(outcome) };
+        let seen = |outcome| Report { latest: Some(latest(b"b")), ..Report::of(outcome) };
         let status = reported(None, &header(1), &seen(back), at(0));
         assert_eq!(types(&status), [("Ready", "True", "RolledBack"), ("RolledBack", "True", "RolledBack")]);
         assert_eq!(status.latest, Some(Digest::sha256(b"b").to_string()));
@@ -350,7 +350,7 @@ mod tests {
         };
         let mut asked = header(1);
         asked.requested_at = Some("now".into());
-        let seen = Report { latest: latest(b"b"), ..Report::of(back(false)) };
+        let seen = Report { latest: Some(latest(b"b")), ..Report::of(back(false)) };
         let half = Report { half_done: true, ..Report::of(back(true)) };
         let first = reported(None, &asked, &half, at(0));
         assert_eq!(
@@ -371,7 +371,7 @@ mod tests {
     #[test]
     fn an_unusable_artifact_is_recorded_once() {
         let first = next(None, &header(1), &synced("a", true), at(0));
-        let failed = Report { latest: latest(b"b"), ..Report::of(failed(Reason::TooLarge)) };
+        let failed = Report { latest: Some(latest(b"b")), ..Report::of(failed(Reason::TooLarge)) };
         let second = reported(Some(&first), &header(1), &failed, at(10));
         let outcomes: Vec<_> = second.history.iter().map(|entry| (entry.revision, entry.outcome)).collect();
         assert_eq!(outcomes, [(2, HistoryOutcome::Failed), (1, HistoryOutcome::Applied)]);

@@ -30,7 +30,7 @@ pub(super) async fn repair<R: Registry, C: Cluster>(pass: &Pass<'_, R, C>, recal
     }
     let Ok(Some(revision)) = cluster.target(owner, name).await else { return nothing };
     let kept = kept::remembered(&revision, facts);
-    Found::of(Ok(kept.map(|kept| Config::Wanted(Wanted::kept(kept, question.clone())))))
+    Found::of(Ok(kept.map(|kept| Config::Wanted(Box::new(Wanted::kept(kept, question.clone()))))))
 }
 
 /// What this operator remembers to have applied, and the revision that keeps it: only proven content, for the `spec` of now.
@@ -64,7 +64,7 @@ pub(super) async fn last<R: Registry, C: Cluster>(
     }
     let Some(kept) = last_good(pass, current).await? else { return Ok(None) };
     let question = Question { held: true, ..pass.question(&kept.origin.image_digest, &kept.origin.artifact) };
-    Ok(Some(Config::Wanted(Wanted::kept(kept, question))))
+    Ok(Some(Config::Wanted(Box::new(Wanted::kept(kept, question)))))
 }
 
 /// The config that was in the target last: by the status, or a later one that this operator remembers to have put there

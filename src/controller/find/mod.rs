@@ -45,7 +45,7 @@ pub(super) enum Config {
     /// It is in the target, and nobody changed it.
     InPlace(Applied),
     /// It is to be applied.
-    Wanted(Wanted),
+    Wanted(Box<Wanted>),
 }
 
 /// Content that is to be applied, if it passes the gate.

@@ -65,7 +65,7 @@ async fn config_of<R: Registry, C: Cluster>(
     }
     let content = content(pass, access, artifact).await?;
     let origin = Origin::of(pass.desired.image.to_string(), subject.digest.clone(), artifact);
-    Ok(Config::Wanted(Wanted { question, origin, content }))
+    Ok(Config::Wanted(Box::new(Wanted { question, origin, content })))
 }
 
 /// Which image the reference stands for now, and what is attached to it.

@@ -46,7 +46,7 @@ pub(super) async fn find<R: Registry, C: Cluster>(
             // It is asked for again each time, and is no answer to the question once the registry gives one.
             Found { notes: vec![note], ..Found::of(Ok(Some(restored(pass, kept, true)))) }
         }
-        (fetched, _) => Found::of(fetched.map(|wanted| Some(Config::Wanted(wanted)))),
+        (fetched, _) => Found::of(fetched.map(|wanted| Some(Config::Wanted(Box::new(wanted))))),
     }
 }
 
@@ -64,7 +64,7 @@ async fn still_applied<R: Registry, C: Cluster>(
 
 fn restored<R: Registry, C: Cluster>(pass: &Pass<'_, R, C>, kept: Kept, held: bool) -> Config {
     let question = Question { held, ..pass.question(&kept.origin.image_digest, &kept.origin.artifact) };
-    Config::Wanted(Wanted::kept(kept, question))
+    Config::Wanted(Box::new(Wanted::kept(kept, question)))
 }
 
 /// From the registry, where it is attached to the image, or to the one that it was applied for before.

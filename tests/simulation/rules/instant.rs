@@ -132,7 +132,8 @@ fn only_verified_bytes(state: &State, actor: &Actor, before: Option<&Object>, af
     };
     // Of such a one nothing can be checked, its image included, and the status says so.
     let mut own = held.clone();
-    own.content.retain(|key, value| !foreign_before(before, key, value));
+    // Its one key is never somebody else's.
+    own.content.retain(|key, value| value == EVIL.as_bytes() || !stood_before(before, key, value));
     if is_taken_on_its_word(state, actor, &own) {
         return None;
     }
@@ -143,7 +144,7 @@ fn only_verified_bytes(state: &State, actor: &Actor, before: Option<&Object>, af
     if !origin {
         return Some((RULE, format!("{} is not attached to {}", held.artifact, held.image)));
     }
-    let foreign = |key: &String, value: &Vec<u8>| foreign_before(before, key, value);
+    let foreign = |key: &String, value: &Vec<u8>| stood_before(before, key, value);
     let renderings = state.renderings(&actor.uid, &held.artifact);
     let whole = renderings.iter().any(|rendering| {
         rendering.iter().all(|(key, value)| held.content.get(key) == Some(value))
@@ -155,10 +156,9 @@ fn only_verified_bytes(state: &State, actor: &Actor, before: Option<&Object>, af
     })
 }
 
-/// Whether a key stood there before with this value. The one key of what is forged is never somebody else's.
-fn foreign_before(before: Option<&Object>, key: &str, value: &[u8]) -> bool {
-    value != EVIL.as_bytes()
-        && before.is_some_and(|before| content(&before.map).get(key).is_some_and(|stood| stood == value))
+/// Whether a key stood there before with this value.
+fn stood_before(before: Option<&Object>, key: &str, value: &[u8]) -> bool {
+    before.is_some_and(|before| content(&before.map).get(key).is_some_and(|stood| stood == value))
 }
 
 /// Going back by digest to what no status has a hash of, while the registry says nothing: then a revision is taken that
