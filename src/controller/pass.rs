@@ -12,6 +12,7 @@ use crate::decide::history::History;
 use crate::decide::numbers::Ledger;
 use crate::decide::plan::{self, Applied};
 use crate::decide::spec::Desired;
+use crate::decide::turns::Next;
 use crate::spans::{self, stage};
 use crate::types::Failure;
 
@@ -52,7 +53,7 @@ impl<R: Registry, C: Cluster> Pass<'_, R, C> {
             // A turn that is over is over, also where the answer comes at the same moment.
             biased;
             over = self.turn.over() => Err(over),
-            () = self.context.stop.cancelled() => Err(Halt::BrokenOff(crate::decide::turns::Next::OnChange)),
+            () = self.context.stop.cancelled() => Err(Halt::BrokenOff(Next::OnChange)),
             result = tokio::time::timeout(*timeout, talk) => {
                 Ok(result.unwrap_or_else(|_| Err(unanswered(referrers.host(), *timeout)))?)
             }

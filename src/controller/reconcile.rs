@@ -247,8 +247,9 @@ async fn repair<R: Registry, C: Cluster>(
     match attempt.applied {
         Ok(Some(applied)) => Ok((Ok(last.repaired(applied)), recall)),
         Err(Halt::BrokenOff(next)) => Ok((Err(next), recall)),
-        Ok(None) | Err(Halt::Failed(_)) if attempt.is_overtaken => Err((Trigger::Overtaken, recall)),
-        Ok(None) | Err(Halt::Failed(_)) => Err((trigger, recall)),
+        Ok(None) | Err(Halt::Failed(_)) => {
+            Err((if attempt.is_overtaken { Trigger::Overtaken } else { trigger }, recall))
+        }
     }
 }
 

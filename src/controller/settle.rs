@@ -9,7 +9,6 @@ use tracing::Instrument as _;
 
 use crate::api::{ArtifactConfig, ArtifactConfigStatus, Class};
 use crate::cluster::{self, Cluster, WriteError};
-use crate::decide::history::History;
 use crate::decide::report::{Outcome, Report};
 use crate::decide::spec::{Header, Owner};
 use crate::decide::turns::Next;
@@ -152,10 +151,9 @@ async fn collect<R, C: Cluster>(
 ) -> Result<Settled, WriteError> {
     let (owner, cluster, now) = (&header.owner, &context.cluster, (context.now)());
     let Current { status, version, is_certain } = current;
-    let history = History::read(&status.history);
-    let newest = history.numbers().next();
+    let newest = status.history.first().map(|entry| entry.revision);
     let objects = cluster.owned(owner);
-    let surplus = revision::surplus(&history, &objects, owner);
+    let surplus = revision::surplus(&status.history, &objects, owner);
     let names = surplus.iter().map(|revision| revision.name.to_string()).collect();
     let is_known = before.is_some_and(|before| before.answers(newest, header.generation, &names, now));
     if surplus.is_empty() || is_known {

@@ -202,14 +202,6 @@ impl History {
         is_current || self.numbers().all(|number| number < stamp.number)
     }
 
-    /// Names of the revisions that it speaks of.
-    pub fn revisions(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|entry| match entry {
-            Entry::Read(application) => application.config_map.as_deref(),
-            Entry::Unread(entry) => entry.config_map.as_deref(),
-        })
-    }
-
     /// The history after applying: a new entry first, and the one before it marked by how it ended. The same entry again
     /// changes nothing. `rolled_back`: an earlier config takes the place of a later one.
     #[must_use]

@@ -10,9 +10,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use oci::{Digest, MAX_KEPT_MANIFEST};
 use sha2::{Digest as _, Sha256};
 
-use crate::api::{annotation, label};
+use crate::api::{HistoryEntry, annotation, label};
 
-use super::history::History;
 use super::numbers::Stamp;
 use super::plan::Rendered;
 use super::render::MAX_CONFIG_MAP;
@@ -85,8 +84,8 @@ const MAX_ANNOTATIONS: usize = 256 * 1024;
 /// workloads, so that no request is sent if no revision is left over. An object with another controller belongs to that
 /// controller, even if its labels say otherwise.
 #[must_use]
-pub fn surplus<'a>(history: &History, watched: &'a [Arc<Watched>], owner: &Owner) -> Vec<&'a Watched> {
-    let kept: BTreeSet<&str> = history.revisions().collect();
+pub fn surplus<'a>(history: &[HistoryEntry], watched: &'a [Arc<Watched>], owner: &Owner) -> Vec<&'a Watched> {
+    let kept: BTreeSet<&str> = history.iter().filter_map(|entry| entry.config_map.as_deref()).collect();
     watched
         .iter()
         .map(|object| &**object)
@@ -98,6 +97,7 @@ pub fn surplus<'a>(history: &History, watched: &'a [Arc<Watched>], owner: &Owner
 pub(super) mod tests {
     use super::*;
     use crate::api::{ArtifactConfig, HistoryOutcome};
+    use crate::decide::history::History;
     use crate::decide::kept;
     use crate::decide::numbers::{self, stamp};
     use crate::decide::plan::{self, Facts, Origin};
@@ -305,7 +305,7 @@ pub(super) mod tests {
         let target = rendered("a", "a").config_map;
         let owned: Vec<_> =
             revisions.iter().chain([&target]).map(|object| Arc::new(Watched::of(&object.metadata))).collect();
-        let surplus = surplus(&applied(&[("b", false)], 10), &owned, &owner());
+        let surplus = surplus(&applied(&[("b", false)], 10).to_entries(), &owned, &owner());
         assert_eq!(surplus.len(), 1, "neither what is recorded nor the target");
         assert_eq!(Some(surplus[0].name.to_string()), revisions[0].metadata.name);
     }
@@ -316,7 +316,7 @@ pub(super) mod tests {
         let mut object = assemble(&rendered("x", "x"), Stamp { number: 7, applied_at: at(0) });
         let is_surplus = |object: &ConfigMap| {
             let owned = [Arc::new(Watched::of(&object.metadata))];
-            !surplus(&History::default(), &owned, &owner()).is_empty()
+            !surplus(&[], &owned, &owner()).is_empty()
         };
         assert!(is_surplus(&object));
         object.metadata.owner_references.as_mut().unwrap()[0].uid = "another".to_owned();
