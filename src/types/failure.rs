@@ -26,14 +26,14 @@ impl Failure {
     /// A failure without a time of its own. Its message is one line of printable text, whatever was put into it.
     #[must_use]
     pub fn new(reason: Reason, message: impl AsRef<str>) -> Self {
-        Self { reason, message: sentence(message.as_ref()), retry_after: None, advice: None }
+        Self { reason, message: text::message(message.as_ref()), retry_after: None, advice: None }
     }
 
     /// The same, naming where it happened, unless it does already.
     #[must_use]
     pub fn at(mut self, place: &str) -> Self {
         if !self.message.contains(place) {
-            self.message = sentence(&format!("{place}: {}", self.message));
+            self.message = text::message(&format!("{place}: {}", self.message));
         }
         self
     }
@@ -42,7 +42,7 @@ impl Failure {
     #[must_use]
     pub fn and(mut self, more: &str) -> Self {
         self.message.push_str("; ");
-        self.message.push_str(&sentence(more));
+        self.message.push_str(&text::message(more));
         self
     }
 
@@ -72,17 +72,10 @@ impl Failure {
     pub fn with_notes(mut self, notes: &[String]) -> Self {
         for note in notes {
             self.message.push_str("; note: ");
-            self.message.push_str(&sentence(note));
+            self.message.push_str(&text::message(note));
         }
         self
     }
-}
-
-/// Longest message, in bytes: above what a condition shows, and no burden for a log.
-const MAX_MESSAGE: usize = 4096;
-
-fn sentence(text: &str) -> String {
-    text::truncate(&text::line(text), MAX_MESSAGE)
 }
 
 #[cfg(test)]
@@ -98,7 +91,7 @@ mod tests {
         assert_eq!(failure.message, escaped);
         let failure = failure.at(foreign).with_notes(&[foreign.to_owned()]);
         assert_eq!(failure.message, format!("{escaped}: {escaped}; note: {escaped}"));
-        assert!(Failure::new(Reason::InvalidContent, "x".repeat(1 << 20)).message.len() <= MAX_MESSAGE);
+        assert!(Failure::new(Reason::InvalidContent, "x".repeat(1 << 20)).message.len() <= text::MAX_MESSAGE);
     }
 
     #[test]

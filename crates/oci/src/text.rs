@@ -7,6 +7,15 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+/// Longest message, in bytes: above the limit of a condition, and no burden for a log.
+pub const MAX_MESSAGE: usize = 4096;
+
+/// One line of printable text of at most [`MAX_MESSAGE`] bytes, from any text.
+#[must_use]
+pub fn message(text: &str) -> String {
+    truncate(&line(text), MAX_MESSAGE)
+}
+
 /// Cuts on a character boundary and says that it did.
 #[must_use]
 pub fn truncate(text: &str, most: usize) -> String {

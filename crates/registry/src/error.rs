@@ -198,7 +198,7 @@ impl Error {
     pub fn new(kind: Kind, message: impl AsRef<str>) -> Self {
         Self(Box::new(Facts {
             kind,
-            message: sentence(message.as_ref()),
+            message: text::message(message.as_ref()),
             notes: Vec::new(),
             repository: None,
             digest: None,
@@ -259,7 +259,7 @@ impl Error {
     #[must_use]
     pub fn at(mut self, place: &str) -> Self {
         if !self.0.message.contains(place) {
-            self.0.message = sentence(&format!("{place}: {}", self.0.message));
+            self.0.message = text::message(&format!("{place}: {}", self.0.message));
         }
         self
     }
@@ -267,14 +267,14 @@ impl Error {
     /// The same with remarks that may explain it.
     #[must_use]
     pub fn with_notes(mut self, notes: &[String]) -> Self {
-        self.0.notes.extend(notes.iter().map(|note| sentence(note)));
+        self.0.notes.extend(notes.iter().map(|note| text::message(note)));
         self
     }
 
     /// The same with another half of a sentence.
     pub(crate) fn and(mut self, more: &str) -> Self {
         self.0.message.push_str("; ");
-        self.0.message.push_str(&sentence(more));
+        self.0.message.push_str(&text::message(more));
         self
     }
 
@@ -308,13 +308,6 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Longest message, in bytes: more than a person reads, and no burden for a log.
-const MAX_MESSAGE: usize = 4096;
-
-fn sentence(text: &str) -> String {
-    text::truncate(&text::line(text), MAX_MESSAGE)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,7 +320,7 @@ mod tests {
         assert_eq!(error.message(), escaped);
         let error = error.at(foreign).with_notes(&[foreign.to_owned()]);
         assert_eq!(error.to_string(), format!("{escaped}: {escaped}; note: {escaped}"));
-        assert!(Error::new(Kind::DigestMismatch, "x".repeat(1 << 20)).message().len() <= MAX_MESSAGE);
+        assert!(Error::new(Kind::DigestMismatch, "x".repeat(1 << 20)).message().len() <= text::MAX_MESSAGE);
     }
 
     #[test]

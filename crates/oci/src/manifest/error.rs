@@ -56,17 +56,8 @@ pub enum ManifestError {
 pub(super) fn named(media_type: &str) -> &'static str {
     const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+json";
     const SIGNED_SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
-    let known = [
-        media_type::OCI_MANIFEST,
-        media_type::OCI_INDEX,
-        media_type::DOCKER_MANIFEST,
-        media_type::DOCKER_LIST,
-        media_type::OCI_ARTIFACT,
-        media_type::ORAS_ARTIFACT,
-        SCHEMA_1,
-        SIGNED_SCHEMA_1,
-    ];
-    match known.iter().find(|known| **known == media_type) {
+    let mut known = media_type::MANIFESTS.into_iter().chain([SCHEMA_1, SIGNED_SCHEMA_1]);
+    match known.find(|known| *known == media_type) {
         Some(known) => known,
         None if media_type.is_empty() => "not given",
         None => "none that is known here",

@@ -12,5 +12,8 @@ pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list
 pub const OCI_ARTIFACT: &str = "application/vnd.oci.artifact.manifest.v1+json";
 /// ORAS artifact manifest; its `blobs` are layers.
 pub const ORAS_ARTIFACT: &str = "application/vnd.cncf.oras.artifact.manifest.v1+json";
+/// Every type of a manifest or a list of manifests.
+pub const MANIFESTS: [&str; 6] =
+    [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST, OCI_ARTIFACT, ORAS_ARTIFACT];
 /// The empty JSON object, which stands for "nothing here" (image-spec, "Guidance for an Empty Descriptor").
 pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";

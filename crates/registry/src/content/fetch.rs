@@ -23,19 +23,10 @@ pub(crate) const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
 /// Larger ones are no configs.
 const MAX_ARTIFACT: u32 = 2 * 1024 * 1024;
 
-/// What may be attached. Listed in full, because registries answer 404 for a type that is not accepted.
-const ACCEPT_MANIFESTS: [&str; 6] = [
-    media_type::OCI_MANIFEST,
-    media_type::OCI_INDEX,
-    media_type::DOCKER_MANIFEST,
-    media_type::DOCKER_LIST,
-    media_type::OCI_ARTIFACT,
-    media_type::ORAS_ARTIFACT,
-];
-
-/// Every manifest type, for an `Accept` header.
+/// Every manifest type, for an `Accept` header. Listed in full, because registries answer 404 for a type that is not
+/// accepted.
 pub(crate) fn accept_manifests() -> String {
-    ACCEPT_MANIFESTS.join(", ")
+    media_type::MANIFESTS.join(", ")
 }
 
 impl Session<'_> {
