@@ -65,7 +65,7 @@ pub fn check(state: &mut State, write: &Write<'_>) {
                 suspended_is_left_alone(&actor),
                 what_is_over_is_not_written(state, &actor),
                 only_verified_bytes(state, &actor, *before, after),
-                only_what_was_chosen(state, &actor, after),
+                only_what_was_chosen(state, &actor, *before, after),
                 revision_before_target(state, &actor, after),
                 credentials_show_nowhere(&serde_json::to_string(after).unwrap()),
             ];
@@ -183,7 +183,7 @@ fn is_consistent(content: &crate::names::Bytes) -> bool {
 }
 
 /// What is written is what this reconcile was asked to go back to, what it rightly selected, or what was there before.
-fn only_what_was_chosen(state: &State, actor: &Actor, after: &ConfigMap) -> Finding {
+fn only_what_was_chosen(state: &State, actor: &Actor, before: Option<&Object>, after: &ConfigMap) -> Finding {
     let (held, spec) = (State::identity(after)?, spec_of(&actor.seen));
     let run = &state.runs[&actor.who];
     let chosen = if let Some(digest) = &spec.rollback_to {
@@ -194,7 +194,8 @@ fn only_what_was_chosen(state: &State, actor: &Actor, after: &ConfigMap) -> Find
             && run.subject.as_ref() == Some(&held.image)
     };
     // Where somebody took away what was there, or what keeps it, what the status says is as good.
-    let target = state.objects.get(target_name(actor.name, spec));
+    let target =
+        if is_revision(&after.metadata) { state.objects.get(target_name(actor.name, spec)) } else { before };
     let in_place = target.and_then(|target| State::identity(&target.map));
     let applied = state.ledger.applied(&actor.uid);
     let kept =
