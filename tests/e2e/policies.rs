@@ -52,6 +52,7 @@ table! {
         the_second_that_merges_is_refused,
         what_a_deleted_resource_merged_is_free,
         what_another_resource_owns_is_not_merged_into,
+        equal_values_are_merged_too,
         merging_can_go_back,
         owner_and_orphan_can_change_into_each_other,
         merge_is_chosen_once,
@@ -295,6 +296,21 @@ async fn what_another_resource_owns_is_not_merged_into(bench: Bench) -> Result<(
     bench.apply("owning", json!({"image": image, "target": {"name": "shared"}})).await?;
     bench.failed("owning", Reason::TargetConflict).await?;
     same("the ConfigMap", bench.config_map("shared").await?, before)
+}
+
+/// Values that stood there already are taken over as well: nobody takes them away from the resource, and the next one that
+/// merges is refused.
+async fn equal_values_are_merged_too(bench: Bench) -> Result<()> {
+    let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
+    bench.create_config_map("shared", &[], &[("config.json", "first"), ("theirs", "kept")]).await?;
+    let spec = json!({"image": image, "target": {"creationPolicy": "Merge", "name": "shared"}});
+    bench.apply("web", spec.clone()).await?;
+    bench.ready("web").await?;
+    let merged = bench.config_map("shared").await?;
+    bench.apply("second", spec).await?;
+    let second = bench.failed("second", Reason::TargetConflict).await?;
+    checked("the message names the first", second.message()?.contains("'web'"), second.message()?)?;
+    same("the ConfigMap", bench.config_map("shared").await?, merged)
 }
 
 /// A revision holds the keys of the config, and going back merges those.
