@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use artifactconfig::api::{
+use api::{
     ArtifactConfig, ArtifactConfigStatus, FileMapping, HistoryEntry, HistoryOutcome, Reason, SelectionPolicy,
 };
 use artifactconfig::decide::files::FileRules;

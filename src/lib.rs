@@ -15,7 +15,6 @@
 // All text for people goes through `cli::output` or the log, which escape text of others.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-pub mod api;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "operator")]

@@ -47,8 +47,9 @@ fn words(failure: Failure) -> String {
 
 #[cfg(test)]
 mod tests {
+    use api::FileMapping;
+
     use super::*;
-    use crate::api::FileMapping;
 
     #[test]
     fn rules_say_what_is_wanted_and_how_much() {

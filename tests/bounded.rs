@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use artifactconfig::api::{ArtifactConfig, FileMapping};
+use api::{ArtifactConfig, FileMapping};
 use artifactconfig::decide::files::{Effort, FileRules};
 use artifactconfig::decide::render::render;
 use artifactconfig::decide::select::{self, Question};
@@ -104,7 +104,7 @@ fn long_texts_are_parsed_or_refused(#[case] part: &str) {
         drop((text::escape(&long), text::line(&long), text::brief(&long)));
         drop((json::to_printable(&long), json::to_yaml_safe(&long)));
         drop(FileRules::parse(&[FileMapping { path: long.clone(), key: Some(long.clone()) }]));
-        let failure = Failure::new(artifactconfig::api::Reason::InvalidContent, &long).at(&long);
+        let failure = Failure::new(api::Reason::InvalidContent, &long).at(&long);
         drop(failure.with_notes(&[long]));
     });
 }

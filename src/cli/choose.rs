@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use api::{HistoryEntry, HistoryOutcome};
 use oci::Digest;
 
-use crate::api::{HistoryEntry, HistoryOutcome};
 use crate::decide::history;
 
 use super::table::short;

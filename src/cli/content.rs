@@ -4,12 +4,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
+use api::{ArtifactConfig, CreationPolicy};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use oci::Digest;
 use registry::{OciRegistry, Registry as _, Settings};
 
-use crate::api::{ArtifactConfig, CreationPolicy};
 use crate::decide::history::History;
 use crate::decide::kept::{self, Kept};
 use crate::decide::render::Content;

@@ -5,8 +5,6 @@
 
 use serde_json::{Map, Value};
 
-use crate::api;
-
 use crate::decide::near;
 
 /// Most fields that an error names.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use api::{ArtifactConfig, HistoryEntry, HistoryOutcome};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::api::{ArtifactConfig, HistoryEntry, HistoryOutcome};
 use crate::decide::history;
 
 use super::get::Output;

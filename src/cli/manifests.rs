@@ -4,11 +4,10 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
+use api::{ArtifactConfig, GROUP};
 use kube::Resource as _;
 use serde::Deserialize as _;
 use serde_json::Value;
-
-use crate::api::{ArtifactConfig, GROUP};
 
 use super::fields;
 use crate::decide::near;

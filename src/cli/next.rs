@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use api::{ArtifactConfig, Reason, annotation};
 use jiff::Timestamp;
 use registry::{OciRegistry, Settings};
 use serde_json::json;
 
-use crate::api::{ArtifactConfig, Reason, annotation};
 use crate::decide::spec;
 use crate::types::Failure;
 

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use api::ArtifactConfig;
 use registry::{OciRegistry, Registry as _, Settings};
 
-use crate::api::ArtifactConfig;
 use crate::decide::{plan, render, spec};
 use crate::types::Failure;
 use crate::wanted;

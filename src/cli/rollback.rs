@@ -1,11 +1,11 @@
 //! `artifactconfig rollback`.
 
 use anyhow::{Context as _, anyhow, bail};
+use api::{ArtifactConfig, HistoryEntry};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::json;
 
-use crate::api::{ArtifactConfig, HistoryEntry};
 use crate::decide::history;
 
 use super::choose::{self, Choice, Wish};

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use api::{FIELD_MANAGER, Reason};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use crate::api::{FIELD_MANAGER, Reason};
 use crate::decide::history::History;
 use crate::decide::numbers::{self, Given, Ledger, Stamp};
 use crate::decide::plan::{self, Applied, Rendered, RevisionStep, TargetStep};

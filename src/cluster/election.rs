@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use api::{FIELD_MANAGER, MANAGER, label};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{ObjectMeta, PostParams};
@@ -11,7 +12,6 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::api::{FIELD_MANAGER, MANAGER, label};
 use crate::decide::lease::{self, Step, Timing};
 
 use super::leadership::Leadership;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use api::{ArtifactConfig, ArtifactConfigStatus, FIELD_MANAGER, GROUP, MANAGER, STATUS_FIELD_MANAGER, label};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
@@ -13,9 +14,6 @@ use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::api::{
-    ArtifactConfig, ArtifactConfigStatus, FIELD_MANAGER, GROUP, MANAGER, STATUS_FIELD_MANAGER, label,
-};
 use crate::decide::event::{EventDraft, Series};
 use crate::decide::spec::Owner;
 use crate::decide::watched::Watched;

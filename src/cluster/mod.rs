@@ -23,8 +23,8 @@ pub use self::kube::KubeCluster;
 pub use self::leadership::{Leadership, gated};
 pub use self::read::access;
 pub use self::targets::{TargetMeta, TargetStore, Targets};
+use api::ArtifactConfigStatus;
 
-use crate::api::ArtifactConfigStatus;
 use crate::decide::event::EventDraft;
 use crate::decide::spec::Owner;
 use crate::decide::watched::Watched;

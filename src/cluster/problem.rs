@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use api::Reason;
 use oci::truncate;
 
-use crate::api::Reason;
 use crate::types::Failure;
 
 use super::WriteError;

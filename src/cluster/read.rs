@@ -1,10 +1,10 @@
 //! Reads the Secrets and `ServiceAccounts` that a resource names.
 
+use api::Reason;
 use k8s_openapi::api::core::v1::Secret;
 use registry::{Access, Keyring, KeyringError, Tls};
 use zeroize::Zeroize as _;
 
-use crate::api::Reason;
 use crate::decide::spec::Desired;
 use crate::types::Failure;
 

@@ -142,9 +142,8 @@ impl Targets {
 mod tests {
     use super::*;
 
+    use api::label;
     use proptest::prelude::*;
-
-    use crate::api::label;
 
     fn object(namespace: &str, name: &str, owner: &str, version: u32) -> TargetMeta {
         let metadata = ObjectMeta {

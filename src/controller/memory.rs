@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use api::ArtifactConfigStatus;
 use jiff::Timestamp;
 use moka::sync::Cache;
 use oci::Digest;
 
-use crate::api::ArtifactConfigStatus;
 use crate::decide::contest::Contest;
 use crate::decide::numbers::Given;
 use crate::decide::plan::Applied;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use api::{ArtifactConfigStatus, CreationPolicy, Reason};
 use oci::Digest;
 use registry::{Access, Freshness, Registry};
 
-use crate::api::{ArtifactConfigStatus, CreationPolicy, Reason};
 use crate::cluster::{self, Cluster};
 use crate::decide::goal::Trigger;
 use crate::decide::history::History;

@@ -11,12 +11,12 @@ use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
+use api::{ArtifactConfig, ArtifactConfigStatus, Reason};
 use futures::FutureExt as _;
 use kube::Resource as _;
 use kube::core::DeserializeGuard;
 use registry::Registry;
 
-use crate::api::{ArtifactConfig, ArtifactConfigStatus, Reason};
 use crate::cluster::Cluster;
 use crate::decide::goal::{Goal, Trigger};
 use crate::decide::numbers::{self, Ledger};

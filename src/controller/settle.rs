@@ -3,11 +3,11 @@
 
 use std::time::Instant;
 
+use api::{ArtifactConfig, ArtifactConfigStatus, Class};
 use kube::Resource as _;
 use kube::core::DeserializeGuard;
 use tracing::Instrument as _;
 
-use crate::api::{ArtifactConfig, ArtifactConfigStatus, Class};
 use crate::cluster::{self, Cluster, WriteError};
 use crate::decide::report::{Outcome, Report};
 use crate::decide::spec::{Header, Owner};
@@ -226,8 +226,9 @@ mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex};
 
+    use api::Reason;
+
     use super::*;
-    use crate::api::Reason;
     use crate::decide::spec;
 
     #[derive(Clone, Default)]

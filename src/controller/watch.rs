@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::{ArtifactConfig, MANAGER, annotation, label};
 use futures::{Stream, StreamExt as _};
 use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
@@ -11,7 +12,6 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use tokio::sync::SetOnce;
 
-use crate::api::{ArtifactConfig, MANAGER, annotation, label};
 use crate::cluster::{TargetMeta, TargetStore, Targets};
 use crate::decide::turns::Key;
 use crate::telemetry::{Metrics, ResourceStates};

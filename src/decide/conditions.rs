@@ -3,10 +3,9 @@
 //! kstatus reads them: `Reconciling` and `Stalled` are there only while they are true, and never both
 //! (`kubernetes-sigs/cli-utils`, `pkg/kstatus`).
 
+use api::{Class, Reason, condition};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-
-use crate::api::{Class, Reason, condition};
 
 use super::report::{Outcome, Report};
 

@@ -1,9 +1,8 @@
 //! Which outcomes are worth a Kubernetes event: changes, never repetitions.
 
+use api::{ArtifactConfigStatus, Reason, condition};
 use jiff::Timestamp;
 use oci::truncate;
-
-use crate::api::{ArtifactConfigStatus, Reason, condition};
 
 use super::contest::Contest;
 use super::report::Outcome;

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use api::{FileMapping, Reason};
 use oci::text;
 
-use crate::api::{FileMapping, Reason};
 use crate::types::Failure;
 
 use super::limits::check_key;

@@ -12,10 +12,9 @@
 //!
 //! At most one entry is `Applied`, and no entry that did not fail stands above it.
 
+use api::{HistoryEntry, HistoryOutcome};
 use jiff::Timestamp;
 use oci::Digest;
-
-use crate::api::{HistoryEntry, HistoryOutcome};
 
 use super::numbers::{self, Stamp};
 use super::plan::Facts;

@@ -4,11 +4,10 @@
 //! recorded a hash, only that counts. Otherwise a revision proves itself by the manifest that it keeps ([`proof`]), or
 //! it has no proof.
 
+use api::{HistoryOutcome, annotation};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use oci::{Digest, ImageRef, truncate};
-
-use crate::api::{HistoryOutcome, annotation};
 
 use super::history::{Application, History};
 use super::numbers::{self, Stamp};
@@ -201,8 +200,9 @@ impl Search {
 
 #[cfg(test)]
 mod tests {
+    use api::label;
+
     use super::*;
-    use crate::api::label;
     use crate::decide::plan;
     use crate::decide::revision::assemble;
     use crate::decide::revision::tests::{at, desired};

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use api::Reason;
 use oci::text;
 
-use crate::api::Reason;
 use crate::types::Failure;
 
 use super::render::Content;

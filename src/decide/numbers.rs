@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use api::annotation;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
-
-use crate::api::annotation;
 
 use super::history::History;
 use super::plan::Facts;
@@ -153,8 +152,9 @@ fn is_next(number: i64, recorded: i64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use api::label;
+
     use super::*;
-    use crate::api::label;
     use crate::decide::revision::assemble;
     use crate::decide::revision::tests::{applied, at, owner, rendered};
     use rstest::rstest;

@@ -74,8 +74,9 @@ fn files(
 
 #[cfg(test)]
 mod tests {
+    use api::ArtifactConfig;
+
     use super::*;
-    use crate::api::ArtifactConfig;
     use crate::decide::spec;
     use rstest::rstest;
     use serde_json::{Value, json};

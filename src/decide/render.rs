@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use api::Reason;
 use oci::{ConfigFile, text};
 use sha2::{Digest as _, Sha256};
 
-use crate::api::Reason;
 use crate::types::Failure;
 
 use super::files::FileRules;
@@ -195,8 +195,7 @@ mod tests {
 
     #[test]
     fn a_rule_that_matches_nothing_is_told_what_there_is() {
-        let rules =
-            FileRules::parse(&[crate::api::FileMapping { path: "app.yaml".into(), key: None }]).unwrap();
+        let rules = FileRules::parse(&[api::FileMapping { path: "app.yaml".into(), key: None }]).unwrap();
         let failure = render(&[], &["config.json".to_owned()], &rules).unwrap_err();
         assert_eq!(failure.reason, Reason::InvalidFiles);
         assert!(failure.message.contains("'config.json'"), "{}", failure.message);

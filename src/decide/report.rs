@@ -1,8 +1,8 @@
 //! The one value that a pass ends with. Conditions, history, event, metric, log line and the next pass all derive from it.
 
+use api::{Class, Reason};
 use oci::Digest;
 
-use crate::api::{Class, Reason};
 use crate::types::Failure;
 
 use super::contest::Contest;

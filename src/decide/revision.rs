@@ -6,11 +6,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use api::{HistoryEntry, annotation, label};
 use k8s_openapi::api::core::v1::ConfigMap;
 use oci::{Digest, MAX_KEPT_MANIFEST};
 use sha2::{Digest as _, Sha256};
-
-use crate::api::{HistoryEntry, annotation, label};
 
 use super::numbers::Stamp;
 use super::plan::Rendered;
@@ -95,8 +94,9 @@ pub fn surplus<'a>(history: &[HistoryEntry], watched: &'a [Arc<Watched>], owner:
 
 #[cfg(test)]
 pub(super) mod tests {
+    use api::{ArtifactConfig, HistoryOutcome};
+
     use super::*;
-    use crate::api::{ArtifactConfig, HistoryOutcome};
     use crate::decide::history::History;
     use crate::decide::kept;
     use crate::decide::numbers::{self, stamp};

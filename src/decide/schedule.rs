@@ -3,7 +3,7 @@
 use std::hash::{Hash as _, Hasher as _};
 use std::time::Duration;
 
-use crate::api::Class;
+use api::Class;
 
 use super::report::Outcome;
 
@@ -92,8 +92,9 @@ fn spread(duration: Duration, percent: u64, uid: &str, salt: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use api::Reason;
+
     use super::*;
-    use crate::api::Reason;
     use crate::types::Failure;
 
     const INTERVAL: Duration = Duration::from_mins(5);

@@ -4,15 +4,12 @@ use std::collections::BTreeMap;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use api::Reason;
+use api::{ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, SelectionPolicy, annotation};
 use oci::{Digest, ImageRef, Platform, RepositoryRef};
-
-use crate::api::{
-    ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, SelectionPolicy, annotation,
-};
 
 use super::files::FileRules;
 use super::limits;
-use crate::api::Reason;
 use crate::types::Failure;
 
 /// The resource that a reconcile works for.

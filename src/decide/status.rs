@@ -1,9 +1,8 @@
 //! (Resource, report) → next status.
 
+use api::{AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, NEXT_UNKNOWN, Reason};
 use jiff::Timestamp;
 use oci::{text, truncate};
-
-use crate::api::{AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, NEXT_UNKNOWN, Reason};
 
 use super::conditions::{self, Evidence};
 use super::history::History;
@@ -162,8 +161,9 @@ fn in_place(status: &ArtifactConfigStatus) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use api::HistoryOutcome;
+
     use super::*;
-    use crate::api::HistoryOutcome;
     use crate::decide::contest::Contest;
     use crate::decide::event;
     use crate::decide::numbers::Stamp;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use api::{ArtifactConfig, ArtifactConfigStatus, Reason, condition};
 use kube::Resource as _;
 use kube::core::DeserializeGuard;
 
-use crate::api::{ArtifactConfig, ArtifactConfigStatus, Reason, condition};
 use crate::types::Failure;
 
 use super::history::History;

@@ -1,8 +1,7 @@
 //! The metadata fields that decisions depend on, and the compact form of them that the watch cache keeps.
 
+use api::{FIELD_MANAGER, MANAGER, label};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-
-use crate::api::{FIELD_MANAGER, MANAGER, label};
 
 use super::spec::Owner;
 

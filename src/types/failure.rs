@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use api::Reason;
 use oci::text;
-
-use crate::api::Reason;
 
 use super::Advice;
 

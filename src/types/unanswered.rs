@@ -1,8 +1,7 @@
 //! What an error of the registry client means to the reader: its reason, and what to do about it.
 
+use api::Reason;
 use registry::{Bound, Cause, Defect, Error, Form, Kind, Login, Party};
-
-use crate::api::Reason;
 
 use super::{Advice, Failure};
 

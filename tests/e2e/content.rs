@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::Reason;
+use api::Reason;
 use artifactconfig::decide::limits;
 use artifactconfig::decide::render::Content;
 use k8s_openapi::api::core::v1::ConfigMap;

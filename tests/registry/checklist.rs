@@ -6,7 +6,7 @@
 //! the `ConfigMap` (`src/decide/plan.rs`, `tests/e2e/lifecycle.rs`), and the operator does not look at Pods. Line 26
 //! (signatures) is not built yet.
 
-use artifactconfig::api::Reason::{
+use api::Reason::{
     AuthenticationFailed, DigestMismatch, Forbidden, ImageNotFound, InvalidContent, RateLimited,
     RegistryUnavailable, TooLarge,
 };
@@ -253,7 +253,7 @@ const PLACES: [Place; 5] = [
 #[case::gateway_timeout(504, RegistryUnavailable)]
 #[case::gone(410, RegistryUnavailable)]
 #[tokio::test]
-async fn a06_a_refusal_is_never_nothing(#[case] status: u16, #[case] reason: artifactconfig::api::Reason) {
+async fn a06_a_refusal_is_never_nothing(#[case] status: u16, #[case] reason: api::Reason) {
     for (place, faults) in PLACES {
         let name = format!("{status} for {place}");
         let refuse = |w: &World| {

@@ -2,10 +2,8 @@
 
 use std::io::Write as _;
 
-use artifactconfig::api::Reason::{
-    DigestMismatch, InvalidContent, InvalidFiles, TooLarge, UnsupportedArtifact,
-};
-use artifactconfig::api::{FileMapping, Reason};
+use api::Reason::{DigestMismatch, InvalidContent, InvalidFiles, TooLarge, UnsupportedArtifact};
+use api::{FileMapping, Reason};
 use artifactconfig::decide::files::FileRules;
 use artifactconfig::decide::render::render;
 use flate2::{Compression, write::GzEncoder};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use artifactconfig::api::Reason;
+use api::Reason;
 use artifactconfig::types::Failure;
 use testbed::registry::Fault;
 

@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 
-use artifactconfig::api::FileMapping;
+use api::FileMapping;
 use artifactconfig::decide::files::FileRules;
 use oci::{
     Digest, ImageRef, Platform, RepositoryRef, normalize_path, parse_artifact, parse_index, parse_legacy_list,

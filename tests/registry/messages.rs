@@ -1,6 +1,6 @@
 //! What a person is told: it follows from who answered and what was sent, and holds nothing that others sent.
 
-use artifactconfig::api::Reason;
+use api::Reason;
 use artifactconfig::decide::select::{Question, select};
 use artifactconfig::decide::spec::Selector;
 use registry::Access;

@@ -2,7 +2,7 @@
 //! be what would be chosen.
 #![allow(clippy::needless_pass_by_value, reason = "every damage is a function of one kind")]
 
-use artifactconfig::api::{Reason, SelectionPolicy};
+use api::{Reason, SelectionPolicy};
 use artifactconfig::decide::select::{Question, select};
 use artifactconfig::decide::spec::Selector;
 use artifactconfig::types::Failure;

@@ -1,6 +1,6 @@
 //! Line 16, index ↔ platform: where what is attached hangs on the index, and where on one image in it.
 
-use artifactconfig::api::Reason;
+use api::Reason;
 use artifactconfig::types::Failure;
 use oci::{ImageRef, media_type};
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! Where the operator does not go, whoever sends it there.
 
-use artifactconfig::api::Reason::RegistryNotAllowed;
+use api::Reason::RegistryNotAllowed;
 use artifactconfig::types::Failure;
 use oci::ImageRef;
 use registry::{AddressPolicy, Artifact, Keyring, OciRegistry, Registry as _, Settings};

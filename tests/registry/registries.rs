@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use artifactconfig::api::Reason::{AuthenticationFailed, RegistryUnavailable};
+use api::Reason::{AuthenticationFailed, RegistryUnavailable};
 use artifactconfig::types::Failure;
 use oci::ImageRef;
 use registry::{Access, Keyring, OciRegistry, Settings};

@@ -1,7 +1,7 @@
 //! Line 14, several artifacts: the list is complete and in one order, so that the choice is always the same
 //! (`src/decide/select.rs` has the table of choices).
 
-use artifactconfig::api::SelectionPolicy;
+use api::SelectionPolicy;
 use artifactconfig::decide::select::{Question, select};
 use artifactconfig::decide::spec::Selector;
 use oci::CREATED;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use artifactconfig::api::Reason::{AuthenticationFailed, InvalidCredentials, RegistryUnavailable};
+use api::Reason::{AuthenticationFailed, InvalidCredentials, RegistryUnavailable};
 use artifactconfig::types::Failure;
 use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
 use registry::{Access, Keyring, Tls};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use artifactconfig::api::{ArtifactConfigStatus, FIELD_MANAGER, Reason};
+use api::{ArtifactConfigStatus, FIELD_MANAGER, Reason};
 use artifactconfig::cluster::{Cluster, WriteError};
 use artifactconfig::decide::event::EventDraft;
 use artifactconfig::decide::spec::Owner;

@@ -2,7 +2,7 @@
 //! annotations that fit each other, as anybody can work them out.
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::{MANAGER, annotation, label};
+use api::{MANAGER, annotation, label};
 use artifactconfig::decide::render::Content;
 use artifactconfig::decide::revision;
 use k8s_openapi::api::core::v1::ConfigMap;

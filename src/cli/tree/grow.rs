@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use api::{ArtifactConfig, HistoryEntry, HistoryOutcome};
 use kube::{Resource as _, ResourceExt as _};
 use oci::text;
 use registry::Artifact;
 use serde::Serialize;
 
-use crate::api::{ArtifactConfig, HistoryEntry, HistoryOutcome};
 use crate::cli::table::short;
 use crate::cli::verdict;
 use crate::decide::history;

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::{ArtifactConfig, label};
 use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
 use kube::{Api, ResourceExt as _};
 use registry::{Error, Freshness, OciRegistry, Query, Registry as _, Settings};
 
-use crate::api::{ArtifactConfig, label};
 use crate::decide::spec;
 use crate::decide::usage::config_maps_named_in;
 

@@ -1,9 +1,9 @@
 //! The config that the policy selects among those that are attached.
 
+use api::Reason;
 use futures::TryFutureExt as _;
 use registry::{Access, Artifact, Error, Listing, Query, Registry, Subject};
 
-use crate::api::Reason;
 use crate::cluster::Cluster;
 use crate::decide::goal::Trigger;
 use crate::decide::plan::Origin;

@@ -1,8 +1,8 @@
 //! Configs that objects in the cluster keep.
 
+use api::CreationPolicy;
 use oci::Digest;
 
-use crate::api::CreationPolicy;
 use crate::cluster::Cluster;
 use crate::decide::history::{Application, History};
 use crate::decide::kept::{self, Kept, Search};

@@ -1,11 +1,11 @@
 //! The config that `spec.rollbackTo` names: from a revision that proves it, else from the registry, else from a revision that
 //! only says so.
 
+use api::Reason;
 use futures::TryFutureExt as _;
 use oci::Digest;
 use registry::{Artifact, Registry};
 
-use crate::api::Reason;
 use crate::cluster::Cluster;
 use crate::decide::goal::Trigger;
 use crate::decide::kept::Kept;

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use api::{CreationPolicy, FIELD_MANAGER};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::api::{CreationPolicy, FIELD_MANAGER};
 use crate::decide::spec::Desired;
 
 use super::owner::{field_manager, owned_keys};

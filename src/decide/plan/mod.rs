@@ -15,12 +15,12 @@ pub use self::drift::{leftovers, misplaced, own_part};
 pub use self::object::{Applied, Facts, Origin, Rendered, assemble, written};
 pub(in crate::decide) use self::object::{MAX_CREATED, bounded};
 pub use self::owner::{admit, field_manager, rival, rivals};
+use api::{CreationPolicy, DeletionPolicy, annotation};
 
 use self::drift::{differs, is_unmerged, same_entries};
 use self::owner::refuse_foreign;
 use super::spec::Desired;
 use super::watched::Watched;
-use crate::api::{CreationPolicy, DeletionPolicy, annotation};
 use crate::types::Failure;
 
 /// What there is to do for a revision.

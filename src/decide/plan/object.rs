@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::{ArtifactConfig, CreationPolicy, DeletionPolicy, MANAGER, annotation, label};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource as _;
 use oci::{Annotations, Artifact, Digest, text, truncate};
 
-use crate::api::{ArtifactConfig, CreationPolicy, DeletionPolicy, MANAGER, annotation, label};
 use crate::decide::numbers::Stamp;
 use crate::decide::render::Content;
 use crate::decide::revision;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use api::{ArtifactConfig, CreationPolicy, FIELD_MANAGER, MANAGER, Reason, label};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::Resource as _;
 
-use crate::api::{ArtifactConfig, CreationPolicy, FIELD_MANAGER, MANAGER, Reason, label};
 use crate::decide::spec::{Desired, Owner};
 use crate::decide::watched::{Holder, holder, labelled};
 use crate::types::Failure;

@@ -1,16 +1,17 @@
 //! Tests of the whole plan.
 
+use api::{FIELD_MANAGER, Reason, label};
 use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     FieldsV1, ManagedFieldsEntry, ObjectMeta, OwnerReference,
 };
 use oci::{Annotations, Artifact, Digest};
 
-use crate::api::{FIELD_MANAGER, Reason, label};
 use crate::decide::render::Content;
 
+use api::ArtifactConfig;
+
 use super::*;
-use crate::api::ArtifactConfig;
 use crate::decide::spec;
 use serde_json::json;
 
@@ -309,7 +310,8 @@ fn whoever_wrote_last_besides_the_operator_is_the_rival() {
 /// No change, no write: revisions from before manifests were kept stay as they are.
 #[test]
 fn a_revision_without_a_manifest_is_kept_as_it_is() {
-    use crate::api::annotation::MANIFEST;
+    use api::annotation::MANIFEST;
+
     use crate::decide::numbers::Stamp;
     let desired = desired(&json!({}));
     let stamp = Stamp { number: 1, applied_at: jiff::Timestamp::UNIX_EPOCH };

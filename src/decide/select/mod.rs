@@ -8,10 +8,10 @@ mod tests;
 
 use std::cmp::Ordering;
 
+use api::SelectionPolicy;
 use oci::{Artifact, Digest, ImageRef, VERSION};
 use semver::Version;
 
-use crate::api::SelectionPolicy;
 use crate::types::Failure;
 
 use super::near;

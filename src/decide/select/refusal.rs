@@ -1,8 +1,8 @@
 //! Messages for the case that nothing was selected. Types and annotations are text of others, so they are quoted.
 
+use api::Reason;
 use oci::{Artifact, VERSION, truncate};
 
-use crate::api::Reason;
 use crate::decide::near;
 use crate::decide::spec::Selector;
 use crate::types::Failure;

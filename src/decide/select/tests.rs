@@ -1,7 +1,7 @@
+use api::Reason;
 use oci::{CREATED, Fault, Known};
 
 use super::*;
-use crate::api::Reason;
 use proptest::prelude::*;
 
 /// An artifact whose digest follows from `seed`, with annotations.

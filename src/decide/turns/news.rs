@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use api::{ArtifactConfig, annotation};
 use kube::Resource as _;
 use kube::core::DeserializeGuard;
 use oci::{ImageRef, RepositoryRef};
 
 use super::Lane;
-use crate::api::{ArtifactConfig, annotation};
 
 /// The properties that trigger a reconcile. The status is not one of them, because a reconcile writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ fn asks(place: &str, first: Lane) -> Asks {
 }
 
 fn version(uid: &str, generation: i64, requested: Option<&str>) -> Version {
-    let requested = requested.map(|requested| (crate::api::annotation::REQUESTED_AT, requested));
+    let requested = requested.map(|requested| (api::annotation::REQUESTED_AT, requested));
     let annotations: BTreeMap<_, _> = requested.into_iter().collect();
     let object = serde_json::json!({
         "metadata": {"uid": uid, "generation": generation, "annotations": annotations}, "spec": {},

@@ -27,9 +27,9 @@ use registry::Observation;
 
 pub use self::queue::{Queue, Turn};
 pub use self::resources::ResourceStates;
+use api::Class;
 
 use self::registries::Registries;
-use crate::api::Class;
 use crate::decide::report::Outcome;
 use crate::decide::spec::Owner;
 use crate::telemetry::SpanCounts;

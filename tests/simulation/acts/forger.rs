@@ -1,7 +1,7 @@
 //! What somebody does who may create, edit and delete `ConfigMaps` and read resources: names, labels and annotations that
 //! fit each other, of content that nobody attached.
 
-use artifactconfig::api::{MANAGER, annotation, label};
+use api::{MANAGER, annotation, label};
 use artifactconfig::decide::revision;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

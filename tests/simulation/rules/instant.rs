@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use artifactconfig::api::{ArtifactConfigStatus, CreationPolicy, DeletionPolicy, label};
+use api::{ArtifactConfigStatus, CreationPolicy, DeletionPolicy, label};
 use artifactconfig::decide::event::EventDraft;
 use k8s_openapi::api::core::v1::ConfigMap;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use artifactconfig::api::{ArtifactConfigStatus, CreationPolicy, HistoryOutcome, Reason, condition};
+use api::{ArtifactConfigStatus, CreationPolicy, HistoryOutcome, Reason, condition};
 
 use super::instant::{Actor, Finding, broken};
 use super::merging;

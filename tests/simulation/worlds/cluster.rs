@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use artifactconfig::api::{ArtifactConfigStatus, MANAGER, Reason, label};
+use api::{ArtifactConfigStatus, MANAGER, Reason, label};
 use artifactconfig::cluster::{Cluster, WriteError};
 use artifactconfig::decide::event::EventDraft;
 use artifactconfig::decide::spec::Owner;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use artifactconfig::api::{FIELD_MANAGER, MANAGER, label};
+use api::{FIELD_MANAGER, MANAGER, label};
 use artifactconfig::decide::watched::Watched;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kube::{CustomResource, KubeSchema};
+use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,10 @@ const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
 /// The operator resolves the image to a digest, lists its referrers, selects one of the given artifact type, and writes
 /// its files into a `ConfigMap`. If anything fails, the last good `ConfigMap` stays.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(crates(kube_core = "::kube_core"))]
 #[kube(
+    crates(kube = "::kube_derive", kube_core = "::kube_core"),
+    attr = r#"x_kube(crates(kube_core = "::kube_core"))"#,
     group = "artifactconfig.dev",
     version = "v1alpha1",
     kind = "ArtifactConfig",
@@ -131,6 +134,7 @@ fn default_timeout() -> String {
 
 /// Selects one artifact if several of the type are attached.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase")]
 pub struct Selection {
     /// Annotations that the artifact's manifest must carry, compared exactly by key and value with those of
@@ -158,6 +162,7 @@ pub enum SelectionPolicy {
 
 /// One file, or all files that a pattern matches.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.key) || self.path.matches('^([^*?\\\\[]|\\\\[[*?\\\\[\\\\]]\\\\])*$')").message("path must name one file when key is given, without * ? or [; as parts of a name these are written [*] [?] [[]"))]
 pub struct FileMapping {
@@ -176,6 +181,7 @@ pub struct FileMapping {
 
 /// The `ConfigMap` to write.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(self.creationPolicy == 'Merge') == (oldSelf.creationPolicy == 'Merge')").message("creationPolicy cannot change to or from Merge; make another ArtifactConfig instead"))]
 pub struct TargetSpec {

@@ -15,7 +15,7 @@ pub use status::{
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::CustomResourceExt as _;
+use kube_core::CustomResourceExt as _;
 
 /// API group of every resource, label and annotation of this operator.
 pub const GROUP: &str = "artifactconfig.dev";
