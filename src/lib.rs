@@ -21,11 +21,11 @@ pub mod cli;
 pub mod cluster;
 #[cfg(feature = "operator")]
 pub mod controller;
-pub mod decide;
+pub mod namespace;
 // The command line alone sends no traces, so only the spans of the registry client are used.
 #[cfg_attr(not(feature = "operator"), allow(dead_code, unused_imports, unused_macros))]
 pub mod spans;
 #[cfg(feature = "operator")]
 pub mod telemetry;
-pub mod types;
+pub mod unanswered;
 pub mod wanted;

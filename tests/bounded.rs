@@ -4,15 +4,16 @@
 //! are counted beside their code, in `crates/registry/src/content/archive.rs` and `src/decide/pattern.rs`.
 
 use std::collections::BTreeMap;
+use std::convert::identity;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use api::{ArtifactConfig, FileMapping};
-use artifactconfig::decide::files::{Effort, FileRules};
-use artifactconfig::decide::render::render;
-use artifactconfig::decide::select::{self, Question};
-use artifactconfig::decide::spec::{self, Selector};
-use artifactconfig::types::{Failure, json};
+use decide::files::{Effort, FileRules};
+use decide::render::render;
+use decide::select::{self, Question};
+use decide::spec::{self, Selector};
+use decide::{Failure, json};
 use oci::{Artifact, ConfigFile, Digest, ImageRef, Platform, normalize_path, text};
 use registry::MAX_FILES;
 use serde_json::json;
@@ -151,7 +152,7 @@ fn candidates_with_long_versions_and_dates(
         };
         let selector =
             Selector { annotations: BTreeMap::new(), policy: serde_json::from_value(json!(policy)).unwrap() };
-        drop(select::select(question, &candidates, &selector).map(|selected| selected.notes));
+        drop(select::select(question, &candidates, &selector, identity).map(|selected| selected.notes));
     });
 }
 

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use api::{HistoryEntry, HistoryOutcome};
+use decide::history;
+use decide::near;
 use oci::Digest;
 
-use crate::decide::history;
-
 use super::table::short;
-use crate::decide::near;
 
 /// Fewest characters that can abbreviate a digest. Fewer are more likely a typing error.
 const ABBREVIATION: usize = 6;

@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use api::{ArtifactConfig, HistoryEntry, HistoryOutcome};
+use decide::history;
 use jiff::Timestamp;
 use serde::Serialize;
-
-use crate::decide::history;
 
 use super::get::Output;
 use super::kubectl_flags::ClusterArgs;

@@ -2,19 +2,18 @@
 
 use anyhow::{anyhow, bail};
 use api::{ArtifactConfig, GROUP, HistoryEntry, MANAGER, label};
+use decide::history::{Application, History};
+use decide::kept::{self, Kept, Search};
+use decide::near;
+use decide::spec::{self, Desired};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
-use crate::decide::history::{Application, History};
-use crate::decide::kept::{self, Kept, Search};
-use crate::decide::spec::{self, Desired};
-
 use super::choose;
 use super::kubectl_flags::Connection;
-use crate::decide::near;
 
 /// Field manager of the command line's writes. It differs from the operator's, and from names like `kubectl…`, whose
 /// fields Flux reverts.

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use api::{FIELD_MANAGER, Reason};
+use decide::Failure;
+use decide::history::History;
+use decide::numbers::{self, Given, Ledger, Stamp};
+use decide::plan::{self, Applied, Rendered, RevisionStep, TargetStep};
+use decide::revision;
+use decide::spec::{Desired, Owner};
+use decide::watched::Watched;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use crate::decide::history::History;
-use crate::decide::numbers::{self, Given, Ledger, Stamp};
-use crate::decide::plan::{self, Applied, Rendered, RevisionStep, TargetStep};
-use crate::decide::revision;
-use crate::decide::spec::{Desired, Owner};
-use crate::decide::watched::Watched;
 use crate::spans::{self, stage};
-use crate::types::Failure;
 
 use super::{Cluster, WriteError};
 

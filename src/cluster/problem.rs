@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use api::Reason;
+use decide::Failure;
 use oci::truncate;
-
-use crate::types::Failure;
 
 use super::WriteError;
 use super::leadership::NotLeading;

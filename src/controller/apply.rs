@@ -1,10 +1,10 @@
 //! Content that passed the gate → the target.
 
+use decide::contest::Contest;
+use decide::plan::{self, Applied};
 use registry::Registry;
 
 use crate::cluster::{self, Cluster};
-use crate::decide::contest::Contest;
-use crate::decide::plan::{self, Applied};
 
 use super::find::Wanted;
 use super::gate::Passed;

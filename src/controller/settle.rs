@@ -4,18 +4,18 @@
 use std::time::Instant;
 
 use api::{ArtifactConfig, ArtifactConfigStatus, Class};
+use decide::Failure;
+use decide::report::{Outcome, Report};
+use decide::spec::{Header, Owner};
+use decide::turns::Next;
+use decide::view::View;
+use decide::{event, revision, schedule, status};
 use kube::Resource as _;
 use kube::core::DeserializeGuard;
 use tracing::Instrument as _;
 
 use crate::cluster::{self, Cluster, WriteError};
-use crate::decide::report::{Outcome, Report};
-use crate::decide::spec::{Header, Owner};
-use crate::decide::turns::Next;
-use crate::decide::view::View;
-use crate::decide::{event, revision, schedule, status};
 use crate::spans::{self, stage};
-use crate::types::Failure;
 
 use super::context::Context;
 use super::halt::AGAIN;
@@ -227,9 +227,9 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use api::Reason;
+    use decide::spec;
 
     use super::*;
-    use crate::decide::spec;
 
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use api::Reason;
-use artifactconfig::decide::limits;
-use artifactconfig::decide::render::Content;
+use decide::limits;
+use decide::render::Content;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::PostParams;
 use serde_json::json;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api::Reason;
-use artifactconfig::types::Failure;
+use decide::Failure;
 use testbed::registry::Fault;
 
 use crate::world::{FILE, REPOSITORY, World};

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use api::Reason::{AuthenticationFailed, RegistryUnavailable};
-use artifactconfig::types::Failure;
+use decide::Failure;
 use oci::ImageRef;
 use registry::{Access, Keyring, OciRegistry, Settings};
 use testbed::Oras;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use api::Reason::{AuthenticationFailed, InvalidCredentials, RegistryUnavailable};
-use artifactconfig::types::Failure;
+use decide::Failure;
 use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
 use registry::{Access, Keyring, Tls};
 use rustls::pki_types::PrivateKeyDer;

@@ -7,8 +7,8 @@ use std::task::{Poll, Waker};
 
 use api::Reason;
 use artifactconfig::controller::{Context, Memory, Next, Turn, reconcile};
-use artifactconfig::decide::turns::{Asks, Lane, Version};
 use artifactconfig::telemetry::Metrics;
+use decide::turns::{Asks, Lane, Version};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use api::{CreationPolicy, MANAGER, Reason, SelectionPolicy, annotation, label};
-use artifactconfig::decide::{render, revision};
+use decide::{render, revision};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use oci::Digest;

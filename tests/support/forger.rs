@@ -3,8 +3,8 @@
 
 use anyhow::{Context as _, Result};
 use api::{MANAGER, annotation, label};
-use artifactconfig::decide::render::Content;
-use artifactconfig::decide::revision;
+use decide::render::Content;
+use decide::revision;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ObjectMeta, PostParams};
 use serde_json::json;

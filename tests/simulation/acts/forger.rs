@@ -2,7 +2,7 @@
 //! fit each other, of content that nobody attached.
 
 use api::{MANAGER, annotation, label};
-use artifactconfig::decide::revision;
+use decide::revision;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use oci::Digest;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::{ArtifactConfigStatus, CreationPolicy, DeletionPolicy, label};
-use artifactconfig::decide::event::EventDraft;
+use decide::event::EventDraft;
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::{Identity, merging, status};
