@@ -6,8 +6,9 @@
 //!
 //! `ARCHITECTURE.md` is the map.
 //!
-//! Values of OCI (digests, references, manifests) are the crate `oci`, the client for registries is the crate `registry`. Both
-//! stand alone, beside this one.
+//! Four crates stand beside this one, and this one uses them: `oci` has the values of OCI, `registry` is the client for
+//! registries, `api` is the custom resource, and `decide` makes the decisions. Here is what does the work: it asks, waits,
+//! writes and logs.
 //!
 //! The command line alone, which runs wherever people work, is the feature `cli`; `cluster`, `controller` and `telemetry`
 //! come with `operator`.

@@ -1,5 +1,5 @@
 //! Line 14, several artifacts: the list is complete and in one order, so that the choice is always the same
-//! (`src/decide/select.rs` has the table of choices).
+//! (`crates/decide/src/select/` has the table of choices).
 
 use api::SelectionPolicy;
 use artifactconfig::unanswered;

@@ -1,4 +1,8 @@
 //! The custom resource: its types, names and conditions, and nothing else.
+//!
+//! It uses `kube-core` and `kube-derive` instead of `kube`, so that a crate which knows the resource gets no client with it.
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod reason;
 mod spec;

@@ -1,4 +1,5 @@
-//! Decisions: data in, data out. No async, no client, no clock, no logging.
+//! Decisions: data in, data out. They do not wait, ask or log, because the dependencies of this crate offer nothing for it.
+//! The time is a parameter.
 //!
 //! In the order of the stages: [`spec`] parses the resource once, [`select`] selects one of the attached artifacts,
 //! [`files`] and [`render`] make the content of the `ConfigMap`, [`plan`] compares it with the existing object,
@@ -6,7 +7,9 @@
 //! revision can be trusted. [`status`], [`event`] and [`schedule`] follow from the one [`report`]. Independent of
 //! these, [`lease`] decides which of several processes is the leader, and [`turns`] which resource is reconciled next.
 //! [`watched`] is the metadata of a `ConfigMap` in the watch cache, [`usage`] finds the `ConfigMaps` that a workload
-//! names, and [`near`] finds similar names.
+//! names, and [`near`] finds similar names. A decision that cannot be made is a [`Failure`], with [`Advice`] for its reader.
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod advice;
 pub mod conditions;
