@@ -6,6 +6,7 @@ use registry::{Bound, Cause, Defect, Error, Form, Kind, Login, Party};
 
 /// The failure that this error is to the reader of a status, with its advice.
 #[must_use]
+#[allow(clippy::needless_pass_by_value, reason = "this is the form that `map_err` takes")]
 pub fn failure(error: Error) -> Failure {
     let (reason, advice) = meaning(error.kind());
     let failure = match (error.kind(), error.repository()) {
