@@ -5,7 +5,8 @@ use std::sync::Arc;
 use api::{FIELD_MANAGER, Reason};
 use decide::Failure;
 use decide::history::History;
-use decide::numbers::{self, Given, Ledger, Stamp};
+use decide::kept;
+use decide::numbers::{Given, Ledger, Numbers, Stamp};
 use decide::plan::{self, Applied, Rendered, RevisionStep, TargetStep};
 use decide::revision;
 use decide::spec::{Desired, Owner};
@@ -20,12 +21,24 @@ use super::{Cluster, WriteError};
 /// How often an object that changes before the write is read again, before this is left to the next reconcile.
 const ATTEMPTS: usize = 3;
 
+/// Which target is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Any that may be written.
+    Any,
+    /// One that names this artifact, or none. Another one is the work of somebody who edits annotations, or of a second
+    /// operator that knows of a newer config.
+    TheSame,
+}
+
 /// Writes the rendered config as a revision, then into the target, and then deletes targets of an earlier name. In this
 /// order, so that the content of the target always has a revision, even if the operator is killed in between.
 ///
 /// Every write is bound to the object that was read. An object that someone else created or took over in between is
-/// checked again instead of overwritten. `given` holds the number that was given last, and afterwards this one, with or
+/// checked again instead of overwritten. `ledger` holds the number that was given last, and afterwards this one, with or
 /// without success.
+///
+/// `over` says which target may be written. `None` if it holds another config: then nothing is written.
 ///
 /// # Errors
 /// `TargetConflict` if the target belongs to someone else, `ApplyFailed` if the API server refused a write.
@@ -35,13 +48,19 @@ pub async fn apply(
     history: &History,
     ledger: &Ledger,
     rendered: Rendered,
+    over: Over,
     now: Timestamp,
-) -> Result<Applied, Failure> {
+) -> Result<Option<Applied>, Failure> {
     for _ in 0..ATTEMPTS {
         let observed = spans::within(stage!("plan"), admitted(cluster, desired)).await?;
+        let artifact = &rendered.facts.artifact;
+        let is_of_another = observed.as_ref().is_some_and(|target| kept::is_of_another(target, artifact));
+        if over == Over::TheSame && is_of_another {
+            return Ok(None);
+        }
         let putting = put(cluster, desired, history, ledger, &rendered, observed, now);
         if let Some(applied) = spans::within(stage!("apply"), putting).await? {
-            return Ok(applied);
+            return Ok(Some(applied));
         }
     }
     Err(keeps_changing(&desired.target.name))
@@ -66,7 +85,7 @@ async fn put(
     now: Timestamp,
 ) -> Result<Option<Applied>, Failure> {
     let Kept { stamp, version: revision } =
-        keep_revision(cluster, desired, history, ledger, rendered, now).await?;
+        keep_revision(cluster, desired, history, ledger, rendered, observed.as_ref(), now).await?;
     let wanted = plan::written(desired, &rendered.clone().stamped(stamp));
     let rival = observed.as_ref().and_then(|observed| plan::rival(desired, observed));
     let (object, changed) = match write(cluster, desired, &wanted, observed).await {
@@ -116,28 +135,26 @@ async fn keep_revision(
     history: &History,
     ledger: &Ledger,
     rendered: &Rendered,
+    target: Option<&ConfigMap>,
     now: Timestamp,
 ) -> Result<Kept, Failure> {
     let owned = cluster.owned(&desired.owner);
-    let Some(name) = &rendered.facts.revision else {
-        let stamp = numbers::stamp(
-            history,
-            &owned,
-            &desired.owner,
-            ledger.last().as_ref(),
+    let stamp = |existing: Option<&ConfigMap>| {
+        let given = ledger.last();
+        Numbers { history, watched: &owned, owner: &desired.owner, given: given.as_ref(), target }.stamp(
             &rendered.facts,
-            None,
+            existing,
             now,
-        );
-        return Ok(Kept { stamp, version: None });
+        )
+    };
+    let Some(name) = &rendered.facts.revision else {
+        return Ok(Kept { stamp: stamp(None), version: None });
     };
     for _ in 0..ATTEMPTS {
         let existing = cluster.target(&desired.owner, name).await?;
-        let (facts, before) = (&rendered.facts, existing.as_ref());
-        let given = ledger.last();
-        let stamp = numbers::stamp(history, &owned, &desired.owner, given.as_ref(), facts, before, now);
+        let stamp = stamp(existing.as_ref());
         // Set before the write, which may take effect although its answer never comes.
-        ledger.note(Given { number: stamp.number, facts: Arc::clone(facts) });
+        ledger.note(Given { number: stamp.number, facts: Arc::clone(&rendered.facts) });
         let wanted = revision::assemble(rendered, stamp);
         let step = plan::revision(desired, &wanted, existing.as_ref())?;
         let written = match (step, existing) {

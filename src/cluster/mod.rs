@@ -18,7 +18,7 @@ use std::sync::Arc;
 use api::ArtifactConfigStatus;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 
-pub use self::apply::{apply, discard, unused};
+pub use self::apply::{Over, apply, discard, unused};
 pub use self::election::{Candidate, Election};
 pub use self::kube::KubeCluster;
 pub use self::leadership::{Leadership, gated};

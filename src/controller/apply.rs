@@ -1,10 +1,12 @@
 //! Content that passed the gate → the target.
 
+use api::ArtifactConfigStatus;
 use decide::contest::Contest;
-use decide::plan::{self, Applied};
+use decide::goal::Goal;
+use decide::plan::{self, Applied, Rendered};
 use registry::Registry;
 
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, Over};
 
 use super::find::Wanted;
 use super::gate::Passed;
@@ -17,19 +19,24 @@ use super::turn::OUTDATED;
 /// changing is remembered whether or not it could be repaired.
 pub(super) async fn target<R: Registry, C: Cluster>(
     pass: &Pass<'_, R, C>,
+    goal: &Goal,
     passed: Passed,
     recall: Recall,
 ) -> (Result<Option<Applied>, Halt>, Recall) {
     if let Err(halt) = still_asked_for(pass).await {
         return (Err(halt), recall);
     }
-    let Pass { context, desired, history, ledger, .. } = pass;
+    let Pass { context, desired, .. } = pass;
     let Wanted { question, origin, content } = passed.into_inner();
     let rendered = plan::assemble(desired, origin, content);
     let now = (context.now)();
     let before = recall.applied.as_ref().map(|(_, before)| before);
     let before = before.filter(|before| *before.facts() == *rendered.facts).cloned();
-    let applied = cluster::apply(&context.cluster, desired, history, ledger, rendered, now).await;
+    let applied = match write(pass, goal, rendered).await {
+        // Nothing was written, and there was no quarrel about it.
+        Err(halt @ (Halt::Overtaken | Halt::BrokenOff(_))) => return (Err(halt), recall),
+        applied => applied,
+    };
     // The same as before, and yet there was something to write or to fight for.
     let is_repair = before.is_some_and(|before| match &applied {
         Ok(applied) => applied.changed() || applied.revision_version() != before.revision_version(),
@@ -42,7 +49,40 @@ pub(super) async fn target<R: Registry, C: Cluster>(
         recall.contest
     };
     let remembered = applied.as_ref().ok().map(|applied| (question, applied.unchanged()));
-    (applied.map(Some).map_err(Halt::from), Recall { applied: remembered, contest, ..recall })
+    (applied.map(Some), Recall { applied: remembered, contest, ..recall })
+}
+
+/// Writes the target. What was applied last is not written over another config, which a second operator of a rolling update
+/// may have put there.
+async fn write<R, C: Cluster>(
+    pass: &Pass<'_, R, C>,
+    goal: &Goal,
+    rendered: Rendered,
+) -> Result<Applied, Halt> {
+    let Pass { context, desired, history, ledger, .. } = pass;
+    let applying = async |rendered, over| {
+        cluster::apply(&context.cluster, desired, history, ledger, rendered, over, (context.now)()).await
+    };
+    match goal {
+        Goal::RollBack(_) | Goal::Newest => applying(rendered, Over::Any).await?,
+        Goal::Repair => applying(rendered, Over::TheSame).await?,
+        Goal::KeepLast => match applying(rendered.clone(), Over::TheSame).await? {
+            // Only a status tells an edit from the work of another operator, and the one at hand may be outdated.
+            None if is_status_outdated(pass).await? => return Err(OUTDATED),
+            None => applying(rendered, Over::Any).await?,
+            applied => applied,
+        },
+    }
+    .ok_or(Halt::Overtaken)
+}
+
+/// Whether the API server has a status that names another config than the one at hand.
+async fn is_status_outdated<R, C: Cluster>(pass: &Pass<'_, R, C>) -> Result<bool, Halt> {
+    let stored = pass.context.cluster.status(&pass.desired.owner).await?;
+    let config = |status: &ArtifactConfigStatus| {
+        Some((status.artifact.as_ref()?.digest.clone(), status.image.as_ref()?.digest.clone()))
+    };
+    Ok(stored.as_ref().and_then(config) != pass.status.and_then(config))
 }
 
 /// Before the first write: the resource is still there, and asks for this. An event that the watch has delivered ends the

@@ -13,6 +13,8 @@ pub(super) const AGAIN: Duration = Duration::from_secs(1);
 pub(super) enum Halt {
     /// It failed, which the status tells.
     Failed(Failure),
+    /// The target holds the config of another operator, which may know of a newer one. Nothing was written.
+    Overtaken,
     /// The pass is broken off: it learned nothing of the resource or of its registry, and the status stays as it is.
     BrokenOff(Next),
 }
@@ -28,7 +30,7 @@ impl Halt {
     pub(super) fn map(self, change: impl FnOnce(Failure) -> Failure) -> Self {
         match self {
             Self::Failed(failure) => Self::Failed(change(failure)),
-            Self::BrokenOff(next) => Self::BrokenOff(next),
+            halt @ (Self::Overtaken | Self::BrokenOff(_)) => halt,
         }
     }
 }

@@ -14,7 +14,7 @@ use std::time::Instant;
 use api::{ArtifactConfig, ArtifactConfigStatus, Reason};
 use decide::Failure;
 use decide::goal::{Goal, Trigger};
-use decide::numbers::{self, Ledger};
+use decide::numbers::{Ledger, Numbers};
 use decide::plan::Applied;
 use decide::report::{Latest, Outcome, Report};
 use decide::schedule;
@@ -200,8 +200,8 @@ async fn reach<R: Registry, C: Cluster>(
             let outcome = Outcome::Synced { applied, notes, rolled_back: false };
             (Ok(Report { latest, ..Report::of(outcome) }), recall)
         }
-        // Neither goal is without a config; the next pass computes it again.
-        Ok(None) => (Err(Next::After(AGAIN)), recall),
+        // A stated goal has a config, and is written over any other; the next pass computes it again.
+        Ok(None) | Err(Halt::Overtaken) => (Err(Next::After(AGAIN)), recall),
         Err(Halt::BrokenOff(next)) => (Err(next), recall),
         Err(Halt::Failed(failure)) => keep_last(pass, failure, latest, trigger, recall).await,
     }
@@ -213,7 +213,6 @@ struct Attempt {
     applied: Result<Option<Applied>, Halt>,
     latest: Option<Latest>,
     notes: Vec<String>,
-    is_overtaken: bool,
 }
 
 /// find → gate → apply, for one goal.
@@ -223,17 +222,17 @@ async fn attempt<R: Registry, C: Cluster>(
     trigger: Trigger,
     recall: Recall,
 ) -> (Attempt, Recall) {
-    let Found { config, latest, notes, is_overtaken } = find::config(pass, goal, trigger, &recall).await;
+    let Found { config, latest, notes } = find::config(pass, goal, trigger, &recall).await;
     let (applied, recall) = match config {
         Ok(Some(Config::Wanted(wanted))) => match gate::judge(*wanted) {
-            Ok(passed) => apply::target(pass, passed, recall).await,
+            Ok(passed) => apply::target(pass, goal, passed, recall).await,
             Err(halt) => (Err(halt), recall),
         },
         Ok(Some(Config::InPlace(applied))) => (Ok(Some(applied)), recall),
         Ok(None) => (Ok(None), recall),
         Err(halt) => (Err(halt), recall),
     };
-    (Attempt { applied, latest, notes, is_overtaken }, recall)
+    (Attempt { applied, latest, notes }, recall)
 }
 
 /// The report of a repair, or why the pass goes on: nothing was changed, or the memory does not suffice.
@@ -247,9 +246,8 @@ async fn repair<R: Registry, C: Cluster>(
     match attempt.applied {
         Ok(Some(applied)) => Ok((Ok(last.repaired(applied)), recall)),
         Err(Halt::BrokenOff(next)) => Ok((Err(next), recall)),
-        Ok(None) | Err(Halt::Failed(_)) => {
-            Err((if attempt.is_overtaken { Trigger::Overtaken } else { trigger }, recall))
-        }
+        Err(Halt::Overtaken) => Err((Trigger::Overtaken, recall)),
+        Ok(None) | Err(Halt::Failed(_)) => Err((trigger, recall)),
     }
 }
 
@@ -267,6 +265,7 @@ async fn rolled_back<R: Registry, C: Cluster>(
         match find::latest(pass, trigger).await {
             Ok(known) => latest = Some(known),
             Err(Halt::Failed(failure)) => notes.push(failure.message),
+            Err(Halt::Overtaken) => {}
             Err(Halt::BrokenOff(next)) => return Err(next),
         }
     }
@@ -292,6 +291,7 @@ async fn keep_last<R: Registry, C: Cluster>(
     let owner = &pass.desired.owner;
     let kept = match kept {
         Ok(kept) => kept,
+        Err(Halt::Overtaken) => None,
         Err(Halt::BrokenOff(next)) => return (Err(next), recall),
         Err(Halt::Failed(failure)) => {
             let error = failure.message;
@@ -309,7 +309,9 @@ async fn keep_last<R: Registry, C: Cluster>(
         );
     }
     let objects = pass.context.cluster.owned(owner);
-    let highest = numbers::highest(pass.history, &objects, owner, pass.ledger.last().as_ref());
+    let given = pass.ledger.last();
+    let (history, given) = (pass.history, given.as_ref());
+    let highest = Numbers { history, watched: &objects, owner, given, target: None }.highest();
     (Ok(Report { latest, highest, kept, ..Report::failed(failure) }), recall)
 }
 

@@ -11,8 +11,11 @@ use oci::Digest;
 use registry::Artifact;
 
 use crate::names::{self, Bytes, OTHER_TYPE, REPOSITORY, TYPE};
+use crate::rules::merging;
 use crate::worlds::State;
-use crate::worlds::objects::{Object, annotation_of, content, digest_annotation, is_revision, label_of};
+use crate::worlds::objects::{
+    Object, annotation_of, content, controller_of, digest_annotation, is_revision, label_of,
+};
 use crate::worlds::registry::Attached;
 use crate::worlds::resources::target_name;
 
@@ -175,16 +178,22 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// Back to what was merged before, and nobody has changed since.
+    /// Back to what was merged before, and nobody has changed since, or to what stood there already: merging equal bytes is
+    /// no write.
     fn merged(&self, digest: &Digest) -> Option<Expected> {
         let target = target_name(self.name, self.spec);
-        let content = self.state.ledger.merged_into(self.name, target)?;
+        if self.spec.target.creation_policy != CreationPolicy::Merge {
+            return None;
+        }
+        let there = content(&self.state.objects.get(target)?.map);
+        let merged = self.state.ledger.merged_into(self.name, target);
+        let is_it = |rendering: &Bytes| merged == Some(rendering) || merging::includes(&there, rendering);
+        let content = self.state.renderings(self.uid, digest).into_iter().find(is_it)?;
         let image = self.state.registry.known.get(digest)?.artifact.subject.clone()?;
-        let is_it = self.spec.target.creation_policy == CreationPolicy::Merge
-            && self.state.renderings(self.uid, digest).contains(content);
-        let (artifact, contents) = (digest.clone(), vec![content.clone()]);
+        let barred = self.unless_foreign(digest, &content);
+        let (artifact, contents) = (digest.clone(), vec![content]);
         let back = Expected::Synced { artifact, image, contents, back: true };
-        is_it.then(|| self.unless_foreign(digest, content).map_or_else(Expected::Failing, |()| back))
+        Some(barred.map_or_else(Expected::Failing, |()| back))
     }
 
     /// Revisions that fit themselves, whoever made them.
@@ -308,7 +317,9 @@ impl<'a> Asked<'a> {
             })
             .filter_map(|entry| entry.manager.as_deref()?.strip_prefix("artifactconfig/merge/"))
             .any(|name| name != self.name && self.state.resources.actual(name).is_some());
-        let managed = label_of(&object.map.metadata, label::MANAGED_BY) == Some(MANAGER);
+        // Nor into a target of another one, whatever its labels say.
+        let managed = label_of(&object.map.metadata, label::MANAGED_BY) == Some(MANAGER)
+            || controller_of(&object.map.metadata).is_some();
         if others || managed { Err(Reason::TargetConflict) } else { Ok(()) }
     }
 }

@@ -305,7 +305,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::revision::tests::{applied, at, owner, rendered};
+    use crate::revision::tests::{applied, at, rendered, stamp};
 
     /// A status that somebody else wrote, or a later version of the operator: an entry that cannot be read stays as it is.
     #[test]
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(history.to_entries(), entries);
         assert_eq!((history.iter().count(), history.numbers().collect::<Vec<_>>()), (1, vec![2, 1]));
         let facts = rendered("c", "c").facts;
-        let stamp = numbers::stamp(&history, &[], &owner(), None, &facts, None, at(9));
+        let stamp = stamp(&history, &facts, at(9));
         let next = history.applied(&facts, stamp, false, 10).to_entries();
         assert_eq!((next[0].revision, &next[2]), (3, &entries[1]));
     }

@@ -27,14 +27,17 @@ pub struct Kept {
     pub content: Content,
 }
 
-/// The content of an object, without any check.
+/// The content of an object, without any check. Where somebody moved a key between `data` and `binaryData`, it is back in
+/// its place: `envFrom` reads only `data`, and what is put back from here must be what was applied.
 #[must_use]
 pub fn content_of(object: &ConfigMap) -> Content {
-    let binary = object.binary_data.iter().flatten();
-    Content {
-        data: object.data.clone().unwrap_or_default(),
-        binary_data: binary.map(|(key, value)| (key.clone(), value.0.clone())).collect(),
+    let text = object.data.iter().flatten().map(|(key, value)| (key, value.clone().into_bytes()));
+    let binary = object.binary_data.iter().flatten().map(|(key, value)| (key, value.0.clone()));
+    let mut content = Content::default();
+    for (key, value) in text.chain(binary) {
+        content.insert(key.clone(), value);
     }
+    content
 }
 
 /// The content of an object, if it has the recorded hash: everyone with the right to delete and create `ConfigMaps` can

@@ -46,12 +46,19 @@ impl Given {
     /// Whether the annotation of a target names this application.
     #[must_use]
     pub fn is_in(&self, target: &ConfigMap) -> bool {
-        let says = |key: &str, value: &str| target.annotations().get(key).is_some_and(|said| said == value);
-        says(annotation::REVISION, &self.number.to_string())
-            && says(annotation::CONTENT_HASH, &self.facts.hash)
-            && says(annotation::ARTIFACT_DIGEST, &self.facts.artifact.to_string())
-            && says(annotation::IMAGE_DIGEST, &self.facts.image_digest.to_string())
+        says(target, annotation::REVISION, &self.number.to_string()) && names(target, &self.facts)
     }
+}
+
+/// Whether the annotations of a target name this config, for this image.
+fn names(target: &ConfigMap, facts: &Facts) -> bool {
+    says(target, annotation::CONTENT_HASH, &facts.hash)
+        && says(target, annotation::ARTIFACT_DIGEST, &facts.artifact.to_string())
+        && says(target, annotation::IMAGE_DIGEST, &facts.image_digest.to_string())
+}
+
+fn says(object: &ConfigMap, key: &str, value: &str) -> bool {
+    object.annotations().get(key).is_some_and(|said| said == value)
 }
 
 /// The last number in use. It is written down before the write that uses it, because that write may take effect although its
@@ -78,33 +85,70 @@ impl Ledger {
     }
 }
 
-/// The number and time for applying `facts`: those of the newest entry if it is the same config for the same image,
-/// those that a killed operator left on the revision, those that were meant for it before, or new ones.
-#[must_use]
-pub fn stamp(
-    history: &History,
-    watched: &[Arc<Watched>],
-    owner: &Owner,
-    given: Option<&Given>,
-    facts: &Facts,
-    existing: Option<&ConfigMap>,
-    now: Timestamp,
-) -> Stamp {
-    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    let same = history.current().filter(|current| current.is_of(facts) && is_plausible(current.number));
-    if let Some(same) = same {
-        return Stamp { number: same.number, applied_at: same.applied_at };
+/// Where numbers of a resource stand.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbers<'a> {
+    /// The history of its status.
+    pub history: &'a History,
+    /// Its objects, as the watch reported them.
+    pub watched: &'a [Arc<Watched>],
+    /// The resource.
+    pub owner: &'a Owner,
+    /// The number that this operator gave last.
+    pub given: Option<&'a Given>,
+    /// Its target, where it was read. With a limit of 0 no revision carries the number, so after a lost status only the
+    /// target knows it.
+    pub target: Option<&'a ConfigMap>,
+}
+
+impl Numbers<'_> {
+    /// The number and time for applying `facts`: those of the newest entry if it is the same config for the same image,
+    /// those that a killed operator left on the revision or on the target, those that were meant for it before, or new
+    /// ones.
+    #[must_use]
+    pub fn stamp(&self, facts: &Facts, existing: Option<&ConfigMap>, now: Timestamp) -> Stamp {
+        let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        let same =
+            self.history.current().filter(|current| current.is_of(facts) && is_plausible(current.number));
+        if let Some(same) = same {
+            return Stamp { number: same.number, applied_at: same.applied_at };
+        }
+        let recorded = recorded(self.history);
+        let left = existing.and_then(|existing| read_stamp(&existing.metadata));
+        if let Some(left) = left.filter(|left| is_next(left.number, recorded)) {
+            // Everyone can write the label and the time, so neither may lie in the future.
+            return Stamp { number: left.number, applied_at: left.applied_at.min(now) };
+        }
+        let meant =
+            self.given.filter(|given| given.number > recorded && given.facts.revision == facts.revision);
+        let meant = meant.map(|given| given.number);
+        let on_target =
+            || self.on_target().filter(|_| self.target.is_some_and(|target| names(target, facts)));
+        let number = meant.or_else(on_target).unwrap_or_else(|| next(self.history, self.highest()));
+        Stamp { number, applied_at: now }
     }
-    let recorded = recorded(history);
-    let left = existing.and_then(|existing| read_stamp(&existing.metadata));
-    if let Some(left) = left.filter(|left| is_next(left.number, recorded)) {
-        // Everyone can write the label and the time, so neither may lie in the future.
-        return Stamp { number: left.number, applied_at: left.applied_at.min(now) };
+
+    /// Highest number that a revision of the resource or its target has, or was meant to have. Only plausible numbers
+    /// count: on an object that belongs to the resource, on a revision only if it has the name of one, and not far from
+    /// those of the history.
+    #[must_use]
+    pub fn highest(&self) -> i64 {
+        let recorded = recorded(self.history);
+        let is_revision =
+            |object: &&Arc<Watched>| object.is_revision && object.is_of(self.owner) && is_name(&object.name);
+        let revisions = self.watched.iter().filter(is_revision);
+        let numbers =
+            revisions.filter_map(|object| object.number).filter(|number| is_next(*number, recorded));
+        let given = self.given.map(|given| given.number).filter(|number| is_plausible(*number));
+        numbers.chain(given).chain(self.on_target()).max().unwrap_or(recorded)
     }
-    let meant = given.filter(|given| given.number > recorded && given.facts.revision == facts.revision);
-    let number =
-        meant.map_or_else(|| next(history, highest(history, watched, owner, given)), |given| given.number);
-    Stamp { number, applied_at: now }
+
+    /// The number on the annotation of the target, where it counts.
+    fn on_target(&self) -> Option<i64> {
+        let target = self.target.filter(|target| Watched::of(&target.metadata).is_of(self.owner))?;
+        let number = target.annotations().get(annotation::REVISION)?.parse().ok()?;
+        Some(number).filter(|number| is_next(*number, recorded(self.history)))
+    }
 }
 
 /// The number after the highest one. If that is beyond the limit, the lowest number that the history does not have.
@@ -115,18 +159,6 @@ pub fn next(history: &History, highest: i64) -> i64 {
         let used: BTreeSet<i64> = history.numbers().collect();
         (1..LIMIT).find(|number| !used.contains(number)).unwrap_or(1)
     })
-}
-
-/// Highest number that a revision of the resource has, or was meant to have. Only plausible numbers count: on an object
-/// that belongs to the resource and has the name of a revision, and not far from those of the history.
-#[must_use]
-pub fn highest(history: &History, watched: &[Arc<Watched>], owner: &Owner, given: Option<&Given>) -> i64 {
-    let recorded = recorded(history);
-    let revisions =
-        watched.iter().filter(|object| object.is_revision && object.is_of(owner) && is_name(&object.name));
-    let numbers = revisions.filter_map(|object| object.number).filter(|number| is_next(*number, recorded));
-    let given = given.map(|given| given.number).filter(|number| is_plausible(*number));
-    numbers.chain(given).max().unwrap_or(recorded)
 }
 
 /// Number and time on a revision.
@@ -163,9 +195,20 @@ mod tests {
         Arc::new(Watched::of(&map.metadata))
     }
 
-    /// The stamp without a revision that exists.
+    /// The stamp with a revision that exists or not.
+    fn stamp(
+        history: &History,
+        watched: &[Arc<Watched>],
+        given: Option<&Given>,
+        facts: &Facts,
+        existing: Option<&ConfigMap>,
+    ) -> Stamp {
+        Numbers { history, watched, owner: &owner(), given, target: None }.stamp(facts, existing, at(900))
+    }
+
+    /// The number without a revision that exists.
     fn number(history: &History, owned: &[Arc<Watched>], given: Option<&Given>, facts: &Facts) -> i64 {
-        stamp(history, owned, &owner(), given, facts, None, at(900)).number
+        stamp(history, owned, given, facts, None).number
     }
 
     /// Design §2.8: killed between revision and status, the operator takes up the number that it left on the revision.
@@ -175,7 +218,7 @@ mod tests {
         let next = rendered("b", "b");
         let left = assemble(&next, Stamp { number: 2, applied_at: at(50) });
         let owned = [watched(&left)];
-        let again = stamp(&history, &owned, &owner(), None, &next.facts, Some(&left), at(900));
+        let again = stamp(&history, &owned, None, &next.facts, Some(&left));
         assert_eq!(again, Stamp { number: 2, applied_at: at(50) });
         // Another config in the meantime gets a number of its own.
         assert_eq!(number(&history, &owned, None, &rendered("c", "c").facts), 3);
@@ -194,7 +237,14 @@ mod tests {
         let history = applied(&[("a", false), ("b", false), ("a", false)], 10);
         assert_eq!(number(&history, &[], Some(&given), &b), 4);
         assert_eq!(
-            highest(&History::default(), &[], &owner(), Some(&given)),
+            Numbers {
+                history: &History::default(),
+                watched: &[],
+                owner: &owner(),
+                given: Some(&given),
+                target: None
+            }
+            .highest(),
             2,
             "an artifact that failed gets the next one"
         );
@@ -218,9 +268,36 @@ mod tests {
         // Also where it stands on the very revision that is to be made.
         let mut own = assemble(&b, Stamp { number: 1, applied_at: at(5_000) });
         own.metadata.labels.as_mut().unwrap().insert(label::REVISION.to_owned(), forged.to_owned());
-        let taken = stamp(&history, &[], &owner(), None, &b.facts, Some(&own), at(900));
+        let taken = stamp(&history, &[], None, &b.facts, Some(&own));
         assert_eq!(taken.number, if forged == "1001" { 1001 } else { 2 });
         assert!(taken.applied_at <= at(900), "nothing was applied in the future");
+    }
+
+    /// With a limit of 0 nothing but the target carries the number once the status is lost.
+    #[test]
+    fn a_number_that_only_the_target_has_is_not_given_to_another_config() {
+        let (a, b) = (rendered("a", "a"), rendered("b", "b"));
+        let target = a.clone().stamped(Stamp { number: 7, applied_at: at(0) }).config_map;
+        let lost = History::default();
+        let number = |target: &ConfigMap, history: &History, facts: &Facts| {
+            let (owner, target) = (owner(), Some(target));
+            Numbers { history, watched: &[], owner: &owner, given: None, target }
+                .stamp(facts, None, at(900))
+                .number
+        };
+        assert_eq!(number(&target, &lost, &b.facts), 8);
+        assert_eq!(number(&target, &lost, &a.facts), 7, "it is in place already");
+        // As on a label: nobody's word reaches far, and the status knows better.
+        let mut forged = target.clone();
+        let annotations = forged.metadata.annotations.as_mut().unwrap();
+        annotations.insert(annotation::REVISION.to_owned(), (LIMIT - 1).to_string());
+        assert_eq!(number(&forged, &lost, &b.facts), 1);
+        let history =
+            applied(&["c", "d", "e", "f", "g", "h", "i", "j"].map(|artifact| (artifact, false)), 10);
+        assert_eq!(number(&target, &history, &b.facts), 9);
+        let mut foreign = target;
+        foreign.metadata.owner_references.as_mut().unwrap()[0].uid = "another".to_owned();
+        assert_eq!(number(&foreign, &lost, &b.facts), 1);
     }
 
     #[test]
@@ -247,7 +324,7 @@ mod tests {
             let mut history = History::read(&entries);
             for artifact in ["c", "d", "e"] {
                 let facts = rendered(artifact, artifact).facts;
-                let stamp = stamp(&history, &[], &owner(), None, &facts, None, at(9));
+                let stamp = stamp(&history, &[], None, &facts, None);
                 assert!((1..LIMIT).contains(&stamp.number), "{stamp:?}");
                 assert!(history.numbers().all(|number| number != stamp.number), "{stamp:?}");
                 history = history.applied(&facts, stamp, false, 10);

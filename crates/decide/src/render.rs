@@ -33,6 +33,17 @@ impl Content {
         (text + binary) as u64
     }
 
+    /// Adds a value: text goes to `data`, all other bytes to `binaryData`. Nothing but the value decides that, so the same
+    /// content is the same object wherever it was read.
+    pub fn insert(&mut self, key: String, value: Vec<u8>) {
+        match String::from_utf8(value) {
+            // NUL is valid UTF-8 but breaks environment variables and most readers of text.
+            Ok(text) if !text.contains('\0') => drop(self.data.insert(key, text)),
+            Ok(text) => drop(self.binary_data.insert(key, text.into_bytes())),
+            Err(bytes) => drop(self.binary_data.insert(key, bytes.into_bytes())),
+        }
+    }
+
     /// Hash over keys and values, each after its length, so that different contents cannot give the same input. The
     /// value itself determines whether it is in `data` or `binaryData`, so that is not hashed.
     #[must_use]
@@ -93,15 +104,7 @@ pub fn render(files: &[ConfigFile], others: &[String], rules: &FileRules) -> Res
     )?;
     let mut content = Content::default();
     for (key, path) in keys {
-        match std::str::from_utf8(&by_path[path].bytes) {
-            // NUL is valid UTF-8 but breaks environment variables and most readers of text.
-            Ok(text) if !text.contains('\0') => {
-                content.data.insert(key, text.to_owned());
-            }
-            _ => {
-                content.binary_data.insert(key, by_path[path].bytes.to_vec());
-            }
-        }
+        content.insert(key, by_path[path].bytes.to_vec());
     }
     limits::check(&content)?;
     Ok(content)

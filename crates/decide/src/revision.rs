@@ -99,13 +99,18 @@ pub(super) mod tests {
     use super::*;
     use crate::history::History;
     use crate::kept;
-    use crate::numbers::{self, stamp};
+    use crate::numbers::{self, Numbers};
     use crate::plan::{self, Facts, Origin};
     use crate::render::Content;
     use crate::spec;
     use jiff::Timestamp;
     use oci::Annotations;
     use serde_json::json;
+
+    /// The stamp where nothing but the history tells of numbers.
+    pub fn stamp(history: &History, facts: &Facts, now: Timestamp) -> Stamp {
+        Numbers { history, watched: &[], owner: &owner(), given: None, target: None }.stamp(facts, None, now)
+    }
 
     pub fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -143,7 +148,7 @@ pub(super) mod tests {
     pub fn applied(steps: &[(&str, bool)], limit: usize) -> History {
         steps.iter().enumerate().fold(History::default(), |history, (index, (artifact, back))| {
             let facts = rendered(artifact, artifact).facts;
-            let stamp = stamp(&history, &[], &owner(), None, &facts, None, at(i64::try_from(index).unwrap()));
+            let stamp = stamp(&history, &facts, at(i64::try_from(index).unwrap()));
             history.applied(&facts, stamp, *back, limit)
         })
     }
@@ -236,7 +241,7 @@ pub(super) mod tests {
         let rebuilt = kept::history(kept::entry_of(&desired(), &revision).into_iter().collect(), 10);
         assert_eq!(outline(&rebuilt), [(1, HistoryOutcome::Superseded)]);
         assert_eq!(rebuilt.to_entries()[0].hash, None, "its own word is not recorded");
-        let stamp = stamp(&rebuilt, &[], &owner(), None, &rendered.facts, None, at(9));
+        let stamp = stamp(&rebuilt, &rendered.facts, at(9));
         let history = rebuilt.applied(&rendered.facts, stamp, false, 10);
         assert_eq!(outline(&history), [(1, HistoryOutcome::Applied)]);
         assert_eq!(history.to_entries()[0].hash.as_ref(), Some(&rendered.facts.hash));
@@ -250,7 +255,7 @@ pub(super) mod tests {
             let proven = Facts { revision, ..(*rendered("a", "a").facts).clone() };
             let said = Facts { proven: false, ..proven.clone() };
             let after = |history: &History, facts: &Facts| {
-                let stamp = stamp(history, &[], &owner(), None, facts, None, at(9));
+                let stamp = stamp(history, facts, at(9));
                 history.applied(facts, stamp, true, 10)
             };
             let first = after(&History::default(), &said);
@@ -280,7 +285,7 @@ pub(super) mod tests {
         let before = applied(&[("a", false)], 10);
         let revision = Some("other-0123456789".to_owned());
         let facts = Facts { revision, ..(*rendered("a", "a").facts).clone() };
-        let stamp = stamp(&before, &[], &owner(), None, &facts, None, at(9));
+        let stamp = stamp(&before, &facts, at(9));
         let after = before.applied(&facts, stamp, false, 10);
         assert_eq!(outline(&after), [(2, HistoryOutcome::Applied), (1, HistoryOutcome::Superseded)]);
         assert_eq!(after.to_entries()[0].config_map, facts.revision);
@@ -290,7 +295,7 @@ pub(super) mod tests {
     fn a_limit_of_zero_lets_go_of_what_was_kept() {
         let before = applied(&[("a", false), ("b", false)], 10);
         let facts = Facts { revision: None, ..(*rendered("b", "b").facts).clone() };
-        let stamp = stamp(&before, &[], &owner(), None, &facts, None, at(9));
+        let stamp = stamp(&before, &facts, at(9));
         let after = before.applied(&facts, stamp, false, 0);
         assert_eq!(outline(&after), [(2, HistoryOutcome::Applied)]);
         assert_eq!(after.to_entries()[0].config_map, None);

@@ -23,11 +23,6 @@ pub(super) async fn repair<R: Registry, C: Cluster>(pass: &Pass<'_, R, C>, recal
     }
     // A failure of the API server shows again on the full way, which tells of it.
     let (cluster, owner) = (&pass.context.cluster, &pass.desired.owner);
-    let Ok(target) = cluster.target(owner, &pass.desired.target.name).await else { return nothing };
-    if target.is_some_and(|target| kept::is_of_another(&target, &question.artifact)) {
-        // A second operator of a rolling update may know of a newer one, which this memory must not undo.
-        return Found { is_overtaken: true, ..nothing };
-    }
     let Ok(Some(revision)) = cluster.target(owner, name).await else { return nothing };
     let kept = kept::remembered(&revision, facts);
     Found::of(Ok(kept.map(|kept| Config::Wanted(Box::new(Wanted::kept(kept, question.clone()))))))

@@ -29,14 +29,12 @@ pub(super) struct Found {
     pub(super) latest: Option<Latest>,
     /// Remarks that a person should see.
     pub(super) notes: Vec<String>,
-    /// The target holds the config of another operator, which may know of a newer one.
-    pub(super) is_overtaken: bool,
 }
 
 impl Found {
     /// Found without a question to the registry.
     const fn of(config: Result<Option<Config>, Halt>) -> Self {
-        Self { config, latest: None, notes: Vec::new(), is_overtaken: false }
+        Self { config, latest: None, notes: Vec::new() }
     }
 }
 

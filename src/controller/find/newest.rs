@@ -36,7 +36,6 @@ pub(super) async fn find<R: Registry, C: Cluster>(
     let Selected { artifact, notes } = selected;
     Found {
         config: config_of(pass, &access, &subject, artifact, recall).await.map(Some),
-        is_overtaken: false,
         latest: Some(Latest { artifact: artifact.digest.clone(), image: subject.digest }),
         notes: [notes, listing.notes.clone()].concat(),
     }

@@ -137,7 +137,7 @@ impl State {
     }
 
     /// Where a revision goes that no status speaks of, nobody knows its number any more.
-    pub(super) fn forget_number(&mut self, revision: &Object) {
+    pub fn forget_number(&mut self, revision: &Object) {
         let Belongs::Resource(uid) = &revision.belongs else { return };
         let Some(number) = label_of(&revision.map.metadata, label::REVISION) else { return };
         let status =

@@ -55,7 +55,7 @@ pub fn check(state: &mut State, write: &Write<'_>) {
                 credentials_show_nowhere(&serde_json::to_string(after).unwrap()),
             ];
             if let Some(merged) = merged {
-                state.ledger.of(&actor.uid).wrote(merged);
+                state.ledger.of(&actor.uid).wrote(merged, actor.who.operator);
             }
             findings
         }
@@ -72,13 +72,18 @@ pub fn check(state: &mut State, write: &Write<'_>) {
             applied(state, &actor, after);
             findings.to_vec()
         }
-        Write::Delete { gone } => vec![
-            not_ours_is_never_touched(state, &actor, Some(gone)),
-            suspended_is_left_alone(&actor),
-            what_is_over_is_not_written(state, &actor),
-            in_use_is_not_collected(state, &actor, gone),
-            the_last_good_outlives(state, &actor, gone),
-        ],
+        Write::Delete { gone } => {
+            let findings = vec![
+                not_ours_is_never_touched(state, &actor, Some(gone)),
+                suspended_is_left_alone(&actor),
+                what_is_over_is_not_written(state, &actor),
+                in_use_is_not_collected(state, &actor, gone),
+                the_last_good_outlives(state, &actor, gone),
+            ];
+            // After a status that was lost meanwhile.
+            state.forget_number(gone);
+            findings
+        }
         Write::Status { before, after, text } => {
             let mut findings = status::check(state, &actor, before, after);
             findings.push(what_is_over_is_not_written(state, &actor));
@@ -244,7 +249,7 @@ pub fn kept_as<'a>(state: &'a State, actor: &Actor, config: &Identity) -> Option
 /// Notes what is in the target now, where it is whole.
 fn applied(state: &mut State, actor: &Actor, after: &ConfigMap) {
     if let Some(held) = State::identity(after).filter(|_| !is_revision(&after.metadata)) {
-        state.ledger.of(&actor.uid).wrote(held);
+        state.ledger.of(&actor.uid).wrote(held, actor.who.operator);
     }
 }
 
@@ -293,6 +298,7 @@ fn the_last_good_outlives(state: &State, actor: &Actor, gone: &Object) -> Findin
         same && spec.revision_history_limit > 0
             && kept_as(state, actor, applied).is_none()
             && run.disturbed.is_empty()
+            && !status::is_unseen_of_another(state, actor, target)
     });
     broken(RULE, spoken || is_applied, || {
         let number = label_of(&gone.map.metadata, label::REVISION).unwrap_or_default();

@@ -59,7 +59,9 @@ pub fn only_a_config_is_merged(
     };
     let ledger = state.ledger.merged(actor.name, &target);
     ledger.retain(|key, _| has.contains_key(key));
-    ledger.extend(merged.content.clone());
+    // A value that stood there already stays somebody else's as well.
+    let brought = merged.content.iter().filter(|(key, value)| had.get(*key) != Some(value));
+    ledger.extend(brought.map(|(key, value)| (key.clone(), value.clone())));
     (Some(merged), None)
 }
 

@@ -2,7 +2,7 @@
 //! the operator, `settled` once the worlds have been quiet.
 
 pub mod instant;
-mod merging;
+pub mod merging;
 pub mod settled;
 mod status;
 
@@ -37,8 +37,8 @@ pub struct Record {
     pub mappings: Vec<Vec<FileMapping>>,
     /// What the operator wrote last, to whichever target.
     pub applied: Option<Identity>,
-    /// What it wrote last to each target.
-    pub targets: BTreeMap<String, Identity>,
+    /// What was written last to each target, and by which operator.
+    pub targets: BTreeMap<String, (Identity, usize)>,
     /// What each number in the history stands for: which config, and its hash as far as it was ever recorded.
     pub numbers: BTreeMap<i64, (String, Option<String>)>,
 }
@@ -60,8 +60,8 @@ impl Identity {
 }
 
 impl Record {
-    pub fn wrote(&mut self, config: Identity) {
-        self.targets.insert(config.target.clone(), config.clone());
+    pub fn wrote(&mut self, config: Identity, operator: usize) {
+        self.targets.insert(config.target.clone(), (config.clone(), operator));
         self.applied = Some(config);
     }
 }
@@ -96,7 +96,13 @@ impl Ledger {
     }
 
     pub fn written_to(&self, uid: &str, target: &str) -> Option<&Identity> {
-        self.records.get(uid)?.targets.get(target)
+        self.records.get(uid)?.targets.get(target).map(|(config, _)| config)
+    }
+
+    /// Whether another operator wrote a target last.
+    pub fn is_by_another(&self, uid: &str, target: &str, operator: usize) -> bool {
+        let last = self.records.get(uid).and_then(|record| record.targets.get(target));
+        last.is_some_and(|(_, by)| *by != operator)
     }
 }
 

@@ -234,7 +234,9 @@ fn the_last_good_is_in_place(state: &State, name: &'static str, status: &Artifac
     let current = status.history.iter().find(|entry| entry.outcome != HistoryOutcome::Failed)?;
     let revision = state.objects.get(current.config_map.as_ref()?)?;
     let kept = State::identity(&revision.map)?;
-    if !state.is_intact(uid, &revision.map) || kept.artifact.to_string() != current.artifact {
+    // What was taken on its own word, for a rollback while the registry was silent, is not taken again without one.
+    let is_recorded = current.hash.is_some();
+    if !is_recorded || !state.is_intact(uid, &revision.map) || kept.artifact.to_string() != current.artifact {
         return None;
     }
     let object = state.objects.get(target);

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use api::{ArtifactConfigStatus, CreationPolicy, HistoryOutcome, Reason, condition};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 use super::instant::{Actor, Finding, broken};
 use super::merging;
 use crate::worlds::resources::spec_of;
@@ -82,9 +84,19 @@ fn what_is_not_applied_is_not_claimed(
     let said = said || (merges && merging::is_merged(state, actor, after));
     // What this one found in place, another one may have written over since.
     let said = said || state.runs[&actor.who].disturbed.contains(ANOTHER_OPERATOR);
+    // Nor has the watch told of it yet, by which this one goes as long as it remembers.
+    let said = said || now.as_ref().is_some_and(|(target, ..)| is_unseen_of_another(state, actor, target));
     broken("§2.8 status says what was applied", now.is_some() && now != applied && !said, || {
         format!("status claims {now:?}, the target was written with {applied:?}")
     })
+}
+
+/// Whether another operator wrote a target last, and the watch has not delivered that.
+pub fn is_unseen_of_another(state: &State, actor: &Actor, target: &str) -> bool {
+    let version = |metadata: &ObjectMeta| metadata.resource_version.clone();
+    let seen = state.watched().get(target).and_then(version);
+    let there = state.objects.get(target).and_then(|object| version(&object.map.metadata));
+    state.ledger.is_by_another(&actor.uid, target, actor.who.operator) && seen != there
 }
 
 /// An entry goes only to the limit.

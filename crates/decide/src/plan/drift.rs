@@ -30,12 +30,15 @@ pub(super) fn differs(desired: &ConfigMap, observed: &ConfigMap) -> bool {
 }
 
 /// For `Merge`: whether a part of ours is missing in the object, or an old part of ours is left in it.
+///
+/// A key that stands there with our value, but is not ours by `managedFields`, is missing too: whoever owns it could take it
+/// away, another resource would not see that it is merged, and nothing would tell later which part of the object is ours.
 pub(super) fn is_unmerged(manager: &str, wanted: &ConfigMap, observed: &ConfigMap) -> bool {
-    let left = |member: &str, is_wanted: &dyn Fn(&str) -> bool| {
-        owned_keys(&observed.metadata, manager, &[member]).iter().any(|key| !is_wanted(key))
+    let owns = |member: &str, wanted: BTreeSet<&String>| {
+        owned_keys(&observed.metadata, manager, &[member]).iter().collect::<BTreeSet<_>>() == wanted
     };
-    left("f:data", &|key| has(wanted.data.as_ref(), key))
-        || left("f:binaryData", &|key| has(wanted.binary_data.as_ref(), key))
+    !owns("f:data", wanted.data.iter().flatten().map(|(key, _)| key).collect())
+        || !owns("f:binaryData", wanted.binary_data.iter().flatten().map(|(key, _)| key).collect())
         || !abandoned(manager, &observed.metadata, &wanted.metadata).is_empty()
         || !includes(observed.data.as_ref(), wanted.data.as_ref())
         || !includes(observed.binary_data.as_ref(), wanted.binary_data.as_ref())

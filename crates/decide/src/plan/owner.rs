@@ -54,6 +54,12 @@ fn refuse_merging(desired: &Desired, observed: &ConfigMap, living: &[String]) ->
             ),
         ))
     };
+    // The controller counts as well: anybody can take a label away, and the resource that it belongs to puts it back.
+    if let Holder::Controller(owner) = holder(&observed.metadata)
+        && owner.kind == ArtifactConfig::kind(&())
+    {
+        return refuse(format!("is the target of ArtifactConfig '{}'", owner.name));
+    }
     if labelled(&observed.metadata, label::MANAGED_BY) == Some(MANAGER) {
         let name = labelled(&observed.metadata, label::NAME).unwrap_or("another");
         return refuse(format!("is the target of ArtifactConfig '{name}'"));

@@ -161,6 +161,11 @@ fn merging_touches_nothing_but_its_own_keys() {
     theirs.data.as_mut().unwrap().extend(wanted.data.clone().unwrap());
     theirs.binary_data.clone_from(&wanted.binary_data);
     theirs.metadata.labels.clone_from(&wanted.metadata.labels);
+    // Equal values of somebody else are not ours yet: that manager could take them away, and nobody would see our claim.
+    assert_eq!(target(&merging, &wanted, Some(&theirs)), TargetStep::Update);
+    let mut ours = managed(&field_manager(&merging), &["a.json"]);
+    ours.fields_v1.as_mut().unwrap().0["f:binaryData"] = json!({"f:b.bin": {}});
+    theirs.metadata.managed_fields = Some(vec![managed("kubectl-edit", &["a.json"]), ours]);
     assert_eq!(target(&merging, &wanted, Some(&theirs)), TargetStep::Keep);
     // A key that the config had before and has no longer.
     theirs.metadata.managed_fields = Some(vec![managed(&field_manager(&merging), &["a.json", "old.json"])]);
@@ -207,7 +212,10 @@ fn two_resources_never_merge_into_one_target() {
     let failure = admit(&merging, Some(&theirs), &rivals).unwrap_err();
     assert_eq!(failure.reason, Reason::TargetConflict);
     assert!(failure.message.contains("ArtifactConfig 'api'"), "{}", failure.message);
-    let owned = rendered(&desired(&json!({}))).config_map;
+    // A target of another resource by its label, or, where somebody took that away, by its controller.
+    let mut owned = rendered(&desired(&json!({}))).config_map;
+    assert_eq!(admit(&merging, Some(&owned), &[]).unwrap_err().reason, Reason::TargetConflict);
+    owned.metadata.labels = None;
     assert_eq!(admit(&merging, Some(&owned), &[]).unwrap_err().reason, Reason::TargetConflict);
 }
 
