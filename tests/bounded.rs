@@ -1,7 +1,7 @@
 //! Every place where the length of the work is chosen by others, with the worst input that can get there: all of it ends.
 //!
 //! The bound is a watchdog and no measure: what is exponential takes hours, what is bounded a moment. Unpacking and patterns
-//! are counted beside their code, in `crates/registry/src/content/archive.rs` and `crates/decide/src/pattern.rs`.
+//! are counted beside their code, in `crates/registry/src/content/archive.rs` and `crates/decide/src/content/pattern.rs`.
 
 use std::collections::BTreeMap;
 use std::convert::identity;

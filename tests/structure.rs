@@ -196,7 +196,7 @@ fn the_registry_client_stands_alone() {
     depends_on_none_of("crates/registry", &["artifactconfig", "kube", "k8s-openapi"]).unwrap();
 }
 
-/// What to do about a failure is said by who speaks to the reader, in the words of its own floor (`crates/decide/src/advice.rs`).
+/// What to do about a failure is said by who speaks to the reader (`crates/decide/src/words/advice.rs`).
 #[test]
 fn the_registry_client_names_nothing_of_a_resource() {
     const WORDS: [&str; 4] = ["spec.", "Reason", "ConfigMap", "kube::"];

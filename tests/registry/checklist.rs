@@ -3,7 +3,7 @@
 //! sees to it that no line is without one.
 //!
 //! Lines 24 (rollback) and 25 (image ids in the status of Pods) are not of this layer: what is kept for a rollback is
-//! the `ConfigMap` (`crates/decide/src/plan/`, `tests/e2e/lifecycle.rs`), and the operator does not look at Pods. Line 26
+//! the `ConfigMap` (`crates/decide/src/target/plan/`, `tests/e2e/lifecycle.rs`), and the operator does not look at Pods. Line 26
 //! (signatures) is not built yet.
 
 use api::Reason::{

@@ -1,44 +1,39 @@
 //! Decisions: data in, data out. They do not wait, ask or log, because the dependencies of this crate offer nothing for it.
 //! The time is a parameter.
 //!
-//! In the order of the stages: [`spec`] parses the resource once, [`select`] selects one of the attached artifacts,
-//! [`files`] and [`render`] make the content of the `ConfigMap`, [`plan`] compares it with the existing object,
-//! [`revision`] keeps it for a rollback under one of its [`numbers`], and [`kept`] decides by the [`proof`] whether a
-//! revision can be trusted. [`status`], [`event`] and [`schedule`] follow from the one [`report`]. Independent of
-//! these, [`lease`] decides which of several processes is the leader, and [`turns`] which resource is reconciled next.
-//! [`watched`] is the metadata of a `ConfigMap` in the watch cache, [`usage`] finds the `ConfigMaps` that a workload
-//! names, and [`near`] finds similar names. A decision that cannot be made is a [`Failure`], with [`Advice`] for its reader.
+//! The folders follow the stages of a pass. Here each module has one name, without its folder:
+//!
+//! | To | Go to |
+//! | --- | --- |
+//! | read the resource, its status and its history | [`view`], [`spec`], [`history`] |
+//! | decide what the pass is for | [`goal`] |
+//! | select one of the attached artifacts | [`select`] |
+//! | make the content of a `ConfigMap` from its files | [`files`], [`render`], [`limits`] |
+//! | compare that content with the object in the cluster | [`plan`], [`watched`], [`contest`] |
+//! | keep it for a rollback, and trust what was kept | [`revision`], [`numbers`], [`proof`], [`kept`] |
+//! | say how the pass ended, and when the next one is | [`report`], [`status`], [`conditions`], [`event`], [`schedule`] |
+//!
+//! Apart from a pass, [`turns`] decides which resource is reconciled next, [`lease`] which process is the leader, and
+//! [`usage`] which `ConfigMaps` a workload names. A decision that cannot be made is a [`Failure`], with [`Advice`] for its
+//! reader; [`near`] finds similar names for it, and [`json`] is for text that others wrote.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-mod advice;
-pub mod conditions;
-pub mod contest;
-pub mod event;
-mod failure;
-pub mod files;
+mod content;
 pub mod goal;
-pub mod history;
-pub mod json;
-pub mod kept;
 pub mod lease;
-pub mod limits;
-pub mod near;
-pub mod numbers;
-mod pattern;
-pub mod plan;
-pub mod proof;
-pub mod render;
-pub mod report;
-pub mod revision;
-pub mod schedule;
+mod read;
+mod revisions;
 pub mod select;
-pub mod spec;
-pub mod status;
+mod settle;
+mod target;
 pub mod turns;
 pub mod usage;
-pub mod view;
-pub mod watched;
+mod words;
 
-pub use advice::Advice;
-pub use failure::Failure;
+pub use content::{files, limits, render};
+pub use read::{history, spec, view};
+pub use revisions::{kept, numbers, proof, revision};
+pub use settle::{conditions, event, report, schedule, status};
+pub use target::{contest, plan, watched};
+pub use words::{Advice, Failure, json, near};

@@ -13,9 +13,8 @@ use oci::{Artifact, Digest, ImageRef, VERSION};
 use semver::Version;
 
 use crate::Failure;
-
-use super::near;
-use super::spec::Selector;
+use crate::near;
+use crate::spec::Selector;
 use rank::{Rank, by_age, created, version};
 
 /// The choice, and what a person should know about it.

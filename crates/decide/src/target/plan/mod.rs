@@ -19,9 +19,9 @@ use api::{CreationPolicy, DeletionPolicy, annotation};
 
 use self::drift::{differs, is_unmerged, same_entries};
 use self::owner::refuse_foreign;
-use super::spec::Desired;
-use super::watched::Watched;
 use crate::Failure;
+use crate::spec::Desired;
+use crate::watched::Watched;
 
 /// What there is to do for a revision.
 #[derive(Clone, Debug, PartialEq)]

@@ -104,7 +104,7 @@ fn json_text(text: &str) -> usize {
 const MAX_KEY: usize = 253;
 
 /// The rule of Kubernetes for keys of a `ConfigMap` (`IsConfigMapKey` in apimachinery).
-pub(super) fn check_key(key: &str) -> Result<(), &'static str> {
+pub(crate) fn check_key(key: &str) -> Result<(), &'static str> {
     if key.is_empty() || key.len() > MAX_KEY {
         return Err("must have 1 to 253 characters");
     }
@@ -121,7 +121,7 @@ pub(super) fn check_key(key: &str) -> Result<(), &'static str> {
 ///
 /// # Errors
 /// A sentence that names the label.
-pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
+pub(crate) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
     for (key, value) in labels {
         let shown = text::brief(key);
         check_qualified(key).map_err(|why| format!("key '{shown}' {why}"))?;
@@ -137,7 +137,7 @@ pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Stri
 ///
 /// # Errors
 /// A sentence that names the annotation, or the size of all annotations.
-pub(super) fn check_annotations(annotations: &BTreeMap<String, String>) -> Result<(), String> {
+pub(crate) fn check_annotations(annotations: &BTreeMap<String, String>) -> Result<(), String> {
     for key in annotations.keys() {
         // The API server checks the key in lower case.
         check_qualified(&key.to_lowercase()).map_err(|why| format!("key '{}' {why}", text::brief(key)))?;

@@ -38,7 +38,7 @@ enum Claim {
 }
 
 /// The owner of an object by its metadata, which others may have changed since it was created.
-pub(super) enum Holder<'a> {
+pub(crate) enum Holder<'a> {
     /// Its controller.
     Controller(&'a OwnerReference),
     /// It has no controller, and its labels say that this operator created it for the resource of this name.
@@ -47,7 +47,7 @@ pub(super) enum Holder<'a> {
     Nobody,
 }
 
-pub(super) fn holder(metadata: &ObjectMeta) -> Holder<'_> {
+pub(crate) fn holder(metadata: &ObjectMeta) -> Holder<'_> {
     let mut owners = metadata.owner_references.iter().flatten();
     if let Some(controller) = owners.find(|reference| reference.controller == Some(true)) {
         return Holder::Controller(controller);
@@ -57,12 +57,12 @@ pub(super) fn holder(metadata: &ObjectMeta) -> Holder<'_> {
 }
 
 /// Value of a label.
-pub(super) fn labelled<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+pub(crate) fn labelled<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     metadata.labels.as_ref()?.get(key).map(String::as_str)
 }
 
 /// Number on the label of a revision.
-pub(super) fn number(metadata: &ObjectMeta) -> Option<i64> {
+pub(crate) fn number(metadata: &ObjectMeta) -> Option<i64> {
     labelled(metadata, label::REVISION)?.parse().ok()
 }
 

@@ -93,7 +93,7 @@ pub fn surplus<'a>(history: &[HistoryEntry], watched: &'a [Arc<Watched>], owner:
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use api::{ArtifactConfig, HistoryOutcome};
 
     use super::*;

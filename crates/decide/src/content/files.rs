@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use api::{FileMapping, Reason};
 use oci::text;
 
+use super::pattern::{self, Exhausted, MAX_PATTERN, Pattern, Steps};
 use crate::Failure;
 use crate::limits::check_key;
-use crate::pattern::{self, Exhausted, MAX_PATTERN, Pattern, Steps};
 
 /// Parsed `spec.files`. Empty: every file under its own name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
