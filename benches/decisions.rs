@@ -1,20 +1,21 @@
 //! What the decisions cost that every reconcile makes, each alone and at the size of its bound.
 #![allow(clippy::expect_used, missing_docs, reason = "a benchmark that cannot be set up ends")]
 
+use std::convert::identity;
 use std::hint::black_box;
 
-use artifactconfig::api::{
+use api::{
     ArtifactConfig, ArtifactConfigStatus, FileMapping, HistoryEntry, HistoryOutcome, Reason, SelectionPolicy,
 };
-use artifactconfig::decide::files::FileRules;
-use artifactconfig::decide::render::{MAX_CONFIG_MAP, render};
-use artifactconfig::decide::report::Report;
-use artifactconfig::decide::select::{Question, select};
-use artifactconfig::decide::spec::Selector;
-use artifactconfig::decide::status;
-use artifactconfig::decide::view::View;
-use artifactconfig::types::Failure;
 use criterion::{Criterion, criterion_group, criterion_main};
+use decide::Failure;
+use decide::files::FileRules;
+use decide::render::{MAX_CONFIG_MAP, render};
+use decide::report::Report;
+use decide::select::{Question, select};
+use decide::spec::Selector;
+use decide::status;
+use decide::view::View;
 use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use oci::{Artifact, ConfigFile, Digest, ImageRef, read_artifact};
@@ -62,7 +63,9 @@ fn selection(criterion: &mut Criterion) {
         let annotations = [("environment".to_owned(), "production".to_owned())].into();
         let selector = Selector { annotations, policy };
         group.bench_function(name, |bencher| {
-            bencher.iter(|| select(question, black_box(&candidates), &selector).expect("a choice").artifact);
+            bencher.iter(|| {
+                select(question, black_box(&candidates), &selector, identity).expect("a choice").artifact
+            });
         });
     }
     group.finish();

@@ -6,8 +6,9 @@
 //!
 //! `ARCHITECTURE.md` is the map.
 //!
-//! Values of OCI (digests, references, manifests) are the crate `oci`, the client for registries is the crate `registry`. Both
-//! stand alone, beside this one.
+//! Four crates stand beside this one, and this one uses them: `oci` has the values of OCI, `registry` is the client for
+//! registries, `api` is the custom resource, and `decide` makes the decisions. Here is what does the work: it asks, waits,
+//! writes and logs.
 //!
 //! The command line alone, which runs wherever people work, is the feature `cli`; `cluster`, `controller` and `telemetry`
 //! come with `operator`.
@@ -15,18 +16,17 @@
 // All text for people goes through `cli::output` or the log, which escape text of others.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-pub mod api;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "operator")]
 pub mod cluster;
 #[cfg(feature = "operator")]
 pub mod controller;
-pub mod decide;
+pub mod namespace;
 // The command line alone sends no traces, so only the spans of the registry client are used.
 #[cfg_attr(not(feature = "operator"), allow(dead_code, unused_imports, unused_macros))]
 pub mod spans;
 #[cfg(feature = "operator")]
 pub mod telemetry;
-pub mod types;
+pub mod unanswered;
 pub mod wanted;

@@ -3,9 +3,8 @@
 //! They have a separate tracing target, so that they are created only if traces are enabled, and never appear in log
 //! lines.
 
+use decide::Failure;
 use tracing::{Instrument as _, Span};
-
-use crate::types::Failure;
 
 /// The tracing target of all spans.
 pub const TARGET: &str = registry::SPANS;

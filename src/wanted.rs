@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use registry::{MAX_ARCHIVE, Wanted};
-
-use crate::decide::files::{Effort, FileRules};
-use crate::decide::render::{self, MAX_CONFIG_MAP};
-use crate::types::Failure;
+use decide::Failure;
+use decide::files::{self, Effort, FileRules};
+use decide::render::{self, MAX_CONFIG_MAP};
+use registry::{MAX_ARCHIVE, MAX_FILES, Wanted};
 
 // A single file can be as large as a ConfigMap, and a directory at least as large.
 const _: () = assert!(MAX_ARCHIVE >= MAX_CONFIG_MAP);
+
+// The steps of matching are bounded for as many names as the client passes on.
+const _: () = assert!(MAX_FILES == files::MAX_FILES);
 
 /// The rules for one pull: the effort of matching is shared by all that an artifact holds.
 struct ByRules {
@@ -47,8 +49,9 @@ fn words(failure: Failure) -> String {
 
 #[cfg(test)]
 mod tests {
+    use api::FileMapping;
+
     use super::*;
-    use crate::api::FileMapping;
 
     #[test]
     fn rules_say_what_is_wanted_and_how_much() {

@@ -1,18 +1,19 @@
 //! Every place where the length of the work is chosen by others, with the worst input that can get there: all of it ends.
 //!
 //! The bound is a watchdog and no measure: what is exponential takes hours, what is bounded a moment. Unpacking and patterns
-//! are counted beside their code, in `crates/registry/src/content/archive.rs` and `src/decide/pattern.rs`.
+//! are counted beside their code, in `crates/registry/src/content/archive.rs` and `crates/decide/src/content/pattern.rs`.
 
 use std::collections::BTreeMap;
+use std::convert::identity;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use artifactconfig::api::{ArtifactConfig, FileMapping};
-use artifactconfig::decide::files::{Effort, FileRules};
-use artifactconfig::decide::render::render;
-use artifactconfig::decide::select::{self, Question};
-use artifactconfig::decide::spec::{self, Selector};
-use artifactconfig::types::{Failure, json};
+use api::{ArtifactConfig, FileMapping};
+use decide::files::{Effort, FileRules};
+use decide::render::render;
+use decide::select::{self, Question};
+use decide::spec::{self, Selector};
+use decide::{Failure, json};
 use oci::{Artifact, ConfigFile, Digest, ImageRef, Platform, normalize_path, text};
 use registry::MAX_FILES;
 use serde_json::json;
@@ -104,7 +105,7 @@ fn long_texts_are_parsed_or_refused(#[case] part: &str) {
         drop((text::escape(&long), text::line(&long), text::brief(&long)));
         drop((json::to_printable(&long), json::to_yaml_safe(&long)));
         drop(FileRules::parse(&[FileMapping { path: long.clone(), key: Some(long.clone()) }]));
-        let failure = Failure::new(artifactconfig::api::Reason::InvalidContent, &long).at(&long);
+        let failure = Failure::new(api::Reason::InvalidContent, &long).at(&long);
         drop(failure.with_notes(&[long]));
     });
 }
@@ -151,7 +152,7 @@ fn candidates_with_long_versions_and_dates(
         };
         let selector =
             Selector { annotations: BTreeMap::new(), policy: serde_json::from_value(json!(policy)).unwrap() };
-        drop(select::select(question, &candidates, &selector).map(|selected| selected.notes));
+        drop(select::select(question, &candidates, &selector, identity).map(|selected| selected.notes));
     });
 }
 

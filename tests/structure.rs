@@ -2,6 +2,7 @@
 //! not listed here again; what it could name and must not is.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -26,13 +27,31 @@ fn sources(directory: &str) -> anyhow::Result<Vec<(PathBuf, String)>> {
     Ok(found)
 }
 
-/// Names of the packages that a crate depends on, out of the tables of its manifest that end in `dependencies`.
-fn dependencies(manifest: &str) -> Vec<String> {
+/// A file without its tests: a module of tests stands last in its file.
+fn without_tests(text: &str) -> &str {
+    let begins = |(at, mark): &(usize, &str)| text[at + mark.len()..].lines().next().is_some_and(ends_open);
+    text.match_indices("#[cfg(test)]\n").find(begins).map_or(text, |(at, _)| &text[..at])
+}
+
+fn ends_open(line: &str) -> bool {
+    line.ends_with('{')
+}
+
+#[test]
+fn a_file_ends_where_its_tests_begin() {
+    let text = "#[cfg(test)]\nmod tests;\ncode\n#[cfg(test)]\npub(super) mod tests {\n}\n";
+    assert_eq!(without_tests(text), "#[cfg(test)]\nmod tests;\ncode\n");
+    assert_eq!(without_tests("#[cfg(test)]\nmod tests;\ncode\n"), "#[cfg(test)]\nmod tests;\ncode\n");
+}
+
+/// Names of the packages in the tables of dependencies of a manifest. Those of tests are left out on request.
+fn dependencies(manifest: &str, with_tests: bool) -> Vec<String> {
     let mut names = Vec::new();
     let mut is_listed = false;
-    for line in manifest.lines() {
+    for line in manifest.lines().map(str::trim_end) {
         if line.starts_with('[') {
-            is_listed = line.trim_end().ends_with("dependencies]");
+            is_listed =
+                line.ends_with("dependencies]") && (with_tests || !line.ends_with("dev-dependencies]"));
         } else if is_listed && let Some((name, _)) = line.split_once(['.', '=']) {
             names.push(name.trim().to_owned());
         }
@@ -40,9 +59,12 @@ fn dependencies(manifest: &str) -> Vec<String> {
     names
 }
 
+fn manifest(krate: &str) -> anyhow::Result<String> {
+    Ok(std::fs::read_to_string(root().join(krate).join("Cargo.toml"))?)
+}
+
 fn depends_on_none_of(krate: &str, refused: &[&str]) -> anyhow::Result<()> {
-    let manifest = std::fs::read_to_string(root().join(krate).join("Cargo.toml"))?;
-    let all = dependencies(&manifest);
+    let all = dependencies(&manifest(krate)?, true);
     let is_found = all.iter().any(|name| name == "serde_json");
     anyhow::ensure!(is_found, "{krate}: the dependencies are not found: {all:?}");
     let found: Vec<_> = all.iter().filter(|name| refused.contains(&name.as_str())).collect();
@@ -52,8 +74,9 @@ fn depends_on_none_of(krate: &str, refused: &[&str]) -> anyhow::Result<()> {
 
 #[test]
 fn dependencies_are_read_from_every_table() {
-    let manifest = "[package]\nname = \"x\"\n[dependencies]\n# why\na.workspace = true\nb-c = \"1\"\n[dev-dependencies]\nd = { version = \"1\" }\n[lints]\ne = true\n";
-    assert_eq!(dependencies(manifest), ["a", "b-c", "d"]);
+    let manifest = "[package]\nname = \"x\"\n[dependencies]\n# why\na.workspace = true\nb-c = \"1\"\n[target.'cfg(unix)'.dependencies]\nu = \"1\"\n[dev-dependencies]\nd = { version = \"1\" }\n[lints]\ne = true\n";
+    assert_eq!(dependencies(manifest, true), ["a", "b-c", "u", "d"]);
+    assert_eq!(dependencies(manifest, false), ["a", "b-c", "u"]);
 }
 
 /// Values wait for nobody, ask nobody and log nothing.
@@ -76,13 +99,104 @@ fn the_values_of_oci_are_only_values() {
     .unwrap();
 }
 
+/// These and no others: who adds one says here that it brings no client, no runtime, no clock and no log.
+#[test]
+fn the_custom_resource_is_only_types() {
+    let names = ["k8s-openapi", "kube-core", "kube-derive", "schemars", "serde", "serde_json", "strum"];
+    assert_eq!(dependencies(&manifest("crates/api").unwrap(), false), names);
+}
+
+/// The same for decisions: they wait for nobody, ask nobody and log nothing, because they have nothing to do it with.
+#[test]
+fn decisions_depend_on_values_alone() {
+    let names =
+        ["api", "jiff", "k8s-openapi", "kube-core", "oci", "semver", "serde", "serde_json", "sha2", "strsim"];
+    assert_eq!(dependencies(&manifest("crates/decide").unwrap(), false), names);
+}
+
+/// The dependencies of these bring nothing of the kind either.
+#[test]
+fn nothing_below_decisions_waits_asks_or_logs() {
+    const EFFECTS: [&str; 17] = [
+        "artifactconfig",
+        "artifactconfig-registry",
+        "async-trait",
+        "futures",
+        "futures-util",
+        "hyper",
+        "kube",
+        "kube-client",
+        "log",
+        "mio",
+        "reqwest",
+        "rustls",
+        "socket2",
+        "tokio",
+        "tokio-util",
+        "tower",
+        "tracing",
+    ];
+    let args = ["tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}"];
+    let mut cargo = Command::new(env!("CARGO"));
+    let output =
+        cargo.args(args).args(["--package", "artifactconfig-decide"]).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let names: Vec<_> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains(&"kube-core") && names.contains(&"artifactconfig-api"), "{names:?}");
+    let effects: Vec<_> = names.into_iter().filter(|name| EFFECTS.contains(name)).collect();
+    assert!(effects.is_empty(), "decisions come with {effects:?}");
+}
+
+/// The standard library and `jiff` can do some of it: they have futures, clocks, files, sockets and a console. Time comes
+/// in as a parameter.
+#[test]
+fn decisions_use_nothing_that_waits_asks_or_logs() {
+    const WORDS: [&str; 15] = [
+        "async ",
+        ".await",
+        "::now()",
+        "SystemTime",
+        ".elapsed()",
+        "std::env",
+        "std::fs",
+        "std::io",
+        "std::net",
+        "std::process",
+        "std::thread",
+        "tracing::",
+        "print!",
+        "println!",
+        "dbg!",
+    ];
+    for (path, text) in [sources("crates/api").unwrap(), sources("crates/decide").unwrap()].concat() {
+        if path.file_name().is_some_and(|name| name == "tests.rs") {
+            continue;
+        }
+        for (number, line) in (1..).zip(without_tests(&text).lines()) {
+            let named: Vec<_> = WORDS.into_iter().filter(|word| line.contains(word)).collect();
+            assert!(named.is_empty(), "{}:{number} names {named:?}: {}", path.display(), line.trim());
+        }
+    }
+}
+
+/// Rust cannot say which crate may call a function. The proof that a config is in the cluster is for the code that put it
+/// there.
+#[test]
+fn only_applying_makes_the_proof_that_a_config_is_applied() {
+    let all = [sources("src").unwrap(), sources("crates").unwrap()].concat();
+    let makers = all.iter().filter(|(_, text)| without_tests(text).contains("Applied::confirmed"));
+    let makers: Vec<_> = makers.map(|(path, _)| path.as_path()).collect();
+    assert_eq!(makers, [Path::new("src/cluster/apply.rs")]);
+}
+
 /// The client is for any caller: it knows neither Kubernetes nor what is decided with its answers.
 #[test]
 fn the_registry_client_stands_alone() {
     depends_on_none_of("crates/registry", &["artifactconfig", "kube", "k8s-openapi"]).unwrap();
 }
 
-/// What to do about a failure is said by who speaks to the reader, in the words of its own floor (`src/types/advice.rs`).
+/// What to do about a failure is said by who speaks to the reader (`crates/decide/src/words/advice.rs`).
 #[test]
 fn the_registry_client_names_nothing_of_a_resource() {
     const WORDS: [&str; 4] = ["spec.", "Reason", "ConfigMap", "kube::"];
@@ -97,9 +211,7 @@ fn the_registry_client_names_nothing_of_a_resource() {
 /// A part knows only of those below it. What is a crate of its own has the compiler for that.
 #[test]
 fn imports_point_down() {
-    const REFUSED: [(&str, &[&str]); 5] = [
-        ("src/api", &["cli", "cluster", "controller", "decide", "telemetry"]),
-        ("src/decide", &["cli", "cluster", "controller", "telemetry"]),
+    const REFUSED: [(&str, &[&str]); 3] = [
         ("src/cluster", &["cli", "controller", "telemetry"]),
         ("src/telemetry", &["cli", "cluster", "controller"]),
         ("src/controller", &["cli"]),
@@ -110,18 +222,6 @@ fn imports_point_down() {
                 above.iter().filter(|above| text.contains(&format!("crate::{above}"))).collect();
             assert!(named.is_empty(), "{} imports {named:?}", path.display());
         }
-    }
-}
-
-/// Decisions take data and return data. Time comes in as a parameter.
-#[test]
-fn decisions_neither_wait_nor_ask_nor_log() {
-    const WORDS: [&str; 6] = ["async ", ".await", "::now()", "SystemTime", "tracing::", "println!"];
-    for (path, text) in sources("src/decide").unwrap() {
-        let code = text.split_once("#[cfg(test)]").map_or(text.as_str(), |(code, _)| code);
-        let is_test = path.file_name().is_some_and(|name| name == "tests.rs");
-        let named: Vec<_> = WORDS.into_iter().filter(|word| !is_test && code.contains(word)).collect();
-        assert!(named.is_empty(), "{} has {named:?}", path.display());
     }
 }
 

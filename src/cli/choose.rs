@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use api::{HistoryEntry, HistoryOutcome};
+use decide::history;
+use decide::near;
 use oci::Digest;
 
-use crate::api::{HistoryEntry, HistoryOutcome};
-use crate::decide::history;
-
 use super::table::short;
-use crate::decide::near;
 
 /// Fewest characters that can abbreviate a digest. Fewer are more likely a typing error.
 const ABBREVIATION: usize = 6;

@@ -4,18 +4,18 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
+use api::{ArtifactConfig, CreationPolicy};
+use decide::Failure;
+use decide::history::History;
+use decide::kept::{self, Kept};
+use decide::render::Content;
+use decide::{plan, render, spec};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use oci::Digest;
 use registry::{OciRegistry, Registry as _, Settings};
 
-use crate::api::{ArtifactConfig, CreationPolicy};
-use crate::decide::history::History;
-use crate::decide::kept::{self, Kept};
-use crate::decide::render::Content;
-use crate::decide::{plan, render, spec};
-use crate::types::Failure;
-use crate::wanted;
+use crate::{unanswered, wanted};
 
 use super::choose::{self, Wish};
 use super::docker::RegistryArgs;
@@ -156,11 +156,15 @@ async fn pulled(config: &ArtifactConfig, artifact: &str, args: &RegistryArgs) ->
     let registry = OciRegistry::new(Settings::default(), Arc::new(|_| {}))?;
     let access = args.access(&[&desired.referrers], desired.plain_http)?;
     let pull = Box::pin(async {
-        let Some(found) = registry.artifact(&access, &desired.referrers, &digest).await? else {
+        let Some(found) =
+            registry.artifact(&access, &desired.referrers, &digest).await.map_err(unanswered::failure)?
+        else {
             return Ok(None);
         };
-        let pulled =
-            registry.pull(&access, &desired.referrers, &found, wanted::by_rules(&desired.files)).await?;
+        let pulled = registry
+            .pull(&access, &desired.referrers, &found, wanted::by_rules(&desired.files))
+            .await
+            .map_err(unanswered::failure)?;
         render::render(&pulled.files, &pulled.others, &desired.files).map(|content| Some((found, content)))
     });
     let found = tokio::time::timeout(desired.timeout, pull)

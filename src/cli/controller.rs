@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{self, KubeCluster};
 use crate::controller::{self, Context, Memory, Options, Watches};
+use crate::namespace::{Namespace, Namespaces};
 use crate::telemetry::{
     AdminAddress, Endpoint, Health, LogFormat, Metrics, Sources, TraceOptions, Traces, init_logs,
     install_panic_hook, serve, serve_admin,
 };
-use crate::types::{Namespace, Namespaces};
 
 /// Run the operator.
 ///

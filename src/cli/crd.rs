@@ -17,7 +17,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match args.output {
         // Our own words alone, in the form that crds/ has: longer texts in several lines.
-        Format::Yaml => print(&serde_saphyr::to_string(&crate::api::crd())?),
-        format @ Format::Json => print(&format.text(&crate::api::crd())?),
+        Format::Yaml => print(&serde_saphyr::to_string(&api::crd())?),
+        format @ Format::Json => print(&format.text(&api::crd())?),
     }
 }

@@ -5,12 +5,11 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
+use decide::history;
+use decide::render::Content;
 use kube::ResourceExt as _;
 use oci::text;
 use similar::TextDiff;
-
-use crate::decide::history;
-use crate::decide::render::Content;
 
 use super::content::{self, Config, Point};
 use super::docker::RegistryArgs;

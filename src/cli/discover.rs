@@ -7,6 +7,8 @@ use oci::{ImageRef, Platform, VERSION, text};
 use registry::{Artifact, Error, Freshness, Listing, OciRegistry, Query, Registry as _, Settings, Subject};
 use serde::Serialize;
 
+use crate::unanswered;
+
 use super::docker::RegistryArgs;
 use super::output::{Format, print, say};
 use super::said;
@@ -83,7 +85,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let registry = OciRegistry::new(Settings::default(), Arc::new(|_| {}))?;
     let repository = args.image.repository();
     let access = args.registry.access(&[&repository], false)?;
-    let said = |error: Error| anyhow::anyhow!(said::failure(&error.into(), repository.host()));
+    let said = |error: Error| anyhow::anyhow!(said::failure(&unanswered::failure(error), repository.host()));
     let subject = registry.resolve(&access, &args.image, Freshness::Now).await.map_err(said)?;
     let query = Query {
         repository: &repository,

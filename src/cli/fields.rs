@@ -3,11 +3,8 @@
 //! The API server drops such fields with a warning, or refuses them if kubectl validates strictly. Code that reads a
 //! file without an API server must not ignore them silently.
 
+use decide::near;
 use serde_json::{Map, Value};
-
-use crate::api;
-
-use crate::decide::near;
 
 /// Most fields that an error names.
 const MOST: usize = 10;

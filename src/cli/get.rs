@@ -1,13 +1,12 @@
 //! `artifactconfig get`.
 
+use api::ArtifactConfig;
+use decide::history;
 use jiff::Timestamp;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::ApiResource;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
-
-use crate::api::ArtifactConfig;
-use crate::decide::history;
 
 use super::kubectl_flags::{ClusterArgs, Connection};
 use super::output::{Format, print, say};

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use api::{ArtifactConfig, HistoryEntry, HistoryOutcome};
+use decide::history;
 use jiff::Timestamp;
 use serde::Serialize;
-
-use crate::api::{ArtifactConfig, HistoryEntry, HistoryOutcome};
-use crate::decide::history;
 
 use super::get::Output;
 use super::kubectl_flags::ClusterArgs;

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
+use decide::near;
 use http::Uri;
 use kube::Config;
 use kube::config::{AuthInfo, Cluster, Context, ExecAuthCluster, Kubeconfig};
@@ -13,7 +14,6 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::proxy::{self, Environment};
-use crate::decide::near;
 
 /// The configuration for a context of a kubeconfig file, or for the current one.
 ///

@@ -4,10 +4,10 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 
 use anyhow::Context as _;
+use decide::lease::Timing;
 use kube::{Client, Config};
 
 use crate::cluster::{Candidate, Election, Leadership};
-use crate::decide::lease::Timing;
 
 /// Flags for several replicas, of which one writes.
 #[derive(clap::Args, Debug)]

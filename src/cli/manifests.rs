@@ -4,14 +4,13 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail, ensure};
+use api::{ArtifactConfig, GROUP};
+use decide::near;
 use kube::Resource as _;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::api::{ArtifactConfig, GROUP};
-
 use super::fields;
-use crate::decide::near;
 
 /// Most bytes that are read: ten of the largest objects that a cluster stores, so that a file of another kind does not
 /// fill the memory.

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use api::{ArtifactConfig, Reason, annotation};
+use decide::Failure;
+use decide::spec;
 use jiff::Timestamp;
 use registry::{OciRegistry, Settings};
 use serde_json::json;
-
-use crate::api::{ArtifactConfig, Reason, annotation};
-use crate::decide::spec;
-use crate::types::Failure;
 
 use super::content::{self, Point};
 use super::diff;

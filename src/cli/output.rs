@@ -8,10 +8,9 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use decide::json;
 use oci::text;
 use serde::Serialize;
-
-use crate::types::json;
 
 use super::yaml;
 

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use api::ArtifactConfig;
+use decide::Failure;
+use decide::{plan, render, spec};
 use registry::{OciRegistry, Registry as _, Settings};
 
-use crate::api::ArtifactConfig;
-use crate::decide::{plan, render, spec};
-use crate::types::Failure;
-use crate::wanted;
+use crate::{unanswered, wanted};
 
 use super::docker::RegistryArgs;
 use super::manifests;
@@ -68,8 +68,10 @@ async fn one(
         for note in notes {
             say!("note: {note}");
         }
-        let pulled =
-            registry.pull(&access, &desired.referrers, &artifact, wanted::by_rules(&desired.files)).await?;
+        let pulled = registry
+            .pull(&access, &desired.referrers, &artifact, wanted::by_rules(&desired.files))
+            .await
+            .map_err(unanswered::failure)?;
         let content = render::render(&pulled.files, &pulled.others, &desired.files)?;
         let origin = plan::Origin::of(desired.image.to_string(), subject.digest, &artifact);
         Ok(plan::assemble(&desired, origin, content))

@@ -1,20 +1,19 @@
 //! Reading and writing `ArtifactConfigs` as a person: messages say what to do next.
 
 use anyhow::{anyhow, bail};
+use api::{ArtifactConfig, GROUP, HistoryEntry, MANAGER, label};
+use decide::history::{Application, History};
+use decide::kept::{self, Kept, Search};
+use decide::near;
+use decide::spec::{self, Desired};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
-use crate::api::{ArtifactConfig, GROUP, HistoryEntry, MANAGER, label};
-use crate::decide::history::{Application, History};
-use crate::decide::kept::{self, Kept, Search};
-use crate::decide::spec::{self, Desired};
-
 use super::choose;
 use super::kubectl_flags::Connection;
-use crate::decide::near;
 
 /// Field manager of the command line's writes. It differs from the operator's, and from names like `kubectl…`, whose
 /// fields Flux reverts.
@@ -200,7 +199,7 @@ pub async fn revision(
 
 fn why_not_kept(entry: &HistoryEntry) -> &'static str {
     match entry.outcome {
-        crate::api::HistoryOutcome::Failed => "it failed and was never applied",
+        api::HistoryOutcome::Failed => "it failed and was never applied",
         _ => "spec.revisionHistoryLimit was 0",
     }
 }

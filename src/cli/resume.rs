@@ -1,10 +1,9 @@
 //! `artifactconfig resume`.
 
 use anyhow::{Context as _, anyhow};
+use api::{ArtifactConfig, ArtifactConfigSpec};
 use kube::ResourceExt as _;
 use serde_json::{Map, Value};
-
-use crate::api::{ArtifactConfig, ArtifactConfigSpec};
 
 use super::docker::RegistryArgs;
 use super::kubectl_flags::{ClusterArgs, Connection};

@@ -1,12 +1,11 @@
 //! `artifactconfig rollback`.
 
 use anyhow::{Context as _, anyhow, bail};
+use api::{ArtifactConfig, HistoryEntry};
+use decide::history;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::json;
-
-use crate::api::{ArtifactConfig, HistoryEntry};
-use crate::decide::history;
 
 use super::choose::{self, Choice, Wish};
 use super::kubectl_flags::{ClusterArgs, Connection};

@@ -1,6 +1,6 @@
 //! Errors as text for people at a terminal.
 
-use crate::types::Failure;
+use decide::Failure;
 
 /// Widest line of an error. A window has 80 columns or more, and a digest alone takes 71.
 const WIDTH: usize = 100;

@@ -1,10 +1,11 @@
 //! The selection for a resource, made by this command with the operator's stages: resolve, discover, select.
 
+use decide::Failure;
+use decide::select;
+use decide::spec::Desired;
 use registry::{Access, Artifact, Freshness, OciRegistry, Query, Registry as _, Subject};
 
-use crate::decide::select;
-use crate::decide::spec::Desired;
-use crate::types::Failure;
+use crate::unanswered;
 
 /// The selection from the present list of referrers.
 pub struct Found {
@@ -21,21 +22,22 @@ pub struct Found {
 /// # Errors
 /// If the registry does not answer, or nothing can be selected.
 pub async fn selected(registry: &OciRegistry, access: &Access, desired: &Desired) -> Result<Found, Failure> {
-    let subject = registry.resolve(access, &desired.image, Freshness::Now).await?;
+    let subject =
+        registry.resolve(access, &desired.image, Freshness::Now).await.map_err(unanswered::failure)?;
     let query = Query {
         repository: &desired.referrers,
         artifact_type: Some(&desired.artifact_type),
         platform: desired.platform.as_ref(),
         freshness: Freshness::Now,
     };
-    let listing = registry.referrers(access, &subject, query).await?;
+    let listing = registry.referrers(access, &subject, query).await.map_err(unanswered::failure)?;
     let question = select::Question {
         image: &desired.image,
         subject: &subject.digest,
         artifact_type: &desired.artifact_type,
         attached: &listing.types,
     };
-    let selected = select::select(question, &listing.artifacts, &desired.selector)
+    let selected = select::select(question, &listing.artifacts, &desired.selector, unanswered::failure)
         .map_err(|failure| failure.with_notes(&listing.notes))?;
     let (artifact, mut notes) = (selected.artifact.clone(), selected.notes);
     notes.extend(listing.notes);

@@ -3,15 +3,14 @@
 use std::fmt::Write as _;
 
 use anyhow::{anyhow, bail};
+use decide::near;
+use decide::render::Content;
 use k8s_openapi::api::core::v1::ConfigMap;
-
-use crate::decide::render::Content;
 
 use super::content;
 use super::kubectl_flags::ClusterArgs;
 use super::output::{Format, print, print_content, say};
 use super::resource;
-use crate::decide::near;
 
 /// Print the applied config, or the config of a revision, as files.
 ///

@@ -1,10 +1,9 @@
 //! `artifactconfig sync`.
 
 use anyhow::bail;
+use api::annotation;
 use jiff::Timestamp;
 use serde_json::json;
-
-use crate::api::annotation;
 
 use super::kubectl_flags::ClusterArgs;
 use super::output::print;

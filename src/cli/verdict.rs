@@ -1,10 +1,9 @@
 //! Resource as it was written and as it is now → whether the operator has done what was asked. Pure.
 
+use api::{ArtifactConfig, Class, NEXT_UNKNOWN, Reason, annotation, condition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use strum::VariantArray as _;
-
-use crate::api::{ArtifactConfig, Class, NEXT_UNKNOWN, Reason, annotation, condition};
 
 use super::table::short;
 

@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use api::ArtifactConfig;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
-
-use crate::api::ArtifactConfig;
 
 use super::kubectl_flags::Connection;
 use super::output::say;

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
+use api::{FIELD_MANAGER, Reason};
+use decide::Failure;
+use decide::history::History;
+use decide::kept;
+use decide::numbers::{Given, Ledger, Numbers, Stamp};
+use decide::plan::{self, Applied, Rendered, RevisionStep, TargetStep};
+use decide::revision;
+use decide::spec::{Desired, Owner};
+use decide::watched::Watched;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use crate::api::{FIELD_MANAGER, Reason};
-use crate::decide::history::History;
-use crate::decide::kept;
-use crate::decide::numbers::{Given, Ledger, Numbers, Stamp};
-use crate::decide::plan::{self, Applied, Rendered, RevisionStep, TargetStep};
-use crate::decide::revision;
-use crate::decide::spec::{Desired, Owner};
-use crate::decide::watched::Watched;
 use crate::spans::{self, stage};
-use crate::types::Failure;
 
 use super::{Cluster, WriteError};
 

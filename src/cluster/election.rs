@@ -4,15 +4,14 @@
 
 use std::time::Duration;
 
+use api::{FIELD_MANAGER, MANAGER, label};
+use decide::lease::{self, Step, Timing};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
-
-use crate::api::{FIELD_MANAGER, MANAGER, label};
-use crate::decide::lease::{self, Step, Timing};
 
 use super::leadership::Leadership;
 use super::problem::Problem;

@@ -3,6 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use api::{ArtifactConfig, ArtifactConfigStatus, FIELD_MANAGER, GROUP, MANAGER, STATUS_FIELD_MANAGER, label};
+use decide::Failure;
+use decide::event::{EventDraft, Series};
+use decide::json::to_yaml_safe;
+use decide::spec::Owner;
+use decide::watched::Watched;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
@@ -12,15 +18,6 @@ use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 use serde_json::value::RawValue;
-
-use crate::api::{
-    ArtifactConfig, ArtifactConfigStatus, FIELD_MANAGER, GROUP, MANAGER, STATUS_FIELD_MANAGER, label,
-};
-use crate::decide::event::{EventDraft, Series};
-use crate::decide::spec::Owner;
-use crate::decide::watched::Watched;
-use crate::types::Failure;
-use crate::types::json::to_yaml_safe;
 
 use super::problem::{Problem, limited};
 use super::targets::Targets;

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 
+use api::ArtifactConfigStatus;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 
 pub use self::apply::{Over, apply, discard, unused};
@@ -23,12 +24,10 @@ pub use self::kube::KubeCluster;
 pub use self::leadership::{Leadership, gated};
 pub use self::read::access;
 pub use self::targets::{TargetMeta, TargetStore, Targets};
-
-use crate::api::ArtifactConfigStatus;
-use crate::decide::event::EventDraft;
-use crate::decide::spec::Owner;
-use crate::decide::watched::Watched;
-use crate::types::Failure;
+use decide::Failure;
+use decide::event::EventDraft;
+use decide::spec::Owner;
+use decide::watched::Watched;
 
 /// Why something was not written.
 #[derive(Clone, Debug, PartialEq, Eq)]

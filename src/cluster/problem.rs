@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use api::Reason;
+use decide::Failure;
 use oci::truncate;
-
-use crate::api::Reason;
-use crate::types::Failure;
 
 use super::WriteError;
 use super::leadership::NotLeading;

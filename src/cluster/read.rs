@@ -1,12 +1,11 @@
 //! Reads the Secrets and `ServiceAccounts` that a resource names.
 
+use api::Reason;
+use decide::Failure;
+use decide::spec::Desired;
 use k8s_openapi::api::core::v1::Secret;
 use registry::{Access, Keyring, KeyringError, Tls};
 use zeroize::Zeroize as _;
-
-use crate::api::Reason;
-use crate::decide::spec::Desired;
-use crate::types::Failure;
 
 use super::Cluster;
 

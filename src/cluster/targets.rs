@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use decide::watched::Watched;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
-
-use crate::decide::watched::Watched;
 
 /// Metadata of a `ConfigMap` that carries our label; its content is never asked for.
 pub type TargetMeta = PartialObjectMeta<ConfigMap>;
@@ -142,9 +141,8 @@ impl Targets {
 mod tests {
     use super::*;
 
+    use api::label;
     use proptest::prelude::*;
-
-    use crate::api::label;
 
     fn object(namespace: &str, name: &str, owner: &str, version: u32) -> TargetMeta {
         let metadata = ObjectMeta {

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use decide::usage::config_maps_named_in;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
-
-use crate::decide::usage::config_maps_named_in;
 
 use super::problem::{Problem, limited};
 

@@ -1,12 +1,12 @@
 //! Content that passed the gate → the target.
 
+use api::ArtifactConfigStatus;
+use decide::contest::Contest;
+use decide::goal::Goal;
+use decide::plan::{self, Applied, Rendered};
 use registry::Registry;
 
-use crate::api::ArtifactConfigStatus;
 use crate::cluster::{self, Cluster, Over};
-use crate::decide::contest::Contest;
-use crate::decide::goal::Goal;
-use crate::decide::plan::{self, Applied, Rendered};
 
 use super::find::Wanted;
 use super::gate::Passed;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::decide::turns::Next;
-use crate::types::Failure;
+use decide::Failure;
+use decide::turns::Next;
 
 /// How soon the next pass comes for a resource that changed during this one. The watch usually comes first.
 pub(super) const AGAIN: Duration = Duration::from_secs(1);

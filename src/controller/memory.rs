@@ -5,16 +5,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use api::ArtifactConfigStatus;
+use decide::contest::Contest;
+use decide::numbers::Given;
+use decide::plan::Applied;
+use decide::report::{Latest, Outcome, Report};
+use decide::schedule::{SECOND_HALF, Timers};
 use jiff::Timestamp;
 use moka::sync::Cache;
 use oci::Digest;
-
-use crate::api::ArtifactConfigStatus;
-use crate::decide::contest::Contest;
-use crate::decide::numbers::Given;
-use crate::decide::plan::Applied;
-use crate::decide::report::{Latest, Outcome, Report};
-use crate::decide::schedule::{SECOND_HALF, Timers};
 
 use super::settle::Base;
 

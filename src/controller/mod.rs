@@ -14,8 +14,8 @@ mod settle;
 mod turn;
 mod watch;
 
-pub use crate::decide::turns::Next;
 pub use context::Context;
+pub use decide::turns::Next;
 pub use memory::Memory;
 pub use reconcile::reconcile;
 pub use run::{Options, run};

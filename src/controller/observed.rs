@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use decide::turns::Next;
 use kube::Resource as _;
 use registry::Registry;
 use tracing::Instrument as _;
 
 use crate::cluster::KubeCluster;
-use crate::decide::turns::Next;
 use crate::spans;
 use crate::telemetry::waited;
 

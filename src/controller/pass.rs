@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
+use api::{ArtifactConfigStatus, CreationPolicy, Reason};
+use decide::Failure;
+use decide::goal::Trigger;
+use decide::history::History;
+use decide::numbers::Ledger;
+use decide::plan::{self, Applied};
+use decide::spec::Desired;
+use decide::turns::Next;
 use oci::Digest;
 use registry::{Access, Freshness, Registry};
 
-use crate::api::{ArtifactConfigStatus, CreationPolicy, Reason};
 use crate::cluster::{self, Cluster};
-use crate::decide::goal::Trigger;
-use crate::decide::history::History;
-use crate::decide::numbers::Ledger;
-use crate::decide::plan::{self, Applied};
-use crate::decide::spec::Desired;
-use crate::decide::turns::Next;
 use crate::spans::{self, stage};
-use crate::types::Failure;
 
 use super::context::Context;
 use super::halt::Halt;

@@ -11,22 +11,22 @@ use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
+use api::{ArtifactConfig, ArtifactConfigStatus, Reason};
+use decide::Failure;
+use decide::goal::{Goal, Trigger};
+use decide::numbers::{Ledger, Numbers};
+use decide::plan::Applied;
+use decide::report::{Latest, Outcome, Report};
+use decide::schedule;
+use decide::spec::{self, Owner};
+use decide::turns::Next;
+use decide::view::{USUAL_INTERVAL, View};
 use futures::FutureExt as _;
 use kube::Resource as _;
 use kube::core::DeserializeGuard;
 use registry::Registry;
 
-use crate::api::{ArtifactConfig, ArtifactConfigStatus, Reason};
 use crate::cluster::Cluster;
-use crate::decide::goal::{Goal, Trigger};
-use crate::decide::numbers::{Ledger, Numbers};
-use crate::decide::plan::Applied;
-use crate::decide::report::{Latest, Outcome, Report};
-use crate::decide::schedule;
-use crate::decide::spec::{self, Owner};
-use crate::decide::turns::Next;
-use crate::decide::view::{USUAL_INTERVAL, View};
-use crate::types::Failure;
 
 use super::apply;
 use super::context::Context;

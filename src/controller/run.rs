@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use decide::turns::{Asks, Key, Lane, Next, Turns, Version};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _};
 use kube::Client;
@@ -15,8 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{KubeCluster, Leadership};
-use crate::decide::turns::{Asks, Key, Lane, Next, Turns, Version};
-use crate::types::Namespace;
+use crate::namespace::Namespace;
 
 use super::context::Context;
 use super::observed::observed;

@@ -3,19 +3,19 @@
 
 use std::time::Instant;
 
+use api::{ArtifactConfig, ArtifactConfigStatus, Class};
+use decide::Failure;
+use decide::report::{Outcome, Report};
+use decide::spec::{Header, Owner};
+use decide::turns::Next;
+use decide::view::View;
+use decide::{event, revision, schedule, status};
 use kube::Resource as _;
 use kube::core::DeserializeGuard;
 use tracing::Instrument as _;
 
-use crate::api::{ArtifactConfig, ArtifactConfigStatus, Class};
 use crate::cluster::{self, Cluster, WriteError};
-use crate::decide::report::{Outcome, Report};
-use crate::decide::spec::{Header, Owner};
-use crate::decide::turns::Next;
-use crate::decide::view::View;
-use crate::decide::{event, revision, schedule, status};
 use crate::spans::{self, stage};
-use crate::types::Failure;
 
 use super::context::Context;
 use super::halt::AGAIN;
@@ -226,9 +226,10 @@ mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex};
 
+    use api::Reason;
+    use decide::spec;
+
     use super::*;
-    use crate::api::Reason;
-    use crate::decide::spec;
 
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);

@@ -1,9 +1,8 @@
 //! What a pass is allowed, and when it is over.
 
+use decide::turns::{Lane, Next};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
-
-use crate::decide::turns::{Lane, Next};
 
 use super::halt::{AGAIN, Halt};
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::{ArtifactConfig, MANAGER, annotation, label};
+use decide::turns::Key;
 use futures::{Stream, StreamExt as _};
 use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
@@ -11,11 +13,9 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use tokio::sync::SetOnce;
 
-use crate::api::{ArtifactConfig, MANAGER, annotation, label};
 use crate::cluster::{TargetMeta, TargetStore, Targets};
-use crate::decide::turns::Key;
+use crate::namespace::{Namespace, Namespaces};
 use crate::telemetry::{Metrics, ResourceStates};
-use crate::types::{Namespace, Namespaces};
 
 pub(super) type Guarded = DeserializeGuard<ArtifactConfig>;
 
@@ -231,8 +231,9 @@ fn owner_of(target: &TargetMeta) -> Option<Key> {
 
 #[cfg(test)]
 mod tests {
+    use decide::turns::Version;
+
     use super::*;
-    use crate::decide::turns::Version;
     use serde_json::json;
 
     /// Also of one that cannot be read; and it is news by the same changes as before.

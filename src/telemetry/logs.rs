@@ -4,6 +4,7 @@
 use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use decide::json;
 use oci::text;
 use tracing::Subscriber;
 use tracing_subscriber::field::MakeExt as _;
@@ -16,7 +17,6 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::spans;
-use crate::types::json;
 
 use super::Traces;
 

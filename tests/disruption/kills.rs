@@ -128,8 +128,8 @@ async fn a_restart_writes_nothing(bench: Bench) -> Result<()> {
     bench.apply("web", json!({"image": image})).await?;
     bench.apply("none", json!({"image": bench.image("none:v1")})).await?;
     bench.ready("web").await?;
-    bench.wait_event("web", artifactconfig::api::Reason::Synced).await?;
-    bench.wait_event("none", artifactconfig::api::Reason::ArtifactNotFound).await?;
+    bench.wait_event("web", api::Reason::Synced).await?;
+    bench.wait_event("none", api::Reason::ArtifactNotFound).await?;
     let (before, mark) = (bench.snapshot().await?, bench.world.audit.mark()?);
     let start = std::time::SystemTime::now();
     bench.world.kill_operator().await?;

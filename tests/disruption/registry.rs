@@ -1,7 +1,7 @@
 //! A registry that goes down and comes back.
 
 use anyhow::Result;
-use artifactconfig::api::Reason;
+use api::Reason;
 use serde_json::json;
 
 use crate::support::{Bench, Ready as _, cases, checked, same, text};

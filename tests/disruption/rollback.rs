@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::{ArtifactConfig, HistoryOutcome, Reason, annotation};
+use api::{ArtifactConfig, HistoryOutcome, Reason, annotation};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use serde_json::json;

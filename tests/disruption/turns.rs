@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use artifactconfig::api::Reason;
+use api::Reason;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::json;
 use tokio::net::TcpListener;

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use artifactconfig::api::{ArtifactConfig, Reason, condition};
+use api::{ArtifactConfig, Reason, condition};
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use artifactconfig::api::Reason;
+use api::Reason;
 use regex::Regex;
 use serde_json::Value;
 use strum::VariantArray as _;
@@ -430,7 +430,7 @@ fn every_field_is_described_in_the_cluster(_: &Pages) -> Result<()> {
     none(
         &thin
             .map(|(path, description)| {
-                format!("crds/: {path} is described as {description:?}; say more in src/api/")
+                format!("crds/: {path} is described as {description:?}; say more in crates/api/")
             })
             .collect::<Vec<_>>(),
     )

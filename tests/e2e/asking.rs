@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
-use artifactconfig::api::Reason;
+use api::Reason;
 use serde_json::json;
 
 use crate::support::{Bench, Ready as _, cases, checked, same, text};

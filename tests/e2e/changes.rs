@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::Reason;
+use api::Reason;
 use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 use testbed::registry::FaultId;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::{annotation, label};
+use api::{annotation, label};
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 

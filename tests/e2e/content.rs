@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::Reason;
-use artifactconfig::decide::limits;
-use artifactconfig::decide::render::Content;
+use api::Reason;
+use decide::limits;
+use decide::render::Content;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::PostParams;
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! A second writer, who writes whenever the operator has: he is not outrun, and a person is told.
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::{ArtifactConfig, Reason, condition};
+use api::{ArtifactConfig, Reason, condition};
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::ListParams;

@@ -1,7 +1,7 @@
 //! What others do to the `ConfigMap`. The interval is an hour in all of these: repairs are the watch's doing.
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::{Reason, annotation, label};
+use api::{Reason, annotation, label};
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! Config that does not hang on the image's own manifest or repository: platforms, mirrors, and whose credentials count.
 
 use anyhow::Result;
-use artifactconfig::api::Reason;
+use api::Reason;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::{Patch, PatchParams};

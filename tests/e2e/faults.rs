@@ -1,7 +1,7 @@
 //! A registry that fails, lies or is slow: what is in place stays, and what is said is right.
 
 use anyhow::Result;
-use artifactconfig::api::Reason;
+use api::Reason;
 use serde_json::json;
 use testbed::registry::Fault;
 
@@ -51,7 +51,7 @@ async fn survives(
     let message = config.message()?.to_owned();
     checked("the message says what stays", message.contains("keeps config"), &message)?;
     bench.world.embedded.remove_fault(fault);
-    if reason.class() == artifactconfig::api::Class::Transient {
+    if reason.class() == api::Class::Transient {
         bench.ready("web").await?;
     } else {
         bench.sync_ready("web").await?;

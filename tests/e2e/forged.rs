@@ -2,7 +2,7 @@
 //! target, the history, or an object of somebody else.
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::{ArtifactConfig, MANAGER, Reason, annotation, condition, label};
+use api::{ArtifactConfig, MANAGER, Reason, annotation, condition, label};
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::json;

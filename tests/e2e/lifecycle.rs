@@ -1,7 +1,7 @@
 //! From the first apply to the last delete: changes of the spec, renames, deletion and what stays.
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::Reason;
+use api::Reason;
 use serde_json::json;
 
 use crate::support::{Bench, Ready as _, cases, checked, same, text};

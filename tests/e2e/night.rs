@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use artifactconfig::api::ArtifactConfig;
+use api::ArtifactConfig;
 use serde_json::{Value, json};
 use testbed::registry::EmbeddedRegistry;
 
@@ -152,6 +152,6 @@ async fn applied(bench: &Bench) -> Result<String> {
 
 /// Revision numbers and outcomes, newest first.
 fn outcomes(config: &ArtifactConfig) -> Result<Vec<(i64, String)>> {
-    let of = |entry: &artifactconfig::api::HistoryEntry| (entry.revision, format!("{:?}", entry.outcome));
+    let of = |entry: &api::HistoryEntry| (entry.revision, format!("{:?}", entry.outcome));
     Ok(config.seen()?.history.iter().map(of).collect())
 }

@@ -1,7 +1,7 @@
 //! Whose a `ConfigMap` is: what is not ours is never touched, and two resources never fight.
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::{Reason, label};
+use api::{Reason, label};
 use kube::api::DeleteParams;
 use serde_json::json;
 

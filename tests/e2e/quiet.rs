@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::{Reason, annotation};
+use api::{Reason, annotation};
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
 use testbed::registry::{Fault, RecordedRequest};

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::{ArtifactConfig, HistoryEntry, HistoryOutcome, MANAGER, Reason, annotation, label};
+use api::{ArtifactConfig, HistoryEntry, HistoryOutcome, MANAGER, Reason, annotation, label};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};

@@ -1,7 +1,7 @@
 //! `spec.rollbackTo`: back to a config by its digest, out of its revision while the registry is down, and forward again.
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::{ArtifactConfig, HistoryOutcome, Reason, annotation, condition, label};
+use api::{ArtifactConfig, HistoryOutcome, Reason, annotation, condition, label};
 use kube::ResourceExt as _;
 use kube::api::DeleteParams;
 use serde_json::json;

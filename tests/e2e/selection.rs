@@ -1,7 +1,7 @@
 //! Which of several artifacts is taken.
 
 use anyhow::Result;
-use artifactconfig::api::Reason;
+use api::Reason;
 use serde_json::{Value, json};
 
 use crate::support::{Bench, CONFIG_TYPE, Ready as _, cases, checked, same, text};

@@ -1,7 +1,7 @@
 //! What people and tools see: columns, conditions, events, metrics.
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::Reason;
+use api::Reason;
 use serde_json::json;
 
 use crate::support::{Bench, Ready as _, cases, checked, eventually, same};
@@ -44,7 +44,7 @@ async fn a_resource_that_nobody_looked_at_is_not_current(bench: Bench) -> Result
 
 /// `lastTransitionTime` is the time of the transition, whatever happens to reason and message in between.
 async fn conditions_change_their_time_only_with_their_status(bench: Bench) -> Result<()> {
-    let time = |config: &artifactconfig::api::ArtifactConfig| {
+    let time = |config: &api::ArtifactConfig| {
         config.current("Ready").map(|ready| ready.map(|ready| ready.last_transition_time.clone()))
     };
     let image = bench.image("web:v1");

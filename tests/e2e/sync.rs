@@ -1,7 +1,7 @@
 //! The way from `oras attach` to a `ConfigMap`, and what is followed afterwards.
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::{Reason, annotation, label};
+use api::{Reason, annotation, label};
 use serde_json::json;
 
 use crate::support::{Bench, Ready as _, cases, checked, same, text};

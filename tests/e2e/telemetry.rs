@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::Reason;
+use api::Reason;
 use serde_json::json;
 use testbed::registry::Fault;
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use artifactconfig::api::Reason::{self, AuthenticationFailed, Forbidden, RateLimited, RegistryUnavailable};
+use api::Reason::{self, AuthenticationFailed, Forbidden, RateLimited, RegistryUnavailable};
 use http::request::Parts;
 use oci::ImageRef;
 use registry::{Credential, Keyring, Rate, Settings};

@@ -3,10 +3,10 @@
 //! sees to it that no line is without one.
 //!
 //! Lines 24 (rollback) and 25 (image ids in the status of Pods) are not of this layer: what is kept for a rollback is
-//! the `ConfigMap` (`src/decide/plan.rs`, `tests/e2e/lifecycle.rs`), and the operator does not look at Pods. Line 26
+//! the `ConfigMap` (`crates/decide/src/target/plan/`, `tests/e2e/lifecycle.rs`), and the operator does not look at Pods. Line 26
 //! (signatures) is not built yet.
 
-use artifactconfig::api::Reason::{
+use api::Reason::{
     AuthenticationFailed, DigestMismatch, Forbidden, ImageNotFound, InvalidContent, RateLimited,
     RegistryUnavailable, TooLarge,
 };
@@ -253,7 +253,7 @@ const PLACES: [Place; 5] = [
 #[case::gateway_timeout(504, RegistryUnavailable)]
 #[case::gone(410, RegistryUnavailable)]
 #[tokio::test]
-async fn a06_a_refusal_is_never_nothing(#[case] status: u16, #[case] reason: artifactconfig::api::Reason) {
+async fn a06_a_refusal_is_never_nothing(#[case] status: u16, #[case] reason: api::Reason) {
     for (place, faults) in PLACES {
         let name = format!("{status} for {place}");
         let refuse = |w: &World| {

@@ -2,12 +2,11 @@
 
 use std::io::Write as _;
 
-use artifactconfig::api::Reason::{
-    DigestMismatch, InvalidContent, InvalidFiles, TooLarge, UnsupportedArtifact,
-};
-use artifactconfig::api::{FileMapping, Reason};
-use artifactconfig::decide::files::FileRules;
-use artifactconfig::decide::render::render;
+use api::Reason::{DigestMismatch, InvalidContent, InvalidFiles, TooLarge, UnsupportedArtifact};
+use api::{FileMapping, Reason};
+use artifactconfig::unanswered;
+use decide::files::FileRules;
+use decide::render::render;
 use flate2::{Compression, write::GzEncoder};
 use oci::{Digest, TITLE, media_type};
 use registry::Registry as _;
@@ -148,10 +147,11 @@ rows! {
 }
 
 /// The files of the artifact that these faults attach, as far as the rules want them.
-async fn pull(world: &World, rules: &FileRules) -> Result<registry::Pulled, artifactconfig::types::Failure> {
+async fn pull(world: &World, rules: &FileRules) -> Result<registry::Pulled, decide::Failure> {
     let listing = world.list().await.unwrap();
     let wanted = artifactconfig::wanted::by_rules(rules);
-    Ok(world.client.pull(&world.access, &world.repository(), &listing.artifacts[0], wanted).await?)
+    let pulled = world.client.pull(&world.access, &world.repository(), &listing.artifacts[0], wanted).await;
+    pulled.map_err(unanswered::failure)
 }
 
 async fn world_with(attached: &[Layer]) -> World {

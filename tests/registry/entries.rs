@@ -1,6 +1,6 @@
 //! Line 9, entries of a list: what is read of one, and what cannot be read of it.
 
-use artifactconfig::api::Reason::InvalidContent;
+use api::Reason::InvalidContent;
 use serde_json::json;
 use testbed::registry::Fault;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use artifactconfig::api::Reason;
-use artifactconfig::types::Failure;
+use api::Reason;
+use decide::Failure;
 use testbed::registry::Fault;
 
 use crate::world::{FILE, REPOSITORY, World};

@@ -3,8 +3,8 @@
 
 use std::io::Write as _;
 
-use artifactconfig::api::FileMapping;
-use artifactconfig::decide::files::FileRules;
+use api::FileMapping;
+use decide::files::FileRules;
 use oci::{
     Digest, ImageRef, Platform, RepositoryRef, normalize_path, parse_artifact, parse_index, parse_legacy_list,
 };
@@ -165,7 +165,7 @@ proptest! {
     #[test]
     fn any_pattern_of_files_is_survived(pattern in ".{0,60}", path in "[a-z/]{0,60}") {
         if let Ok(rules) = FileRules::parse(&[FileMapping { path: pattern, key: None }]) {
-            let _ = rules.wants(&path, &artifactconfig::decide::files::Effort::default());
+            let _ = rules.wants(&path, &decide::files::Effort::default());
         }
     }
 

@@ -1,6 +1,6 @@
 //! Line 15, what was attached before the specification was finished.
 
-use artifactconfig::api::Reason;
+use api::Reason;
 use oci::media_type;
 use serde_json::{Value, json};
 use testbed::registry::Fault;

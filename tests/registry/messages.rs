@@ -1,8 +1,9 @@
 //! What a person is told: it follows from who answered and what was sent, and holds nothing that others sent.
 
-use artifactconfig::api::Reason;
-use artifactconfig::decide::select::{Question, select};
-use artifactconfig::decide::spec::Selector;
+use api::Reason;
+use artifactconfig::unanswered;
+use decide::select::{Question, select};
+use decide::spec::Selector;
 use registry::Access;
 use testbed::registry::Fault;
 
@@ -100,7 +101,8 @@ async fn what_is_attached_instead(#[case] wanted: &str, #[case] says: &str, #[ca
             let image = world.tagged();
             let (subject, attached) = (&world.image.digest, &listing.types[..]);
             let asked = Question { image: &image, subject, artifact_type: wanted, attached };
-            let failure = select(asked, &listing.artifacts, &Selector::default()).unwrap_err();
+            let failure =
+                select(asked, &listing.artifacts, &Selector::default(), unanswered::failure).unwrap_err();
             assert_eq!(failure.reason, Reason::ArtifactNotFound);
             assert!(failure.message.contains(says) && !failure.message.contains(not), "{}", failure.message);
         }
@@ -181,6 +183,7 @@ async fn types_are_quoted() {
         artifact_type: CONFIG,
         attached: &listing.types,
     };
-    let message = select(asked, &listing.artifacts, &Selector::default()).unwrap_err().message;
+    let message =
+        select(asked, &listing.artifacts, &Selector::default(), unanswered::failure).unwrap_err().message;
     assert!(message.contains("evil") && !message.contains(['\n', '\u{1b}']), "{message:?}");
 }

@@ -2,10 +2,11 @@
 //! be what would be chosen.
 #![allow(clippy::needless_pass_by_value, reason = "every damage is a function of one kind")]
 
-use artifactconfig::api::{Reason, SelectionPolicy};
-use artifactconfig::decide::select::{Question, select};
-use artifactconfig::decide::spec::Selector;
-use artifactconfig::types::Failure;
+use api::{Reason, SelectionPolicy};
+use artifactconfig::unanswered;
+use decide::Failure;
+use decide::select::{Question, select};
+use decide::spec::Selector;
 use oci::{CREATED, Digest, media_type};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -32,7 +33,7 @@ async fn chosen(world: &World, policy: SelectionPolicy) -> Result<(Digest, Strin
         attached: &listing.types,
     };
     let selector = Selector { policy, ..Selector::default() };
-    let selected = select(question, &listing.artifacts, &selector)?;
+    let selected = select(question, &listing.artifacts, &selector, unanswered::failure)?;
     world.question().pull(selected.artifact).await?;
     Ok((selected.artifact.digest.clone(), listing.notes.join("; ")))
 }
@@ -209,7 +210,7 @@ async fn c09_a_damaged_artifact_is_not_had_by_its_digest_either() {
     use registry::Registry as _;
     let (world, bad) = scene(bad_layer, CONFIG, OLDER, true).await;
     let failure = world.client.artifact(&world.access, &world.repository(), &bad).await;
-    let failure = Failure::from(failure.unwrap_err());
+    let failure = unanswered::failure(failure.unwrap_err());
     assert_eq!(failure.reason, Reason::InvalidContent);
     assert!(failure.message.contains(&bad.to_string()), "{}", failure.message);
 }

@@ -1,6 +1,6 @@
 //! The ten pitfalls that clients have fallen into, each with what it would have cost.
 
-use artifactconfig::api::Reason::{AuthenticationFailed, Forbidden, RateLimited};
+use api::Reason::{AuthenticationFailed, Forbidden, RateLimited};
 use oci::{Digest, TITLE, media_type};
 use serde_json::{Value, json};
 use testbed::registry::Fault;

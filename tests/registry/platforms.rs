@@ -1,7 +1,7 @@
 //! Line 16, index ↔ platform: where what is attached hangs on the index, and where on one image in it.
 
-use artifactconfig::api::Reason;
-use artifactconfig::types::Failure;
+use api::Reason;
+use decide::Failure;
 use oci::{ImageRef, media_type};
 use serde_json::{Value, json};
 use testbed::registry::Fault;

@@ -1,7 +1,7 @@
 //! Where the operator does not go, whoever sends it there.
 
-use artifactconfig::api::Reason::RegistryNotAllowed;
-use artifactconfig::types::Failure;
+use api::Reason::RegistryNotAllowed;
+use artifactconfig::unanswered;
 use oci::ImageRef;
 use registry::{AddressPolicy, Artifact, Keyring, OciRegistry, Registry as _, Settings};
 use testbed::registry::Fault;
@@ -91,7 +91,7 @@ async fn link_local_addresses_are_not_asked(#[case] image: &str) {
     let access = access(Keyring::default());
     let image: ImageRef = image.parse().unwrap();
     let resolved = client.resolve(&access, &image, registry::Freshness::Now).await;
-    let failure = Failure::from(resolved.unwrap_err());
+    let failure = unanswered::failure(resolved.unwrap_err());
     assert_eq!(failure.reason, RegistryNotAllowed);
     assert!(failure.message.contains("link-local"), "{}", failure.message);
 }

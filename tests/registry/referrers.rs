@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use artifactconfig::api::Reason::{InvalidContent, TooLarge, UnsupportedArtifact};
+use api::Reason::{InvalidContent, TooLarge, UnsupportedArtifact};
 use http::HeaderValue;
 use oci::{Algorithm, Digest, ImageRef, media_type};
 use serde_json::{Value, json};

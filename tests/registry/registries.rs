@@ -3,8 +3,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use artifactconfig::api::Reason::{AuthenticationFailed, RegistryUnavailable};
-use artifactconfig::types::Failure;
+use api::Reason::{AuthenticationFailed, RegistryUnavailable};
+use decide::Failure;
 use oci::ImageRef;
 use registry::{Access, Keyring, OciRegistry, Settings};
 use testbed::Oras;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use artifactconfig::api::Reason::{DigestMismatch, RegistryUnavailable};
+use api::Reason::{DigestMismatch, RegistryUnavailable};
 use registry::{Freshness, Keyring, OciRegistry, Settings};
 use testbed::registry::Fault;
 
@@ -196,7 +196,7 @@ async fn a_changed_list_under_the_tag_is_fetched() {
     }
     let limited =
         world.registry.inject(world.on_tag().method("HEAD").respond(429, &[("retry-after", "0")], ""));
-    assert_eq!(world.list().await.unwrap_err().reason, artifactconfig::api::Reason::RateLimited);
+    assert_eq!(world.list().await.unwrap_err().reason, api::Reason::RateLimited);
     world.registry.remove_fault(limited);
     let gone = world.registry.inject(world.on_tag().status(404));
     assert_eq!(world.list().await.unwrap().artifacts.len(), 0);

@@ -1,9 +1,10 @@
 //! Line 14, several artifacts: the list is complete and in one order, so that the choice is always the same
-//! (`src/decide/select.rs` has the table of choices).
+//! (`crates/decide/src/select/` has the table of choices).
 
-use artifactconfig::api::SelectionPolicy;
-use artifactconfig::decide::select::{Question, select};
-use artifactconfig::decide::spec::Selector;
+use api::SelectionPolicy;
+use artifactconfig::unanswered;
+use decide::select::{Question, select};
+use decide::spec::Selector;
 use oci::CREATED;
 use serde_json::{Value, json};
 
@@ -24,7 +25,7 @@ async fn chosen(world: &World) -> (String, Vec<String>) {
     let question =
         Question { image: &image, subject: &world.image.digest, artifact_type: CONFIG, attached: &[] };
     let selector = Selector { policy: SelectionPolicy::Newest, ..Selector::default() };
-    let selected = select(question, &listing.artifacts, &selector).unwrap();
+    let selected = select(question, &listing.artifacts, &selector, unanswered::failure).unwrap();
     (selected.artifact.digest.to_string(), selected.notes)
 }
 

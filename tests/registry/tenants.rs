@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 
-use artifactconfig::api::Reason::AuthenticationFailed;
+use api::Reason::AuthenticationFailed;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use oci::ImageRef;

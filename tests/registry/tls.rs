@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use artifactconfig::api::Reason::{AuthenticationFailed, InvalidCredentials, RegistryUnavailable};
-use artifactconfig::types::Failure;
+use api::Reason::{AuthenticationFailed, InvalidCredentials, RegistryUnavailable};
+use decide::Failure;
 use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
 use registry::{Access, Keyring, Tls};
 use rustls::pki_types::PrivateKeyDer;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use artifactconfig::api::Reason::{self, AuthenticationFailed, RateLimited, RegistryUnavailable};
+use api::Reason::{self, AuthenticationFailed, RateLimited, RegistryUnavailable};
 use oci::{Digest, media_type};
 use registry::{Rate, Settings};
 use testbed::registry::Fault;

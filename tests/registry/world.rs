@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use artifactconfig::decide::files::FileRules;
-use artifactconfig::types::Failure;
+use artifactconfig::unanswered;
 use artifactconfig::wanted::by_rules;
+use decide::Failure;
+use decide::files::FileRules;
 use oci::{Digest, ImageRef, Platform, RepositoryRef, media_type};
 use registry::{Access, Artifact, Freshness, Keyring, Listing, OciRegistry, Query, Registry as _, Settings};
 use serde_json::{Value, json};
@@ -235,14 +236,18 @@ impl<'a> Question<'a> {
 
     /// What is attached.
     pub async fn list(&self) -> Result<Listing, Failure> {
-        let subject = self.client.resolve(self.access, &self.image, self.freshness).await?;
+        let subject = self
+            .client
+            .resolve(self.access, &self.image, self.freshness)
+            .await
+            .map_err(unanswered::failure)?;
         let query = Query {
             repository: &self.repository(),
             artifact_type: self.artifact_type,
             platform: self.platform.as_ref(),
             freshness: self.freshness,
         };
-        Ok(self.client.referrers(self.access, &subject, query).await?)
+        self.client.referrers(self.access, &subject, query).await.map_err(unanswered::failure)
     }
 
     /// The files of one artifact.
@@ -250,7 +255,8 @@ impl<'a> Question<'a> {
         let pulled = self
             .client
             .pull(self.access, &self.repository(), artifact, by_rules(&FileRules::default()))
-            .await?;
+            .await
+            .map_err(unanswered::failure)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(pulled.files.iter().map(|file| (file.path.clone(), text(&file.bytes))).collect())
     }

@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use artifactconfig::api::Reason;
+use api::Reason;
 use artifactconfig::controller::{Context, Memory, Next, Turn, reconcile};
-use artifactconfig::decide::turns::{Asks, Lane, Version};
 use artifactconfig::telemetry::Metrics;
+use decide::turns::{Asks, Lane, Version};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use artifactconfig::api::{CreationPolicy, MANAGER, Reason, SelectionPolicy, annotation, label};
-use artifactconfig::decide::{render, revision};
+use api::{CreationPolicy, MANAGER, Reason, SelectionPolicy, annotation, label};
+use decide::{render, revision};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use oci::Digest;
@@ -57,7 +57,7 @@ struct Asked<'a> {
     state: &'a State,
     name: &'static str,
     uid: &'a str,
-    spec: &'a artifactconfig::api::ArtifactConfigSpec,
+    spec: &'a api::ArtifactConfigSpec,
 }
 
 /// What may be, of which one must be. Nothing, where the resource is gone or going.

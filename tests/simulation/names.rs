@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use artifactconfig::api::FileMapping;
+use api::FileMapping;
 use oci::{ConfigFile, Digest};
 
 pub const NAMESPACE: &str = "shop";

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use artifactconfig::api::{ArtifactConfigStatus, FIELD_MANAGER, Reason};
+use api::{ArtifactConfigStatus, FIELD_MANAGER, Reason};
 use artifactconfig::cluster::{Cluster, WriteError};
-use artifactconfig::decide::event::EventDraft;
-use artifactconfig::decide::spec::Owner;
-use artifactconfig::decide::watched::Watched;
-use artifactconfig::types::Failure;
+use decide::Failure;
+use decide::event::EventDraft;
+use decide::spec::Owner;
+use decide::watched::Watched;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use oci::{Digest, ImageRef, RepositoryRef};
 use registry::{Access, Artifact, Error, Freshness, Listing, Pulled, Query, Registry, Subject, Wanted};

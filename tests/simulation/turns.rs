@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use artifactconfig::decide::turns::{Asks, Key, Lane, Turns, Version};
+use decide::turns::{Asks, Key, Lane, Turns, Version};
 
 use crate::acts::{Act, Back, What, When};
 use crate::driver::{Simulation, within_runtime};

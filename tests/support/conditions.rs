@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use anyhow::{Context as _, Result, ensure};
-use artifactconfig::api::{ArtifactConfig, ArtifactConfigStatus, Reason, condition};
+use api::{ArtifactConfig, ArtifactConfigStatus, Reason, condition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// Like `assert_eq`, as an error.
@@ -73,7 +73,7 @@ impl Ready for ArtifactConfig {
     }
 
     fn expect(&self, status: &str, reason: Reason) -> Result<()> {
-        use artifactconfig::api::Class;
+        use api::Class;
         let ready = self.current(condition::READY)?.context("there is no Ready condition")?;
         let seen = (ready.status.as_str(), ready.reason.as_str());
         ensure!(

@@ -2,9 +2,9 @@
 //! annotations that fit each other, as anybody can work them out.
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::{MANAGER, annotation, label};
-use artifactconfig::decide::render::Content;
-use artifactconfig::decide::revision;
+use api::{MANAGER, annotation, label};
+use decide::render::Content;
+use decide::revision;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ObjectMeta, PostParams};
 use serde_json::json;

@@ -4,15 +4,15 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use api::{ArtifactConfig, HistoryEntry, HistoryOutcome};
+use decide::history;
 use kube::{Resource as _, ResourceExt as _};
 use oci::text;
 use registry::Artifact;
 use serde::Serialize;
 
-use crate::api::{ArtifactConfig, HistoryEntry, HistoryOutcome};
 use crate::cli::table::short;
 use crate::cli::verdict;
-use crate::decide::history;
 
 /// The artifacts that are attached to the present digest of the image.
 #[derive(Clone, Debug)]

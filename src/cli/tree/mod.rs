@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::{ArtifactConfig, label};
+use decide::spec;
+use decide::usage::config_maps_named_in;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
 use kube::{Api, ResourceExt as _};
 use registry::{Error, Freshness, OciRegistry, Query, Registry as _, Settings};
 
-use crate::api::{ArtifactConfig, label};
-use crate::decide::spec;
-use crate::decide::usage::config_maps_named_in;
+use crate::unanswered;
 
 use super::docker::RegistryArgs;
 use super::kubectl_flags::{ClusterArgs, Connection};
@@ -84,7 +85,7 @@ async fn attached(config: &ArtifactConfig, args: &Args) -> Result<Attached, Stri
             .registry
             .access(&[&desired.image.repository(), &desired.referrers], desired.plain_http)
             .map_err(|why| said::chain(&why))?;
-        let said = |error: Error| said::failure(&error.into(), desired.referrers.host());
+        let said = |error: Error| said::failure(&unanswered::failure(error), desired.referrers.host());
         let subject = registry.resolve(&access, &desired.image, Freshness::Now).await.map_err(said)?;
         let query = Query {
             repository: &desired.referrers,

@@ -1,12 +1,12 @@
 //! The config that was applied last, to put it back where somebody changed it.
 
+use decide::Failure;
+use decide::history::Application;
+use decide::kept::{self, Kept};
+use decide::plan::Facts;
 use registry::Registry;
 
 use crate::cluster::Cluster;
-use crate::decide::history::Application;
-use crate::decide::kept::{self, Kept};
-use crate::decide::plan::Facts;
-use crate::types::Failure;
 
 use super::super::halt::Halt;
 use super::super::memory::{Question, Recall};

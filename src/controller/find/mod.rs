@@ -8,14 +8,14 @@ mod rollback;
 pub(super) use newest::latest;
 pub(super) use revisions::rebuilt;
 
+use decide::goal::{Goal, Trigger};
+use decide::kept::Kept;
+use decide::plan::{Applied, Origin};
+use decide::render::Content;
+use decide::report::Latest;
 use registry::Registry;
 
 use crate::cluster::Cluster;
-use crate::decide::goal::{Goal, Trigger};
-use crate::decide::kept::Kept;
-use crate::decide::plan::{Applied, Origin};
-use crate::decide::render::Content;
-use crate::decide::report::Latest;
 
 use super::halt::Halt;
 use super::memory::{Question, Recall};

@@ -1,18 +1,18 @@
 //! The config that the policy selects among those that are attached.
 
+use api::Reason;
+use decide::Failure;
+use decide::goal::Trigger;
+use decide::plan::Origin;
+use decide::render::{self, Content};
+use decide::report::Latest;
+use decide::select::{self, Selected};
 use futures::TryFutureExt as _;
 use registry::{Access, Artifact, Error, Listing, Query, Registry, Subject};
 
-use crate::api::Reason;
 use crate::cluster::Cluster;
-use crate::decide::goal::Trigger;
-use crate::decide::plan::Origin;
-use crate::decide::render::{self, Content};
-use crate::decide::report::Latest;
-use crate::decide::select::{self, Selected};
 use crate::spans::{self, stage};
-use crate::types::Failure;
-use crate::wanted;
+use crate::{unanswered, wanted};
 
 use super::super::halt::Halt;
 use super::super::memory::Recall;
@@ -76,7 +76,7 @@ async fn discover<R: Registry, C: Cluster>(
     let (registry, desired, freshness) = (&pass.context.registry, pass.desired, freshness(trigger));
     let asking = async {
         let resolving = registry.resolve(&access, &desired.image, freshness);
-        let subject = spans::within(stage!("resolve"), resolving.err_into()).await?;
+        let subject = spans::within(stage!("resolve"), resolving.map_err(unanswered::failure)).await?;
         let query = Query {
             repository: &desired.referrers,
             artifact_type: Some(&desired.artifact_type),
@@ -84,7 +84,7 @@ async fn discover<R: Registry, C: Cluster>(
             freshness,
         };
         let listing = registry.referrers(&access, &subject, query);
-        let mut listing = spans::within(stage!("discover"), listing.err_into()).await?;
+        let mut listing = spans::within(stage!("discover"), listing.map_err(unanswered::failure)).await?;
         listing.notes.extend_from_slice(access.notes());
         Ok((subject, listing))
     };
@@ -116,7 +116,7 @@ fn select<'l, R, C>(
         attached: &listing.types,
     };
     spans::within_sync(&stage!("select"), || {
-        select::select(question, &listing.artifacts, &desired.selector)
+        select::select(question, &listing.artifacts, &desired.selector, unanswered::failure)
             .map_err(|failure| failure.with_notes(&listing.notes))
     })
 }
@@ -130,7 +130,7 @@ pub(super) async fn content<R: Registry, C: Cluster>(
     let Pass { context, desired, .. } = pass;
     let wanted = wanted::by_rules(&desired.files);
     let pulling = context.registry.pull(access, &desired.referrers, artifact, wanted);
-    let pulled = pass.in_time(spans::within(stage!("pull"), pulling.err_into())).await?;
+    let pulled = pass.in_time(spans::within(stage!("pull"), pulling.map_err(unanswered::failure))).await?;
     let rendered = spans::within_sync(&stage!("render"), || {
         render::render(&pulled.files, &pulled.others, &desired.files)
     });

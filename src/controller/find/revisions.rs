@@ -1,14 +1,14 @@
 //! Configs that objects in the cluster keep.
 
+use api::CreationPolicy;
+use decide::Failure;
+use decide::history::{Application, History};
+use decide::kept::{self, Kept, Search};
+use decide::plan;
+use decide::spec::Desired;
 use oci::Digest;
 
-use crate::api::CreationPolicy;
 use crate::cluster::Cluster;
-use crate::decide::history::{Application, History};
-use crate::decide::kept::{self, Kept, Search};
-use crate::decide::plan;
-use crate::decide::spec::Desired;
-use crate::types::Failure;
 
 use super::super::pass::Pass;
 

@@ -1,17 +1,18 @@
 //! The config that `spec.rollbackTo` names: from a revision that proves it, else from the registry, else from a revision that
 //! only says so.
 
+use api::Reason;
+use decide::Failure;
+use decide::goal::Trigger;
+use decide::kept::Kept;
+use decide::plan::{Applied, Origin};
 use futures::TryFutureExt as _;
 use oci::Digest;
 use registry::{Artifact, Registry};
 
-use crate::api::Reason;
 use crate::cluster::Cluster;
-use crate::decide::goal::Trigger;
-use crate::decide::kept::Kept;
-use crate::decide::plan::{Applied, Origin};
 use crate::spans::{self, stage};
-use crate::types::Failure;
+use crate::unanswered;
 
 use super::super::halt::Halt;
 use super::super::memory::{Question, Recall};
@@ -77,7 +78,7 @@ async fn fetch<R: Registry, C: Cluster>(
     let desired = pass.desired;
     let access = pass.access().await?;
     let asking = pass.context.registry.artifact(&access, &desired.referrers, digest);
-    let Some(artifact) = pass.in_time(asking.err_into()).await? else {
+    let Some(artifact) = pass.in_time(asking.map_err(unanswered::failure)).await? else {
         return Err(not_found(pass, digest, "the registry does not have it", said).into());
     };
     if artifact.artifact_type != desired.artifact_type {
@@ -87,7 +88,7 @@ async fn fetch<R: Registry, C: Cluster>(
     let mut images: Vec<Digest> = pass.history.of(digest).map(|before| before.image.clone()).collect();
     if !is_attached_to(&artifact, &images) {
         let resolving = pass.context.registry.resolve(&access, &desired.image, freshness(trigger));
-        images.push(pass.in_time(resolving.err_into()).await?.digest);
+        images.push(pass.in_time(resolving.map_err(unanswered::failure)).await?.digest);
     }
     let Some(image) = artifact.subject.clone().filter(|_| is_attached_to(&artifact, &images)) else {
         let why = format!("it is not attached to {}", desired.image);

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use api::Class;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -27,11 +28,10 @@ use registry::Observation;
 
 pub use self::queue::{Queue, Turn};
 pub use self::resources::ResourceStates;
+use decide::report::Outcome;
+use decide::spec::Owner;
 
 use self::registries::Registries;
-use crate::api::Class;
-use crate::decide::report::Outcome;
-use crate::decide::spec::Owner;
 use crate::telemetry::SpanCounts;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -1,6 +1,6 @@
 //! Which resources are due, and how long they wait for their turn.
 //!
-//! [`crate::decide::turns`] does not keep this data after a turn is given, so it is tracked here. A resource becomes
+//! [`decide::turns`] does not keep this data after a turn is given, so it is tracked here. A resource becomes
 //! due at an event, or at the time that its last reconcile set, and stops being due when its next reconcile begins.
 //! Costs about 100 bytes for each resource, until the resource is deleted.
 

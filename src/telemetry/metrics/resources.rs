@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use api::{ArtifactConfig, ArtifactConfigStatus, Reason, condition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource as _;
 use kube::core::DeserializeGuard;
@@ -12,8 +13,6 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
-
-use crate::api::{ArtifactConfig, ArtifactConfigStatus, Reason, condition};
 
 use super::Queue;
 use super::gauge;

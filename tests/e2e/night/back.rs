@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use artifactconfig::api::Reason;
+use api::Reason;
 use serde_json::json;
 
 use super::{Night, Person, TEXTS, applied, outcomes, settled};

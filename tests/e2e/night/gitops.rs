@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
-use artifactconfig::api::{ArtifactConfig, Reason};
+use api::{ArtifactConfig, Reason};
 use serde_json::{Value, json};
 
 use super::{Night, Person, TEXTS, applied};

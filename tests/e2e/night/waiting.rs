@@ -1,7 +1,7 @@
 //! Asking the operator and waiting for it: `sync`, `suspend`, `resume`.
 
 use anyhow::Result;
-use artifactconfig::api::Reason;
+use api::Reason;
 
 use super::{Night, Person, TEXTS, applied};
 use crate::support::{Bench, Ready as _, cases, checked, same};

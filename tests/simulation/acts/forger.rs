@@ -1,8 +1,8 @@
 //! What somebody does who may create, edit and delete `ConfigMaps` and read resources: names, labels and annotations that
 //! fit each other, of content that nobody attached.
 
-use artifactconfig::api::{MANAGER, annotation, label};
-use artifactconfig::decide::revision;
+use api::{MANAGER, annotation, label};
+use decide::revision;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use oci::Digest;

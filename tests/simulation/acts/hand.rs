@@ -1,6 +1,6 @@
 //! What somebody does by hand to what the operator made.
 
-use artifactconfig::api::{CreationPolicy, MANAGER, annotation, label};
+use api::{CreationPolicy, MANAGER, annotation, label};
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::{Act, foreign, pick};

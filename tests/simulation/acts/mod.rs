@@ -1,6 +1,6 @@
 //! What others do to the worlds, at any moment: attach, edit by hand, delete, take a name, run pods.
 
-use artifactconfig::api::Reason;
+use api::Reason;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 

@@ -1,6 +1,6 @@
 //! Edits of resources.
 
-use artifactconfig::api::{
+use api::{
     ArtifactConfig, ArtifactConfigStatus, CreationPolicy, DeletionPolicy, SecretRef, SelectionPolicy,
     annotation, label,
 };

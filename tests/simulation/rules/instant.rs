@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use artifactconfig::api::{ArtifactConfigStatus, CreationPolicy, DeletionPolicy, label};
-use artifactconfig::decide::event::EventDraft;
+use api::{ArtifactConfigStatus, CreationPolicy, DeletionPolicy, label};
+use decide::event::EventDraft;
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::{Identity, merging, status};

@@ -1,6 +1,6 @@
 //! Rules for what is merged into objects of others.
 
-use artifactconfig::api::{ArtifactConfigStatus, CreationPolicy};
+use api::{ArtifactConfigStatus, CreationPolicy};
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::Identity;

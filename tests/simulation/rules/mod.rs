@@ -8,7 +8,7 @@ mod status;
 
 use std::collections::BTreeMap;
 
-use artifactconfig::api::{FileMapping, annotation};
+use api::{FileMapping, annotation};
 use k8s_openapi::api::core::v1::ConfigMap;
 use oci::Digest;
 

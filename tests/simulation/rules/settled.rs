@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use artifactconfig::api::{
+use api::{
     ArtifactConfigSpec, ArtifactConfigStatus, CreationPolicy, DeletionPolicy, HistoryOutcome, MANAGER,
     Reason, annotation, label,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use artifactconfig::api::{ArtifactConfigStatus, CreationPolicy, HistoryOutcome, Reason, condition};
+use api::{ArtifactConfigStatus, CreationPolicy, HistoryOutcome, Reason, condition};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use artifactconfig::api::{ArtifactConfigStatus, MANAGER, Reason, label};
+use api::{ArtifactConfigStatus, MANAGER, Reason, label};
 use artifactconfig::cluster::{Cluster, WriteError};
-use artifactconfig::decide::event::EventDraft;
-use artifactconfig::decide::spec::Owner;
-use artifactconfig::decide::watched::Watched;
-use artifactconfig::types::Failure;
+use decide::Failure;
+use decide::event::EventDraft;
+use decide::spec::Owner;
+use decide::watched::Watched;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

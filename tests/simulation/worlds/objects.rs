@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use artifactconfig::api::{FIELD_MANAGER, MANAGER, label};
-use artifactconfig::decide::watched::Watched;
+use api::{FIELD_MANAGER, MANAGER, label};
+use decide::watched::Watched;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use oci::Digest;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use artifactconfig::api::Reason;
+use api::Reason;
 use oci::{CREATED, ConfigFile, Digest, ImageRef, RepositoryRef, TITLE, media_type, read_artifact};
 use registry::{
     Access, Artifact, Cause, Defect, Error, Freshness, Kind, Listing, Login, Party, Pulled, Query, Registry,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use artifactconfig::api::{ArtifactConfig, ArtifactConfigSpec, ArtifactConfigStatus, CreationPolicy, label};
+use api::{ArtifactConfig, ArtifactConfigSpec, ArtifactConfigStatus, CreationPolicy, label};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::DeserializeGuard;
 use serde_json::json;

@@ -1,0 +1,39 @@
+//! Decisions: data in, data out. They do not wait, ask or log, because the dependencies of this crate offer nothing for it.
+//! The time is a parameter.
+//!
+//! The folders follow the stages of a pass. Here each module has one name, without its folder:
+//!
+//! | To | Go to |
+//! | --- | --- |
+//! | read the resource, its status and its history | [`view`], [`spec`], [`history`] |
+//! | decide what the pass is for | [`goal`] |
+//! | select one of the attached artifacts | [`select`] |
+//! | make the content of a `ConfigMap` from its files | [`files`], [`render`], [`limits`] |
+//! | compare that content with the object in the cluster | [`plan`], [`watched`], [`contest`] |
+//! | keep it for a rollback, and trust what was kept | [`revision`], [`numbers`], [`proof`], [`kept`] |
+//! | say how the pass ended, and when the next one is | [`report`], [`status`], [`conditions`], [`event`], [`schedule`] |
+//!
+//! Apart from a pass, [`turns`] decides which resource is reconciled next, [`lease`] which process is the leader, and
+//! [`usage`] which `ConfigMaps` a workload names. A decision that cannot be made is a [`Failure`], with [`Advice`] for its
+//! reader; [`near`] finds similar names for it, and [`json`] is for text that others wrote.
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+mod content;
+pub mod goal;
+pub mod lease;
+mod read;
+mod revisions;
+pub mod select;
+mod settle;
+mod target;
+pub mod turns;
+pub mod usage;
+mod words;
+
+pub use content::{files, limits, render};
+pub use read::{history, spec, view};
+pub use revisions::{kept, numbers, proof, revision};
+pub use settle::{conditions, event, report, schedule, status};
+pub use target::{contest, plan, watched};
+pub use words::{Advice, Failure, json, near};

@@ -1,0 +1,5 @@
+//! The resource, read once for each pass: a later stage cannot fail on the form of a field.
+
+pub mod history;
+pub mod spec;
+pub mod view;

@@ -1,0 +1,96 @@
+//! The resource as one pass sees it: `spec`, status and history, each read once.
+
+use std::time::Duration;
+
+use api::{ArtifactConfig, ArtifactConfigStatus, Reason, condition};
+use kube_core::DeserializeGuard;
+use kube_core::Resource as _;
+
+use crate::Failure;
+use crate::history::History;
+use crate::spec::{self, Desired, Header};
+
+/// Interval of a resource whose own cannot be read.
+pub const USUAL_INTERVAL: Duration = Duration::from_mins(5);
+
+/// Length of the history of a resource whose own limit cannot be read: nothing is dropped because of that.
+const LONGEST_HISTORY: usize = 100;
+
+/// The resource as one pass sees it.
+#[derive(Debug)]
+pub struct View<'a> {
+    /// Its metadata.
+    pub header: Header,
+    /// `spec.suspend`.
+    pub suspended: bool,
+    /// What it asks for.
+    pub desired: Result<Desired, Failure>,
+    /// The status that was written last.
+    pub status: Option<&'a ArtifactConfigStatus>,
+    /// The history in that status.
+    pub history: History,
+}
+
+impl<'a> View<'a> {
+    /// Reads the resource. `status` is the one that was written last, which the resource at hand may not have yet.
+    #[must_use]
+    pub fn of(object: &DeserializeGuard<ArtifactConfig>, status: Option<&'a ArtifactConfigStatus>) -> Self {
+        let header = spec::header(object.meta());
+        let (suspended, desired) = match &object.0 {
+            Ok(config) => (config.spec.suspend, spec::parse(config)),
+            Err(invalid) => (
+                false,
+                Err(Failure::new(
+                    Reason::InvalidSpec,
+                    format!(
+                        "the resource cannot be read: {}; install the definition that belongs to this operator",
+                        invalid.error
+                    ),
+                )),
+            ),
+        };
+        let history = status.map(|status| History::read(&status.history)).unwrap_or_default();
+        Self { header, suspended, desired, status, history }
+    }
+
+    /// `spec.interval`, or a usual one.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.desired.as_ref().map_or(USUAL_INTERVAL, |desired| desired.interval)
+    }
+
+    /// `spec.revisionHistoryLimit`, or the highest.
+    #[must_use]
+    pub fn history_limit(&self) -> usize {
+        self.desired.as_ref().map_or(LONGEST_HISTORY, |desired| desired.history_limit)
+    }
+
+    /// Whether the status speaks of an earlier `spec`.
+    #[must_use]
+    pub fn is_spec_new(&self) -> bool {
+        self.status.and_then(|status| status.observed_generation) != Some(self.header.generation)
+    }
+
+    /// Whether the annotation that asks for a sync has another value than the status.
+    #[must_use]
+    pub fn is_request_open(&self) -> bool {
+        self.status.and_then(|status| status.last_handled_requested_at.as_ref())
+            != self.header.requested_at.as_ref()
+    }
+
+    /// Whether the resource says anything that the status does not answer yet.
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        self.is_spec_new() || self.is_request_open()
+    }
+
+    /// Whether the status says already that the rollback of this `spec` is done.
+    #[must_use]
+    pub fn is_rollback_told(&self) -> bool {
+        let is_rolled_back = |status: &ArtifactConfigStatus| {
+            let is_set = |reason: &str| reason == Reason::RolledBack.as_str();
+            status.conditions.iter().any(|set| set.type_ == condition::READY && is_set(&set.reason))
+        };
+        !self.is_spec_new() && self.status.is_some_and(is_rolled_back)
+    }
+}

@@ -1,0 +1,6 @@
+//! Revisions: the objects that keep each applied config, their numbers, and whether one can be trusted.
+
+pub mod kept;
+pub mod numbers;
+pub mod proof;
+pub mod revision;

@@ -1,0 +1,7 @@
+//! What follows from the report of a pass: the status, its conditions, an event, and the time of the next pass.
+
+pub mod conditions;
+pub mod event;
+pub mod report;
+pub mod schedule;
+pub mod status;

@@ -1,0 +1,126 @@
+//! The one value that a pass ends with. Conditions, history, event, metric, log line and the next pass all derive from it.
+
+use api::{Class, Reason};
+use oci::Digest;
+
+use crate::Failure;
+use crate::contest::Contest;
+use crate::history::History;
+use crate::plan::Applied;
+
+/// How a pass ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The config that was asked for is in the target.
+    Synced {
+        /// Returned by applying; nothing else makes one.
+        applied: Applied,
+        /// Remarks that a person should see, such as a tie that was decided by the digest.
+        notes: Vec<String>,
+        /// `spec.rollbackTo` asked for it.
+        rolled_back: bool,
+    },
+    /// `spec.suspend` is set.
+    Suspended,
+    /// It failed; the config that was applied before stays.
+    Failed(Failure),
+}
+
+impl Outcome {
+    /// The closed reason.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Synced { rolled_back: false, .. } => Reason::Synced,
+            Self::Synced { rolled_back: true, .. } => Reason::RolledBack,
+            Self::Suspended => Reason::Suspended,
+            Self::Failed(failure) => failure.reason,
+        }
+    }
+
+    /// How the operator goes on from here.
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        self.reason().class()
+    }
+}
+
+/// The config that the policy selects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Latest {
+    /// Digest of the artifact.
+    pub artifact: Digest,
+    /// Digest of the image that it is attached to.
+    pub image: Digest,
+}
+
+/// How a pass ended, and what it learned on the way.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The config that the policy selects. `None`: not known this time.
+    pub latest: Option<Latest>,
+    /// A rollback is done, and the registry was not yet asked which config would come next. The status tells of the
+    /// rollback first.
+    pub half_done: bool,
+    /// The history as the revisions tell it, where the status had lost it.
+    pub rebuilt: Option<History>,
+    /// Highest revision number in use. It may exceed the history's: a crash can leave a revision that no status mentions.
+    pub highest: i64,
+    /// The config in the target after a failure, where the pass had to put it back or to look it up.
+    pub kept: Option<Applied>,
+    /// The target was repaired, and nothing else was looked at.
+    pub repaired: bool,
+}
+
+impl Report {
+    /// Of a pass that learned nothing on the way.
+    #[must_use]
+    pub const fn of(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            latest: None,
+            half_done: false,
+            rebuilt: None,
+            highest: 0,
+            kept: None,
+            repaired: false,
+        }
+    }
+
+    /// Of a pass that failed before it learned anything.
+    #[must_use]
+    pub const fn failed(failure: Failure) -> Self {
+        Self::of(Outcome::Failed(failure))
+    }
+
+    /// What is in the target by this pass.
+    #[must_use]
+    pub const fn applied(&self) -> Option<&Applied> {
+        match &self.outcome {
+            Outcome::Synced { applied, .. } => Some(applied),
+            Outcome::Failed(_) | Outcome::Suspended => self.kept.as_ref(),
+        }
+    }
+
+    /// Whether anything but the status was written.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        self.applied().is_some_and(Applied::changed)
+    }
+
+    /// The same with a remark on who else writes the target.
+    #[must_use]
+    pub fn remarked(self, contest: Option<&Contest>) -> Self {
+        let outcome = match self.outcome {
+            Outcome::Synced { applied, notes, rolled_back } => {
+                let remark = contest.and_then(|contest| contest.note(&applied.facts().target));
+                let notes = notes.into_iter().chain(remark).collect();
+                Outcome::Synced { applied, notes, rolled_back }
+            }
+            outcome @ (Outcome::Failed(_) | Outcome::Suspended) => outcome,
+        };
+        Self { outcome, ..self }
+    }
+}
