@@ -23,6 +23,7 @@ pub mod cluster;
 #[cfg(feature = "operator")]
 pub mod controller;
 pub mod namespace;
+pub mod page;
 // The command line alone sends no traces, so only the spans of the registry client are used.
 #[cfg_attr(not(feature = "operator"), allow(dead_code, unused_imports, unused_macros))]
 pub mod spans;

@@ -94,7 +94,7 @@ pub struct Question {
     pub artifact: Digest,
     /// It was put back because no newer config could be had. It may be rendered by the rules of an earlier generation, so it
     /// answers no question of a full pass.
-    pub held: bool,
+    pub provisional: bool,
 }
 
 /// A status that was written. Until the watch delivers it, the resource at hand is older than its status.
@@ -321,7 +321,7 @@ mod tests {
     #[case::another_is_surplus(Some(8), 2, &["web-3", "web-4"], 0, false)]
     #[case::another_limit(Some(7), 3, &["web-3", "web-4"], 0, false)]
     #[case::too_long_ago(Some(7), 2, &["web-3", "web-4"], 600, false)]
-    fn a_look_at_surplus_revisions_answers_until_something_changes(
+    fn a_check_of_surplus_revisions_counts_until_something_changes(
         #[case] newest: Option<i64>,
         #[case] generation: i64,
         #[case] surplus: &[&str],

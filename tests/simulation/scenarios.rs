@@ -502,7 +502,7 @@ fn others_act_between_any_two_steps() {
 /// Suspended, deleted, edited or gone back in the middle of a look, and the watch tells of it: nothing is written any more
 /// for what was asked before, the deleted leave nothing behind, and the operator converges.
 #[test]
-fn a_change_ends_the_look_that_is_under_way() {
+fn a_change_ends_the_reconcile_under_way() {
     each(|step| CHANGES.iter().map(|acts| Trouble::Told(step, acts)).collect());
 }
 

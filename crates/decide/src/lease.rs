@@ -12,7 +12,7 @@ use k8s_openapi::api::coordination::v1::LeaseSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 /// Longest time between two reads of a candidate; each is one small request.
-const LOOK: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_secs(2);
 
 /// Duration in a released lease, in seconds (client-go writes the same).
 const RELEASED_SECONDS: i32 = 1;
@@ -56,8 +56,8 @@ impl Timing {
 
     /// Time between two reads of a candidate. It is short even for a long lease, so that a release is seen soon.
     #[must_use]
-    pub fn look(self) -> Duration {
-        self.period().min(LOOK)
+    pub fn poll(self) -> Duration {
+        self.period().min(POLL)
     }
 
     /// The duration in the lease, in seconds, rounded up.

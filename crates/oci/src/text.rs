@@ -16,6 +16,17 @@ pub fn message(text: &str) -> String {
     truncate(&line(text), MAX_MESSAGE)
 }
 
+/// A list for a sentence: the first ones, and how many more there are.
+#[must_use]
+pub fn list<S: Into<String>>(items: impl IntoIterator<Item = S>, most: usize) -> String {
+    let mut items = items.into_iter();
+    let shown: Vec<String> = items.by_ref().take(most).map(Into::into).collect();
+    match items.count() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 /// Cuts on a character boundary and says that it did.
 #[must_use]
 pub fn truncate(text: &str, most: usize) -> String {
@@ -133,6 +144,13 @@ pub fn unescape(text: &str) -> Option<String> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_list_says_how_many_more_there_are() {
+        assert_eq!(list(["a", "b"], 2), "a, b");
+        assert_eq!(list(["a", "b", "c", "d"], 2), "a, b and 2 more");
+        assert_eq!(list::<&str>([], 2), "");
+    }
 
     #[test]
     fn long_messages_are_cut_between_characters() {

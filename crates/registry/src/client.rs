@@ -96,7 +96,7 @@ impl OciRegistry {
     }
 
     /// Reports whether an answer was there.
-    pub(crate) fn looked(&self, cache: CacheKind, hit: bool) {
+    pub(crate) fn note_cached(&self, cache: CacheKind, hit: bool) {
         (self.transport.observer())(Observation::Cached { cache, hit });
     }
 }

@@ -21,7 +21,7 @@ impl Session<'_> {
         let key = (self.repository.key(), reference.to_owned());
         let (digest, hit) =
             shared(&self.client.digests, key, freshness, || self.ask_digest(image, reference)).await?;
-        self.client.looked(CacheKind::Digest, hit);
+        self.client.note_cached(CacheKind::Digest, hit);
         Ok(digest)
     }
 

@@ -16,7 +16,7 @@ type Change = Box<dyn FnOnce(&mut ArtifactConfig)>;
 
 impl State {
     pub(super) fn edit_spec(&mut self, act: Act) {
-        let digest = self.digest_to_go_back_to(act);
+        let digest = self.rollback_digest(act);
         let now = clock::second();
         let (name, change): (Name, Change) = match act {
             Act::Rollback(name, _) => (name, Box::new(|config| config.spec.rollback_to = digest)),
@@ -99,7 +99,7 @@ impl State {
         self.edit_resource(name, change);
     }
 
-    fn digest_to_go_back_to(&self, act: Act) -> Option<String> {
+    fn rollback_digest(&self, act: Act) -> Option<String> {
         let Act::Rollback(name, back) = act else { return None };
         let history = self.resources.actual(name)?.status.as_ref().map(|status| status.history.clone());
         let unknown = names::image(99).to_string();

@@ -114,7 +114,7 @@ impl Cluster for World {
         .await
     }
 
-    async fn target(&self, _: &Owner, name: &str) -> Result<Option<ConfigMap>, Failure> {
+    async fn config_map(&self, _: &Owner, name: &str) -> Result<Option<ConfigMap>, Failure> {
         self.step(
             || format!("read {name}"),
             trouble,
@@ -123,7 +123,7 @@ impl Cluster for World {
         .await
     }
 
-    fn target_version(&self, _: &Owner, name: &str) -> Option<String> {
+    fn version_of(&self, _: &Owner, name: &str) -> Option<String> {
         self.lock().watched().get(name)?.resource_version.clone()
     }
 

@@ -273,18 +273,13 @@ fn collision(key: &str, first: &str, second: &str) -> Failure {
 fn nothing_matches(index: usize, rule: &Rule, paths: &[&str], others: &[String]) -> Failure {
     let mut sorted: Vec<&str> = paths.iter().copied().chain(others.iter().map(String::as_str)).collect();
     sorted.sort_unstable();
-    let mut names: Vec<String> =
-        sorted.iter().take(LISTED).map(|path| format!("'{}'", text::brief(path))).collect();
-    let more = sorted.len().saturating_sub(LISTED);
-    if more > 0 {
-        names.push(format!("and {more} more"));
-    }
+    let names = sorted.iter().map(|path| format!("'{}'", text::brief(path)));
     Failure::new(
         Reason::InvalidFiles,
         format!(
             "spec.files[{index}].path: '{}' matches none of the artifact's files ({})",
             text::brief(&rule.path),
-            names.join(", ")
+            text::list(names, LISTED)
         ),
     )
 }

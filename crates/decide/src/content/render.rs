@@ -132,15 +132,10 @@ fn total(files: &[(&str, u64)]) -> u64 {
 pub fn too_large(mut files: Vec<(&str, u64)>) -> String {
     let total = total(&files);
     files.sort_by(|left, right| right.1.cmp(&left.1).then_with(|| left.0.cmp(right.0)));
-    let more = files.len().saturating_sub(LISTED);
-    let mut largest: Vec<String> =
-        files.iter().take(LISTED).map(|(path, size)| format!("'{}' {size}", text::brief(path))).collect();
-    if more > 0 {
-        largest.push(format!("and {more} more"));
-    }
+    let largest = files.iter().map(|(path, size)| format!("'{}' {size}", text::brief(path)));
     format!(
         "the files have {total} bytes and a ConfigMap holds {MAX_CONFIG_MAP} (1 MiB): {}; take fewer with spec.files or attach less",
-        largest.join(", ")
+        text::list(largest, LISTED)
     )
 }
 
@@ -196,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_matches_nothing_is_told_what_there_is() {
+    fn a_rule_that_matches_nothing_lists_the_paths() {
         let rules = FileRules::parse(&[api::FileMapping { path: "app.yaml".into(), key: None }]).unwrap();
         let failure = render(&[], &["config.json".to_owned()], &rules).unwrap_err();
         assert_eq!(failure.reason, Reason::InvalidFiles);

@@ -86,10 +86,10 @@ impl<'a> View<'a> {
 
     /// Whether the status says already that the rollback of this `spec` is done.
     #[must_use]
-    pub fn is_rollback_told(&self) -> bool {
+    pub fn is_rollback_reported(&self) -> bool {
         let is_rolled_back = |status: &ArtifactConfigStatus| {
-            let is_set = |reason: &str| reason == Reason::RolledBack.as_str();
-            status.conditions.iter().any(|set| set.type_ == condition::READY && is_set(&set.reason))
+            let ready = status.condition(condition::READY);
+            ready.is_some_and(|ready| ready.reason == Reason::RolledBack.as_str())
         };
         !self.is_spec_new() && self.status.is_some_and(is_rolled_back)
     }

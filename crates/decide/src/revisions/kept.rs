@@ -79,7 +79,7 @@ pub fn remembered(object: &ConfigMap, facts: &Facts) -> Option<Kept> {
 /// A revision by its own annotations, and whether it proves them. `None` if the annotations contradict each other, or
 /// the object does not belong to the resource.
 #[must_use]
-pub fn told(desired: &Desired, object: &ConfigMap) -> Option<(Stamp, Kept)> {
+pub fn by_annotations(desired: &Desired, object: &ConfigMap) -> Option<(Stamp, Kept)> {
     let annotated = |key: &str| object.annotations().get(key);
     let watched = Watched::of(&object.metadata);
     let stamp = numbers::read_stamp(&object.metadata)?;
@@ -136,7 +136,7 @@ fn said(object: &ConfigMap, artifact: Digest, image: String, image_digest: Diges
 /// trusted later.
 #[must_use]
 pub fn entry_of(desired: &Desired, object: &ConfigMap) -> Option<Application> {
-    let (stamp, Kept { origin, content }) = told(desired, object)?;
+    let (stamp, Kept { origin, content }) = by_annotations(desired, object)?;
     Some(Application {
         number: stamp.number,
         artifact: origin.artifact,
@@ -171,7 +171,7 @@ pub struct Search {
 impl Search {
     /// Checks a revision. `recorded` are the entries of the artifact with a hash. If there are any, no other content
     /// counts.
-    pub fn look(
+    pub fn check(
         &mut self,
         desired: &Desired,
         artifact: &Digest,
@@ -182,7 +182,9 @@ impl Search {
         let mut named = entries.iter().filter(|_| is_of(object, artifact));
         let by_hash = named.find_map(|entry| Some((entry.number, recorded(desired, object, entry)?)));
         let found = match by_hash {
-            None if entries.is_empty() => told(desired, object).map(|(stamp, kept)| (stamp.number, kept)),
+            None if entries.is_empty() => {
+                by_annotations(desired, object).map(|(stamp, kept)| (stamp.number, kept))
+            }
             by_hash => by_hash,
         };
         let Some((number, kept)) = found.filter(|(_, kept)| kept.origin.artifact == *artifact) else {
@@ -254,7 +256,7 @@ mod tests {
     fn found(artifact: &Digest, entries: &[&Application], objects: &[&ConfigMap]) -> Option<(bool, String)> {
         let mut search = Search::default();
         for object in objects {
-            search.look(&desired(), artifact, entries, object);
+            search.check(&desired(), artifact, entries, object);
         }
         search.found().map(|(_, kept)| (kept.origin.proven, kept.content.data["config.json"].clone()))
     }
@@ -262,7 +264,7 @@ mod tests {
     #[test]
     fn a_revision_proves_what_it_holds_and_from_where() {
         let (digest, revision) = revision("good", 1);
-        let (stamp, Kept { origin, content }) = told(&desired(), &revision).unwrap();
+        let (stamp, Kept { origin, content }) = by_annotations(&desired(), &revision).unwrap();
         assert_eq!((stamp.number, content.data["config.json"].as_str()), (1, "good"));
         assert_eq!((origin.artifact, origin.image_digest), (digest, Digest::sha256(b"image")));
         assert_eq!(origin.created.as_deref(), Some("2026-01-01T00:00:00Z"));
@@ -320,13 +322,13 @@ mod tests {
             ("label", &unlabelled),
             ("number", &far),
         ] {
-            assert_eq!(told(&desired(), object), None, "{what}");
+            assert_eq!(by_annotations(&desired(), object), None, "{what}");
         }
     }
 
     /// A status is believed from then on, so a forged hash must not get there by way of a history that is made anew.
     #[test]
-    fn a_history_that_is_made_anew_believes_no_word() {
+    fn a_rebuilt_history_trusts_no_revision_without_proof() {
         let (digest, good) = revision("good", 1);
         let mut old = revision("old", 2).1;
         annotate(&mut old, annotation::MANIFEST, None);

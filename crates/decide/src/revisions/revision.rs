@@ -211,7 +211,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn going_forward_supersedes_and_going_back_gives_up() {
+    fn an_update_supersedes_and_a_rollback_rolls_back() {
         let history = applied(&[("a", false), ("b", false), ("a", true)], 10);
         assert_eq!(
             outline(&history),
@@ -268,7 +268,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_failed_takes_no_place_from_what_can_be_gone_back_to() {
+    fn a_failure_takes_no_place_of_a_config_for_a_rollback() {
         let history = applied(&[("a", false), ("b", false)], 1);
         let (artifact, image) = (&Digest::sha256(b"x"), &Digest::sha256(b"image"));
         let numbered = history.failed(artifact, image, 7, at(5), 1);

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_settled_resource_is_looked_at_around_its_interval_and_not_all_at_once() {
+    fn settled_resources_reconcile_around_their_interval_and_not_all_at_once() {
         let waits: Vec<Duration> =
             (0..100).map(|uid| usual(&Outcome::Suspended, 0, INTERVAL, AT_ONCE, &uid.to_string())).collect();
         assert!(waits.iter().all(|wait| (285..=315).contains(&wait.as_secs())), "{waits:?}");

@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn going_back_says_what_would_come_next() {
+    fn a_rollback_says_which_config_would_come_next() {
         let Outcome::Synced { applied, notes, .. } = synced("a", true) else { unreachable!() };
         let back = Outcome::Synced { applied, notes, rolled_back: true };
         let seen = |outcome| Report { latest: Some(latest(b"b")), ..Report::of(outcome) };

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_is_told_who_writes_once_it_is_no_slip() {
+    fn a_repeated_change_names_its_writer() {
         let first = Contest::repaired(None, Some("helm"), at(0));
         let second = Contest::repaired(Some(&first), None, at(5_000));
         assert_eq!((first.note("web"), second.note("web")), (None, None));

@@ -311,7 +311,7 @@ fn deletion_ends_what_is_under_way_and_leaves_nothing_behind() {
 
 /// Deleted and made anew under its name while it is looked at: another resource, and its look follows.
 #[test]
-fn what_is_made_anew_is_looked_at_anew() {
+fn a_resource_that_is_created_again_is_reconciled_again() {
     let mut world = World::new(SIZE);
     let key = world.there("shop", "web", "r.example");
     world.begin();

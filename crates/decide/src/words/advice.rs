@@ -180,7 +180,7 @@ mod tests {
     ];
 
     #[test]
-    fn who_has_no_resource_is_told_of_no_field() {
+    fn without_a_resource_no_field_is_named() {
         for advice in ALL {
             let said = advice.at_the_command_line("r.example:5000");
             assert!(!said.contains("spec."), "{said}");

@@ -41,7 +41,7 @@ impl Session<'_> {
             self.fetch_manifest(digest).await
         };
         let found = cached.try_get_with(key.clone(), fetch).await.map_err(|error| Error::clone(&error))?;
-        self.client.looked(CacheKind::Manifest, hit);
+        self.client.note_cached(CacheKind::Manifest, hit);
         let may_change = |artifact: &Artifact| artifact.fault.as_ref().is_some_and(|fault| !fault.lasting);
         if found.as_deref().is_none_or(may_change) {
             cached.invalidate(&key).await;
@@ -149,7 +149,7 @@ impl Session<'_> {
         };
         let cached = &self.client.cache.blobs;
         let blob = cached.try_get_with(key, fetch).await.map_err(|error| Error::clone(&error))?;
-        self.client.looked(CacheKind::Blob, hit);
+        self.client.note_cached(CacheKind::Blob, hit);
         Ok(blob)
     }
 

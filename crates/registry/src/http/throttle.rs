@@ -81,7 +81,7 @@ mod tests {
     use futures::FutureExt as _;
 
     #[test]
-    fn requests_are_spaced_as_told_and_idle_time_is_not_saved_up() {
+    fn requests_are_spaced_as_configured_and_idle_time_is_not_saved_up() {
         let now = Instant::now();
         let mut next = now;
         let starts: Vec<u128> =
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_side_by_side_than_told_at_each_host() {
+    async fn no_more_side_by_side_than_configured_for_each_host() {
         let throttle = Throttle::new(Rate { concurrency: 2, per_second: None });
         let url = |url: &str| url.parse::<Url>().unwrap();
         let registry = url("https://r.example/v2/a");

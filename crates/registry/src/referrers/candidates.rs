@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use oci::{Digest, Entry, Index};
+use oci::{Digest, Entry, Index, text};
 
 use crate::content::cache::weight;
 use crate::error::{Error, Kind};
@@ -190,13 +190,8 @@ fn complemented(mut artifact: Artifact, entry: &Entry) -> Artifact {
 fn unreadable(mut all: Vec<(Digest, &'static str)>) -> Option<String> {
     all.sort_by(|(left, _), (right, _)| left.cmp(right));
     let count = all.len();
-    let shown: Vec<String> =
-        all.iter().take(LISTED).map(|(digest, word)| format!("{digest} ({word})")).collect();
-    let more = if count > LISTED { ", …" } else { "" };
-    (count > 0).then(|| {
-        format!(
-            "{count} listed artifacts cannot be read; delete them where they are of no use: {}{more}",
-            shown.join(", ")
-        )
-    })
+    let shown = all.iter().map(|(digest, word)| format!("{digest} ({word})"));
+    let listed = if count == 1 { "1 listed artifact" } else { &format!("{count} listed artifacts") };
+    (count > 0)
+        .then(|| format!("{listed} cannot be read; delete what is of no use: {}", text::list(shown, LISTED)))
 }

@@ -53,7 +53,7 @@ impl Session<'_> {
             also(&mut listing, others);
         }
         if by_api && listing.artifacts.is_empty() {
-            self.look_under_the_tag(&asked, &mut listing).await?;
+            self.under_the_tag(&asked, &mut listing).await?;
         }
         if listing.artifacts.is_empty()
             && let Some(index) = self.list_by_legacy_api(subject, wanted).await?
@@ -69,7 +69,7 @@ impl Session<'_> {
         let recent = &self.client.memory.recent;
         let key = (asked.clone(), filter);
         let (index, hit) = shared(recent, key, freshness, || self.ask_list(asked, filter)).await?;
-        self.client.looked(CacheKind::List, hit);
+        self.client.note_cached(CacheKind::List, hit);
         Ok(index)
     }
 
@@ -87,7 +87,7 @@ impl Session<'_> {
 
     /// A registry that has gained the Referrers API need not list by it what lies under the tag. It has answered, though,
     /// so what it does not want to say about the tag is not needed.
-    async fn look_under_the_tag(&self, asked: &Asked, listing: &mut Listing) -> Result<(), Error> {
+    async fn under_the_tag(&self, asked: &Asked, listing: &mut Listing) -> Result<(), Error> {
         let without = &self.client.memory.without_tag;
         if without.contains_key(asked) {
             return Ok(());

@@ -190,7 +190,7 @@ fn merging_touches_nothing_but_its_own_keys() {
 
 /// Going back where no revision is kept: what the resource has merged is in its keys, and nowhere else.
 #[test]
-fn what_was_merged_can_be_told_from_the_rest() {
+fn merged_keys_are_distinguished_from_the_rest() {
     let merging = desired(&json!({"creationPolicy": "Merge"}));
     let mut theirs = rendered(&merging).config_map;
     theirs.data.as_mut().unwrap().insert("theirs".into(), "x".into());
@@ -300,7 +300,7 @@ fn nothing_is_merged_into_what_the_cluster_publishes() {
 
 /// The record of the API server says who undoes what is applied.
 #[test]
-fn whoever_wrote_last_besides_the_operator_is_the_rival() {
+fn the_last_writer_besides_the_operator_is_the_rival() {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     let entry = |manager: &str, second| ManagedFieldsEntry {
         manager: Some(manager.to_owned()),
