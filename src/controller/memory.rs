@@ -15,8 +15,6 @@ use jiff::Timestamp;
 use moka::sync::Cache;
 use oci::Digest;
 
-use super::settle::Base;
-
 /// Most resources whose memory is kept: ten times as many as the operator is measured for. Beyond it, the least used resource
 /// is read once more.
 const REMEMBERED: u64 = 100_000;
@@ -199,12 +197,6 @@ impl Recall {
     pub fn after(self, report: &Report) -> Self {
         let last = if report.repaired { self.last } else { LastPass::of(report).map(Box::new) };
         Self { last, ..self }
-    }
-
-    /// After a pass that wrote no status.
-    #[must_use]
-    pub(super) fn over(self, base: Base) -> Self {
-        Self { written: base.into_written(), ..self }
     }
 
     /// After a panic: only facts that no half-done step can have changed are believed.

@@ -29,13 +29,14 @@ use registry::Registry;
 use crate::cluster::Cluster;
 
 use super::apply;
+use super::base::Base;
 use super::context::Context;
 use super::find::{self, Config, Found};
 use super::gate;
 use super::halt::{AGAIN, Halt};
 use super::memory::Recall;
 use super::pass::Pass;
-use super::settle::{Base, settle};
+use super::settle::settle;
 use super::turn::Turn;
 
 /// Brings the target of a resource to what the resource asks for, and says so in its status. Never fails: a failure is an
@@ -84,18 +85,18 @@ async fn pass<R: Registry, C: Cluster>(
     let view = View::of(object, base.status().or(stored.as_deref()));
     if let Some(rest) = recall.rest((context.now)()).filter(|_| !view.is_news()) {
         // Only the target or its revision can have changed, which somebody keeps doing.
-        return (Next::After(rest), recall.over(base));
+        return (Next::After(rest), base.keep_in(recall));
     }
     // goal, find, gate, apply
     let distrusted = recall.distrusted();
     let (report, recall) =
         match catch_panic(&view.header.owner, bring(&view, context, turn, recall, ledger)).await {
             Ok((Ok(report), recall)) => (report, recall),
-            Ok((Err(next), recall)) => return (next, recall.over(base)),
+            Ok((Err(next), recall)) => return (next, base.keep_in(recall)),
             Err(failure) => (Report::failed(failure), distrusted),
         };
     if is_void(&report, context, turn) {
-        return (Next::OnChange, recall.over(base));
+        return (Next::OnChange, base.keep_in(recall));
     }
     let recall = recall.after(&report);
     let report = report.remarked(recall.contest.as_deref());

@@ -11,7 +11,8 @@ use crate::cluster::Cluster;
 use super::super::halt::Halt;
 use super::super::memory::{Question, Recall};
 use super::super::pass::Pass;
-use super::{Config, Found, Wanted, revisions};
+use super::found::{Config, Found, Wanted};
+use super::revisions;
 
 /// By what this operator remembers, out of the revision: the registry is not asked for what is known. Nothing where nobody
 /// changed the target, or where the revision does not give it: then the full way is taken.

@@ -17,7 +17,8 @@ use crate::unanswered;
 use super::super::halt::Halt;
 use super::super::memory::{Question, Recall};
 use super::super::pass::{Pass, freshness};
-use super::{Config, Found, Wanted, newest, revisions};
+use super::found::{Config, Found, Wanted};
+use super::{newest, revisions};
 
 /// How many digests a message lists.
 const LISTED: usize = 5;

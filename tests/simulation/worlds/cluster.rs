@@ -96,7 +96,12 @@ impl Cluster for World {
         self.step(
             || "read status".to_owned(),
             trouble,
-            |state| Ok(state.resources.actual(&owner.name).and_then(|config| config.status.clone())),
+            |state| {
+                let status = state.resources.actual(&owner.name).and_then(|config| config.status.clone());
+                let artifact = status.as_ref().and_then(|status| status.artifact.as_ref());
+                state.run().status = Some(artifact.map(|artifact| artifact.digest.clone()));
+                Ok(status)
+            },
         )
         .await
     }
