@@ -61,9 +61,39 @@ pub(crate) async fn fetch(
     question: Question<'_>,
 ) -> Result<Token, Error> {
     let Question { realm, reach, credential, .. } = question;
-    let endpoint = authority(realm);
-    let refused = |refusal: Refusal| {
-        if reach == Reach::Anywhere {
+    let endpoint = Endpoint { repository, authority: authority(realm), reach };
+    transport.policy().check_url(realm, reach).map_err(|refusal| endpoint.refused(refusal))?;
+    let http = transport.client_for(repository, realm, reach)?;
+    let sent = transport.token(realm, request(&http, question)).await?;
+    let (response, meter) = sent.map_err(|error| match Refusal::within(&error) {
+        Some(refusal) => endpoint.refused(refusal),
+        None => endpoint.unavailable(&format!("cannot be reached: {}", innermost(&error))),
+    })?;
+    endpoint.check_status(&response, credential)?;
+    let body = bounded(response, meter).await.map_err(|why| endpoint.unavailable(&why))?;
+    let answer =
+        read(&body).ok_or_else(|| endpoint.unavailable("answered with something that is no token"))?;
+    let token = [&answer.token, &answer.access_token]
+        .map(SecretString::expose_secret)
+        .into_iter()
+        .find(|token| !token.is_empty() && HeaderValue::from_str(token).is_ok())
+        .ok_or_else(|| endpoint.unavailable("answered without a usable token"))?;
+    let authorization = format!("Bearer {token}").into();
+    Ok(Token { authorization, until: Instant::now() + answer.life().saturating_sub(SKEW) })
+}
+
+/// The endpoint that a question goes to, as errors name it.
+struct Endpoint<'a> {
+    repository: &'a Repository,
+    authority: String,
+    reach: Reach,
+}
+
+impl Endpoint<'_> {
+    /// The policy does not let a request go to the endpoint.
+    fn refused(&self, refusal: Refusal) -> Error {
+        let repository = self.repository;
+        if self.reach == Reach::Anywhere {
             return refusal.into_error().at(&repository.to_string());
         }
         Error::new(
@@ -72,53 +102,44 @@ pub(crate) async fn fetch(
                 "{repository}: the registry names a token endpoint that is refused: {refusal}, which it has no business to name"
             ),
         )
-    };
-    transport.policy().check_url(realm, reach).map_err(refused)?;
-    let http = transport.client_for(repository, realm, reach)?;
-    let unavailable = |why: String| {
+    }
+
+    fn unavailable(&self, why: &str) -> Error {
+        let Self { repository, authority, .. } = self;
         Error::new(
             Kind::Unavailable(Cause::Other),
-            format!("{repository}: the token endpoint {endpoint} {why}"),
+            format!("{repository}: the token endpoint {authority} {why}"),
         )
-    };
-    let sent = transport.token(realm, request(&http, question)).await?;
-    let (response, meter) = sent.map_err(|error| match Refusal::within(&error) {
-        Some(refusal) => refused(refusal),
-        None => unavailable(format!("cannot be reached: {}", innermost(&error))),
-    })?;
-    let status = response.status();
-    match status {
-        StatusCode::OK => {}
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
-            let login = if credential.is_some() { Login::Refused } else { Login::Missing };
-            let message = format!("{repository}: the token endpoint {endpoint} answered {status}");
-            return Err(Error::new(Kind::Unauthorized(login), message).answered(status.as_u16(), None));
-        }
-        status if status.is_redirection() => {
-            return Err(unavailable(format!(
+    }
+
+    /// Returns an error for every status but 200.
+    fn check_status(
+        &self,
+        response: &reqwest::Response,
+        credential: Option<&Credential>,
+    ) -> Result<(), Error> {
+        let Self { repository, authority, .. } = self;
+        match response.status() {
+            StatusCode::OK => Ok(()),
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) => {
+                let login = if credential.is_some() { Login::Refused } else { Login::Missing };
+                let message = format!("{repository}: the token endpoint {authority} answered {status}");
+                Err(Error::new(Kind::Unauthorized(login), message).answered(status.as_u16(), None))
+            }
+            status if status.is_redirection() => Err(self.unavailable(&format!(
                 "answered {status}, and credentials go where the registry said and no further"
-            )));
-        }
-        status => {
-            let kind = match status {
-                StatusCode::TOO_MANY_REQUESTS => Kind::RateLimited(Party::TokenEndpoint),
-                _ => Kind::Unavailable(Cause::Status(Party::TokenEndpoint)),
-            };
-            let after = retry_after(response.headers(), SystemTime::now());
-            let error = unavailable(format!("answered {status}")).of_kind(kind);
-            return Err(error.answered(status.as_u16(), after));
+            ))),
+            status => {
+                let kind = match status {
+                    StatusCode::TOO_MANY_REQUESTS => Kind::RateLimited(Party::TokenEndpoint),
+                    _ => Kind::Unavailable(Cause::Status(Party::TokenEndpoint)),
+                };
+                let after = retry_after(response.headers(), SystemTime::now());
+                let error = self.unavailable(&format!("answered {status}")).of_kind(kind);
+                Err(error.answered(status.as_u16(), after))
+            }
         }
     }
-    let body = bounded(response, meter).await.map_err(unavailable)?;
-    let answer =
-        read(&body).ok_or_else(|| unavailable("answered with something that is no token".to_owned()))?;
-    let token = [&answer.token, &answer.access_token]
-        .map(SecretString::expose_secret)
-        .into_iter()
-        .find(|token| !token.is_empty() && HeaderValue::from_str(token).is_ok())
-        .ok_or_else(|| unavailable("answered without a usable token".to_owned()))?;
-    let authorization = format!("Bearer {token}").into();
-    Ok(Token { authorization, until: Instant::now() + answer.life().saturating_sub(SKEW) })
 }
 
 /// `GET` with user name and password, or `POST` with an identity token.
