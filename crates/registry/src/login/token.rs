@@ -1,5 +1,5 @@
-//! Tokens: what to ask an endpoint for, and what it answers (distribution project, "Token Authentication Specification"
-//! and "`OAuth2` Token Authentication").
+//! Tokens: the requests to a token endpoint, and its answers (distribution project, "Token Authentication
+//! Specification" and "`OAuth2` Token Authentication").
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,29 +25,29 @@ use crate::http::trouble::innermost;
 use crate::login::header::{basic, sensitive};
 use crate::observe::{Meter, authority};
 
-/// Life of a token that does not say (token specification: 60 seconds).
+/// Life of a token whose answer does not state one (token specification: 60 seconds).
 const DEFAULT_LIFE: Duration = Duration::from_mins(1);
 
-/// Longest life that is believed.
+/// Longest life that is accepted.
 const LONGEST_LIFE: Duration = Duration::from_hours(1);
 
-/// Taken off a token's life for clocks that differ and requests that take time.
+/// Subtracted from the life of a token, because clocks differ and requests take time.
 const SKEW: Duration = Duration::from_secs(10);
 
 /// A token answer is a few kilobytes; Azure's tokens are the longest known.
 const MAX_TOKEN_BODY: usize = 256 * 1024;
 
-/// A token, as a header, and until when it serves.
+/// A token as a header, with its end.
 pub(crate) struct Token {
     pub authorization: SecretString,
     pub until: Instant,
 }
 
-/// What to ask, and whom.
+/// A request to a token endpoint.
 #[derive(Clone, Copy)]
 pub(crate) struct Question<'a> {
     pub realm: &'a Url,
-    /// How far the realm may lead.
+    /// The addresses that the realm may have.
     pub reach: Reach,
     pub service: Option<&'a str>,
     pub scope: &'a str,
@@ -181,7 +181,7 @@ async fn bounded(mut response: reqwest::Response, mut meter: Meter) -> Result<Ze
     Ok(body)
 }
 
-/// Of the answer only what is needed: the token under one of its two names, and how long it lives.
+/// The needed members of the answer: the token under one of its two names, and its life.
 #[derive(Default)]
 struct Answer {
     token: SecretString,
@@ -190,7 +190,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// What is no time that a token could live for is none said.
+    /// A stated life that is not positive counts as not stated.
     fn life(&self) -> Duration {
         let said = self.seconds.filter(|&seconds| seconds > 0.0);
         said.map_or(DEFAULT_LIFE, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_LIFE))
@@ -198,7 +198,7 @@ impl Answer {
     }
 }
 
-/// Reads an answer; a second time without the life, where that is a number which no parser takes.
+/// Parses an answer. If the life is a number that the parser does not accept, it parses again without the life.
 fn read(body: &[u8]) -> Option<Answer> {
     let text = go_json::text(body);
     let timed = serde_json::from_str::<Read<true>>(&text).map(|Read(answer)| answer);
@@ -253,7 +253,7 @@ impl<'de, const TIMED: bool> Visitor<'de> for AnswerVisitor<TIMED> {
 mod tests {
     use super::*;
 
-    /// Tokens are used however the rest of the answer looks; what is no life is the default one.
+    /// Tokens are used with any other members. If the life is invalid, the default applies.
     #[rstest::rstest]
     #[case::usual(r#"{"token":"t","expires_in":300}"#, 300)]
     #[case::no_life(r#"{"token":"t"}"#, 60)]
