@@ -172,7 +172,7 @@ mod tests {
         }
     }
 
-    /// A candidate must never take over what its holder still counts on.
+    /// A candidate must never take over a lease that its holder still uses.
     #[test]
     fn a_holder_stops_before_anybody_takes_over() {
         for seconds in [3, 4, 15, 60, 3600] {
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(spec.lease_duration_seconds, Some(15));
     }
 
-    /// The time in the lease is that of another node's clock: an old one is no reason to take over.
+    /// The time in the lease is from the clock of another node: an old time is not a reason to take over.
     #[test]
     fn an_old_time_in_the_lease_does_not_count() {
         assert!(matches!(step_after(Some(&held_by("pod-b_2", 15)), 0), Step::Wait { .. }));

@@ -33,8 +33,8 @@ impl Content {
         (text + binary) as u64
     }
 
-    /// Adds a value: text goes to `data`, all other bytes to `binaryData`. Nothing but the value decides that, so the same
-    /// content is the same object wherever it was read.
+    /// Adds a value: text goes to `data`, all other bytes to `binaryData`. Only the value decides that, so the same
+    /// content gives the same object for every source.
     pub fn insert(&mut self, key: String, value: Vec<u8>) {
         match String::from_utf8(value) {
             // NUL is valid UTF-8 but breaks environment variables and most readers of text.
@@ -70,8 +70,8 @@ impl Content {
 /// matches none.
 ///
 /// # Errors
-/// `InvalidFiles` as [`FileRules::keys`] finds it; `TooLarge` with the sizes; `UnsupportedArtifact` where there is no
-/// file at all.
+/// `InvalidFiles` from [`FileRules::keys`]; `TooLarge` with the sizes; `UnsupportedArtifact` if the artifact has no
+/// files.
 pub fn render(files: &[ConfigFile], others: &[String], rules: &FileRules) -> Result<Content, Failure> {
     if files.is_empty() && others.is_empty() {
         return Err(Failure::new(
@@ -127,7 +127,7 @@ fn total(files: &[(&str, u64)]) -> u64 {
     files.iter().fold(0_u64, |sum, (_, size)| sum.saturating_add(*size))
 }
 
-/// Says that files of these sizes are more than a `ConfigMap` holds, and which are the largest.
+/// A failure that names the sum of these sizes, the limit and the largest files.
 #[must_use]
 pub fn too_large(mut files: Vec<(&str, u64)>) -> String {
     let total = total(&files);

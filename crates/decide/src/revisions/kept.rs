@@ -27,8 +27,8 @@ pub struct Kept {
     pub content: Content,
 }
 
-/// The content of an object, without any check. Where somebody moved a key between `data` and `binaryData`, it is back in
-/// its place: `envFrom` reads only `data`, and what is put back from here must be what was applied.
+/// The content of an object, without any check. A key that somebody moved between `data` and `binaryData` is in its
+/// right place again: `envFrom` reads only `data`, and a repair must restore the applied state.
 #[must_use]
 pub fn content_of(object: &ConfigMap) -> Content {
     let text = object.data.iter().flatten().map(|(key, value)| (key, value.clone().into_bytes()));
@@ -240,8 +240,8 @@ mod tests {
         annotations.extend(value.map(|value| (key.to_owned(), value.to_owned())));
     }
 
-    /// What anybody can make of a revision who may create `ConfigMaps`: other content, under the name, the hash and the
-    /// labels that go with it.
+    /// The forgery that everyone who may create `ConfigMaps` can make: other content, with the name, the hash and the
+    /// labels that fit it.
     fn forged(of: &ConfigMap, artifact: &Digest, text: &str, number: i64) -> ConfigMap {
         let mut forged = of.clone();
         forged.data = Some([("config.json".to_owned(), text.to_owned())].into());
@@ -271,7 +271,8 @@ mod tests {
         assert!(origin.proven && origin.manifest.is_some() && origin.annotations.get("a") == Some("b"));
     }
 
-    /// The attack: the revision is deleted, and another one made with the same digest and everything that goes with it.
+    /// The attack: somebody deletes the revision, and creates another one with the same digest and matching labels and
+    /// annotations.
     #[test]
     fn a_forged_revision_is_never_better_than_a_word() {
         let (digest, good) = revision("good", 1);
@@ -279,7 +280,7 @@ mod tests {
         assert_eq!(found(&digest, &[], &[&evil]), Some((false, "EVIL".to_owned())), "it has its own word");
         assert_eq!(found(&digest, &[], &[&evil, &good]), Some((true, "good".to_owned())));
         assert_eq!(found(&digest, &[], &[&good, &evil]), Some((true, "good".to_owned())));
-        // What the history recorded counts alone, wherever it is found.
+        // Only the content that the history recorded counts, in any object.
         let entry = entry_of(&desired(), &good).unwrap();
         assert_eq!(found(&digest, &[&entry], &[&evil]), None);
         let mut moved = good.clone();
@@ -287,7 +288,7 @@ mod tests {
         assert_eq!(found(&digest, &[&entry], &[&evil, &moved]), Some((true, "good".to_owned())));
     }
 
-    /// Nothing of what an object says of itself goes into the status with content that was recorded.
+    /// With recorded content, no claim of the object itself gets into the status.
     #[test]
     fn what_was_recorded_says_where_it_is_from() {
         let (_, good) = revision("good", 1);
@@ -326,7 +327,7 @@ mod tests {
         }
     }
 
-    /// A status is believed from then on, so a forged hash must not get there by way of a history that is made anew.
+    /// A hash in the status is trusted later, so a forged hash must not get there through a rebuilt history.
     #[test]
     fn a_rebuilt_history_trusts_no_revision_without_proof() {
         let (digest, good) = revision("good", 1);

@@ -32,13 +32,13 @@ pub struct Stamp {
     pub applied_at: Timestamp,
 }
 
-/// The last number that was given, and its application. A watch that lags behind does not show it yet, and neither does
-/// a status that was not written.
+/// The last number that the operator used, and its application. A watch that lags behind does not show it yet, and
+/// neither does a status that was not written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
     /// The number.
     pub number: i64,
-    /// The config that has it, or was meant to have it. Shared with the applied config.
+    /// The config that has it, or was intended to have it. Shared with the applied config.
     pub facts: Arc<Facts>,
 }
 
@@ -73,19 +73,19 @@ impl Ledger {
         Self(Mutex::new(given))
     }
 
-    /// The number that was given last.
+    /// The number that was used last.
     #[must_use]
     pub fn last(&self) -> Option<Given> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Writes down a number.
+    /// Records a number.
     pub fn note(&self, given: Given) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(given);
     }
 }
 
-/// Where numbers of a resource stand.
+/// The places that hold the numbers of a resource.
 #[derive(Clone, Copy, Debug)]
 pub struct Numbers<'a> {
     /// The history of its status.
@@ -94,17 +94,17 @@ pub struct Numbers<'a> {
     pub watched: &'a [Arc<Watched>],
     /// The resource.
     pub owner: &'a Owner,
-    /// The number that this operator gave last.
+    /// The last number that this operator used.
     pub given: Option<&'a Given>,
-    /// Its target, where it was read. With a limit of 0 no revision carries the number, so after a lost status only the
+    /// Its target, if it was read. With a limit of 0 no revision carries the number, so after a lost status only the
     /// target knows it.
     pub target: Option<&'a ConfigMap>,
 }
 
 impl Numbers<'_> {
     /// The number and time for applying `facts`: those of the newest entry if it is the same config for the same image,
-    /// those that a killed operator left on the revision or on the target, those that were meant for it before, or new
-    /// ones.
+    /// those that a killed operator left on the revision or on the target, those that were intended for it before, or
+    /// new ones.
     #[must_use]
     pub fn stamp(&self, facts: &Facts, existing: Option<&ConfigMap>, now: Timestamp) -> Stamp {
         let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
@@ -128,9 +128,9 @@ impl Numbers<'_> {
         Stamp { number, applied_at: now }
     }
 
-    /// Highest number that a revision of the resource or its target has, or was meant to have. Only plausible numbers
-    /// count: on an object that belongs to the resource, on a revision only if it has the name of one, and not far from
-    /// those of the history.
+    /// Highest number that a revision of the resource or its target has, or was intended to have. Only plausible
+    /// numbers count: on an object that belongs to the resource, on a revision only if it has the name of one, and not
+    /// far from those of the history.
     #[must_use]
     pub fn highest(&self) -> i64 {
         let recorded = recorded(self.history);
@@ -143,7 +143,7 @@ impl Numbers<'_> {
         numbers.chain(given).chain(self.on_target()).max().unwrap_or(recorded)
     }
 
-    /// The number on the annotation of the target, where it counts.
+    /// The number on the annotation of the target, if it counts.
     fn on_target(&self) -> Option<i64> {
         let target = self.target.filter(|target| Watched::of(&target.metadata).is_of(self.owner))?;
         let number = target.annotations().get(annotation::REVISION)?.parse().ok()?;
@@ -211,7 +211,8 @@ mod tests {
         stamp(history, owned, given, facts, None).number
     }
 
-    /// Design §2.8: killed between revision and status, the operator takes up the number that it left on the revision.
+    /// Design §2.8: an operator that was killed between the writes of revision and status continues with the number on
+    /// the revision.
     #[test]
     fn a_killed_operator_goes_on_with_the_number_it_left() {
         let history = applied(&[("a", false)], 10);
@@ -220,12 +221,12 @@ mod tests {
         let owned = [watched(&left)];
         let again = stamp(&history, &owned, None, &next.facts, Some(&left));
         assert_eq!(again, Stamp { number: 2, applied_at: at(50) });
-        // Another config in the meantime gets a number of its own.
+        // Another config in the meantime gets another number.
         assert_eq!(number(&history, &owned, None, &rendered("c", "c").facts), 3);
     }
 
-    /// The watch may not have reported a revision yet when the next one is made, and no status names the first: two configs
-    /// under one number could not be told apart once a history is rebuilt from the revisions.
+    /// The watch may not have reported a revision yet when the next one is made, and no status names the first. If both
+    /// had one number, a history that is rebuilt from the revisions could not distinguish the two configs.
     #[test]
     fn a_number_that_was_given_is_not_given_to_another_config() {
         let (history, b, c) =
@@ -233,7 +234,7 @@ mod tests {
         let given = Given { number: 2, facts: Arc::clone(&b) };
         assert_eq!(number(&history, &[], Some(&given), &c), 3);
         assert_eq!(number(&history, &[], Some(&given), &b), 2, "it was meant for this one");
-        // What is in the history by now was counted on from there.
+        // The later entries of the history continue from that number.
         let history = applied(&[("a", false), ("b", false), ("a", false)], 10);
         assert_eq!(number(&history, &[], Some(&given), &b), 4);
         assert_eq!(
@@ -250,7 +251,7 @@ mod tests {
         );
     }
 
-    /// Anybody who may create `ConfigMaps` writes any number on a label.
+    /// Everyone who may create `ConfigMaps` can write any number on a label.
     #[rstest]
     #[case::at_the_end("9223372036854775806", 2)]
     #[case::the_very_last("9223372036854775807", 2)]
@@ -265,7 +266,7 @@ mod tests {
         map.metadata.labels.as_mut().unwrap().insert(label::REVISION.to_owned(), forged.to_owned());
         let b = rendered("b", "b");
         assert_eq!(number(&history, &[watched(&map)], None, &b.facts), expected);
-        // Also where it stands on the very revision that is to be made.
+        // Also on the label of the same revision that will be made.
         let mut own = assemble(&b, Stamp { number: 1, applied_at: at(5_000) });
         own.metadata.labels.as_mut().unwrap().insert(label::REVISION.to_owned(), forged.to_owned());
         let taken = stamp(&history, &[], None, &b.facts, Some(&own));
@@ -273,7 +274,7 @@ mod tests {
         assert!(taken.applied_at <= at(900), "nothing was applied in the future");
     }
 
-    /// With a limit of 0 nothing but the target carries the number once the status is lost.
+    /// With a limit of 0 only the target has the number after the status is lost.
     #[test]
     fn a_number_that_only_the_target_has_is_not_given_to_another_config() {
         let (a, b) = (rendered("a", "a"), rendered("b", "b"));
@@ -287,7 +288,7 @@ mod tests {
         };
         assert_eq!(number(&target, &lost, &b.facts), 8);
         assert_eq!(number(&target, &lost, &a.facts), 7, "it is in place already");
-        // As on a label: nobody's word reaches far, and the status knows better.
+        // As on a label: a forged number only counts near the history, and the status comes first.
         let mut forged = target.clone();
         let annotations = forged.metadata.annotations.as_mut().unwrap();
         annotations.insert(annotation::REVISION.to_owned(), (LIMIT - 1).to_string());
@@ -315,7 +316,7 @@ mod tests {
         }
     }
 
-    /// A resource whose history has such a number from before comes free again, and its numbers stay apart.
+    /// A resource whose history already has such a number gets normal numbers again, and they stay distinct.
     #[test]
     fn a_number_in_the_history_that_cannot_be_counted_on_stops_nothing() {
         for stuck in [i64::MAX, LIMIT, LIMIT - 1] {

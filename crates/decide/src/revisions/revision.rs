@@ -107,7 +107,7 @@ pub(crate) mod tests {
     use oci::Annotations;
     use serde_json::json;
 
-    /// The stamp where nothing but the history tells of numbers.
+    /// The stamp if only the history has numbers.
     pub fn stamp(history: &History, facts: &Facts, now: Timestamp) -> Stamp {
         Numbers { history, watched: &[], owner: &owner(), given: None, target: None }.stamp(facts, None, now)
     }
@@ -144,7 +144,7 @@ pub(crate) mod tests {
         plan::assemble(&desired(), origin, content)
     }
 
-    /// Applies one after the other, as the operator does it with its status written each time.
+    /// Applies one config after the other, with a written status each time.
     pub fn applied(steps: &[(&str, bool)], limit: usize) -> History {
         steps.iter().enumerate().fold(History::default(), |history, (index, (artifact, back))| {
             let facts = rendered(artifact, artifact).facts;
@@ -186,7 +186,7 @@ pub(crate) mod tests {
         assert!(is_name(revision.metadata.name.as_deref().unwrap()));
     }
 
-    /// The manifest must not be what makes an object too large, and stands on no target.
+    /// The manifest must not make an object too large, and no target has one.
     #[test]
     fn a_manifest_is_kept_where_there_is_room_for_it() {
         let mut rendered = rendered("a", "1");
@@ -233,7 +233,7 @@ pub(crate) mod tests {
         assert_eq!(outline(&applied(&[("a", false), ("b", false)], 0)), [(2, HistoryOutcome::Applied)]);
     }
 
-    /// What is applied, and the hash that a revision without a proof could not give.
+    /// The applied entry has the hash that a revision without proof could not give.
     #[test]
     fn a_rebuilt_history_learns_what_is_applied() {
         let rendered = rendered("a", "a");
@@ -247,8 +247,8 @@ pub(crate) mod tests {
         assert_eq!(history.to_entries()[0].hash.as_ref(), Some(&rendered.facts.hash));
     }
 
-    /// What was taken on its own word while nothing else could be had is one entry, however often it is looked at, and its
-    /// hash is not in the status until it is known to be right.
+    /// An unproven config, applied because nothing else was available, stays one entry over several reconciles. The
+    /// status has no hash for it until the content is proven.
     #[test]
     fn what_vouches_only_for_itself_is_recorded_without_its_hash() {
         for revision in [Some("web-0123456789".to_owned()), None] {
@@ -315,7 +315,7 @@ pub(crate) mod tests {
         assert_eq!(Some(surplus[0].name.to_string()), revisions[0].metadata.name);
     }
 
-    /// Labels are anybody's to write, also on what a controller of somebody else keeps.
+    /// Everyone can write labels, also on objects that belong to another controller.
     #[test]
     fn what_has_another_controller_is_not_surplus() {
         let mut object = assemble(&rendered("x", "x"), Stamp { number: 7, applied_at: at(0) });
