@@ -204,9 +204,8 @@ fn only_what_was_chosen(state: &State, actor: &Actor, before: Option<&Object>, a
     // What no status speaks of is not believed by who has not applied it itself.
     let unsaid = applied.is_some_and(|applied| !actor.said(state).contains(&applied.artifact.to_string()));
     // Another operator can write its status between the answer and the write: no request is bound to both.
-    let was_unsaid = run.status.as_ref().is_some_and(|said| {
-        applied.is_some_and(|applied| said.as_ref() != Some(&applied.artifact.to_string()))
-    });
+    let was_unsaid =
+        applied.is_some_and(|applied| run.statuses.iter().any(|said| *said != applied.artifact.to_string()));
     let lost = unsaid
         || was_unsaid
         || in_place.as_ref() != applied

@@ -99,7 +99,8 @@ impl Cluster for World {
             |state| {
                 let status = state.resources.actual(&owner.name).and_then(|config| config.status.clone());
                 let artifact = status.as_ref().and_then(|status| status.artifact.as_ref());
-                state.run().status = Some(artifact.map(|artifact| artifact.digest.clone()));
+                let digest = artifact.map(|artifact| artifact.digest.clone());
+                state.run().statuses.push(digest.unwrap_or_default());
                 Ok(status)
             },
         )

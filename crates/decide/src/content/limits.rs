@@ -9,7 +9,8 @@ use api::Reason;
 use oci::text;
 
 use crate::Failure;
-use crate::render::Content;
+
+use super::values::Content;
 
 /// Largest body of a request that the API server reads (`MaxRequestBodyBytes` in kubernetes
 /// `staging/src/k8s.io/apiserver/pkg/server/config.go`). 3 MiB.

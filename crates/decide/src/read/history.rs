@@ -12,12 +12,14 @@
 //!
 //! At most one entry is `Applied`, and no entry that did not fail stands above it.
 
+use std::collections::BTreeSet;
+
 use api::{HistoryEntry, HistoryOutcome};
 use jiff::Timestamp;
 use oci::Digest;
 
-use crate::numbers::{self, Stamp};
 use crate::plan::Facts;
+use crate::stamp::{LIMIT, Stamp, is_plausible};
 
 /// One application of a config, or one attempt that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,6 +188,23 @@ impl History {
         self.0.iter().map(Entry::number)
     }
 
+    /// Highest number that counts. A number beyond the limit is ignored.
+    #[must_use]
+    pub fn highest_number(&self) -> i64 {
+        self.numbers().filter(|number| is_plausible(*number)).max().unwrap_or(0)
+    }
+
+    /// The number after the highest one, here or elsewhere. If that is beyond the limit, the lowest number that the history
+    /// does not have.
+    #[must_use]
+    pub fn next_number(&self, elsewhere: i64) -> i64 {
+        let after = self.highest_number().max(elsewhere).checked_add(1).filter(|next| is_plausible(*next));
+        after.unwrap_or_else(|| {
+            let used: BTreeSet<i64> = self.numbers().collect();
+            (1..LIMIT).find(|number| !used.contains(number)).unwrap_or(1)
+        })
+    }
+
     /// The application that is in the target: the newest that did not fail.
     #[must_use]
     pub fn current(&self) -> Option<&Application> {
@@ -248,7 +267,7 @@ impl History {
         }
         let mut next = self.clone();
         let failed = Application {
-            number: numbers::next(self, highest),
+            number: self.next_number(highest),
             artifact: artifact.clone(),
             image: image.clone(),
             image_reference: None,

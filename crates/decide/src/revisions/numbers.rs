@@ -1,6 +1,5 @@
 //! Numbers of applications: computes the next one, even if others forge labels.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::annotation;
@@ -11,26 +10,17 @@ use kube_core::ResourceExt as _;
 
 use crate::history::History;
 use crate::plan::Facts;
-use crate::revision::is_name;
 use crate::spec::Owner;
 use crate::watched::{Watched, number};
 
-/// Numbers below this one count. Every JSON parser reads them exactly (RFC 8259, 6), and no operator reaches it by
-/// counting: a number beyond it was written by hand, or follows from such a number.
-const LIMIT: i64 = 1 << 53;
+use super::name::is_name;
+use super::stamp::is_plausible;
+
+pub use super::stamp::Stamp;
 
 /// How far beyond the history a number on a label counts. A killed operator leaves one number at a time that no status
-/// names, so a few would be enough. With a thousand at a step, forged numbers cannot reach the [`LIMIT`].
+/// names, so a few would be enough. With a thousand at a step, forged numbers cannot reach [`LIMIT`](super::stamp::LIMIT).
 const AHEAD: i64 = 1000;
-
-/// Number and time of an application.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// Counts up by one; never used again.
-    pub number: i64,
-    /// Whole seconds.
-    pub applied_at: Timestamp,
-}
 
 /// The last number that the operator used, and its application. A watch that lags behind does not show it yet, and
 /// neither does a status that was not written.
@@ -113,7 +103,7 @@ impl Numbers<'_> {
         if let Some(same) = same {
             return Stamp { number: same.number, applied_at: same.applied_at };
         }
-        let recorded = recorded(self.history);
+        let recorded = self.history.highest_number();
         let left = existing.and_then(|existing| read_stamp(&existing.metadata));
         if let Some(left) = left.filter(|left| is_next(left.number, recorded)) {
             // Everyone can write the label and the time, so neither may lie in the future.
@@ -124,7 +114,7 @@ impl Numbers<'_> {
         let meant = meant.map(|given| given.number);
         let on_target =
             || self.on_target().filter(|_| self.target.is_some_and(|target| names(target, facts)));
-        let number = meant.or_else(on_target).unwrap_or_else(|| next(self.history, self.highest()));
+        let number = meant.or_else(on_target).unwrap_or_else(|| self.history.next_number(self.highest()));
         Stamp { number, applied_at: now }
     }
 
@@ -133,7 +123,7 @@ impl Numbers<'_> {
     /// far from those of the history.
     #[must_use]
     pub fn highest(&self) -> i64 {
-        let recorded = recorded(self.history);
+        let recorded = self.history.highest_number();
         let is_revision =
             |object: &&Arc<Watched>| object.is_revision && object.is_of(self.owner) && is_name(&object.name);
         let revisions = self.watched.iter().filter(is_revision);
@@ -147,18 +137,8 @@ impl Numbers<'_> {
     fn on_target(&self) -> Option<i64> {
         let target = self.target.filter(|target| Watched::of(&target.metadata).is_of(self.owner))?;
         let number = target.annotations().get(annotation::REVISION)?.parse().ok()?;
-        Some(number).filter(|number| is_next(*number, recorded(self.history)))
+        Some(number).filter(|number| is_next(*number, self.history.highest_number()))
     }
-}
-
-/// The number after the highest one. If that is beyond the limit, the lowest number that the history does not have.
-#[must_use]
-pub fn next(history: &History, highest: i64) -> i64 {
-    let after = recorded(history).max(highest).checked_add(1).filter(|next| is_plausible(*next));
-    after.unwrap_or_else(|| {
-        let used: BTreeSet<i64> = history.numbers().collect();
-        (1..LIMIT).find(|number| !used.contains(number)).unwrap_or(1)
-    })
 }
 
 /// Number and time on a revision.
@@ -169,21 +149,13 @@ pub fn read_stamp(metadata: &ObjectMeta) -> Option<Stamp> {
     Some(Stamp { number, applied_at })
 }
 
-/// Highest number in the history that counts. A number beyond the limit is ignored.
-fn recorded(history: &History) -> i64 {
-    history.numbers().filter(|number| is_plausible(*number)).max().unwrap_or(0)
-}
-
-fn is_plausible(number: i64) -> bool {
-    (1..LIMIT).contains(&number)
-}
-
 fn is_next(number: i64, recorded: i64) -> bool {
     is_plausible(number) && number > recorded && number <= recorded.saturating_add(AHEAD)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::stamp::LIMIT;
     use api::label;
 
     use super::*;

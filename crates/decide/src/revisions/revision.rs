@@ -8,40 +8,16 @@ use std::sync::Arc;
 
 use api::{HistoryEntry, annotation, label};
 use k8s_openapi::api::core::v1::ConfigMap;
-use oci::{Digest, MAX_KEPT_MANIFEST};
-use sha2::{Digest as _, Sha256};
+use oci::MAX_KEPT_MANIFEST;
 
-use crate::numbers::Stamp;
 use crate::plan::Rendered;
 use crate::render::MAX_CONFIG_MAP;
 use crate::spec::Owner;
 use crate::watched::Watched;
 
-/// Hexadecimal characters of the hash at the end of the name: as many as `ReplicaSets` have, and enough that two
-/// revisions of one target never share them.
-const NAME_HASH: usize = 10;
+use super::stamp::Stamp;
 
-/// Name of the revision of an artifact with some content. Two artifacts with equal bytes are two revisions.
-#[must_use]
-pub fn name(target: &str, artifact: &Digest, hash: &str) -> String {
-    let digest = Sha256::digest(format!("{artifact}\n{hash}"));
-    let hex: String =
-        digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]).map(hex_digit).take(NAME_HASH).collect();
-    format!("{target}-{hex}")
-}
-
-fn hex_digit(nibble: u8) -> char {
-    char::from_digit(u32::from(nibble), 16).unwrap_or('0')
-}
-
-/// Whether an object has the name of a revision.
-#[must_use]
-pub fn is_name(name: &str) -> bool {
-    let hash = name.rsplit_once('-').map(|(_, hash)| hash);
-    hash.is_some_and(|hash| {
-        hash.len() == NAME_HASH && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    })
-}
+pub use super::name::{is_name, name};
 
 /// The revision of a rendered config: the same content and origin, immutable, under its own name.
 #[must_use]
@@ -104,7 +80,7 @@ pub(crate) mod tests {
     use crate::render::Content;
     use crate::spec;
     use jiff::Timestamp;
-    use oci::Annotations;
+    use oci::{Annotations, Digest};
     use serde_json::json;
 
     /// The stamp if only the history has numbers.
@@ -172,7 +148,7 @@ pub(crate) mod tests {
             name_of(&a, "sha256:2"),
             "another files mapping is another revision"
         );
-        assert_eq!(name_of(&a, "sha256:1").len(), "web-".len() + NAME_HASH);
+        assert_eq!(name_of(&a, "sha256:1").len(), "web-".len() + 10);
     }
 
     #[test]
