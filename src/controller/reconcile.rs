@@ -313,7 +313,14 @@ async fn keep_last<R: Registry, C: Cluster>(
     let given = pass.ledger.last();
     let (history, given) = (pass.history, given.as_ref());
     let highest = Numbers { history, watched: &objects, owner, given, target: None }.highest();
-    (Ok(Report { latest, highest, kept, ..Report::failed(failure) }), recall)
+    let in_doubt = kept.is_none() && is_of_this_target(pass);
+    (Ok(Report { latest, highest, kept, in_doubt, ..Report::failed(failure) }), recall)
+}
+
+/// Whether what was applied last is in the target that the resource names, and not in one of an earlier name.
+fn is_of_this_target<R, C>(pass: &Pass<'_, R, C>) -> bool {
+    let target = pass.status.and_then(|status| status.target.as_ref());
+    target.is_some_and(|target| target.name == pass.desired.target.name)
 }
 
 /// Failures of writing the target: to write it again at once would fail the same.

@@ -84,5 +84,5 @@ async fn last_good<R: Registry, C: Cluster>(
             return Ok(Some(kept));
         }
     }
-    revisions::of_application(pass, current).await
+    revisions::of_current(pass, current).await
 }

@@ -50,6 +50,17 @@ pub(super) async fn of_application<R, C: Cluster>(
     Ok(revision.and_then(|revision| kept::recorded(pass.desired, &revision, recorded)))
 }
 
+/// What was applied last: from its revision or, if no revisions are kept, from the target as long as nobody changed it.
+pub(super) async fn of_current<R, C: Cluster>(
+    pass: &Pass<'_, R, C>,
+    current: &Application,
+) -> Result<Option<Kept>, Failure> {
+    if current.config_map.is_some() {
+        return of_application(pass, current).await;
+    }
+    Ok(in_target(pass, current).await?.map(|(_, kept)| kept))
+}
+
 /// From the target itself, where no revisions are kept.
 async fn in_target<R, C: Cluster>(
     pass: &Pass<'_, R, C>,

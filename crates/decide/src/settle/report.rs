@@ -70,6 +70,9 @@ pub struct Report {
     pub highest: i64,
     /// The config in the target after a failure, if the pass had to restore it or to read it.
     pub kept: Option<Applied>,
+    /// The pass failed, and could not confirm that the target still holds what was applied last: the target cannot be
+    /// written, or nothing proves that config.
+    pub in_doubt: bool,
     /// The pass only repaired the target, and checked nothing else.
     pub repaired: bool,
 }
@@ -85,6 +88,7 @@ impl Report {
             rebuilt: None,
             highest: 0,
             kept: None,
+            in_doubt: false,
             repaired: false,
         }
     }

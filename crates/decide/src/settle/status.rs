@@ -142,21 +142,26 @@ fn message(status: &ArtifactConfigStatus, report: &Report) -> String {
             }
             _ => "suspended; nothing is applied until spec.suspend is false".to_owned(),
         },
-        Outcome::Failed(failure) => match in_place(status) {
-            Some(in_place) => format!("{}. {in_place}", failure.message.trim_end_matches('.')),
+        Outcome::Failed(failure) => match last(status, report.in_doubt) {
+            Some(last) => format!("{}. {last}", failure.message.trim_end_matches('.')),
             None => failure.message.clone(),
         },
     }
 }
 
-/// The config that is still in place, which is the next question of a reader of a failure.
-fn in_place(status: &ArtifactConfigStatus) -> Option<String> {
+/// The config that was applied last, and whether it is still in place: the next question of a reader of a failure.
+fn last(status: &ArtifactConfigStatus, in_doubt: bool) -> Option<String> {
     let (image, artifact, target) =
         (status.image.as_ref()?, status.artifact.as_ref()?, status.target.as_ref()?);
-    Some(format!(
-        "ConfigMap '{}' keeps config {} of {} ({})",
-        target.name, artifact.short_digest, image.reference, image.digest
-    ))
+    let config = format!("config {} of {} ({})", artifact.short_digest, image.reference, image.digest);
+    Some(if in_doubt {
+        format!(
+            "It is not known whether ConfigMap '{}' still holds {config}, which was applied last",
+            target.name
+        )
+    } else {
+        format!("ConfigMap '{}' keeps {config}", target.name)
+    })
 }
 
 #[cfg(test)]
@@ -286,6 +291,19 @@ mod tests {
         let message = &second.conditions[0].message;
         assert!(message.contains("it went wrong. ConfigMap 'web' keeps config sha256:"), "{message}");
         assert!(message.contains(&Digest::sha256(b"image").to_string()), "{message}");
+    }
+
+    /// A target of somebody else, or one that is gone, is not said to keep anything.
+    #[test]
+    fn a_failure_that_could_not_confirm_the_target_does_not_say_that_it_keeps_the_config() {
+        let first = next(None, &header(1), &synced("a", true), at(0));
+        let failed = Report { in_doubt: true, ..Report::of(failed(Reason::TargetConflict)) };
+        let message = &reported(Some(&first), &header(1), &failed, at(1)).conditions[0].message;
+        assert!(!message.contains("keeps"), "{message}");
+        assert!(
+            message.contains("It is not known whether ConfigMap 'web' still holds config sha256:"),
+            "{message}"
+        );
     }
 
     #[test]
