@@ -12,7 +12,7 @@ use registry::{AddressPolicy, OciRegistry, Plugins, Rate, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{self, KubeCluster};
+use crate::cluster::{self, KubeCluster, Permit};
 use crate::controller::{self, Context, Memory, Options, Watches};
 use crate::namespace::{Namespace, Namespaces};
 use crate::telemetry::{
@@ -171,8 +171,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let settings = args.settings()?;
     let config = config()?;
     let (election, leadership) = args.leader.start(&config, &instance())?;
-    let client =
-        cluster::gated(config, &leadership).context("the client for the API server cannot be built")?;
+    let permit = Permit::new(leadership.clone());
+    let client = cluster::gated(config, &permit).context("the client for the API server cannot be built")?;
     let watches = Watches::new(client.clone(), &args.namespaces()?);
     let metrics = Metrics::with(Sources {
         resources: Some(watches.resources()),
@@ -194,7 +194,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     });
     let administering = serve_admin(args.admin_address, level, stop.clone().cancelled_owned());
     tokio::spawn({
-        let (leadership, metrics) = (leadership.clone(), metrics.clone());
+        let metrics = metrics.clone();
         // The task needs no end of its own: if leadership never comes, it ends with the process.
         async move {
             leadership.wait().await;
@@ -216,7 +216,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         stop.cancel();
         Ok(())
     };
-    let options = Options { concurrency: args.concurrency, leadership };
+    let options = Options { concurrency: args.concurrency, permit };
     let controlling = controller::run(watches, context, options);
     let working = async { tokio::try_join!(serving, administering, controlling, signals) };
     match election {

@@ -15,7 +15,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{KubeCluster, Leadership};
+use crate::cluster::{KubeCluster, Permit};
 use crate::namespace::Namespace;
 
 use super::context::Context;
@@ -35,8 +35,8 @@ const AFTER_A_BUG: Duration = Duration::from_mins(1);
 pub struct Options {
     /// Concurrent reconciles that may ask registries, in all namespaces together; and as many that ask none.
     pub concurrency: u16,
-    /// Only the leader reconciles.
-    pub leadership: Leadership,
+    /// Without it nothing is reconciled, because nothing could be written.
+    pub permit: Permit,
 }
 
 /// Runs until the context's `stop` is cancelled, then lets running reconciles end.
@@ -49,11 +49,11 @@ pub async fn run<R: Registry>(
     options: Options,
 ) -> anyhow::Result<()> {
     let Watches { client, scopes } = watches;
-    let Options { concurrency, leadership } = options;
+    let Options { concurrency, permit } = options;
     let stop = context.stop.clone();
     let mut dispatcher = Dispatcher::new(context, concurrency);
     let mut news = stream::select_all(scopes.into_iter().map(|scope| dispatcher.open(&client, scope)));
-    if let Some(ended) = stop.run_until_cancelled(dispatcher.work(&mut news, &leadership)).await {
+    if let Some(ended) = stop.run_until_cancelled(dispatcher.work(&mut news, &permit)).await {
         return Err(ended);
     }
     drop(news);
@@ -105,11 +105,11 @@ impl<R: Registry> Dispatcher<R> {
     async fn work(
         &mut self,
         news: &mut (impl Stream<Item = (usize, News)> + Unpin),
-        leadership: &Leadership,
+        permit: &Permit,
     ) -> anyhow::Error {
         loop {
-            let leads = leadership.holds();
-            if leads {
+            let permitted = permit.check().is_ok();
+            if permitted {
                 self.begin();
             }
             let wakes = self.turns.wakes();
@@ -119,9 +119,9 @@ impl<R: Registry> Dispatcher<R> {
                     None => return anyhow::anyhow!("the watches ended unexpectedly"),
                 },
                 Some(ended) = self.running.join_next_with_id() => self.ended(ended),
-                () = sleep_until(wakes), if leads => {}
+                () = sleep_until(wakes), if permitted => {}
                 // A standby reconciles nothing, however long it is due: the resource at hand would be as old as the wait.
-                () = leadership.wait(), if !leads => {}
+                () = permit.wait(), if !permitted => {}
             }
         }
     }
