@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::Router;
 use jiff::Timestamp;
 use kube::Config;
 use registry::{AddressPolicy, OciRegistry, Plugins, Rate, Settings};
@@ -15,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::{self, KubeCluster, Permit};
 use crate::controller::{self, Context, Memory, Options, Watches};
 use crate::namespace::{Namespace, Namespaces};
+use crate::server::{self, Listen};
 use crate::telemetry::{
-    AdminAddress, Endpoint, Health, LogFormat, Metrics, Sources, TraceOptions, Traces, init_logs,
-    install_panic_hook, serve, serve_admin,
+    AdminAddress, Endpoint, Health, LogFormat, LogLevel, Metrics, Sources, TraceOptions, Traces,
+    admin_router, init_logs, install_panic_hook,
 };
 
 /// Run the operator.
@@ -192,7 +194,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         now: Timestamp::now,
         stop: stop.clone(),
     });
-    let administering = serve_admin(args.admin_address, level, stop.clone().cancelled_owned());
+    let administering = administer(args.admin_address, level, stop.clone());
     tokio::spawn({
         let metrics = metrics.clone();
         // The task needs no end of its own: if leadership never comes, it ends with the process.
@@ -202,7 +204,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         }
     });
     let health = Health::default();
-    let serving = serve(args.health_address, health.clone(), metrics, stop.clone().cancelled_owned());
+    let serving = serve(args.health_address, health.clone(), metrics, stop.clone());
     let known = watches.known();
     tokio::spawn(async move {
         known.await;
@@ -235,6 +237,26 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     tracing::info!("ended");
     Ok(())
+}
+
+/// For the kubelet and for Prometheus.
+async fn serve(
+    address: SocketAddr,
+    health: Health,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let router = Router::new().merge(health.router()).merge(metrics.router());
+    let listen = Listen { address, flag: "--health-address", advice: "is another operator running here?" };
+    server::serve(listen, "/livez, /readyz and /metrics", router, stop).await
+}
+
+/// For people, if it is not switched off.
+async fn administer(address: AdminAddress, level: LogLevel, stop: CancellationToken) -> anyhow::Result<()> {
+    let Some(address) = address.get() else { return Ok(()) };
+    let advice = "is another operator running here? 'none' switches it off";
+    let listen = Listen { address, flag: "--admin-address", advice };
+    server::serve(listen, "/log-level", admin_router(level), stop).await
 }
 
 fn config() -> anyhow::Result<Config> {

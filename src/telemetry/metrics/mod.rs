@@ -7,6 +7,7 @@ mod queue;
 mod registries;
 mod resources;
 mod runtime;
+mod scrape;
 
 use std::fmt;
 use std::sync::Arc;
