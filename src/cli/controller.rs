@@ -179,6 +179,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let metrics = Metrics::with(Sources {
         resources: Some(watches.resources()),
         each: args.resource_metrics,
+        watched: watches.names(),
         spans: traces.as_ref().map(Traces::counts),
     });
     let observed = metrics.clone();

@@ -50,6 +50,11 @@ impl TargetStore {
         }
     }
 
+    /// Forgets everything, because the watch has ended.
+    pub fn clear(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Known::default();
+    }
+
     /// `resourceVersion` of a `ConfigMap`.
     #[must_use]
     pub fn version(&self, namespace: &str, name: &str) -> Option<String> {

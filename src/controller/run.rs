@@ -5,9 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use decide::turns::{Asks, Key, Lane, Next, Turns, Version};
-use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt as _};
-use kube::Client;
 use kube::Resource as _;
 use kube::runtime::reflector::{ObjectRef, Store};
 use registry::Registry;
@@ -21,7 +18,7 @@ use crate::namespace::Namespace;
 use super::context::Context;
 use super::observed::observed;
 use super::turn::Turn;
-use super::watch::{Guarded, News, Scope, Watches, key_of, resources, targets};
+use super::watch::{Guarded, News, Streams, Watches, key_of};
 
 /// How long running reconciles may take to end after the signal. Their writes take moments, and their questions to
 /// registries are broken off. Kubernetes kills after 30 s.
@@ -48,11 +45,10 @@ pub async fn run<R: Registry>(
     context: Arc<Context<R, KubeCluster>>,
     options: Options,
 ) -> anyhow::Result<()> {
-    let Watches { client, scopes } = watches;
     let Options { concurrency, permit } = options;
     let stop = context.stop.clone();
-    let mut dispatcher = Dispatcher::new(context, concurrency);
-    let mut news = stream::select_all(scopes.into_iter().map(|scope| dispatcher.open(&client, scope)));
+    let mut news = Streams::open(watches, &context.metrics);
+    let mut dispatcher = Dispatcher::new(context, concurrency, news.stores());
     if let Some(ended) = stop.run_until_cancelled(dispatcher.work(&mut news, &permit)).await {
         return Err(ended);
     }
@@ -84,29 +80,17 @@ struct Dispatcher<R> {
 }
 
 impl<R: Registry> Dispatcher<R> {
-    fn new(context: Arc<Context<R, KubeCluster>>, concurrency: u16) -> Self {
-        let turns = Turns::new(concurrency.into());
-        let (scopes, running) = (Vec::new(), JoinSet::new());
+    fn new(
+        context: Arc<Context<R, KubeCluster>>,
+        concurrency: u16,
+        scopes: Vec<(Option<Namespace>, Store<Guarded>)>,
+    ) -> Self {
+        let (turns, running) = (Turns::new(concurrency.into()), JoinSet::new());
         Self { context, turns, scopes, running, of: HashMap::new(), cancels: HashMap::new() }
     }
 
-    /// Watches a scope.
-    fn open(&mut self, client: &Client, scope: Scope) -> BoxStream<'static, (usize, News)> {
-        let (of_resources, of_targets) = (scope.api(client), scope.api(client));
-        let Scope { namespace, resources: (store, writer), targets: target_store, known } = scope;
-        let (number, metrics) = (self.scopes.len(), self.context.metrics.clone());
-        self.scopes.push((namespace, store));
-        let resources = resources(of_resources, writer, known.resources, metrics.clone());
-        let targets = targets(of_targets, target_store, known.targets, metrics);
-        stream::select(resources, targets).map(move |news| (number, news)).boxed()
-    }
-
     /// Takes news and gives turns, for as long as news come. It may be dropped at any await without a loss.
-    async fn work(
-        &mut self,
-        news: &mut (impl Stream<Item = (usize, News)> + Unpin),
-        permit: &Permit,
-    ) -> anyhow::Error {
+    async fn work(&mut self, news: &mut Streams, permit: &Permit) -> anyhow::Error {
         loop {
             let permitted = permit.check().is_ok();
             if permitted {
