@@ -18,7 +18,7 @@ use crate::namespace::Namespace;
 use super::context::Context;
 use super::observed::observed;
 use super::turn::Turn;
-use super::watch::{Guarded, News, Streams, Watches, key_of};
+use super::watch::{Guarded, News, Streams, Watches};
 
 /// How long running reconciles may take to end after the signal. Their writes take moments, and their questions to
 /// registries are broken off. Kubernetes kills after 30 s.
@@ -117,12 +117,12 @@ impl<R: Registry> Dispatcher<R> {
 
     fn take(&mut self, scope: usize, news: News) {
         match news {
-            News::Seen(object) => self.seen(&object),
-            News::Gone(object) => {
-                self.gone(&key_of(&object));
+            News::Seen(key, object) => self.seen(&key, &object),
+            News::Gone(key, object) => {
+                self.gone(&key);
                 self.context.memory.forget(uid_of(&object));
             }
-            News::Listed => self.listed(scope),
+            News::Listed(all) => self.listed(scope, &all),
             News::Touched(key) => {
                 self.context.metrics.queue().touched(&key.namespace, &key.name);
                 self.turns.touched(&key, Instant::now());
@@ -130,14 +130,13 @@ impl<R: Registry> Dispatcher<R> {
         }
     }
 
-    fn seen(&mut self, object: &Guarded) {
-        let key = key_of(object);
-        let effect = self.turns.seen(&key, Version::of(object), Asks::of(object), Instant::now());
+    fn seen(&mut self, key: &Key, object: &Guarded) {
+        let effect = self.turns.seen(key, Version::of(object), Asks::of(object), Instant::now());
         if effect.due {
             self.context.metrics.queue().changed(&key.namespace, &key.name);
         }
         if effect.over {
-            self.cancel(&key);
+            self.cancel(key);
         }
     }
 
@@ -148,18 +147,17 @@ impl<R: Registry> Dispatcher<R> {
         }
     }
 
-    /// The store of a scope is complete: a resource that is missing there was deleted while nobody watched.
-    fn listed(&mut self, scope: usize) {
+    /// All resources of a scope: one that is missing was deleted while nobody watched.
+    fn listed(&mut self, scope: usize, all: &[(Key, Arc<Guarded>)]) {
         let Some((namespace, store)) = self.scopes.get(scope) else { return };
         let namespace = namespace.as_ref().map(Namespace::as_str);
         let gone: Vec<Key> =
             self.turns.keys(namespace).filter(|key| object_of(store, key).is_none()).cloned().collect();
-        let there = store.state();
         for key in gone {
             self.gone(&key);
         }
-        for object in there {
-            self.seen(&object);
+        for (key, object) in all {
+            self.seen(key, object);
         }
     }
 

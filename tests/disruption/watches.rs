@@ -11,7 +11,7 @@ use serde_json::json;
 use testbed::manifests::{OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
 use testbed::{OperatorOptions, OperatorProcess};
 
-use crate::support::{Bench, Ready as _, World, cases, checked, eventually, same, text};
+use crate::support::{Bench, World, cases, checked, eventually, same, text};
 
 cases! {
     Embedded [

@@ -94,14 +94,17 @@ impl Demand {
         self.each(kinds, |watch| watch.users -= 1);
     }
 
-    /// These resources exist, and no others.
-    pub(super) fn replace(&mut self, all: impl Iterator<Item = (Key, Kinds)>) {
-        self.needs.clear();
+    /// These resources exist, and no others. Keys that are known stay, because others share their memory.
+    pub(super) fn replace<'a>(&mut self, all: impl Iterator<Item = (&'a Key, Kinds)>) {
+        let mut before = std::mem::take(&mut self.needs);
         for watch in &mut self.watches {
             watch.users = 0;
         }
         for (key, kinds) in all {
-            self.need(&key, kinds);
+            match before.remove_entry(key) {
+                Some((known, _)) => self.need(&known, kinds),
+                None => self.need(key, kinds),
+            }
         }
     }
 
@@ -230,7 +233,7 @@ mod tests {
         for _ in 0..10 {
             demand.gone(&key(1));
             assert_eq!(demand.steps(now), NONE);
-            now += PAUSE - Duration::from_millis(1);
+            now += PAUSE * 99 / 100;
             demand.need(&key(1), kinds([0]));
             assert_eq!((demand.steps(now), demand.wakes()), (NONE, None));
         }
@@ -243,7 +246,7 @@ mod tests {
         demand.expect(kinds([0]));
         assert_eq!(demand.steps(begun), start([0]));
         assert!(demand.is_settled(), "no resource needs it yet");
-        demand.replace([(key(1), kinds([0]))].into_iter());
+        demand.replace([(&key(1), kinds([0]))].into_iter());
         assert_eq!((demand.steps(begun), demand.is_settled()), (NONE, false));
         demand.replace(std::iter::empty());
         assert_eq!(demand.steps(begun), NONE);
@@ -311,7 +314,8 @@ mod tests {
                         needs.remove(&name);
                     }
                     Act::Replace(all) => {
-                        demand.replace(all.iter().map(|(name, kinds)| (key(*name), Kinds(*kinds))));
+                        let named: Vec<_> = all.iter().map(|(name, kinds)| (key(*name), Kinds(*kinds))).collect();
+                        demand.replace(named.iter().map(|(key, kinds)| (key, *kinds)));
                         needs = all.into_iter().map(|(name, kinds)| (name, Kinds(kinds))).collect();
                     }
                     Act::Expect(kinds) => {

@@ -8,7 +8,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
 
 use crate::namespace::Namespace;
 use crate::telemetry::Metrics;
@@ -59,7 +59,7 @@ impl Place {
     /// What can be listed and watched with rights in this scope only.
     pub(super) fn api<K>(&self) -> Api<K>
     where
-        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
         match &self.namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace.as_str()),
@@ -74,7 +74,7 @@ pub(super) fn watch_config() -> watcher::Config {
 
 /// What a watch tells by its events. A failure is counted and logged, and each one makes the pause before the next try
 /// longer, up to 30 s; other watches do not notice.
-pub(super) fn told<K, T: 'static>(
+pub(super) fn told<K, T>(
     events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
     name: &'static str,
     place: &Place,
@@ -82,7 +82,7 @@ pub(super) fn told<K, T: 'static>(
 ) -> BoxStream<'static, T>
 where
     K: Send + 'static,
-    T: Send,
+    T: Send + 'static,
 {
     let metrics = place.metrics.clone();
     events
@@ -101,7 +101,6 @@ where
 
 /// The name of a resource.
 pub(in crate::controller) fn key_of(object: &Guarded) -> Key {
-    use kube::Resource as _;
     let name = |text: &Option<String>| text.as_deref().unwrap_or_default().to_owned();
     Key::new(&name(&object.meta().namespace), &name(&object.meta().name))
 }

@@ -21,15 +21,14 @@ use super::kind::{Change, Guarded, Kind, Place, key_of};
 use super::resources::{self, needs, resources};
 use super::scopes::{Scope, Watches};
 
-/// What a scope tells who gives turns.
-#[derive(Debug)]
+/// What a scope tells the dispatcher.
 pub(in crate::controller) enum News {
     /// A resource is there, or is another than before.
-    Seen(Box<Guarded>),
+    Seen(Key, Box<Guarded>),
     /// A resource is gone.
-    Gone(Box<Guarded>),
-    /// All resources of the scope are in its store: those that are not are gone.
-    Listed,
+    Gone(Key, Box<Guarded>),
+    /// These are all resources of the scope: others are gone.
+    Listed(Vec<(Key, Arc<Guarded>)>),
     /// An object of a resource changed.
     Touched(Key),
 }
@@ -155,18 +154,18 @@ impl Watched {
                 None
             }
             Told::Resources(resources::Told::Seen(object)) => {
-                self.demand.need(&key_of(&object), needs(&self.kinds, &object));
-                Some(News::Seen(object))
+                let key = key_of(&object);
+                self.demand.need(&key, needs(&self.kinds, &object));
+                Some(News::Seen(key, object))
             }
             Told::Resources(resources::Told::Gone(object)) => {
-                self.demand.gone(&key_of(&object));
-                Some(News::Gone(object))
+                let key = key_of(&object);
+                self.demand.gone(&key);
+                Some(News::Gone(key, object))
             }
             Told::Resources(resources::Told::Listed) => {
                 self.is_listed = true;
-                let all = self.store.state();
-                self.demand.replace(all.iter().map(|object| (key_of(object), needs(&self.kinds, object))));
-                Some(News::Listed)
+                Some(self.list())
             }
             Told::Kind(_, Change::Touched(key)) => Some(News::Touched(key)),
             Told::Kind(kind, Change::Listed) => {
@@ -176,14 +175,24 @@ impl Watched {
         }
     }
 
-    /// Keeps news back while the first resources wait. No news are lost: the store has all resources, and `Listed` says
-    /// so when the wait is over.
+    /// Everything that the store has.
+    fn list(&mut self) -> News {
+        let all = self.store.state().into_iter().map(|object| (key_of(&object), object)).collect::<Vec<_>>();
+        self.demand.replace(all.iter().map(|(key, object)| (key, needs(&self.kinds, object))));
+        News::Listed(all)
+    }
+
+    /// Keeps news back while the first resources wait. No news are lost: the store has all resources, and they are listed
+    /// when the wait is over.
     fn pass(&mut self, news: Option<News>, now: Instant) -> Option<News> {
         let before = self.hold;
         self.hold = before.next(self.demand.is_used(), self.demand.is_settled(), now);
         match (before, self.hold) {
             (Hold::Open, _) => news,
-            (_, Hold::Open) => Some(News::Listed),
+            (_, Hold::Open) => match news {
+                Some(News::Listed(all)) => Some(News::Listed(all)),
+                _ => Some(self.list()),
+            },
             (_, _) => None,
         }
     }
@@ -323,9 +332,9 @@ mod tests {
         let mut all = Vec::new();
         while let Some(Some((scope, news))) = streams.next().now_or_never() {
             let what = match news {
-                News::Seen(object) => format!("seen {}", key_of(&object).name),
-                News::Gone(object) => format!("gone {}", key_of(&object).name),
-                News::Listed => "listed".to_owned(),
+                News::Seen(key, _) => format!("seen {}", key.name),
+                News::Gone(key, _) => format!("gone {}", key.name),
+                News::Listed(all) => format!("listed {}", all.len()),
                 News::Touched(key) => format!("touched {}", key.name),
             };
             all.push(format!("{scope} {what}"));
@@ -348,8 +357,7 @@ mod tests {
         fake.tell(0, touched("web"));
         assert!(news(&mut streams).is_empty());
         fake.tell(0, Change::Listed);
-        assert_eq!(news(&mut streams), ["0 listed"]);
-        assert_eq!(streams.stores()[0].1.len(), 2);
+        assert_eq!(news(&mut streams), ["0 listed 2"]);
         resources.see("third");
         fake.tell(0, touched("web"));
         let mut rest = news(&mut streams);
@@ -361,7 +369,7 @@ mod tests {
         assert_eq!(news(&mut streams), ["0 gone web", "0 gone late", "0 gone third"]);
         // The watch goes on for a while. Where it runs and has listed everything, nobody waits.
         resources.see("web");
-        assert_eq!((news(&mut streams), fake.starts()), (vec!["0 listed".to_owned()], 1));
+        assert_eq!((news(&mut streams), fake.starts()), (vec!["0 listed 1".to_owned()], 1));
     }
 
     #[tokio::test]
@@ -372,7 +380,7 @@ mod tests {
         second.list(&["web"]);
         assert_eq!(news(&mut streams), Vec::<String>::new());
         fake.tell(0, Change::Listed);
-        assert_eq!(news(&mut streams), ["1 listed"]);
+        assert_eq!(news(&mut streams), ["1 listed 1"]);
         second.see("other");
         assert_eq!(news(&mut streams), ["1 seen other"]);
         assert_eq!(silent.starts(), 1);
@@ -398,7 +406,7 @@ mod tests {
         resources.list(&["web"]);
         news(&mut streams);
         fake.tell(0, Change::Listed);
-        assert_eq!(news(&mut streams), ["0 listed"]);
+        assert_eq!(news(&mut streams), ["0 listed 1"]);
         fake.tell(0, touched("web"));
         streams.scopes[0].stop(0);
         assert_eq!((news(&mut streams), fake.forgotten.load(Ordering::Relaxed)), (vec![], 1));
