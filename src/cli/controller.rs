@@ -13,7 +13,7 @@ use registry::{AddressPolicy, OciRegistry, Plugins, Rate, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{self, KubeCluster, Permit};
+use crate::cluster::{self, Election, KubeCluster, Leadership, Permit};
 use crate::controller::{self, Context, Memory, Options, Watches};
 use crate::namespace::{Namespace, Namespaces};
 use crate::server::{self, Listen};
@@ -182,36 +182,19 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         watched: watches.names(),
         spans: traces.as_ref().map(Traces::counts),
     });
-    let observed = metrics.clone();
-    let registry = OciRegistry::new(settings, Arc::new(move |seen| observed.observed(seen))).context(
-        "the client for registries cannot be built; are the CA certificates of the system installed?",
-    )?;
     let stop = CancellationToken::new();
     let context = Arc::new(Context {
-        registry,
+        registry: registry(settings, metrics.clone())?,
         cluster: KubeCluster::new(client, watches.targets(), instance()),
         memory: Memory::new(),
         metrics: metrics.clone(),
         now: Timestamp::now,
         stop: stop.clone(),
     });
-    let administering = administer(args.admin_address, level, stop.clone());
-    tokio::spawn({
-        let metrics = metrics.clone();
-        // The task needs no end of its own: if leadership never comes, it ends with the process.
-        async move {
-            leadership.wait().await;
-            metrics.leader(true);
-        }
-    });
     let health = Health::default();
-    let serving = serve(args.health_address, health.clone(), metrics, stop.clone());
-    let known = watches.known();
-    tokio::spawn(async move {
-        known.await;
-        health.set_ready();
-        tracing::info!("ready: all resources are known");
-    });
+    announce(leadership, metrics.clone(), watches.known(), health.clone());
+    let administering = administer(args.admin_address, level, stop.clone());
+    let serving = serve(args.health_address, health, metrics, stop.clone());
     // Signals reach every part through one channel. The part that ends first ends the others.
     let signals = async {
         let name = signalled().await?;
@@ -221,23 +204,53 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let options = Options { concurrency: args.concurrency, permit };
     let controlling = controller::run(watches, context, options);
-    let working = async { tokio::try_join!(serving, administering, controlling, signals) };
-    match election {
-        None => drop(working.await?),
-        Some(mut election) => {
-            tokio::select! {
-                ended = working => drop(ended?),
-                why = election.run() => return Err(why),
-            }
-            // Released last, so that nothing of this process runs when the next leader starts.
-            election.release().await;
-        }
-    }
+    let working = async { tokio::try_join!(serving, administering, controlling, signals).map(drop) };
+    Box::pin(elected(election, working)).await?;
     if let Some(traces) = traces {
         traces.end().await;
     }
     tracing::info!("ended");
     Ok(())
+}
+
+/// Works while the election is not lost.
+async fn elected(
+    election: Option<Election>,
+    working: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let Some(mut election) = election else { return working.await };
+    tokio::select! {
+        ended = working => ended?,
+        why = election.run() => return Err(why),
+    }
+    // Released last, so that nothing of this process runs when the next leader starts.
+    election.release().await;
+    Ok(())
+}
+
+fn registry(settings: Settings, metrics: Metrics) -> anyhow::Result<OciRegistry> {
+    OciRegistry::new(settings, Arc::new(move |seen| metrics.observed(seen))).context(
+        "the client for registries cannot be built; are the CA certificates of the system installed?",
+    )
+}
+
+/// Says when this process leads, and when it is ready. The tasks need no end of their own: what never comes ends with the
+/// process.
+fn announce(
+    leadership: Leadership,
+    metrics: Metrics,
+    known: impl Future<Output = ()> + Send + 'static,
+    health: Health,
+) {
+    tokio::spawn(async move {
+        leadership.wait().await;
+        metrics.leader(true);
+    });
+    tokio::spawn(async move {
+        known.await;
+        health.set_ready();
+        tracing::info!("ready: all resources are known");
+    });
 }
 
 /// For the kubelet and for Prometheus.

@@ -183,6 +183,18 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_known_once_it_is_cleared() {
+        let store = TargetStore::default();
+        store.note(&Event::Apply(object("n", "old", "u", 1)));
+        store.note(&Event::Init);
+        store.note(&Event::InitApply(object("n", "new", "u", 2)));
+        store.clear();
+        assert_eq!((names(&store, "n", "u"), store.version("n", "old")), (vec![], None));
+        store.note(&Event::InitDone);
+        assert!(names(&store, "n", "u").is_empty());
+    }
+
+    #[test]
     fn a_label_in_another_namespace_makes_nothing_owned() {
         let store = TargetStore::default();
         store.note(&Event::Apply(object("elsewhere", "a", "u", 1)));

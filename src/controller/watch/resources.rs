@@ -82,9 +82,53 @@ fn lighten(metadata: &mut ObjectMeta) {
 #[cfg(test)]
 mod tests {
     use decide::turns::Version;
-
-    use super::*;
+    use futures::StreamExt as _;
     use serde_json::json;
+
+    use super::super::kind::Change;
+    use super::*;
+
+    /// Stands for a kind: no other method is called here.
+    struct Each(fn(&Guarded) -> bool);
+
+    impl Kind for Each {
+        fn name(&self) -> &'static str {
+            "each"
+        }
+
+        fn is_needed_by(&self, resource: &Guarded) -> bool {
+            self.0(resource)
+        }
+
+        fn watch(&self, _: &Place) -> BoxStream<'static, Change> {
+            futures::stream::pending().boxed()
+        }
+
+        fn forget(&self) {}
+    }
+
+    #[test]
+    fn a_list_expects_each_kind_once() {
+        let named = |name: &str| {
+            let object = json!({"metadata": {"name": name, "namespace": "shop"}, "spec": {}});
+            serde_json::from_value::<Guarded>(object).unwrap()
+        };
+        let is_late = |object: &Guarded| object.meta().name.as_deref() == Some("late");
+        let kinds: [Box<dyn Kind>; 3] =
+            [Box::new(Each(|_| true)), Box::new(Each(|_| false)), Box::new(Each(is_late))];
+        let mut expected = Kinds::default();
+        let mut told = |event| match news(event, &kinds, &mut expected) {
+            Some(Told::Expects(kinds)) => kinds.iter().collect::<Vec<_>>(),
+            _ => Vec::new(),
+        };
+        // A list that is broken off and begins again shows everything once more.
+        for _ in 0..2 {
+            assert_eq!(told(Event::Init), [0_usize; 0]);
+            assert_eq!(told(Event::InitApply(named("web"))), [0]);
+            assert_eq!(told(Event::InitApply(named("other"))), [0_usize; 0]);
+            assert_eq!(told(Event::InitApply(named("late"))), [2]);
+        }
+    }
 
     /// Also of one that cannot be read; and it is news by the same changes as before.
     #[rstest::rstest]
