@@ -6,18 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::Router;
 use jiff::Timestamp;
 use kube::Config;
 use registry::{AddressPolicy, OciRegistry, Plugins, Rate, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{self, KubeCluster};
+use crate::cluster::{self, Election, KubeCluster, Leadership, Permit};
 use crate::controller::{self, Context, Memory, Options, Watches};
 use crate::namespace::{Namespace, Namespaces};
+use crate::server::{self, Listen};
 use crate::telemetry::{
-    AdminAddress, Endpoint, Health, LogFormat, Metrics, Sources, TraceOptions, Traces, init_logs,
-    install_panic_hook, serve, serve_admin,
+    AdminAddress, Endpoint, Health, LogFormat, LogLevel, Metrics, Sources, TraceOptions, Traces,
+    admin_router, init_logs, install_panic_hook,
 };
 
 /// Run the operator.
@@ -49,8 +51,8 @@ pub struct Args {
     #[arg(long, env = "ARTIFACTCONFIG_CONCURRENCY", default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
 
-    /// Namespaces to watch, separated by commas. The operator needs rights in these only. Each costs two watches, so at most
-    /// 100 can be named. Default: all namespaces, including those created later.
+    /// Namespaces to watch, separated by commas. The operator needs rights in these only. Each costs up to two watches, so at
+    /// most 100 can be named. Default: all namespaces, including those created later.
     #[arg(long, env = "ARTIFACTCONFIG_NAMESPACES", value_delimiter = ',', value_name = "NAME,…")]
     namespaces: Vec<Namespace>,
 
@@ -171,44 +173,28 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let settings = args.settings()?;
     let config = config()?;
     let (election, leadership) = args.leader.start(&config, &instance())?;
-    let client =
-        cluster::gated(config, &leadership).context("the client for the API server cannot be built")?;
+    let permit = Permit::new(leadership.clone());
+    let client = cluster::gated(config, &permit).context("the client for the API server cannot be built")?;
     let watches = Watches::new(client.clone(), &args.namespaces()?);
     let metrics = Metrics::with(Sources {
         resources: Some(watches.resources()),
         each: args.resource_metrics,
+        watched: watches.names(),
         spans: traces.as_ref().map(Traces::counts),
     });
-    let observed = metrics.clone();
-    let registry = OciRegistry::new(settings, Arc::new(move |seen| observed.observed(seen))).context(
-        "the client for registries cannot be built; are the CA certificates of the system installed?",
-    )?;
     let stop = CancellationToken::new();
     let context = Arc::new(Context {
-        registry,
+        registry: registry(settings, metrics.clone())?,
         cluster: KubeCluster::new(client, watches.targets(), instance()),
         memory: Memory::new(),
         metrics: metrics.clone(),
         now: Timestamp::now,
         stop: stop.clone(),
     });
-    let administering = serve_admin(args.admin_address, level, stop.clone().cancelled_owned());
-    tokio::spawn({
-        let (leadership, metrics) = (leadership.clone(), metrics.clone());
-        // The task needs no end of its own: if leadership never comes, it ends with the process.
-        async move {
-            leadership.wait().await;
-            metrics.leader(true);
-        }
-    });
     let health = Health::default();
-    let serving = serve(args.health_address, health.clone(), metrics, stop.clone().cancelled_owned());
-    let known = watches.known();
-    tokio::spawn(async move {
-        known.await;
-        health.set_ready();
-        tracing::info!("ready: all resources are known");
-    });
+    announce(leadership, metrics.clone(), watches.known(), health.clone());
+    let administering = administer(args.admin_address, level, stop.clone());
+    let serving = serve(args.health_address, health, metrics, stop.clone());
     // Signals reach every part through one channel. The part that ends first ends the others.
     let signals = async {
         let name = signalled().await?;
@@ -216,25 +202,75 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         stop.cancel();
         Ok(())
     };
-    let options = Options { concurrency: args.concurrency, leadership };
+    let options = Options { concurrency: args.concurrency, permit };
     let controlling = controller::run(watches, context, options);
-    let working = async { tokio::try_join!(serving, administering, controlling, signals) };
-    match election {
-        None => drop(working.await?),
-        Some(mut election) => {
-            tokio::select! {
-                ended = working => drop(ended?),
-                why = election.run() => return Err(why),
-            }
-            // Released last, so that nothing of this process runs when the next leader starts.
-            election.release().await;
-        }
-    }
+    let working = async { tokio::try_join!(serving, administering, controlling, signals).map(drop) };
+    Box::pin(elected(election, working)).await?;
     if let Some(traces) = traces {
         traces.end().await;
     }
     tracing::info!("ended");
     Ok(())
+}
+
+/// Works while the election is not lost.
+async fn elected(
+    election: Option<Election>,
+    working: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let Some(mut election) = election else { return working.await };
+    tokio::select! {
+        ended = working => ended?,
+        why = election.run() => return Err(why),
+    }
+    // Released last, so that nothing of this process runs when the next leader starts.
+    election.release().await;
+    Ok(())
+}
+
+fn registry(settings: Settings, metrics: Metrics) -> anyhow::Result<OciRegistry> {
+    OciRegistry::new(settings, Arc::new(move |seen| metrics.observed(seen))).context(
+        "the client for registries cannot be built; are the CA certificates of the system installed?",
+    )
+}
+
+/// Says when this process leads, and when it is ready. The tasks need no end of their own: what never comes ends with the
+/// process.
+fn announce(
+    leadership: Leadership,
+    metrics: Metrics,
+    known: impl Future<Output = ()> + Send + 'static,
+    health: Health,
+) {
+    tokio::spawn(async move {
+        leadership.wait().await;
+        metrics.leader(true);
+    });
+    tokio::spawn(async move {
+        known.await;
+        health.set_ready();
+        tracing::info!("ready: all resources are known");
+    });
+}
+
+/// For the kubelet and for Prometheus.
+async fn serve(
+    address: SocketAddr,
+    health: Health,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let router = Router::new().merge(health.router()).merge(metrics.router());
+    let listen = Listen { address, flag: "--health-address", advice: "is another operator running here?" };
+    server::serve(listen, "/livez, /readyz and /metrics", router, stop).await
+}
+
+/// For people, if it is not switched off.
+async fn administer(address: AdminAddress, level: LogLevel, stop: CancellationToken) -> anyhow::Result<()> {
+    let Some(address) = address.get() else { return Ok(()) };
+    let advice = "is another operator running here? 'none' switches it off";
+    let listen = Listen { address, flag: "--admin-address", advice };
+    server::serve(listen, "/log-level", admin_router(level), stop).await
 }
 
 fn config() -> anyhow::Result<Config> {

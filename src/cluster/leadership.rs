@@ -1,21 +1,11 @@
-//! Writes only while this process leads.
+//! Whether this process is the leader.
 
-use http::{Method, Request};
-use kube::client::{Body, ClientBuilder};
-use kube::{Client, Config};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tower::BoxError;
-use tower::filter::FilterLayer;
 
-/// Whether this process may write. Clones share the answer.
+/// Whether this process leads. Clones share the answer.
 #[derive(Clone, Debug)]
 pub struct Leadership(Option<watch::Receiver<Option<Instant>>>);
-
-/// A write that was not sent.
-#[derive(Debug, thiserror::Error)]
-#[error("this process is not the leader, and only the leader writes")]
-pub struct NotLeading;
 
 impl Leadership {
     /// Permanent leadership, for an operator without leader election.
@@ -47,27 +37,6 @@ impl Leadership {
 
 fn is_ahead(until: Option<Instant>, now: Instant) -> bool {
     until.is_some_and(|until| now < until)
-}
-
-/// A client that sends requests other than reads only while this process is the leader. The check is below all code
-/// that writes, so no code can forget it.
-///
-/// # Errors
-/// If no client can be built from the configuration.
-pub fn gated(config: Config, leadership: &Leadership) -> kube::Result<Client> {
-    let leadership = leadership.clone();
-    let gate = move |request: Request<Body>| {
-        if is_read(request.method()) || leadership.holds() {
-            Ok(request)
-        } else {
-            Err(BoxError::from(NotLeading))
-        }
-    };
-    Ok(ClientBuilder::try_from(config)?.with_layer(&FilterLayer::new(gate)).build())
-}
-
-fn is_read(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 #[cfg(test)]
@@ -105,13 +74,5 @@ mod tests {
     #[test]
     fn without_an_election_it_always_holds() {
         assert!(Leadership::always().holds());
-    }
-
-    #[test]
-    fn what_could_change_something_is_no_read() {
-        for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
-            assert!(!is_read(&method), "{method}");
-        }
-        assert!(is_read(&Method::GET));
     }
 }

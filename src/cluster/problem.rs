@@ -7,7 +7,7 @@ use decide::Failure;
 use oci::truncate;
 
 use super::WriteError;
-use super::leadership::NotLeading;
+use super::permit::Missing;
 
 /// Longest wait for an answer of the API server. Requests other than watches have no limit of their own in kube 5.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -47,9 +47,11 @@ impl Problem {
             kube::Error::Api(status) => {
                 Self::Other(format!("the API server refused: {}", truncate(&status.message, MAX_MESSAGE)))
             }
-            other if is_not_leading(other) => Self::Other(NotLeading.to_string()),
-            // The innermost cause, as for registries. The outer errors only repeat that a request failed.
             other => {
+                if let Some(missing) = Missing::of(other) {
+                    return Self::Other(missing.to_string());
+                }
+                // The innermost cause, as for registries. The outer errors only repeat that a request failed.
                 let mut message = other.to_string();
                 let mut source = std::error::Error::source(other);
                 while let Some(cause) = source {
@@ -92,18 +94,6 @@ impl Problem {
             }
         }
     }
-}
-
-/// Refused by this process, before the request was sent.
-fn is_not_leading(error: &kube::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<NotLeading>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 /// A body above the API server's bound, an object above etcd's, or a field above that of its kind.

@@ -50,6 +50,11 @@ impl TargetStore {
         }
     }
 
+    /// Forgets everything, because the watch has ended.
+    pub fn clear(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Known::default();
+    }
+
     /// `resourceVersion` of a `ConfigMap`.
     #[must_use]
     pub fn version(&self, namespace: &str, name: &str) -> Option<String> {
@@ -175,6 +180,18 @@ mod tests {
         store.note(&Event::InitDone);
         assert_eq!(names(&store, "n", "u"), ["newer"]);
         assert_eq!((store.version("n", "old"), store.version("n", "newer")), (None, Some("3".into())));
+    }
+
+    #[test]
+    fn nothing_is_known_once_it_is_cleared() {
+        let store = TargetStore::default();
+        store.note(&Event::Apply(object("n", "old", "u", 1)));
+        store.note(&Event::Init);
+        store.note(&Event::InitApply(object("n", "new", "u", 2)));
+        store.clear();
+        assert_eq!((names(&store, "n", "u"), store.version("n", "old")), (vec![], None));
+        store.note(&Event::InitDone);
+        assert!(names(&store, "n", "u").is_empty());
     }
 
     #[test]

@@ -5,9 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use decide::turns::{Asks, Key, Lane, Next, Turns, Version};
-use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt as _};
-use kube::Client;
 use kube::Resource as _;
 use kube::runtime::reflector::{ObjectRef, Store};
 use registry::Registry;
@@ -15,13 +12,13 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{KubeCluster, Leadership};
+use crate::cluster::{KubeCluster, Permit};
 use crate::namespace::Namespace;
 
 use super::context::Context;
 use super::observed::observed;
 use super::turn::Turn;
-use super::watch::{Guarded, News, Scope, Watches, key_of, resources, targets};
+use super::watch::{Guarded, News, Streams, Watches};
 
 /// How long running reconciles may take to end after the signal. Their writes take moments, and their questions to
 /// registries are broken off. Kubernetes kills after 30 s.
@@ -35,8 +32,8 @@ const AFTER_A_BUG: Duration = Duration::from_mins(1);
 pub struct Options {
     /// Concurrent reconciles that may ask registries, in all namespaces together; and as many that ask none.
     pub concurrency: u16,
-    /// Only the leader reconciles.
-    pub leadership: Leadership,
+    /// Without it nothing is reconciled, because nothing could be written.
+    pub permit: Permit,
 }
 
 /// Runs until the context's `stop` is cancelled, then lets running reconciles end.
@@ -48,12 +45,11 @@ pub async fn run<R: Registry>(
     context: Arc<Context<R, KubeCluster>>,
     options: Options,
 ) -> anyhow::Result<()> {
-    let Watches { client, scopes } = watches;
-    let Options { concurrency, leadership } = options;
+    let Options { concurrency, permit } = options;
     let stop = context.stop.clone();
-    let mut dispatcher = Dispatcher::new(context, concurrency);
-    let mut news = stream::select_all(scopes.into_iter().map(|scope| dispatcher.open(&client, scope)));
-    if let Some(ended) = stop.run_until_cancelled(dispatcher.work(&mut news, &leadership)).await {
+    let mut news = Streams::open(watches, &context.metrics);
+    let mut dispatcher = Dispatcher::new(context, concurrency, news.stores());
+    if let Some(ended) = stop.run_until_cancelled(dispatcher.work(&mut news, &permit)).await {
         return Err(ended);
     }
     drop(news);
@@ -84,32 +80,20 @@ struct Dispatcher<R> {
 }
 
 impl<R: Registry> Dispatcher<R> {
-    fn new(context: Arc<Context<R, KubeCluster>>, concurrency: u16) -> Self {
-        let turns = Turns::new(concurrency.into());
-        let (scopes, running) = (Vec::new(), JoinSet::new());
+    fn new(
+        context: Arc<Context<R, KubeCluster>>,
+        concurrency: u16,
+        scopes: Vec<(Option<Namespace>, Store<Guarded>)>,
+    ) -> Self {
+        let (turns, running) = (Turns::new(concurrency.into()), JoinSet::new());
         Self { context, turns, scopes, running, of: HashMap::new(), cancels: HashMap::new() }
     }
 
-    /// Watches a scope.
-    fn open(&mut self, client: &Client, scope: Scope) -> BoxStream<'static, (usize, News)> {
-        let (of_resources, of_targets) = (scope.api(client), scope.api(client));
-        let Scope { namespace, resources: (store, writer), targets: target_store, known } = scope;
-        let (number, metrics) = (self.scopes.len(), self.context.metrics.clone());
-        self.scopes.push((namespace, store));
-        let resources = resources(of_resources, writer, known.resources, metrics.clone());
-        let targets = targets(of_targets, target_store, known.targets, metrics);
-        stream::select(resources, targets).map(move |news| (number, news)).boxed()
-    }
-
     /// Takes news and gives turns, for as long as news come. It may be dropped at any await without a loss.
-    async fn work(
-        &mut self,
-        news: &mut (impl Stream<Item = (usize, News)> + Unpin),
-        leadership: &Leadership,
-    ) -> anyhow::Error {
+    async fn work(&mut self, news: &mut Streams, permit: &Permit) -> anyhow::Error {
         loop {
-            let leads = leadership.holds();
-            if leads {
+            let permitted = permit.check().is_ok();
+            if permitted {
                 self.begin();
             }
             let wakes = self.turns.wakes();
@@ -119,9 +103,9 @@ impl<R: Registry> Dispatcher<R> {
                     None => return anyhow::anyhow!("the watches ended unexpectedly"),
                 },
                 Some(ended) = self.running.join_next_with_id() => self.ended(ended),
-                () = sleep_until(wakes), if leads => {}
+                () = sleep_until(wakes), if permitted => {}
                 // A standby reconciles nothing, however long it is due: the resource at hand would be as old as the wait.
-                () = leadership.wait(), if !leads => {}
+                () = permit.wait(), if !permitted => {}
             }
         }
     }
@@ -133,12 +117,12 @@ impl<R: Registry> Dispatcher<R> {
 
     fn take(&mut self, scope: usize, news: News) {
         match news {
-            News::Seen(object) => self.seen(&object),
-            News::Gone(object) => {
-                self.gone(&key_of(&object));
+            News::Seen(key, object) => self.seen(&key, &object),
+            News::Gone(key, object) => {
+                self.gone(&key);
                 self.context.memory.forget(uid_of(&object));
             }
-            News::Listed => self.listed(scope),
+            News::Listed(all) => self.listed(scope, &all),
             News::Touched(key) => {
                 self.context.metrics.queue().touched(&key.namespace, &key.name);
                 self.turns.touched(&key, Instant::now());
@@ -146,14 +130,13 @@ impl<R: Registry> Dispatcher<R> {
         }
     }
 
-    fn seen(&mut self, object: &Guarded) {
-        let key = key_of(object);
-        let effect = self.turns.seen(&key, Version::of(object), Asks::of(object), Instant::now());
+    fn seen(&mut self, key: &Key, object: &Guarded) {
+        let effect = self.turns.seen(key, Version::of(object), Asks::of(object), Instant::now());
         if effect.due {
             self.context.metrics.queue().changed(&key.namespace, &key.name);
         }
         if effect.over {
-            self.cancel(&key);
+            self.cancel(key);
         }
     }
 
@@ -164,18 +147,17 @@ impl<R: Registry> Dispatcher<R> {
         }
     }
 
-    /// The store of a scope is complete: a resource that is missing there was deleted while nobody watched.
-    fn listed(&mut self, scope: usize) {
+    /// All resources of a scope: one that is missing was deleted while nobody watched.
+    fn listed(&mut self, scope: usize, all: &[(Key, Arc<Guarded>)]) {
         let Some((namespace, store)) = self.scopes.get(scope) else { return };
         let namespace = namespace.as_ref().map(Namespace::as_str);
         let gone: Vec<Key> =
             self.turns.keys(namespace).filter(|key| object_of(store, key).is_none()).cloned().collect();
-        let there = store.state();
         for key in gone {
             self.gone(&key);
         }
-        for object in there {
-            self.seen(&object);
+        for (key, object) in all {
+            self.seen(key, object);
         }
     }
 

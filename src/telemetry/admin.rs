@@ -4,12 +4,10 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use anyhow::Context as _;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::routing::get;
-use tokio::net::TcpListener;
 
 use super::LogLevel;
 
@@ -19,6 +17,14 @@ const MAX_FILTER: usize = 4096;
 /// Address of the admin endpoint; `None` switches it off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdminAddress(Option<SocketAddr>);
+
+impl AdminAddress {
+    /// Where to listen, if anywhere.
+    #[must_use]
+    pub const fn get(self) -> Option<SocketAddr> {
+        self.0
+    }
+}
 
 impl FromStr for AdminAddress {
     type Err = String;
@@ -40,30 +46,12 @@ impl FromStr for AdminAddress {
     }
 }
 
-/// Serves until `stop` ends.
-///
-/// # Errors
-/// If the address cannot be bound.
-pub async fn serve(
-    address: AdminAddress,
-    level: LogLevel,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> anyhow::Result<()> {
-    let Some(address) = address.0 else {
-        stop.await;
-        return Ok(());
-    };
-    let router = Router::new()
+/// The paths for people who administer the process.
+pub fn router(level: LogLevel) -> Router {
+    Router::new()
         .route("/log-level", get(show).put(change))
         .layer(DefaultBodyLimit::max(MAX_FILTER))
-        .with_state(level);
-    let listener = TcpListener::bind(address).await.with_context(|| {
-        format!(
-            "--admin-address {address} cannot be bound; is another operator running here? 'none' switches it off"
-        )
-    })?;
-    tracing::info!(address = %listener.local_addr()?, "serving /log-level");
-    axum::serve(listener, router).with_graceful_shutdown(stop).await.context("the admin server ended")
+        .with_state(level)
 }
 
 async fn show(State(level): State<LogLevel>) -> String {

@@ -1,14 +1,14 @@
 //! Telemetry: logs and their level, metrics, traces, health.
 
 mod admin;
-mod http;
+mod health;
 mod logs;
 mod metrics;
 mod panics;
 mod traces;
 
-pub use self::admin::{AdminAddress, serve as serve_admin};
-pub use self::http::{Health, serve};
+pub use self::admin::{AdminAddress, router as admin_router};
+pub use self::health::Health;
 pub use self::logs::{LogFormat, LogLevel, init as init_logs};
 pub use self::metrics::{Metrics, Queue, ResourceStates, Sources, Turn};
 pub use self::panics::install as install_panic_hook;

@@ -16,6 +16,7 @@ mod registry;
 mod rollback;
 mod signals;
 mod turns;
+mod watches;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         kills::cases(),
         leaders::cases(),
         namespaces::cases(),
+        watches::cases(),
         api_server::cases(),
         signals::cases(),
     ];

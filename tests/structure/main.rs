@@ -213,18 +213,49 @@ fn the_registry_client_names_nothing_of_a_resource() {
 /// A part knows only of those below it. What is a crate of its own has the compiler for that.
 #[test]
 fn imports_point_down() {
-    const REFUSED: [(&str, &[&str]); 3] = [
-        ("src/cluster", &["cli", "controller", "telemetry"]),
-        ("src/telemetry", &["cli", "cluster", "controller"]),
-        ("src/controller", &["cli"]),
+    const REFUSED: [(&str, &[&str]); 4] = [
+        ("src/cluster", &["cli", "controller", "server", "telemetry"]),
+        ("src/telemetry", &["cli", "cluster", "controller", "server"]),
+        ("src/controller", &["cli", "server"]),
+        ("src/server.rs", &["cli", "cluster", "controller", "telemetry"]),
     ];
+    let all = sources("src").unwrap();
     for (part, above) in REFUSED {
-        for (path, text) in sources(part).unwrap() {
+        let files: Vec<_> = all.iter().filter(|(path, _)| path.starts_with(part)).collect();
+        assert!(!files.is_empty(), "there is no {part}");
+        for (path, text) in files {
             let named: Vec<_> =
                 above.iter().filter(|above| text.contains(&format!("crate::{above}"))).collect();
             assert!(named.is_empty(), "{} imports {named:?}", path.display());
         }
     }
+}
+
+/// The files below `src`, without their tests, that name one of these.
+fn files_that_name(words: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files: Vec<_> = sources("src")?
+        .into_iter()
+        .filter(|(_, text)| words.iter().any(|word| without_tests(text).contains(word)))
+        .map(|(path, _)| path)
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+/// Bounds on what callers can hold are in one place, so no server is without them.
+#[test]
+fn one_file_accepts_connections() {
+    let files = files_that_name(&["TcpListener", "axum::serve("]).unwrap();
+    assert_eq!(files, [PathBuf::from("src/server.rs")]);
+}
+
+/// A client of its own would pass by the permit: leader election needs one, because the permit rests on it, and the command
+/// line writes for the person who runs it.
+#[test]
+fn the_operator_writes_through_the_permit() {
+    let clients = files_that_name(&["Client::try_from", "ClientBuilder", "Client::new("]).unwrap();
+    let expected = ["src/cli/kubectl_flags.rs", "src/cli/leader.rs", "src/cluster/permit.rs"];
+    assert_eq!(clients, expected.map(PathBuf::from));
 }
 
 /// The status says what one report says: no stage writes it on its own.

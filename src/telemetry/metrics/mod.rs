@@ -7,6 +7,7 @@ mod queue;
 mod registries;
 mod resources;
 mod runtime;
+mod scrape;
 
 use std::fmt;
 use std::sync::Arc;
@@ -45,9 +46,6 @@ struct Watched {
     resource: &'static str,
 }
 
-/// The watched kind.
-const WATCHED: [&str; 2] = ["artifactconfigs", "configmaps"];
-
 /// Seconds since the epoch, settable from anywhere.
 type Timestamp = Gauge<f64, AtomicU64>;
 
@@ -58,6 +56,8 @@ pub struct Sources {
     pub resources: Option<ResourceStates>,
     /// Whether each resource has its own series, or only their number is reported.
     pub each: bool,
+    /// The kinds that may be watched.
+    pub watched: Vec<&'static str>,
     /// Counts of spans, if traces are enabled.
     pub spans: Option<Arc<SpanCounts>>,
 }
@@ -70,6 +70,7 @@ pub struct Metrics {
     reconcile_duration: Histogram,
     last_success: Timestamp,
     registries: Registries,
+    watches: Family<Watched, Gauge>,
     watch_errors: Family<Watched, Counter>,
     leader: Gauge,
     queue: Queue,
@@ -89,9 +90,11 @@ impl Metrics {
         // 1 ms to about 65 s: from an answer from memory to the default spec.timeout.
         let reconcile_duration = Histogram::new(exponential_buckets(0.001, 2.0, 17));
         let (last_success, leader) = (Timestamp::default(), Gauge::default());
+        let watches: Family<Watched, Gauge> = Family::default();
         let watch_errors: Family<Watched, Counter> = Family::default();
         // Starts at 0, because Prometheus does not see an increase of a series that did not exist.
-        for resource in WATCHED {
+        for resource in sources.watched {
+            let _ = watches.get_or_create_owned(&Watched { resource });
             let _ = watch_errors.get_or_create_owned(&Watched { resource });
         }
         let queue = Queue::default();
@@ -112,6 +115,7 @@ impl Metrics {
             last_success.clone(),
         );
         let registries = Registries::register(registry);
+        registry.register("watches", "Watches on the API server that run", watches.clone());
         registry.register("watch_errors", "Failures of watches on the API server", watch_errors.clone());
         registry.register("leader", "1 while this process is the leader, otherwise 0", leader.clone());
         registry.register(
@@ -137,6 +141,7 @@ impl Metrics {
             reconcile_duration,
             last_success,
             registries,
+            watches,
             watch_errors,
             leader,
             queue,
@@ -162,6 +167,16 @@ impl Metrics {
     /// Counts an observation of the registry client.
     pub fn observed(&self, observation: Observation<'_>) {
         self.registries.observed(observation);
+    }
+
+    /// A watch has started.
+    pub fn watch_started(&self, resource: &'static str) {
+        self.watches.get_or_create_owned(&Watched { resource }).inc();
+    }
+
+    /// A watch has been stopped.
+    pub fn watch_stopped(&self, resource: &'static str) {
+        self.watches.get_or_create_owned(&Watched { resource }).dec();
     }
 
     /// Counts a failed watch.

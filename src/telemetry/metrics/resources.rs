@@ -226,7 +226,7 @@ mod tests {
 
     fn text(objects: Vec<Arc<DeserializeGuard<ArtifactConfig>>>, each: bool) -> String {
         let resources: ResourceStates = Arc::new(move || objects.clone());
-        Metrics::with(Sources { resources: Some(resources), each, spans: None }).text()
+        Metrics::with(Sources { resources: Some(resources), each, ..Sources::default() }).text()
     }
 
     #[test]

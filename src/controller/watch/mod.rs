@@ -1,0 +1,17 @@
+//! The watches: what is listed, what is kept of it, and which changes matter.
+//!
+//! In each scope the resources are always watched. Other kinds are watched there while a resource needs them: `demand`
+//! decides it, and `streams` does it. A kind is a file of its own, and a line in `scopes::kinds`.
+
+mod demand;
+mod hold;
+mod kind;
+mod resources;
+mod scopes;
+mod streams;
+mod targets;
+
+pub use self::scopes::Watches;
+
+pub(super) use self::kind::{Guarded, key_of};
+pub(super) use self::streams::{News, Streams};
