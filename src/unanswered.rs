@@ -1,10 +1,10 @@
-//! What an error of the registry client means to the reader: its reason, and what to do about it.
+//! Errors of the registry client → failures for the reader, with reason and advice.
 
 use api::Reason;
 use decide::{Advice, Failure};
 use registry::{Bound, Cause, Defect, Error, Form, Kind, Login, Party};
 
-/// The failure that this error is to the reader of a status, with its advice.
+/// The failure for the reader of a status, with its advice.
 #[must_use]
 #[allow(clippy::needless_pass_by_value, reason = "this is the form that `map_err` takes")]
 pub fn failure(error: Error) -> Failure {
@@ -29,12 +29,12 @@ pub fn failure(error: Error) -> Failure {
     Failure { retry_after: error.retry_after(), ..failure.with_notes(error.notes()) }
 }
 
-/// The table: what each kind of error is called, and what to do about it.
+/// The table: the reason and the advice for each kind of error.
 const fn meaning(kind: &Kind) -> (Reason, Option<Advice>) {
     match kind {
         Kind::Host => (Reason::InvalidSpec, None),
         Kind::NotPermitted(_) | Kind::Address { by_name: false, .. } => (Reason::RegistryNotAllowed, None),
-        // A name may lead somewhere else tomorrow.
+        // The name may lead to another address tomorrow.
         Kind::Address { by_name: true, .. } => (Reason::RegistryUnavailable, None),
         Kind::Credentials => (Reason::InvalidCredentials, None),
         Kind::Unauthorized(login) => (Reason::AuthenticationFailed, unauthorized(*login)),
@@ -168,7 +168,7 @@ mod tests {
         all
     }
 
-    /// The client's own lists name what they leave out by its word.
+    /// The client's lists name the artifacts that they leave out by this word.
     #[test]
     fn the_word_of_a_kind_is_that_of_its_reason() {
         for kind in kinds() {

@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(text.parse::<Point>().map_err(|_| ()), expected);
     }
 
-    /// A target that is somebody else's is theirs but for the keys that were merged into it.
+    /// If the target belongs to someone else, only the merged keys are the content.
     #[test]
     fn of_what_is_merged_only_our_keys_count() {
         let config = |policy: &str| -> ArtifactConfig {

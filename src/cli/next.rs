@@ -201,7 +201,7 @@ mod tests {
         assert!(Next::Same.sentence(&config("sha256:a")).contains("is the newest and stays"));
     }
 
-    /// A config is never named that is not the one which comes, or it is said that another came.
+    /// If another config than the named one is applied, the output says so.
     #[test]
     fn what_was_applied_is_held_against_what_was_announced() {
         let (before, now) = (config("sha256:a"), config("sha256:c"));

@@ -70,7 +70,7 @@ pub async fn missing(connection: &Connection, name: &str) -> anyhow::Error {
 /// An error of the API server as a message for people.
 pub fn explained(error: kube::Error) -> anyhow::Error {
     match error {
-        // Of a single object the answer names it; this one is about the kind.
+        // For a missing object the answer names the object. An answer without a name is about the kind.
         kube::Error::Api(status)
             if status.code == 404
                 && status.details.as_ref().is_none_or(|details| details.name.is_empty()) =>

@@ -1,4 +1,4 @@
-//! Resource as it was written and as it is now → whether the operator has done what was asked. Pure.
+//! Written and present resource → whether the operator has handled the write. Pure.
 
 use api::{ArtifactConfig, Class, NEXT_UNKNOWN, Reason, annotation, condition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -59,7 +59,7 @@ pub fn verdict(asked: Asked, written: &ArtifactConfig, now: &ArtifactConfig) -> 
             Some(wanted) if expected == Reason::RolledBack && applied != Some(wanted) => {
                 Verdict::Waiting(format!("the status does not name config {} yet", short(wanted)))
             }
-            // It is held where it was, but the question that was asked had no answer.
+            // The rollback is unchanged, but the operator could not find the next config.
             _ if asked == Asked::Look && ready.message.contains(NEXT_UNKNOWN) => Verdict::Failed(said),
             _ => Verdict::Done(ready.message.clone()),
         };
@@ -121,7 +121,7 @@ mod tests {
 
     const CONFIG: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
-    /// A resource at generation 2 whose status speaks of `observed` and is Ready for this reason.
+    /// A resource at generation 2 whose status describes generation `observed` and is Ready for this reason.
     fn config(spec: &serde_json::Value, observed: i64, reason: &str) -> ArtifactConfig {
         let mut whole = json!({"image": "r.example/web:v1", "artifactType": "custom/config"});
         for (key, value) in spec.as_object().unwrap() {
@@ -193,7 +193,8 @@ mod tests {
         );
     }
 
-    /// The hold is kept by its revision while the registry is down; whoever asked what comes next has no answer.
+    /// With the registry down, the rollback keeps its config from the revision. A request for the next config gets no
+    /// answer.
     #[test]
     fn a_sync_without_an_answer_of_the_registry_has_failed() {
         let mut written = config(&back(), 2, "RolledBack");

@@ -1,4 +1,4 @@
-//! Waiting until the operator has done what was asked, and saying why it has not.
+//! Waits until the operator has handled a write, or says why it has not.
 
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ impl WaitArgs {
         let (name, started) = (written.name_any(), Instant::now());
         let mut told = String::new();
         loop {
-            // A moment without an API server ends nothing: what was asked for stands in the resource.
+            // A moment without an API server does not end the wait: the write is in the resource.
             let (verdict, now) = match read(connection, &name).await {
                 Ok(Some(now)) => (verdict(asked, written, &now), Some(now)),
                 Ok(None) => (Verdict::Failed("it was deleted meanwhile".to_owned()), None),

@@ -35,8 +35,8 @@ pub enum Over {
 /// order, so that the content of the target always has a revision, even if the operator is killed in between.
 ///
 /// Every write is bound to the object that was read. An object that someone else created or took over in between is
-/// checked again instead of overwritten. `ledger` holds the number that was given last, and afterwards this one, with or
-/// without success.
+/// checked again instead of overwritten. `ledger` holds the last used number, and afterwards this one, with or without
+/// success.
 ///
 /// `over` says which target may be written. `None` if it holds another config: then nothing is written.
 ///

@@ -111,7 +111,7 @@ async fn config_maps(connection: &Connection, config: &ArtifactConfig) -> anyhow
     let parameters = ListParams::default().labels(&format!("{}={uid}", label::OWNER_UID));
     let list = api.list_metadata(&parameters).await.map_err(explained)?;
     let mut names: BTreeSet<String> = list.items.iter().map(PartialObjectMeta::name_any).collect();
-    // One that is somebody else's and only merged into carries no label of ours.
+    // A target of someone else, into which keys are merged, carries no label of ours.
     if let Some(target) = config.status.as_ref().and_then(|status| status.target.as_ref())
         && !names.contains(&target.name)
         && api.get_metadata_opt(&target.name).await.map_err(explained)?.is_some()

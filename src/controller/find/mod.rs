@@ -21,18 +21,18 @@ use super::halt::Halt;
 use super::memory::{Question, Recall};
 use super::pass::Pass;
 
-/// What was found for a goal, and what was learned on the way.
+/// The result for a goal, and the facts learned meanwhile.
 pub(super) struct Found {
-    /// The config. `None` where the goal has nothing to put into the target.
+    /// The config. `None` if the goal has no config for the target.
     pub(super) config: Result<Option<Config>, Halt>,
-    /// The config that the policy selects, where the registry was asked for it.
+    /// The config that the policy selects, if the registry was asked for it.
     pub(super) latest: Option<Latest>,
     /// Remarks that a person should see.
     pub(super) notes: Vec<String>,
 }
 
 impl Found {
-    /// Found without a question to the registry.
+    /// Found without a request to the registry.
     const fn of(config: Result<Option<Config>, Halt>) -> Self {
         Self { config, latest: None, notes: Vec::new() }
     }
@@ -42,15 +42,15 @@ impl Found {
 pub(super) enum Config {
     /// It is in the target, and nobody changed it.
     InPlace(Applied),
-    /// It is to be applied.
+    /// It must be applied.
     Wanted(Box<Wanted>),
 }
 
-/// Content that is to be applied, if it passes the gate.
+/// Content that will be applied, if it passes the gate.
 pub(super) struct Wanted {
-    /// What it answers.
+    /// The question that it answers.
     pub(super) question: Question,
-    /// Where it comes from.
+    /// Its origin.
     pub(super) origin: Origin,
     /// The content.
     pub(super) content: Content,

@@ -73,7 +73,7 @@ impl<'a> Resource<'a> {
     /// Status and reason of `Ready`.
     fn ready(&self) -> (&'a str, &'a str) {
         if self.config.is_none() {
-            // As the reconcile says it of a resource that cannot be read.
+            // The reconcile reports the same for a resource that cannot be parsed.
             return ("False", Reason::InvalidSpec.as_str());
         }
         let ready = self.status().and_then(|status| status.condition(condition::READY));
