@@ -8,6 +8,7 @@ mod overlay;
 mod own;
 mod page;
 mod place;
+mod reference;
 mod story;
 mod text;
 mod words;

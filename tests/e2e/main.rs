@@ -10,6 +10,7 @@ mod admission;
 mod asking;
 mod changes;
 mod cli;
+mod collection;
 mod content;
 mod contested;
 mod credentials;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         admission::cases(),
         quiet::cases(),
         revisions::cases(),
+        collection::cases(),
         rollback::cases(),
         forged::cases(),
         contested::cases(),
