@@ -1,271 +1,16 @@
-//! Short stories, each with one thing going wrong at each of its steps in turn.
+//! Short stories. Each is played with one trouble at each of its steps.
 
-use crate::acts::{Act, Back, Edit, What, When};
+mod stories;
+
+use crate::acts::{Act, Back};
 use crate::driver::{Simulation, within_runtime};
 use crate::names::RESOURCES;
 use crate::planted::Bug;
 use crate::rules::Violation;
 use crate::worlds::{Fault, Faults, Turn};
+use stories::{CHANGES, INTERFERENCES, SCENARIOS, Scenario};
 
-/// What there is, and then happens.
-struct Scenario {
-    name: &'static str,
-    before: &'static [Act],
-    /// In the middle: everything before has been reconciled.
-    between: &'static [Act],
-    change: &'static [Act],
-}
-
-const fn config(kind: usize) -> Act {
-    Act::Attach { image: 0, kind, when: When::Now, what: What::Config }
-}
-
-const CREATE: Act = Act::Create("web");
-const MERGE: Act = Act::Merging("web");
-const TICK: Act = Act::Clock(5);
-
-static SCENARIOS: [Scenario; 31] = [
-    Scenario { name: "first sync", before: &[], between: &[], change: &[CREATE, config(0)] },
-    Scenario { name: "update", before: &[CREATE, config(0)], between: &[], change: &[TICK, config(1)] },
-    Scenario {
-        name: "text becomes binary",
-        before: &[CREATE, config(0)],
-        between: &[],
-        change: &[TICK, config(3)],
-    },
-    Scenario {
-        name: "rollback",
-        before: &[CREATE, config(0)],
-        between: &[TICK, config(1)],
-        change: &[Act::Rollback("web", Back::History(1))],
-    },
-    Scenario {
-        name: "rollback while the registry is down",
-        before: &[CREATE, config(0)],
-        between: &[TICK, config(1)],
-        change: &[Act::Down, Act::Rollback("web", Back::History(1))],
-    },
-    Scenario {
-        name: "rollback to what was never applied",
-        before: &[CREATE, config(0), TICK, config(1)],
-        between: &[],
-        change: &[Act::Rollback("web", Back::Attached(0)), Act::Rollback("web", Back::Attached(1))],
-    },
-    Scenario {
-        name: "rollback to what nobody knows",
-        before: &[CREATE, config(0)],
-        between: &[],
-        change: &[Act::Rollback("web", Back::Unknown)],
-    },
-    Scenario {
-        name: "resume",
-        before: &[CREATE, config(0)],
-        between: &[TICK, config(1), Act::Rollback("web", Back::History(0))],
-        change: &[Act::Resume("web")],
-    },
-    Scenario { name: "rename", before: &[CREATE, config(0)], between: &[], change: &[Act::Rename("web", 1)] },
-    Scenario {
-        name: "another mapping",
-        before: &[CREATE, config(0)],
-        between: &[],
-        change: &[Act::Mapping("web", 1)],
-    },
-    Scenario {
-        name: "target deleted",
-        before: &[CREATE, config(0)],
-        between: &[],
-        change: &[Act::DeleteTarget("web")],
-    },
-    Scenario {
-        name: "target edited while nothing is attached",
-        before: &[CREATE, config(0)],
-        between: &[],
-        change: &[Act::MoveTag { tag: 0, image: 1 }, Act::EditTarget("web", Edit::Change)],
-    },
-    Scenario {
-        name: "revision deleted",
-        before: &[CREATE, config(0)],
-        between: &[],
-        change: &[Act::DeleteRevision("web", 0)],
-    },
-    Scenario {
-        name: "revision forged",
-        before: &[CREATE, config(0)],
-        between: &[],
-        change: &[Act::Forge("web", 0)],
-    },
-    Scenario {
-        name: "rollback to what was made anew, while the registry is down",
-        before: &[CREATE, config(0)],
-        between: &[TICK, config(1)],
-        change: &[
-            Act::DeleteRevision("web", 0),
-            Act::DeleteRevision("web", 0),
-            Act::Counterfeit("web", 1),
-            Act::Counterfeit("web", 2),
-            Act::Down,
-            Act::Rollback("web", Back::History(1)),
-        ],
-    },
-    Scenario {
-        name: "rollback to what was never applied and vouches only for itself, while the registry is down",
-        before: &[CREATE, config(0), TICK, config(1), TICK, config(2)],
-        between: &[],
-        change: &[Act::Counterfeit("web", 1), Act::Down, Act::Rollback("web", Back::Attached(1))],
-    },
-    Scenario {
-        name: "the same, merged into an object of somebody else",
-        before: &[MERGE, config(0), TICK, config(1), TICK, config(2)],
-        between: &[],
-        change: &[Act::Counterfeit("web", 1), Act::Down, Act::Rollback("web", Back::Attached(1))],
-    },
-    Scenario {
-        name: "a bad artifact",
-        before: &[CREATE, config(0)],
-        between: &[],
-        change: &[TICK, Act::Attach { image: 0, kind: 1, when: When::Now, what: What::Defect }],
-    },
-    Scenario {
-        name: "the limit is lowered while a pod uses a revision",
-        before: &[CREATE, config(0)],
-        between: &[Act::PodStart("web", 0), TICK, config(1)],
-        change: &[Act::Limit("web", 2), TICK, config(6)],
-    },
-    Scenario {
-        name: "deleted and made anew",
-        before: &[CREATE, config(0)],
-        between: &[],
-        change: &[Act::Delete("web"), CREATE, TICK, config(1)],
-    },
-    Scenario {
-        // What the patch says that moves the key has to go with the next config.
-        name: "binary becomes text of an artifact without a time",
-        before: &[CREATE, config(0)],
-        between: &[TICK, config(3)],
-        change: &[
-            Act::Attach { image: 1, kind: 1, when: When::Never, what: What::Config },
-            Act::MoveTag { tag: 0, image: 1 },
-        ],
-    },
-    Scenario { name: "merging", before: &[], between: &[], change: &[MERGE, config(0)] },
-    Scenario {
-        name: "merging less than before",
-        before: &[MERGE, config(2)],
-        between: &[],
-        change: &[TICK, config(0)],
-    },
-    Scenario {
-        name: "merging what becomes binary, under another label",
-        before: &[MERGE, Act::Team("web", true), config(0)],
-        between: &[],
-        change: &[TICK, config(3), Act::Team("web", false)],
-    },
-    Scenario {
-        // The same after a start: what is merged is where to go back to.
-        name: "merging, and back to what nothing keeps",
-        before: &[MERGE, config(0)],
-        between: &[TICK, config(1)],
-        change: &[Act::Rollback("web", Back::History(1)), Act::Mapping("web", 1), Act::Limit("web", 3)],
-    },
-    Scenario {
-        name: "two resources merge into one object",
-        before: &[MERGE, config(0)],
-        between: &[],
-        change: &[Act::Merging("api"), Act::Delete("web")],
-    },
-    Scenario {
-        // A revision that a pod uses stays, although a key of the target stands in the wrong place.
-        name: "rollback to what only the target keeps, with a key moved by hand, while the registry is down",
-        before: &[CREATE, config(0)],
-        between: &[
-            Act::PodStart("web", 0),
-            Act::Rollback("web", Back::History(0)),
-            Act::Limit("web", 3),
-            Act::Down,
-        ],
-        change: &[Act::Limit("web", 0), Act::EditTarget("web", Edit::MoveToBinary)],
-    },
-    Scenario {
-        // What was taken without proof does not come back by itself.
-        name: "a target goes that was taken from what vouches only for itself",
-        before: &[CREATE, config(0)],
-        between: &[
-            Act::WipeStatus("web"),
-            Act::Mapping("web", 1),
-            Act::Down,
-            Act::Rollback("web", Back::Attached(0)),
-        ],
-        change: &[Act::Resume("web"), Act::DropTag(0), Act::Up, Act::DeleteTarget("web")],
-    },
-    Scenario {
-        // The one that merges is reconciled first.
-        name: "merging into the target of another resource, whose label somebody took away",
-        before: &[MERGE, Act::Create("api"), Act::Rename("api", 2), config(0)],
-        between: &[],
-        change: &[Act::EditTarget("api", Edit::Unmanaged), Act::Mapping("web", 1), Act::Rename("web", 2)],
-    },
-    Scenario {
-        name: "merging what stands there already, and back to it, while the registry is down",
-        before: &[MERGE, Act::Create("api"), Act::Rename("api", 2), config(0)],
-        between: &[],
-        change: &[
-            Act::EditTarget("api", Edit::Disown),
-            Act::Rename("web", 2),
-            Act::Rollback("web", Back::History(0)),
-            Act::Limit("web", 3),
-            Act::Down,
-        ],
-    },
-    Scenario {
-        name: "two resources, one target",
-        before: &[CREATE, Act::Create("api"), config(0)],
-        between: &[],
-        change: &[Act::Rename("api", 0), Act::Rename("web", 1)],
-    },
-];
-
-/// What others may do between any two steps.
-const INTERFERENCES: [&[Act]; 27] = [
-    &[TICK, config(6)],
-    &[Act::Detach(0)],
-    &[Act::MoveTag { tag: 0, image: 1 }],
-    &[Act::Down],
-    &[Act::EditTarget("web", Edit::Change)],
-    &[Act::EditTarget("web", Edit::Add)],
-    &[Act::EditTarget("web", Edit::MoveToBinary)],
-    &[Act::EditTarget("web", Edit::Unmanaged)],
-    &[Act::EditTarget("web", Edit::Disown)],
-    &[Act::DeleteTarget("web")],
-    &[Act::DeleteTarget("web"), Act::Foreign(0)],
-    &[Act::DeleteRevision("web", 0)],
-    &[Act::Forge("web", 0)],
-    &[Act::Forge("web", 1)],
-    &[Act::TakeRevision("web", 0)],
-    &[Act::Down, Act::Impose("web", 0)],
-    &[Act::Down, Act::Impose("web", 2), Act::DeleteTarget("web")],
-    &[Act::DeleteRevision("web", 0), Act::Counterfeit("web", 2), Act::Rollback("web", Back::History(0))],
-    &[Act::PodStart("web", 0)],
-    &[Act::Rename("web", 2)],
-    &[Act::Rollback("web", Back::History(0))],
-    &[Act::Resume("web"), Act::Mapping("web", 2)],
-    &[Act::Limit("web", 3)],
-    &[Act::Suspend("web", true)],
-    &[Act::WipeStatus("web")],
-    &[Act::Delete("web"), Act::Garbage],
-    &[Act::Delete("web"), Act::Create("web")],
-];
-
-/// What ends the turn of a look at "web".
-const CHANGES: [&[Act]; 6] = [
-    &[Act::Suspend("web", true)],
-    &[Act::Delete("web")],
-    &[Act::Mark("web")],
-    &[Act::Delete("web"), Act::Create("web")],
-    &[Act::Rollback("web", Back::History(1))],
-    &[Act::Orphan("web", true), Act::Rename("web", 2)],
-];
-
-/// What goes wrong, after how many steps of the operator.
+/// A trouble, and the number of steps of the operator before it.
 #[derive(Clone, Copy, Debug)]
 enum Trouble {
     Nothing,
@@ -273,17 +18,17 @@ enum Trouble {
     KilledTwice(usize, usize),
     Fault(usize, Fault),
     Act(usize, &'static [Act]),
-    /// The watch tells of it at once.
+    /// The watch reports it at once.
     Told(usize, &'static [Act]),
     /// A step gets no answer, and then this happens.
     Silence(usize, &'static [Act]),
-    /// Stopped, and awake again when the operator that took over has made so many steps. This happens in between.
+    /// The operator stops, and wakes up after so many steps of the operator that took over. The acts happen in between.
     TakenOver(usize, usize, &'static [Act]),
-    /// The watch lags behind, an artifact goes, and one answer is lost before and one after that.
+    /// The watch lags behind, and an artifact is deleted. One answer is lost before that, and one after it.
     LostTwice(usize, usize, usize),
 }
 
-/// Plays a story to its end. Returns how many steps the operator made of it, and what was wrong.
+/// Plays a story to its end. Returns the number of steps, the violation and the trace.
 fn play(scenario: &Scenario, trouble: Trouble, trace: bool) -> (usize, Option<Violation>, Vec<String>) {
     within_runtime(|| {
         let mut simulation = Simulation::new(0, trace, Bug::None);
@@ -390,8 +135,8 @@ impl Simulation {
         self.world.lock().faults = Faults::None;
     }
 
-    /// Whatever waits for a registry in vain ends once its resource has changed, without another word of it, and the next
-    /// look follows.
+    /// A reconcile that waits for a registry without success ends after a change of its resource, without another
+    /// write, and the next reconcile follows.
     fn goes_on(&mut self) {
         for who in self.running() {
             self.end_turn(who);
@@ -404,7 +149,7 @@ impl Simulation {
         self.rounds_until(usize::MAX);
     }
 
-    /// Reconciles every resource twice, up to this step. The watches tell nothing new meanwhile.
+    /// Reconciles every resource twice, up to this step. The watches deliver no news meanwhile.
     fn rounds_until(&mut self, step: usize) {
         for name in RESOURCES.iter().chain(&RESOURCES) {
             let who = self.who(name);
@@ -468,11 +213,11 @@ fn every_call_fails_once() {
     each(|step| [Fault::Before, Fault::After, Fault::Hang].map(|fault| Trouble::Fault(step, fault)).to_vec());
 }
 
-/// What followed from a status of before is not what is applied, although this operator has applied it: it does not come into
-/// the history under its old number.
+/// An application that followed from an outdated status does not count as applied, although this operator has made it.
+/// It does not get into the history under its old number.
 #[test]
 fn two_answers_are_lost_while_the_watch_lags() {
-    // Those in which a config is replaced and comes back.
+    // The stories in which a config is replaced and comes back.
     let names = ["resume", "merging what becomes binary, under another label"];
     let scenarios = SCENARIOS.iter().filter(|scenario| names.contains(&scenario.name));
     each_of(scenarios, |step| {
@@ -481,21 +226,21 @@ fn two_answers_are_lost_while_the_watch_lags() {
     });
 }
 
-/// A panic is one resource's failure of one reconcile: it is told, the other resources go on, and nothing is lost. An
-/// operator that does not catch it takes the simulation along.
+/// A panic is the failure of one reconcile of one resource: it is reported, the other resources continue, and nothing
+/// is lost. If the operator does not catch it, the simulation panics.
 #[test]
 fn every_call_panics_once() {
     each(|step| [Fault::Panic, Fault::PanicAfter].map(|fault| Trouble::Fault(step, fault)).to_vec());
 }
 
-/// A leader that wakes up when another one has taken over, and goes on where it was: no write is lost, no revision is left
-/// over, and it converges, although nothing but the versions stands in its way.
+/// A leader wakes up after another one has taken over, and continues: no write is lost, no revision is left over, and
+/// both converge, although only the versions prevent its writes.
 #[test]
 fn a_leader_that_was_replaced_goes_on() {
     let meanwhile: [&[Act]; 4] = [
         &[],
         &[Act::Rename("web", 0)],
-        // The one that took over goes by a status that the other one outruns.
+        // The operator that took over uses a status that the other one has already replaced.
         &[Act::Down],
         &[Act::Rollback("web", Back::History(0))],
     ];
@@ -510,14 +255,14 @@ fn others_act_between_any_two_steps() {
     each(|step| INTERFERENCES.iter().map(|acts| Trouble::Act(step, acts)).collect());
 }
 
-/// Suspended, deleted, edited or gone back in the middle of a look, and the watch tells of it: nothing is written any more
-/// for what was asked before, the deleted leave nothing behind, and the operator converges.
+/// The resource is suspended, deleted, edited or rolled back during a reconcile, and the watch reports it. Nothing is
+/// written for the earlier spec any more, a deleted resource leaves nothing behind, and the operator converges.
 #[test]
 fn a_change_ends_the_reconcile_under_way() {
     each(|step| CHANGES.iter().map(|acts| Trouble::Told(step, acts)).collect());
 }
 
-/// The same while a registry, or the API server, gives no answer ever. What waits for a registry ends at once.
+/// The same while a registry, or the API server, never answers. A reconcile that waits for a registry ends at once.
 #[test]
 fn a_change_ends_what_hangs() {
     each(|step| CHANGES.iter().map(|acts| Trouble::Silence(step, acts)).collect());
