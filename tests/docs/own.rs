@@ -1,4 +1,4 @@
-//! That the checks see what they are for: pages that are wrong on purpose.
+//! The checks find errors: pages that are wrong on purpose.
 
 use anyhow::{Result, ensure};
 

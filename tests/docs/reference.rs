@@ -86,7 +86,7 @@ fn our_commands(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// What the page about operations says of some flags is what the reference says of them.
+/// The page about operations has the same defaults as the reference.
 pub fn every_default_is_that_of_the_reference(pages: &Pages) -> Result<()> {
     let flags = flags(pages)?.remove("controller").context("docs/cli.md has no controller")?;
     let operations = page(pages, "docs/operations.md")?;
@@ -231,7 +231,7 @@ pub fn every_field_is_explained(pages: &Pages) -> Result<()> {
             .collect();
         let existing: BTreeSet<&str> = fields.iter().map(|(path, _)| path.as_str()).collect();
         for path in &existing {
-            // What holds others is explained by them.
+            // A field that contains others is explained by them.
             let holds_others = existing.iter().any(|other| {
                 other.strip_prefix(path).is_some_and(|rest| rest.starts_with('.') || rest.starts_with("[]."))
             });
@@ -248,7 +248,7 @@ pub fn every_field_is_explained(pages: &Pages) -> Result<()> {
     none(&wrong)
 }
 
-/// What `kubectl explain` prints must be more than the name again.
+/// The description in `kubectl explain` must say more than the name.
 pub fn every_field_is_described_in_the_cluster(_: &Pages) -> Result<()> {
     /// Below that it can hardly say more than the name.
     const SHORTEST: usize = 12;
@@ -263,7 +263,7 @@ pub fn every_field_is_described_in_the_cluster(_: &Pages) -> Result<()> {
     )
 }
 
-/// Whoever copies a query from a page must get an answer.
+/// A query that is copied from a page must have a result.
 pub fn every_metric_exists(pages: &Pages) -> Result<()> {
     let reference = pages
         .get("docs/metrics.md")
@@ -307,7 +307,7 @@ pub fn every_path_exists(pages: &Pages) -> Result<()> {
     none(&wrong)
 }
 
-/// A promise of the page about security is worth the tests that it names.
+/// A promise of the page about security names tests that exist.
 pub fn every_promise_has_its_test(pages: &Pages) -> Result<()> {
     let code = ["src", "crates", "tests"].map(|part| sources(&root().join(part)));
     let code = code.into_iter().collect::<Result<String>>()?;

@@ -35,11 +35,11 @@ pub const CHECKS: [(&str, Check); 16] = [
     ("no_comment_has_a_word_that_the_style_replaces", words::no_comment_has_a_word_that_the_style_replaces),
 ];
 
-/// What a fence may say. `text` is for what nobody runs: drawings, output, usage.
+/// The languages of a block. `text` is for blocks that nobody runs: drawings, output, usage.
 const LANGUAGES: [&str; 10] =
     ["sh", "bash", "console", "yaml", "json", "text", "mermaid", "rust", "dockerfile", "promql"];
 
-/// Fails with everything that is wrong at once.
+/// Fails with all errors at once.
 pub fn none(wrong: &[String]) -> Result<()> {
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
@@ -49,7 +49,7 @@ pub fn page<'a>(pages: &'a Pages, path: &str) -> Result<&'a Page> {
     pages.get(path).with_context(|| format!("there is no {path}"))
 }
 
-/// A step of a decision or of the changelog is history: what it names may be gone.
+/// Decisions and the changelog are history: the things that they name may be gone.
 pub fn is_history(path: &str) -> bool {
     path.starts_with("docs/decisions/") || path == "CHANGELOG.md"
 }
@@ -74,7 +74,7 @@ fn every_block_says_its_language(pages: &Pages) -> Result<()> {
     none(&wrong)
 }
 
-/// Commands under another language, or none, would be run by nobody and looked at by nobody.
+/// Commands under another language, or under none, would be neither run nor checked.
 fn every_block_that_is_not_run_says_why(pages: &Pages) -> Result<()> {
     let mut wrong = Vec::new();
     for page in pages.values() {
@@ -179,7 +179,7 @@ fn every_list_of_contents_is_whole(pages: &Pages) -> Result<()> {
             .filter(|((level, _), _)| *level == 2)
             .map(|(_, anchor)| anchor.as_str())
             .collect();
-        // The page of the command line is generated, and its shared flags are no subcommand.
+        // The page of the command line is generated, and its shared flags are not a subcommand.
         if !listed.is_empty() && page.path != "docs/cli.md" && listed != sections {
             wrong.push(format!(
                 "{}: the list at the top is {listed:?}, the sections are {sections:?}",

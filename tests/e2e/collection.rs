@@ -24,7 +24,7 @@ cases! {
     ]
 }
 
-/// The limit counts what is kept besides the config that is applied.
+/// The limit counts the kept configs in addition to the applied one.
 async fn beyond_the_limit_the_oldest_are_collected(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image, "revisionHistoryLimit": 1})).await?;
@@ -42,7 +42,7 @@ async fn beyond_the_limit_the_oldest_are_collected(bench: Bench) -> Result<()> {
     same("revisions", bench.written().await?.1.len(), 2)
 }
 
-/// Not even of what is applied, and what an earlier limit kept is let go.
+/// The applied config has no revision either, and revisions of an earlier limit are deleted.
 async fn a_limit_of_zero_keeps_none(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image, "revisionHistoryLimit": 0})).await?;
@@ -63,7 +63,7 @@ async fn a_limit_of_zero_keeps_none(bench: Bench) -> Result<()> {
     same("data", bench.data("web").await?, config("second"))
 }
 
-/// Not with the next config, which may be a long time coming.
+/// Not only with the next config, which may come much later.
 async fn a_lowered_limit_is_followed_at_once(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;
@@ -79,7 +79,7 @@ async fn a_lowered_limit_is_followed_at_once(bench: Bench) -> Result<()> {
     same("revisions", bench.written().await?.1.len(), 2)
 }
 
-/// A limit of one is one config to go back to, however many artifacts were unusable since.
+/// A limit of one keeps one config for a rollback, even after several unusable artifacts.
 async fn what_failed_costs_no_revision(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     let spec = json!({"image": image, "revisionHistoryLimit": 1, "files": [{"path": "config.json"}]});
@@ -101,8 +101,8 @@ async fn what_failed_costs_no_revision(bench: Bench) -> Result<()> {
     same("the one before", bench.data(kept).await?, config("second"))
 }
 
-/// Creates what names the first revision, and goes on until it is beyond the limit: it stays as long as it is named, and
-/// not longer.
+/// Creates an object that names the first revision, and updates until that revision is beyond the limit. The revision
+/// stays as long as the object names it, and not longer.
 async fn kept_by(bench: &Bench, names: impl FnOnce(&str) -> Value) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "1")]).await?;
     bench.apply("web", json!({"image": image, "revisionHistoryLimit": 1})).await?;
@@ -118,7 +118,7 @@ async fn kept_by(bench: &Bench, names: impl FnOnce(&str) -> Value) -> Result<()>
     update(bench, &image, 3, "3").await?;
     update(bench, &image, 4, "4").await?;
     bench.wait_gone(&idle).await?;
-    // Whatever was to be collected with it is collected before the next look.
+    // Other surplus revisions are collected before the next reconcile.
     bench.sync_ready("web").await?;
     same("the revision in use", bench.data(&kept).await?, config("1"))?;
 
@@ -161,7 +161,7 @@ fn workload(kind: &str, pod: &Value, more: Value) -> Value {
     json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "user"}, "spec": spec})
 }
 
-/// What `kubectl rollout undo` goes back to.
+/// `kubectl rollout undo` returns to it.
 async fn what_a_replica_set_at_zero_names_is_not_collected(bench: Bench) -> Result<()> {
     kept_by(&bench, |revision| {
         let projected = json!({"sources": [{"configMap": {"name": revision}}]});
@@ -188,7 +188,7 @@ async fn what_a_daemon_set_names_is_not_collected(bench: Bench) -> Result<()> {
     kept_by(&bench, |revision| workload("DaemonSet", &mounted(revision), json!({}))).await
 }
 
-/// What stateful sets and daemon sets go back to.
+/// Stateful sets and daemon sets roll back to it.
 async fn what_a_controller_revision_remembers_is_not_collected(bench: Bench) -> Result<()> {
     kept_by(&bench, |revision| {
         let reference = json!({"name": revision, "key": "config.json"});

@@ -1,5 +1,6 @@
-//! End to end: the real `oras`, real registries, a real API server and controller-manager, and the operator as a process
-//! of its own with the rights that the chart gives it and no more. Tests run side by side, each in a namespace of its own.
+//! End to end: the real `oras`, real registries, a real API server and controller-manager, and the operator as a
+//! separate process with the rights that the chart gives it and no more. Tests run side by side, each in its own
+//! namespace.
 
 // Not every binary uses every helper.
 #[allow(dead_code, unused_imports)]

@@ -54,8 +54,7 @@ pub async fn revision_of(bench: &Bench, name: &str) -> Result<String> {
     newest(&bench.get(name).await?)?.config_map.clone().context("no revision keeps what is applied")
 }
 
-/// What is deleted and made anew under the same name, with the same labels and annotations as far as the forger leaves
-/// them, and with other content.
+/// Deletes an object and creates it again with other content. Labels and annotations stay, except for a given hash.
 pub async fn forge(bench: &Bench, name: &str, content: &str, hash: Option<&str>) -> Result<ConfigMap> {
     let before = bench.config_map(name).await?;
     let mut annotations = before.metadata.annotations.unwrap_or_default();
@@ -77,7 +76,7 @@ fn annotated<'a>(config_map: &'a ConfigMap, key: &str) -> Option<&'a str> {
     config_map.annotations().get(key).map(String::as_str)
 }
 
-/// Name, labels and annotations are what other tools read; none of it may change by accident.
+/// Other tools read name, labels and annotations, so none of them may change by accident.
 async fn the_first_config_makes_the_first_revision(bench: Bench) -> Result<()> {
     let (image, digest, artifact) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     let target = json!({"name": "shop-config", "labels": {"team": "shop"}});
@@ -142,7 +141,7 @@ async fn another_config_makes_another_revision(bench: Bench) -> Result<()> {
     same("number on the target", annotated(&target, annotation::REVISION), Some("2"))
 }
 
-/// What restarts on a change of content does not restart for them: the hash is the same.
+/// A tool that restarts Pods after a change of content does not do so here: the hash is the same.
 async fn equal_bytes_of_two_artifacts_are_two_revisions(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "same")]).await?;
     bench.apply("web", json!({"image": image})).await?;
@@ -165,7 +164,7 @@ async fn equal_bytes_of_two_artifacts_are_two_revisions(bench: Bench) -> Result<
     Ok(())
 }
 
-/// How files become keys is part of what was applied.
+/// The mapping of files to keys is a part of the applied config.
 async fn another_mapping_is_another_revision_of_the_artifact(bench: Bench) -> Result<()> {
     let (image, _, artifact) = bench.image_with("web:v1", &[("config.json", "{}")]).await?;
     bench.apply("web", json!({"image": image})).await?;
@@ -186,7 +185,7 @@ async fn another_mapping_is_another_revision_of_the_artifact(bench: Bench) -> Re
     same("the old revision", bench.data(&old).await?, config("{}"))
 }
 
-/// Newest first, each with its image, its time and how it ended; and every revision that is named is there.
+/// Newest first, each with its image, its time and its outcome. Every named revision exists.
 async fn the_history_says_which_config_ran_with_which_image(bench: Bench) -> Result<()> {
     let (first, first_digest, a) = bench.image_with("web:v1", &[("config.json", "a")]).await?;
     let (second, second_digest, c) = bench.image_with("web:v2", &[("config.json", "c")]).await?;
@@ -240,8 +239,8 @@ async fn a_revision_that_somebody_deleted_comes_back(bench: Bench) -> Result<()>
     same("history", outline(&resource)?, vec![(1, HistoryOutcome::Applied)])
 }
 
-/// Whoever may delete and create `ConfigMaps` can put something else under a revision's name. It does not stay there, and
-/// the target never holds it.
+/// Everyone who may delete and create `ConfigMaps` can create another object under a revision's name. It does not stay,
+/// and the target never gets its content.
 async fn a_forged_revision_is_replaced(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;
@@ -260,7 +259,7 @@ async fn a_forged_revision_is_replaced(bench: Bench) -> Result<()> {
     same("history", outline(&resource)?, vec![(1, HistoryOutcome::Applied)])
 }
 
-/// Going back is a new entry under a new number, as going forward again is.
+/// A rollback is a new entry under a new number, and so is a resume.
 async fn numbers_are_never_used_again(bench: Bench) -> Result<()> {
     use HistoryOutcome::{Applied, RolledBack, Superseded};
     let (image, _, a) = bench.image_with("web:v1", &[("config.json", "a")]).await?;
@@ -282,7 +281,7 @@ async fn numbers_are_never_used_again(bench: Bench) -> Result<()> {
     same("history", outline(&resource)?, expected)?;
     same("artifact", &newest(&resource)?.artifact, &b)?;
 
-    // Where the history remembers one entry only, the count goes on.
+    // If the history keeps only one entry, the count continues.
     bench.apply("web", json!({"image": image, "revisionHistoryLimit": 0})).await?;
     bench.ready("web").await?;
     update(&bench, &image, 3, "c").await?;
@@ -305,14 +304,14 @@ async fn a_lost_status_gets_its_history_back(bench: Bench) -> Result<()> {
     let resource = bench.sync_ready("web").await?;
     same("history", &resource.seen()?.history, &before.history)?;
     same("artifact", &resource.seen()?.artifact, &before.artifact)?;
-    // Whatever would be collected is collected before the next look.
+    // A wrong collection would happen before the next reconcile.
     bench.sync_ready("web").await?;
     same("targets and revisions", bench.written().await?, written)?;
     update(&bench, &image, 4, "fourth").await?;
     same("number", newest(&bench.get("web").await?)?.revision, 4)
 }
 
-/// It says that it failed, however often it is looked at; what is applied stays the config before it.
+/// Its outcome is `Failed` over several reconciles, and the config before it stays applied.
 async fn an_unusable_artifact_is_in_the_history_once(bench: Bench) -> Result<()> {
     use HistoryOutcome::{Applied, Failed, Superseded};
     let (image, digest, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
