@@ -148,7 +148,7 @@ async fn run(command: Command) -> ExitCode {
             Command::Load(args) => load::run(args).await,
         }
     };
-    // Leaving this scope on a signal drops whatever runs, and that stops it.
+    // Leaving this scope on a signal drops the running programs, which stops them.
     tokio::select! {
         result = run => match result {
             Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,5 @@
-//! Line 17, earning the right to ask: challenge from the actual 401, several challenges, Basic, Bearer, identity token,
-//! anonymous; a wrong password surfaces as such; realm checks; token refreshed once on 401 and 403.
+//! Line 17, authorization: challenge from the actual 401, several challenges, Basic, Bearer, identity token, anonymous;
+//! a wrong password surfaces as such; realm checks; token refreshed once on 401 and 403.
 
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ async fn a17_the_second_challenge_is_answered_where_the_first_cannot_be() {
     found(&world).await;
 }
 
-/// As clients written in Go read it, or worse.
+/// Challenges that clients written in Go accept, or worse ones.
 #[rstest::rstest]
 #[case::slash("Basic realm=/")]
 #[case::nothing("Basic realm=")]
@@ -127,7 +127,7 @@ async fn a17_a_challenge_that_others_can_read(#[case] challenge: &str) {
     found(&world).await;
 }
 
-/// No credential was tried, so none is to blame.
+/// No credential was tried, so none is the cause.
 #[rstest::rstest]
 #[case::unknown(Some("Negotiate"), "cannot be read")]
 #[case::no_url(Some("Bearer realm=\"/token\""), "cannot be read")]
@@ -143,7 +143,7 @@ async fn a17_a_challenge_that_nobody_can_read_is_named(#[case] challenge: Option
     assert!(world.registry.requests().iter().all(|request| request.authorization.is_none()));
 }
 
-/// What everybody may read is read, also with a password that has run out; what not everybody may is refused for it.
+/// Public content is read even with an expired password. For private content, the password is the cause of the refusal.
 #[tokio::test]
 async fn a17_rejected_credentials_close_no_open_door() {
     let mut world = World::new().await;
@@ -169,7 +169,7 @@ async fn a17_rejected_credentials_close_no_open_door() {
     assert!(message.contains("does not accept the credentials"), "{message}");
 }
 
-/// What was sent decides what is said.
+/// The message depends on the credentials that were sent.
 #[tokio::test]
 async fn a17_credentials_that_were_not_sent_lack_no_right() {
     let world = world().await;
@@ -182,7 +182,7 @@ async fn a17_credentials_that_were_not_sent_lack_no_right() {
     assert!(message.contains("spec.registry.pullSecrets") && !message.contains("right to pull"), "{message}");
 }
 
-/// They have been good enough for the manifest a moment ago.
+/// The registry has just accepted them for the manifest.
 #[tokio::test]
 async fn a17_credentials_that_have_worked_are_said_to_have() {
     let world = world().await;
@@ -192,7 +192,7 @@ async fn a17_credentials_that_have_worked_are_said_to_have() {
     assert!(message.contains("accepted for this repository before"), "{message}");
 }
 
-/// An entry that is meant for the registry and cannot be read is not the same as none.
+/// An unreadable entry for the registry is not the same as a missing entry.
 #[tokio::test]
 async fn a19_a_broken_entry_for_the_registry_is_named() {
     let mut world = World::new().await;
@@ -222,7 +222,8 @@ async fn a17_what_stays_forbidden_is_forbidden() {
     world.registry.inject(Fault::when(|request| !anonymous(request) && !is_token(request)).status(403));
     let message = refused(&world, Forbidden).await;
     assert!(message.contains("right to pull"), "{message}");
-    // With what is remembered, without, for a token, with that, and for a token of nobody; the last four again by `GET`.
+    // With the remembered token, without one, for a new token, with that, and for an anonymous token; the last four
+    // again by `GET`.
     assert!(world.registry.requests().len() <= 9, "{:?}", world.registry.requests());
 }
 
@@ -284,7 +285,7 @@ async fn a17_every_credential_that_matches_is_tried_the_most_specific_first() {
     assert!(shown[1].is_some() && shown[2].is_some() && shown[1] != shown[2], "{shown:?}");
 }
 
-/// Questions wait for a turn at the host, and so does what they need to be answered.
+/// Requests wait for a turn at the host, and so do the requests that they need before.
 #[rstest::rstest]
 #[case::token(|world: &World| world.registry.require_bearer("", USER, PASSWORD))]
 #[case::password(|world: &World| world.registry.require_basic("", USER, PASSWORD))]

@@ -24,7 +24,7 @@ async fn a17_a_token_called_access_token() {
     found(&world).await;
 }
 
-/// Token servers answer what Go lets them: the rest of the answer is nobody's business.
+/// Token servers written in Go answer in many forms: the other members of the answer do not matter.
 #[rstest::rstest]
 #[case::null_beside(r#"{"token":"t","access_token":null,"expires_in":"300","issued_at":null}"#)]
 #[case::null_before(r#"{"token":null,"access_token":"t","expires_in":-1,"refresh_token":{"a":[]}}"#)]
@@ -75,7 +75,7 @@ async fn a17_a_token_that_ran_out_early_is_renewed_once() {
     assert_eq!(world.asked("GET", "/token"), 2);
 }
 
-/// ECR answers 403 where the token has run out.
+/// ECR answers 403 if the token has expired.
 #[tokio::test]
 async fn a17_a_token_that_is_forbidden_is_renewed_once() {
     let world = bearer().await;

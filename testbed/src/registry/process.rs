@@ -1,4 +1,4 @@
-//! Registries as programs of their own: what users run, with what they cannot do.
+//! Registries as separate programs: those that users run, with their limits.
 
 use std::process::Command;
 use std::time::Duration;
@@ -131,7 +131,7 @@ impl ProcessRegistry {
         Ok(())
     }
 
-    /// Starts it again on the same port; does nothing where it runs.
+    /// Starts it again on the same port; does nothing if it runs.
     ///
     /// # Errors
     /// When it does not come up.

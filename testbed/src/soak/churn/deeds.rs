@@ -12,13 +12,13 @@ use tokio::time::sleep;
 use super::super::model::{ARTIFACT_TYPE, Files, Policy, Resource, THEIRS};
 use super::Churn;
 
-/// Field manager of what churn applies.
+/// Field manager of the applied resources.
 const MANAGER: &str = "soak";
 
 /// Tries of a request that met a connection which died with an earlier API server, or of an attach.
 const TRIES: u32 = 4;
 
-/// How far back one goes: within what is usually kept as revisions, and a little further.
+/// Farthest config of a rollback: usually kept as a revision, or a little older.
 const BACK: usize = 6;
 
 impl Churn<'_> {
@@ -150,7 +150,7 @@ impl Churn<'_> {
     pub(super) async fn edit_target(&mut self, name: &str) -> Result<bool> {
         let resource = &self.model.resources[name];
         if resource.policy == Policy::Merge {
-            // What is added there is theirs to keep.
+            // An added key would stay there.
             return Ok(false);
         }
         let patch = json!({"data": {"app.json": "edited by hand", "intruder": "x"}, "binaryData": {"app.json": Value::Null}});
@@ -187,7 +187,7 @@ impl Churn<'_> {
     }
 }
 
-/// Deletes it; `false` where there is none.
+/// Deletes it; `false` if it does not exist.
 async fn delete<K>(api: &Api<K>, name: &str) -> Result<bool>
 where
     K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
@@ -202,8 +202,8 @@ fn is_not_found(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.is_not_found())
 }
 
-/// Makes a request that may be made twice. One more try where there was no answer at all: its connection may be one to
-/// an API server that was killed since.
+/// Sends a request that may be sent twice. Tries again if no answer came: its connection may be one to an API server
+/// that was killed since.
 pub(in super::super) async fn tried<T, F>(mut request: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = kube::Result<T>>,

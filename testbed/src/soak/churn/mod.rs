@@ -73,15 +73,15 @@ impl Act {
     }
 }
 
-/// Who does all that.
+/// Acts at random, and keeps the model of the expected state.
 pub(super) struct Churn<'a> {
     stage: &'a Stage,
     pace: Pace,
     random: fastrand::Rng,
-    /// How many resources there are to be, give or take a fifth.
+    /// Intended number of resources, plus or minus a fifth.
     resources: usize,
     pub(super) model: Model,
-    /// What was done, how often.
+    /// How often each act was done.
     pub(super) done: BTreeMap<&'static str, u64>,
     next: i64,
     last: Files,
@@ -138,7 +138,7 @@ impl<'a> Churn<'a> {
         Ok(())
     }
 
-    /// Nothing is suspended any more, and everything is looked at once more.
+    /// Ends all suspensions, and asks for a last reconcile of each resource.
     pub(super) async fn end(&mut self) -> Result<()> {
         let names: Vec<_> = self.model.resources.keys().cloned().collect();
         for name in names {
@@ -150,7 +150,7 @@ impl<'a> Churn<'a> {
         Ok(())
     }
 
-    /// Does it; `false` where it cannot be done now: what it needs is down, or there is nothing to do it with.
+    /// Does the act. `false` if it is not possible now, because a server is down on purpose or no resource fits.
     async fn act(&mut self, act: Act) -> Result<bool> {
         let stage = self.stage;
         if act == Act::Attach || act == Act::MoveTag {
@@ -179,7 +179,7 @@ impl<'a> Churn<'a> {
             }
             Act::ChangeImage => {
                 let image = self.random.usize(0..self.model.images.len());
-                // What was gone back to is attached to the image that it was, and not to the next.
+                // The config of a rollback is attached to the earlier image, and not to the new one.
                 let change = |resource: &mut Resource| (resource.image, resource.rollback_to) = (image, None);
                 self.change(&name, change).await.map(|()| true)
             }
@@ -188,13 +188,13 @@ impl<'a> Churn<'a> {
         }
     }
 
-    /// What only some resources are in the state for.
+    /// Acts that need a resource in a certain state.
     async fn act_on_some(&mut self, act: Act) -> Result<bool> {
         let found = match act {
             Act::Resume => self.one(|_, resource| resource.rollback_to.is_some()),
             Act::Suspend => self.one(|_, resource| !resource.suspended),
             Act::Wake => self.one(|_, resource| resource.suspended),
-            // Under the other policies the earlier target stays, and nobody says for how long.
+            // Under the other policies the earlier target stays, and the model does not follow it.
             Act::Rename => self.one(|_, resource| resource.policy == Policy::Owner),
             _ => None,
         };
