@@ -36,11 +36,11 @@ pub fn no_word_that_the_style_replaces(pages: &Pages) -> Result<()> {
     Ok(())
 }
 
-/// Searches the comments of the program. `cargo doc` prints most of them.
+/// Searches the comments of the program and its tests. `cargo doc` prints many of them.
 pub fn no_comment_has_a_word_that_the_style_replaces(pages: &Pages) -> Result<()> {
     let word = replaced(pages)?;
     let mut wrong = Vec::new();
-    for folder in ["crates", "src"] {
+    for folder in ["crates", "src", "tests", "testbed"] {
         for (path, source) in files(&root().join(folder))? {
             let path = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
             let found = found_in_comments(&word, &source);

@@ -100,8 +100,8 @@ async fn render_prints_what_the_operator_applies(bench: Bench) -> Result<()> {
     same("binaryData", &printed.binary_data, &applied.binary_data)
 }
 
-/// `render | kubectl apply`: kubectl's reader of YAML is another one than ours. Not with `--server-side`, where kubectl sends
-/// control characters in a form that the API server refuses, whatever it has read.
+/// `render | kubectl apply`: kubectl's reader of YAML is another one than ours. Not with `--server-side`, where kubectl
+/// sends control characters in a form that the API server refuses, for every input.
 async fn kubectl_reads_any_text_that_is_rendered(bench: Bench) -> Result<()> {
     const FILES: [(&str, &str); 11] = [
         ("Makefile", "\tall:\n"),

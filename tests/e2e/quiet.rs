@@ -142,7 +142,7 @@ async fn without_the_referrers_api_it_costs_no_more(bench: Bench) -> Result<()> 
         .check_requests(&[format!("HEAD /v2/{}/web/manifests/v1", bench.namespace), format!("HEAD {list}")])
 }
 
-/// What the registry took as proof is remembered; the Secret is read anew each time, so that a new password counts.
+/// The accepted token is remembered. The Secret is read again each time, so that a new password counts.
 async fn a_private_registry_costs_no_more(bench: Bench) -> Result<()> {
     let (image, digest, _) = bench.image_with("web:v1", &FILES).await?;
     bench.make_private().await?;

@@ -197,7 +197,7 @@ impl Operator {
         format!("http://{}/{path}", self.health)
     }
 
-    /// Its metrics of its own process are read from /proc, with values of libc about the machine.
+    /// The metrics of the process are read from /proc, with values of libc about the machine.
     async fn knows_itself(&self) -> Result<()> {
         let metrics = self.http.get(self.url("metrics")).send().await?.text().await?;
         for name in ["process_resident_memory_bytes", "process_open_fds", "artifactconfig_build_info"] {

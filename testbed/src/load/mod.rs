@@ -33,7 +33,7 @@ pub(crate) struct LoadArgs {
     /// The operator's program; figures are those of a release build, for example target/release/artifactconfig
     #[arg(long, value_name = "PATH")]
     operator: PathBuf,
-    /// How many resources are created at once, each with an image and a config of its own
+    /// How many resources are created at once, each with its own image and config
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     count: u32,
     /// How many resources then have nothing to do, those of the burst included; 0 leaves this part out

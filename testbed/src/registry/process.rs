@@ -219,7 +219,7 @@ impl RegistryOptions {
             RegistryKind::Distribution => {
                 let config = scratch.join("config.yml");
                 std::fs::write(&config, self.distribution_config(scratch, port)?)?;
-                // Without this it looks for a collector of traces, and complains that there is none.
+                // Without this it tries to send traces to a collector, and logs an error that none exists.
                 command.env("OTEL_TRACES_EXPORTER", "none").arg("serve").arg(config);
             }
             RegistryKind::Crane => {
