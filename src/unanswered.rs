@@ -184,18 +184,18 @@ mod tests {
         let advice = Advice::GiveCredentials.on_a_resource();
         let failure = failure(error);
         assert_eq!(failure.message, format!("shop: r.example/web: 401; {advice}; note: seen"));
-        let said = failure.at_the_command_line("r.example");
-        assert!(said.contains("'docker login r.example'") && said.ends_with("note: seen"), "{said}");
+        let message = failure.at_the_command_line("r.example");
+        assert!(message.contains("'docker login r.example'") && message.ends_with("note: seen"), "{message}");
     }
 
     #[test]
     fn the_flags_of_the_operator_are_named_where_they_would_permit_it() {
         let address = |link_local| Kind::Address { by_name: false, link_local };
-        let told = |kind| failure(Error::new(kind, "1.2.3.4 is there; it is not asked")).message;
+        let message = |kind| failure(Error::new(kind, "1.2.3.4 is there; it is not asked")).message;
         assert_eq!(
-            told(address(true)),
+            message(address(true)),
             "1.2.3.4 is there; it is not asked (see the flag --allow-link-local)"
         );
-        assert_eq!(told(address(false)), "1.2.3.4 is there; it is not asked");
+        assert_eq!(message(address(false)), "1.2.3.4 is there; it is not asked");
     }
 }

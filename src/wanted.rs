@@ -60,8 +60,11 @@ mod tests {
         assert_eq!(wanted.wants("conf.d/a.ini"), Ok(true));
         assert_eq!(wanted.wants("README.md"), Ok(false));
         assert_eq!((wanted.wants_below("conf.d"), wanted.wants_below("lib")), (Ok(true), Ok(false)));
-        let said = wanted.over_budget(&[("small", 1), ("large", MAX_CONFIG_MAP)]);
-        assert!(said.contains("the files have 1048577 bytes") && said.contains("'large' 1048576"), "{said}");
+        let message = wanted.over_budget(&[("small", 1), ("large", MAX_CONFIG_MAP)]);
+        assert!(
+            message.contains("the files have 1048577 bytes") && message.contains("'large' 1048576"),
+            "{message}"
+        );
     }
 
     /// The names of all parts of one artifact are matched with one effort, and the next artifact has a separate effort.

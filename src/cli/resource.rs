@@ -186,8 +186,8 @@ pub async fn revision(
         let application = Application::read(entry);
         application.and_then(|application| kept::recorded(&desired, &object, &application))
     } else {
-        let told = kept::by_annotations(&desired, &object).map(|(_, kept)| kept);
-        told.filter(|kept| kept.origin.artifact.to_string() == entry.artifact)
+        let claimed = kept::by_annotations(&desired, &object).map(|(_, kept)| kept);
+        claimed.filter(|kept| kept.origin.artifact.to_string() == entry.artifact)
     };
     let Some(kept) = found else {
         bail!(

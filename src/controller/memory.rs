@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use api::ArtifactConfigStatus;
 use decide::contest::Contest;
-use decide::numbers::Given;
+use decide::numbers::LastNumber;
 use decide::plan::Applied;
 use decide::report::{Latest, Outcome, Report};
 use decide::schedule::{SECOND_HALF, Timers};
@@ -31,7 +31,7 @@ pub struct Memory {
     recalls: Cache<String, Recall>,
 }
 
-/// The memory of one resource. An idle resource holds only `applied` and `given`; the other fields are boxed because
+/// The memory of one resource. An idle resource holds only `applied` and `last_number`; the other fields are boxed because
 /// they are usually empty.
 #[derive(Clone, Debug, Default)]
 pub struct Recall {
@@ -42,7 +42,7 @@ pub struct Recall {
     /// The status that was written last.
     pub written: Option<Box<Written>>,
     /// The number that was used last.
-    pub given: Option<Given>,
+    pub last_number: Option<LastNumber>,
     /// The last check of surplus revisions.
     pub collected: Option<Box<Collected>>,
     /// When the next full pass is due.

@@ -86,8 +86,8 @@ impl<R: Registry, C: Cluster> Pass<'_, R, C> {
             recall.contest.as_ref().is_some_and(|contest| contest.rest((self.context.now)()).is_some());
         // The watch may report a target of an earlier name only after the new one was written. It must still be
         // deleted.
-        let left = !plan::strays(self.desired, &cluster.owned(owner)).is_empty();
-        if answered != question || left || !(kept || resting) {
+        let has_strays = !plan::strays(self.desired, &cluster.owned(owner)).is_empty();
+        if answered != question || has_strays || !(kept || resting) {
             return None;
         }
         if resting {

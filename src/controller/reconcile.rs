@@ -51,7 +51,7 @@ pub async fn reconcile<R: Registry, C: Cluster>(
     let started = Instant::now();
     let owner = spec::header(object.meta()).owner;
     let recall = context.memory.of(&owner.uid);
-    let ledger = Ledger::new(recall.given.clone());
+    let ledger = Ledger::new(recall.last_number.clone());
     let distrusted = recall.distrusted();
     let (next, recall) = match catch_panic(&owner, pass(object, context, turn, recall, &ledger)).await {
         Ok(ended) => ended,
@@ -65,7 +65,7 @@ pub async fn reconcile<R: Registry, C: Cluster>(
             (Next::After(wait), Recall { failures, ..distrusted })
         }
     };
-    context.memory.keep(&owner.uid, Recall { given: ledger.last(), ..recall });
+    context.memory.keep(&owner.uid, Recall { last_number: ledger.last(), ..recall });
     next
 }
 
@@ -311,9 +311,9 @@ async fn keep_last<R: Registry, C: Cluster>(
         );
     }
     let objects = pass.context.cluster.owned(owner);
-    let given = pass.ledger.last();
-    let (history, given) = (pass.history, given.as_ref());
-    let highest = Numbers { history, watched: &objects, owner, given, target: None }.highest();
+    let last_number = pass.ledger.last();
+    let (history, last_number) = (pass.history, last_number.as_ref());
+    let highest = Numbers { history, watched: &objects, owner, last_number, target: None }.highest();
     (Ok(Report { latest, highest, kept, ..Report::failed(failure) }), recall)
 }
 

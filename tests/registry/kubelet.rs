@@ -182,15 +182,15 @@ fn auth(pair: &str) -> String {
 }
 
 /// Kind of Secret, document and image of a row.
-type Asked = (&'static str, String, &'static str);
+type Question = (&'static str, String, &'static str);
 
 const WEB: &str = "r.example/team/web";
 
-fn documents() -> Vec<Asked> {
+fn documents() -> Vec<Question> {
     [ways_to_write_credentials(), what_stands_around_them(), names_and_images()].concat()
 }
 
-fn ways_to_write_credentials() -> Vec<Asked> {
+fn ways_to_write_credentials() -> Vec<Question> {
     let mut rows = Vec::new();
     let padded = auth("user:pass:w");
     let broken = format!("{}\\n{}\\r\\n", &padded[..6], &padded[6..]);
@@ -237,7 +237,7 @@ fn ways_to_write_credentials() -> Vec<Asked> {
     rows
 }
 
-fn what_stands_around_them() -> Vec<Asked> {
+fn what_stands_around_them() -> Vec<Question> {
     let mut rows = Vec::new();
     let good = r#""r.example":{"auth":"dTpw"}"#;
     for document in [
@@ -332,7 +332,7 @@ const NAMES: [&str; 60] = [
     "r%C3%BC.example",
 ];
 
-fn names_and_images() -> Vec<Asked> {
+fn names_and_images() -> Vec<Question> {
     let mut rows = Vec::new();
     for (image, entries) in [
         (WEB, &NAMES[..]),

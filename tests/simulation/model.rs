@@ -53,7 +53,7 @@ pub fn select(candidates: &[Artifact], policy: SelectionPolicy) -> Result<&Artif
 }
 
 /// An existing resource with its spec.
-struct Asked<'a> {
+struct Existing<'a> {
     state: &'a State,
     name: &'static str,
     uid: &'a str,
@@ -64,7 +64,7 @@ struct Asked<'a> {
 pub fn expected(state: &State, name: &'static str) -> Vec<Expected> {
     let Some(config) = state.resources.actual(name) else { return Vec::new() };
     let uid = config.metadata.uid.as_deref().unwrap_or_default();
-    let asked = Asked { state, name, uid, spec: &config.spec };
+    let existing = Existing { state, name, uid, spec: &config.spec };
     if config.metadata.deletion_timestamp.is_some() {
         return Vec::new();
     }
@@ -72,10 +72,10 @@ pub fn expected(state: &State, name: &'static str) -> Vec<Expected> {
         return vec![Expected::Suspended];
     }
     let mut expected = match &config.spec.rollback_to {
-        Some(digest) => asked.back(&digest.parse().unwrap()),
-        None => vec![asked.forward().unwrap_or_else(Expected::Failing)],
+        Some(digest) => existing.back(&digest.parse().unwrap()),
+        None => vec![existing.forward().unwrap_or_else(Expected::Failing)],
     };
-    if let Err(reason) = asked.unless_barred() {
+    if let Err(reason) = existing.unless_barred() {
         // Any of several faults may be noticed first.
         expected.push(Expected::Failing(reason));
     }
@@ -86,17 +86,17 @@ pub fn expected(state: &State, name: &'static str) -> Vec<Expected> {
 pub fn is_barred(state: &State, name: &'static str) -> bool {
     let Some(config) = state.resources.actual(name) else { return false };
     let uid = config.metadata.uid.as_deref().unwrap_or_default();
-    Asked { state, name, uid, spec: &config.spec }.unless_barred().is_err()
+    Existing { state, name, uid, spec: &config.spec }.unless_barred().is_err()
 }
 
 /// The config that a resume would select, if it is known.
 pub fn latest(state: &State, name: &'static str) -> Option<Digest> {
     let config = state.resources.actual(name)?;
-    let asked = Asked { state, name, uid: "", spec: &config.spec };
-    asked.selected().ok().map(|(artifact, _)| artifact.digest.clone())
+    let existing = Existing { state, name, uid: "", spec: &config.spec };
+    existing.selected().ok().map(|(artifact, _)| artifact.digest.clone())
 }
 
-impl<'a> Asked<'a> {
+impl<'a> Existing<'a> {
     fn forward(&self) -> Result<Expected, Reason> {
         let (artifact, image) = self.selected()?;
         let attached = &self.state.registry.known[&artifact.digest];

@@ -86,15 +86,15 @@ async fn attached(config: &ArtifactConfig, args: &Args) -> Result<Attached, Stri
             .registry
             .access(&[&desired.image.repository(), &desired.referrers], desired.plain_http)
             .map_err(|why| said::chain(&why))?;
-        let said = |error: Error| said::failure(&unanswered::failure(error), desired.referrers.host());
-        let subject = registry.resolve(&access, &desired.image, Freshness::Now).await.map_err(said)?;
+        let explained = |error: Error| said::failure(&unanswered::failure(error), desired.referrers.host());
+        let subject = registry.resolve(&access, &desired.image, Freshness::Now).await.map_err(explained)?;
         let query = Query {
             repository: &desired.referrers,
             artifact_type: None,
             platform: desired.platform.as_ref(),
             freshness: Freshness::Now,
         };
-        let listing = registry.referrers(&access, &subject, query).await.map_err(said)?;
+        let listing = registry.referrers(&access, &subject, query).await.map_err(explained)?;
         Ok(Attached { image: subject.digest.to_string(), artifacts: listing.artifacts })
     };
     let limit = REGISTRY_TIMEOUT.min(desired.timeout);

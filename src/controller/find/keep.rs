@@ -73,13 +73,13 @@ async fn last_good<R: Registry, C: Cluster>(
     current: &Application,
 ) -> Result<Option<Kept>, Failure> {
     let (cluster, desired) = (&pass.context.cluster, pass.desired);
-    if let Some(given) = pass.ledger.last().filter(|given| given.number > current.number)
-        && let Some(name) = given.facts.revision.as_ref().filter(|_| given.facts.proven)
+    if let Some(last_number) = pass.ledger.last().filter(|last_number| last_number.number > current.number)
+        && let Some(name) = last_number.facts.revision.as_ref().filter(|_| last_number.facts.proven)
     {
         let target = cluster.config_map(&desired.owner, &desired.target.name).await?;
-        if target.is_some_and(|target| given.is_in(&target))
+        if target.is_some_and(|target| last_number.is_in(&target))
             && let Some(revision) = cluster.config_map(&desired.owner, name).await?
-            && let Some(kept) = kept::remembered(&revision, &given.facts)
+            && let Some(kept) = kept::remembered(&revision, &last_number.facts)
         {
             return Ok(Some(kept));
         }

@@ -88,8 +88,8 @@ async fn discover<R: Registry, C: Cluster>(
         listing.notes.extend_from_slice(access.notes());
         Ok((subject, listing))
     };
-    let asked = pass.in_time(asking).await;
-    let (subject, listing) = asked.map_err(|halt| halt.map(|failure| with_notes_of(&access, failure)))?;
+    let answer = pass.in_time(asking).await;
+    let (subject, listing) = answer.map_err(|halt| halt.map(|failure| with_notes_of(&access, failure)))?;
     Ok((access, subject, listing))
 }
 

@@ -148,7 +148,7 @@ fn conditions(encoder: &mut DescriptorEncoder<'_>, resources: &[Resource<'_>]) -
     for resource in resources {
         let (status, reason) = resource.ready();
         say(resource, condition::READY, status, reason)?;
-        for further in resource.conditions().iter().filter(|given| given.type_ != condition::READY) {
+        for further in resource.conditions().iter().filter(|condition| condition.type_ != condition::READY) {
             say(resource, &further.type_, &further.status, &further.reason)?;
         }
     }
@@ -241,7 +241,7 @@ mod tests {
             r#"artifactconfig_resource_info{namespace="team\"a\\",name="web",image="r.example/web:v1",image_digest="sha256:1",artifact_digest="sha256:2",target="web"} 1"#,
             "artifactconfig_resources_omitted 0.0",
         ] {
-            assert!(text.lines().any(|given| given == line), "{line} is not in\n{text}");
+            assert!(text.lines().any(|actual| actual == line), "{line} is not in\n{text}");
         }
     }
 

@@ -58,7 +58,7 @@ impl Effort {
         }
         // Directories that are matched at the same time may each use the steps that were left when they began.
         let used = before - steps.0;
-        let rest = |left: u32| Some(left.saturating_sub(used));
+        let rest = |remaining: u32| Some(remaining.saturating_sub(used));
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest);
         ended
     }
