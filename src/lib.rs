@@ -7,8 +7,8 @@
 //! `ARCHITECTURE.md` is the map.
 //!
 //! Four crates stand beside this one, and this one uses them: `oci` has the values of OCI, `registry` is the client for
-//! registries, `api` is the custom resource, and `decide` makes the decisions. Here is what does the work: it asks, waits,
-//! writes and logs.
+//! registries, `api` is the custom resource, and `decide` makes the decisions. This crate does the work: it asks,
+//! waits, writes and logs.
 //!
 //! The command line alone, which runs wherever people work, is the feature `cli`; `cluster`, `controller`,
 //! `server` and `telemetry` come with `operator`.

@@ -1,4 +1,4 @@
-//! Names of namespaces, and which of them are looked at.
+//! Names of namespaces, and the selection of those that the operator watches.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,7 +11,7 @@ const MAX_LENGTH: usize = 63;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Namespace(String);
 
-/// Why a string is no name of a namespace.
+/// Why a string is not the name of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' is not the name of a namespace; expected at most {MAX_LENGTH} lower-case letters, digits and '-', beginning and \
@@ -46,10 +46,10 @@ impl fmt::Display for Namespace {
     }
 }
 
-/// The namespaces whose resources are looked at.
+/// The namespaces whose resources are reconciled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Namespaces {
-    /// All there are, those of tomorrow included.
+    /// All namespaces, including those created later.
     #[default]
     All,
     /// These, and no rights are needed in any other.
@@ -57,7 +57,7 @@ pub enum Namespaces {
 }
 
 impl Namespaces {
-    /// All where none is named.
+    /// These namespaces; all if the list is empty.
     #[must_use]
     pub fn of(named: impl IntoIterator<Item = Namespace>) -> Self {
         let named: BTreeSet<_> = named.into_iter().collect();

@@ -1,10 +1,10 @@
-//! What an error of the registry client means to the reader: its reason, and what to do about it.
+//! Errors of the registry client → failures for the reader, with reason and advice.
 
 use api::Reason;
 use decide::{Advice, Failure};
 use registry::{Bound, Cause, Defect, Error, Form, Kind, Login, Party};
 
-/// The failure that this error is to the reader of a status, with its advice.
+/// The failure for the reader of a status, with its advice.
 #[must_use]
 #[allow(clippy::needless_pass_by_value, reason = "this is the form that `map_err` takes")]
 pub fn failure(error: Error) -> Failure {
@@ -29,12 +29,12 @@ pub fn failure(error: Error) -> Failure {
     Failure { retry_after: error.retry_after(), ..failure.with_notes(error.notes()) }
 }
 
-/// The table: what each kind of error is called, and what to do about it.
+/// The table: the reason and the advice for each kind of error.
 const fn meaning(kind: &Kind) -> (Reason, Option<Advice>) {
     match kind {
         Kind::Host => (Reason::InvalidSpec, None),
         Kind::NotPermitted(_) | Kind::Address { by_name: false, .. } => (Reason::RegistryNotAllowed, None),
-        // A name may lead somewhere else tomorrow.
+        // The name may lead to another address tomorrow.
         Kind::Address { by_name: true, .. } => (Reason::RegistryUnavailable, None),
         Kind::Credentials => (Reason::InvalidCredentials, None),
         Kind::Unauthorized(login) => (Reason::AuthenticationFailed, unauthorized(*login)),
@@ -168,7 +168,7 @@ mod tests {
         all
     }
 
-    /// The client's own lists name what they leave out by its word.
+    /// The client's lists name the artifacts that they leave out by this word.
     #[test]
     fn the_word_of_a_kind_is_that_of_its_reason() {
         for kind in kinds() {
@@ -184,18 +184,18 @@ mod tests {
         let advice = Advice::GiveCredentials.on_a_resource();
         let failure = failure(error);
         assert_eq!(failure.message, format!("shop: r.example/web: 401; {advice}; note: seen"));
-        let said = failure.at_the_command_line("r.example");
-        assert!(said.contains("'docker login r.example'") && said.ends_with("note: seen"), "{said}");
+        let message = failure.at_the_command_line("r.example");
+        assert!(message.contains("'docker login r.example'") && message.ends_with("note: seen"), "{message}");
     }
 
     #[test]
     fn the_flags_of_the_operator_are_named_where_they_would_permit_it() {
         let address = |link_local| Kind::Address { by_name: false, link_local };
-        let told = |kind| failure(Error::new(kind, "1.2.3.4 is there; it is not asked")).message;
+        let message = |kind| failure(Error::new(kind, "1.2.3.4 is there; it is not asked")).message;
         assert_eq!(
-            told(address(true)),
+            message(address(true)),
             "1.2.3.4 is there; it is not asked (see the flag --allow-link-local)"
         );
-        assert_eq!(told(address(false)), "1.2.3.4 is there; it is not asked");
+        assert_eq!(message(address(false)), "1.2.3.4 is there; it is not asked");
     }
 }

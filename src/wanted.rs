@@ -1,4 +1,4 @@
-//! What a resource wants of an artifact, as the registry client asks for it.
+//! The files of an artifact that a resource wants, for the registry client.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use registry::{MAX_ARCHIVE, MAX_FILES, Wanted};
 // A single file can be as large as a ConfigMap, and a directory at least as large.
 const _: () = assert!(MAX_ARCHIVE >= MAX_CONFIG_MAP);
 
-// The steps of matching are bounded for as many names as the client passes on.
+// The bound of steps for matching fits the highest number of names that the client passes on.
 const _: () = assert!(MAX_FILES == files::MAX_FILES);
 
-/// The rules for one pull: the effort of matching is shared by all that an artifact holds.
+/// The rules for one pull: all names of an artifact share one effort of matching.
 struct ByRules {
     rules: FileRules,
     effort: Effort,
 }
 
-/// What these rules want of one artifact, and as much of it as a `ConfigMap` holds.
+/// A filter by these rules for one artifact, with the size of a `ConfigMap` as its budget.
 #[must_use]
 pub fn by_rules(rules: &FileRules) -> Arc<dyn Wanted> {
     Arc::new(ByRules { rules: rules.clone(), effort: Effort::default() })
@@ -60,11 +60,14 @@ mod tests {
         assert_eq!(wanted.wants("conf.d/a.ini"), Ok(true));
         assert_eq!(wanted.wants("README.md"), Ok(false));
         assert_eq!((wanted.wants_below("conf.d"), wanted.wants_below("lib")), (Ok(true), Ok(false)));
-        let said = wanted.over_budget(&[("small", 1), ("large", MAX_CONFIG_MAP)]);
-        assert!(said.contains("the files have 1048577 bytes") && said.contains("'large' 1048576"), "{said}");
+        let message = wanted.over_budget(&[("small", 1), ("large", MAX_CONFIG_MAP)]);
+        assert!(
+            message.contains("the files have 1048577 bytes") && message.contains("'large' 1048576"),
+            "{message}"
+        );
     }
 
-    /// Names of all parts of one artifact are matched with one effort, and the next one has an effort of its own.
+    /// The names of all parts of one artifact are matched with one effort, and the next artifact has a separate effort.
     #[test]
     fn the_effort_is_for_one_artifact() {
         let mapping = FileMapping { path: format!("{}b", "a*".repeat(400)), key: None };

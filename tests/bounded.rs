@@ -1,7 +1,8 @@
-//! Every place where the length of the work is chosen by others, with the worst input that can get there: all of it ends.
+//! Every place where others choose the length of the work, with the worst input that can reach it: all work ends.
 //!
-//! The bound is a watchdog and no measure: what is exponential takes hours, what is bounded a moment. Unpacking and patterns
-//! are counted beside their code, in `crates/registry/src/content/archive.rs` and `crates/decide/src/content/pattern.rs`.
+//! The bound is a watchdog and not a measurement: exponential work takes hours, bounded work a moment. Unpacking and
+//! patterns are counted beside their code, in `crates/registry/src/content/archive.rs` and
+//! `crates/decide/src/content/pattern.rs`.
 
 use std::collections::BTreeMap;
 use std::convert::identity;
@@ -23,7 +24,7 @@ const WATCHDOG: Duration = Duration::from_mins(2);
 /// Bytes of the largest manifest.
 const MANIFEST: usize = 4 * 1024 * 1024;
 
-/// Runs the work on a thread of its own, which is left behind where it does not end.
+/// Runs the work on a separate thread, which is abandoned if it does not end.
 fn ends(work: impl FnOnce() + Send + 'static) {
     let (done, ended) = mpsc::channel();
     std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! The committed definition is what the code says.
+//! The committed definition is that of the code.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! The command line alone compiles wherever people work: nothing in it is only there on Unix. Whether it really does is
-//! seen where it is compiled, on CI and for a release; what can be seen without these systems is seen here.
+//! The command line alone compiles on all systems of users: it needs nothing that only Unix has. CI and releases
+//! compile it there. These tests check as much as possible without these systems.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +14,7 @@ const OPERATOR: [&str; 6] = [
     "src/cli/leader.rs",
 ];
 
-/// What is not there on Windows.
+/// Parts of the standard library that Windows does not have.
 const UNIX: [&str; 8] = [
     "std::os::unix",
     "std::os::linux",
@@ -85,7 +85,7 @@ fn what_is_only_on_unix_comes_with_the_operator() {
     assert!(offences.is_empty(), "only on Unix, and not behind the feature 'operator': {offences:#?}");
 }
 
-/// The gate itself: what the list above excuses is not compiled without the operator.
+/// The gate itself: the modules in the list above are not compiled without the operator.
 #[test]
 fn the_modules_of_the_operator_are_gated() {
     for (file, module) in [

@@ -240,16 +240,16 @@ mod tests {
         "all others were rolled back before (revision 4, 3)"
     )]
     fn nowhere_to_go(#[case] entries: &[(i64, &str, HistoryOutcome)], #[case] says: &str) {
-        let said = choose(&history(entries), None, &Wish::Before).unwrap_err();
-        assert!(said.contains(says), "{said}");
+        let message = choose(&history(entries), None, &Wish::Before).unwrap_err();
+        assert!(message.contains(says), "{message}");
     }
 
     #[test]
     fn revisions_by_number() {
         let history = history(&[(9, "d", Failed), (7, "c", Applied), (4, "b", Superseded)]);
         assert_eq!(choose(&history, None, &Wish::Revision(4)).unwrap().artifact, history[2].artifact);
-        let said = choose(&history, None, &Wish::Revision(5)).unwrap_err();
-        assert_eq!(said, "there is no revision 5; there are 9, 7, 4");
+        let message = choose(&history, None, &Wish::Revision(5)).unwrap_err();
+        assert_eq!(message, "there is no revision 5; there are 9, 7, 4");
         assert!(choose(&history, None, &Wish::Revision(9)).unwrap_err().contains("never applied"));
         assert!(no_revision(&[], 1).contains("nothing has been applied yet"));
         assert!(no_revision(&history[..1], 1).contains("there is only 9"));

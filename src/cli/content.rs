@@ -151,7 +151,7 @@ async fn kept(
 async fn pulled(config: &ArtifactConfig, artifact: &str, args: &RegistryArgs) -> anyhow::Result<Config> {
     let desired =
         spec::parse(config).map_err(|failure| anyhow!("{}: {}", failure.reason, failure.message))?;
-    let said = |failure: Failure| anyhow!(said::failure(&failure, desired.referrers.host()));
+    let explained = |failure: Failure| anyhow!(said::failure(&failure, desired.referrers.host()));
     let digest: Digest = artifact.parse()?;
     let registry = OciRegistry::new(Settings::default(), Arc::new(|_| {}))?;
     let access = args.access(&[&desired.referrers], desired.plain_http)?;
@@ -170,7 +170,7 @@ async fn pulled(config: &ArtifactConfig, artifact: &str, args: &RegistryArgs) ->
     let found = tokio::time::timeout(desired.timeout, pull)
         .await
         .with_context(|| format!("no answer within spec.timeout ({} s)", desired.timeout.as_secs()))
-        .and_then(|pulled| pulled.map_err(said))
+        .and_then(|pulled| pulled.map_err(explained))
         .with_context(|| {
             format!(
                 "no revision keeps config {artifact}, and it could not be fetched from {}",
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(text.parse::<Point>().map_err(|_| ()), expected);
     }
 
-    /// A target that is somebody else's is theirs but for the keys that were merged into it.
+    /// If the target belongs to someone else, only the merged keys are the content.
     #[test]
     fn of_what_is_merged_only_our_keys_count() {
         let config = |policy: &str| -> ArtifactConfig {

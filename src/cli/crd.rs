@@ -16,7 +16,7 @@ pub struct Args {
 /// If standard output cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match args.output {
-        // Our own words alone, in the form that crds/ has: longer texts in several lines.
+        // Only descriptions of this project, so the form of crds/ is safe: longer texts in several lines.
         Format::Yaml => print(&serde_saphyr::to_string(&api::crd())?),
         format @ Format::Json => print(&format.text(&api::crd())?),
     }

@@ -151,7 +151,8 @@ fn of_key(key: &str, from: &Config, to: &Config, until: Instant) -> String {
     }
 }
 
-/// The colours that git uses. What has colours is for a terminal, so all else is as [`print`](super::output::print) has it.
+/// The colours that git uses. Coloured output is for a terminal, so all other text is escaped as by
+/// [`print`](super::output::print).
 fn painted(text: &str) -> String {
     let mut painted = String::new();
     for line in text.lines() {
@@ -215,7 +216,7 @@ mod tests {
         );
     }
 
-    /// What looks like a head inside of a hunk is painted as one; the bytes stay what they are.
+    /// A line inside of a hunk that looks like a header gets the colour of a header. The bytes stay the same.
     #[test]
     fn painting_changes_no_text() {
         let (from, to) = (config("a", &[("k", "-- x\n1\n")], &[]), config("b", &[("k", "2\n")], &[]));

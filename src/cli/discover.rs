@@ -85,15 +85,16 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let registry = OciRegistry::new(Settings::default(), Arc::new(|_| {}))?;
     let repository = args.image.repository();
     let access = args.registry.access(&[&repository], false)?;
-    let said = |error: Error| anyhow::anyhow!(said::failure(&unanswered::failure(error), repository.host()));
-    let subject = registry.resolve(&access, &args.image, Freshness::Now).await.map_err(said)?;
+    let explained =
+        |error: Error| anyhow::anyhow!(said::failure(&unanswered::failure(error), repository.host()));
+    let subject = registry.resolve(&access, &args.image, Freshness::Now).await.map_err(explained)?;
     let query = Query {
         repository: &repository,
         artifact_type: args.artifact_type.as_deref(),
         platform: args.platform.as_ref(),
         freshness: Freshness::Now,
     };
-    let listing = registry.referrers(&access, &subject, query).await.map_err(said)?;
+    let listing = registry.referrers(&access, &subject, query).await.map_err(explained)?;
     let discovered = discovered(&subject, listing);
     match args.output {
         Output::Table => {

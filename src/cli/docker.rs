@@ -119,7 +119,7 @@ fn is_name(helper: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Go writes `null` for what is empty, and takes it for that.
+    /// Go writes `null` for empty values, and reads it as one.
     #[test]
     fn what_is_null_is_not_there() {
         for file in

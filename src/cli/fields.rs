@@ -101,10 +101,10 @@ fn sentence(path: &str, known: &[String]) -> String {
     let parent = without_indices(parent);
     let moved = known.iter().find(|known| split(known).1 == leaf);
     let beside: Vec<&String> = known.iter().filter(|known| split(known).0 == parent).collect();
-    let meant =
+    let intended =
         moved.or_else(|| closest(leaf, &beside)).or_else(|| closest(leaf, &known.iter().collect::<Vec<_>>()));
-    match meant {
-        Some(meant) => format!("there is no field '{path}'; did you mean '{meant}'?"),
+    match intended {
+        Some(intended) => format!("there is no field '{path}'; did you mean '{intended}'?"),
         None => format!("there is no field '{path}'"),
     }
 }
@@ -115,8 +115,8 @@ fn split(path: &str) -> (&str, &str) {
 
 fn closest<'a>(leaf: &str, among: &[&'a String]) -> Option<&'a String> {
     let leaves: Vec<&str> = among.iter().map(|path| split(path).1).collect();
-    let meant = *near::closest(leaf, &leaves).first()?;
-    among.iter().copied().find(|path| split(path).1 == meant)
+    let intended = *near::closest(leaf, &leaves).first()?;
+    among.iter().copied().find(|path| split(path).1 == intended)
 }
 
 fn without_indices(path: &str) -> String {
@@ -136,8 +136,8 @@ mod tests {
     #[case::at_the_top(json!({"specs": {}}), "specs", "spec")]
     #[case::in_the_metadata(json!({"metadata": {"label": {}}}), "metadata.label", "metadata.labels")]
     #[case::nested(json!({"spec": {"target": {"policy": "x"}}}), "spec.target.policy", "spec.selection.policy")]
-    fn slips(#[case] document: Value, #[case] path: &str, #[case] meant: &str) {
-        assert_eq!(unknown(&document), [format!("there is no field '{path}'; did you mean '{meant}'?")]);
+    fn slips(#[case] document: Value, #[case] path: &str, #[case] intended: &str) {
+        assert_eq!(unknown(&document), [format!("there is no field '{path}'; did you mean '{intended}'?")]);
     }
 
     #[test]

@@ -22,7 +22,8 @@ const MAX_DEPTH: usize = 8;
 /// All `ArtifactConfigs` of a file, or of standard input (`-`), including those in lists.
 ///
 /// # Errors
-/// If the file cannot be read whole: a document is not a resource, a field is unknown, or the version is another one.
+/// If the file cannot be read completely: a document is not a resource, a field is unknown, or the version is another
+/// one.
 pub fn read(path: &Path) -> anyhow::Result<Vec<ArtifactConfig>> {
     let is_stdin = path.as_os_str() == "-";
     let name = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
@@ -184,7 +185,7 @@ mod tests {
         })
     }
 
-    /// Several in one file, and whatever else a file of an application holds.
+    /// Several resources in one file, with other kinds as in files of applications.
     #[test]
     fn all_of_a_file_are_read() {
         let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n";

@@ -20,7 +20,7 @@ use super::resource;
 use super::said;
 use super::selected::selected;
 use super::table::short;
-use super::verdict::{self, Asked};
+use super::verdict::{self, Awaited};
 use super::wait::WaitArgs;
 
 /// Longest wait for a registry that this command asks itself. The operator has the timeout of the resource.
@@ -92,7 +92,7 @@ pub async fn by_operator(
     let patch =
         json!({"metadata": {"annotations": {annotation::REQUESTED_AT: Timestamp::now().to_string()}}});
     let written = resource::write(connection, config, patch, false).await?;
-    match wait.until_done(connection, Asked::Look, &written).await {
+    match wait.until_done(connection, Awaited::Sync, &written).await {
         Ok((now, _)) => Ok(Next::of(now.status.as_ref().and_then(|status| status.latest.as_deref()), &now)),
         Err(why) => {
             let now = resource::get(connection, &written.metadata.name.clone().unwrap_or_default()).await?;
@@ -201,7 +201,7 @@ mod tests {
         assert!(Next::Same.sentence(&config("sha256:a")).contains("is the newest and stays"));
     }
 
-    /// A config is never named that is not the one which comes, or it is said that another came.
+    /// If another config than the named one is applied, the output says so.
     #[test]
     fn what_was_applied_is_held_against_what_was_announced() {
         let (before, now) = (config("sha256:a"), config("sha256:c"));

@@ -1,9 +1,9 @@
 //! All output of the command line to a terminal, a file or a pipe. Clippy refuses `println!` and `eprintln!` in other
 //! files, so text of others reaches a terminal only through these functions.
 //!
-//! - [`print`] is for people: what is not printable is escaped, line breaks lay the text out.
+//! - [`print`] is for people: unprintable characters are escaped, and line breaks stay.
 //! - [`tell`], by the macro `say!`, is a line on standard error.
-//! - [`Format::text`] is for programs: JSON and YAML in which everything is printable and comes back the same.
+//! - [`Format::text`] is for programs: JSON and YAML in which everything is printable and is read back unchanged.
 //! - [`print_content`] is for the content of a config: byte for byte into a file or a pipe, as [`print`] on a terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};

@@ -185,7 +185,7 @@ mod tests {
         proxy.map(|proxy| proxy.to_string())
     }
 
-    /// By the tests of Go's httpproxy, and by what people have in their shells.
+    /// Cases from the tests of Go's httpproxy, and from settings that people use.
     #[rstest::rstest]
     #[case::other_name("example.com", "api.example.org", 443, false)]
     #[case::name("api.example.com", "api.example.com", 443, true)]

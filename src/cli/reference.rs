@@ -44,7 +44,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
 
 /// The whole page.
 fn page(mut command: Command) -> String {
-    // Makes clap add what it adds by itself, and propagate what is inherited.
+    // Makes clap add its own flags, and propagate inherited ones.
     command.build();
     let mut page = HEAD.to_owned();
     let subcommands =
@@ -157,7 +157,7 @@ mod tests {
         );
     }
 
-    /// What clap checks only when it is asked: names, conflicts, requirements.
+    /// Clap checks names, conflicts and requirements only on request.
     #[test]
     fn the_command_line_is_well_formed() {
         crate::cli::Cli::command().debug_assert();

@@ -61,7 +61,7 @@ async fn one(
 ) -> anyhow::Result<plan::Rendered> {
     let desired =
         spec::parse(config).map_err(|failure| anyhow!("{}: {}", failure.reason, failure.message))?;
-    let said = |failure: Failure| anyhow!(said::failure(&failure, desired.image.repository().host()));
+    let explained = |failure: Failure| anyhow!(said::failure(&failure, desired.image.repository().host()));
     let access = args.access(&[&desired.image.repository(), &desired.referrers], desired.plain_http)?;
     let pipeline = Box::pin(async {
         let Found { subject, artifact, notes } = selected(registry, &access, &desired).await?;
@@ -79,5 +79,5 @@ async fn one(
     tokio::time::timeout(desired.timeout, pipeline)
         .await
         .with_context(|| format!("no result within spec.timeout ({} s)", desired.timeout.as_secs()))?
-        .map_err(said)
+        .map_err(explained)
 }

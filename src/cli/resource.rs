@@ -70,7 +70,7 @@ pub async fn missing(connection: &Connection, name: &str) -> anyhow::Error {
 /// An error of the API server as a message for people.
 pub fn explained(error: kube::Error) -> anyhow::Error {
     match error {
-        // Of a single object the answer names it; this one is about the kind.
+        // For a missing object the answer names the object. An answer without a name is about the kind.
         kube::Error::Api(status)
             if status.code == 404
                 && status.details.as_ref().is_none_or(|details| details.name.is_empty()) =>
@@ -186,8 +186,8 @@ pub async fn revision(
         let application = Application::read(entry);
         application.and_then(|application| kept::recorded(&desired, &object, &application))
     } else {
-        let told = kept::by_annotations(&desired, &object).map(|(_, kept)| kept);
-        told.filter(|kept| kept.origin.artifact.to_string() == entry.artifact)
+        let claimed = kept::by_annotations(&desired, &object).map(|(_, kept)| kept);
+        claimed.filter(|kept| kept.origin.artifact.to_string() == entry.artifact)
     };
     let Some(kept) = found else {
         bail!(

@@ -11,7 +11,7 @@ use super::next::{self, Next};
 use super::output::{print, say};
 use super::resource;
 use super::rollback::warn_of_appliers;
-use super::verdict::Asked;
+use super::verdict::Awaited;
 use super::wait::WaitArgs;
 
 /// Follow the selected config again, after 'suspend' or after 'rollback'.
@@ -71,9 +71,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             args.name
         ));
     }
-    let left = if args.all { Vec::new() } else { lifted.split_off(1) };
+    let remaining = if args.all { Vec::new() } else { lifted.split_off(1) };
     if args.dry_run {
-        return tried(&args, &connection, &config, &lifted, left.is_empty()).await;
+        return tried(&args, &connection, &config, &lifted, remaining.is_empty()).await;
     }
     // One hold after the other: while spec.rollbackTo still holds the config, the operator can say what would come.
     let (last, before) = lifted.split_last().context("no field is to be removed")?;
@@ -81,9 +81,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     for field in before {
         config = lift(&args, &connection, &config, field, None).await?;
     }
-    let next = if left.is_empty() { ask(&args, &connection, &config, last).await? } else { None };
+    let next = if remaining.is_empty() { ask(&args, &connection, &config, last).await? } else { None };
     lift(&args, &connection, &config, last, next.as_ref()).await?;
-    if !left.is_empty() {
+    if !remaining.is_empty() {
         say!(
             "note: spec.rollbackTo is still set; to follow the selected config again: {}",
             connection.command(&format!("resume {}", args.name))
@@ -102,7 +102,7 @@ async fn ask(
     if args.force {
         return Ok(None);
     }
-    let asked = if config.spec.suspend {
+    let answer = if config.spec.suspend {
         match next::from_here(config, &args.registry).await {
             Err(failure) if next::is_refused_here(failure.reason) => {
                 say!(
@@ -111,12 +111,12 @@ async fn ask(
                 );
                 return Ok(None);
             }
-            asked => asked.map_err(|failure| anyhow!(next::failure(config, &failure))),
+            answer => answer.map_err(|failure| anyhow!(next::failure(config, &failure))),
         }
     } else {
         next::by_operator(connection, config, &args.wait, &args.registry).await
     };
-    asked.map(Some).with_context(|| {
+    answer.map(Some).with_context(|| {
         format!(
             "spec.{field} stays set and the config stays, because the next config is not known; '{}' removes the field without knowing it",
             connection.command(&format!("resume {} --force", args.name))
@@ -136,7 +136,7 @@ async fn lift(
     warn_of_appliers(config, &[field]);
     let written = resource::write(connection, config, without(&[field]), false).await?;
     let (now, message) =
-        args.wait.until_done(connection, Asked::Change, &written).await.with_context(|| {
+        args.wait.until_done(connection, Awaited::Change, &written).await.with_context(|| {
             let again = config.spec.rollback_to.as_ref().filter(|_| field == "rollbackTo");
             let again = again.map(|digest| {
                 let command = connection.command(&format!("rollback {} --to-digest {digest}", args.name));

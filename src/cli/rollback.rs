@@ -12,7 +12,7 @@ use super::kubectl_flags::{ClusterArgs, Connection};
 use super::output::{print, say};
 use super::resource;
 use super::table::age;
-use super::verdict::{Asked, applier_of};
+use super::verdict::{Awaited, applier_of};
 use super::wait::WaitArgs;
 
 /// Apply an earlier config and stay on it.
@@ -94,9 +94,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 async fn wait(args: &Args, connection: &Connection, written: &ArtifactConfig) -> anyhow::Result<()> {
     let resume = connection.command(&format!("resume {}", args.name));
     let started = std::time::Instant::now();
-    let (_, message) = args.wait.until_done(connection, Asked::Change, written).await.with_context(|| {
-        format!("spec.rollbackTo is set and stays set until '{resume}', but it is not applied")
-    })?;
+    let (_, message) =
+        args.wait.until_done(connection, Awaited::Change, written).await.with_context(|| {
+            format!("spec.rollbackTo is set and stays set until '{resume}', but it is not applied")
+        })?;
     print(&format!("rolled back after {:.1} s: {message}\n", started.elapsed().as_secs_f64()))?;
     say!("note: to follow the selected config again: {resume}");
     Ok(())

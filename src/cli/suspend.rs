@@ -7,7 +7,7 @@ use super::kubectl_flags::ClusterArgs;
 use super::output::{print, say};
 use super::resource;
 use super::rollback::warn_of_appliers;
-use super::verdict::Asked;
+use super::verdict::Awaited;
 use super::wait::WaitArgs;
 
 /// Stop reconciling: the operator asks, writes and repairs nothing until 'resume'.
@@ -36,7 +36,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let written = resource::write(&connection, &config, json!({"spec": {"suspend": true}}), false).await?;
     let (_, message) = args
         .wait
-        .until_done(&connection, Asked::Change, &written)
+        .until_done(&connection, Awaited::Change, &written)
         .await
         .context("spec.suspend is set, but the operator has not seen it")?;
     print(&format!("{message}\n"))?;

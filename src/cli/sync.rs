@@ -8,7 +8,7 @@ use serde_json::json;
 use super::kubectl_flags::ClusterArgs;
 use super::output::print;
 use super::resource;
-use super::verdict::Asked;
+use super::verdict::Awaited;
 use super::wait::WaitArgs;
 
 /// Make the operator reconcile now, and wait for the result.
@@ -43,6 +43,6 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let patch =
         json!({"metadata": {"annotations": {annotation::REQUESTED_AT: Timestamp::now().to_string()}}});
     let written = resource::write(&connection, &config, patch, false).await?;
-    let (_, message) = args.wait.until_done(&connection, Asked::Look, &written).await?;
+    let (_, message) = args.wait.until_done(&connection, Awaited::Sync, &written).await?;
     print(&format!("synced: {message}\n"))
 }

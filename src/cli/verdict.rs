@@ -1,4 +1,4 @@
-//! Resource as it was written and as it is now → whether the operator has done what was asked. Pure.
+//! Written and present resource → whether the operator has handled the write. Pure.
 
 use api::{ArtifactConfig, Class, NEXT_UNKNOWN, Reason, annotation, condition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -20,16 +20,16 @@ pub enum Verdict {
 
 /// The write whose result is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum Awaited {
     /// A change of the spec. It is done when the operator has applied it.
     Change,
     /// A request for a sync. It is done after the reconcile, with or without success.
-    Look,
+    Sync,
 }
 
 /// Judges the progress of a resource since `written`, which holds the spec and the request of that time.
 #[must_use]
-pub fn verdict(asked: Asked, written: &ArtifactConfig, now: &ArtifactConfig) -> Verdict {
+pub fn verdict(awaited: Awaited, written: &ArtifactConfig, now: &ArtifactConfig) -> Verdict {
     if let Some(changed) = changed(written, now) {
         return Verdict::Failed(changed);
     }
@@ -41,13 +41,13 @@ pub fn verdict(asked: Asked, written: &ArtifactConfig, now: &ArtifactConfig) -> 
     }
     let handled = status.and_then(|status| status.last_handled_requested_at.as_ref());
     let requested = written.annotations().get(annotation::REQUESTED_AT);
-    if asked == Asked::Look && handled != requested {
+    if awaited == Awaited::Sync && handled != requested {
         return Verdict::Waiting("the operator has not reconciled it yet".to_owned());
     }
     let Some(ready) = ready(now) else {
         return Verdict::Waiting("there is no Ready condition yet".to_owned());
     };
-    let said = format!("{}: {}", ready.reason, ready.message);
+    let outcome = format!("{}: {}", ready.reason, ready.message);
     let expected = match &written.spec {
         spec if spec.suspend => Reason::Suspended,
         spec if spec.rollback_to.is_some() => Reason::RolledBack,
@@ -59,16 +59,16 @@ pub fn verdict(asked: Asked, written: &ArtifactConfig, now: &ArtifactConfig) -> 
             Some(wanted) if expected == Reason::RolledBack && applied != Some(wanted) => {
                 Verdict::Waiting(format!("the status does not name config {} yet", short(wanted)))
             }
-            // It is held where it was, but the question that was asked had no answer.
-            _ if asked == Asked::Look && ready.message.contains(NEXT_UNKNOWN) => Verdict::Failed(said),
+            // The rollback is unchanged, but the operator could not find the next config.
+            _ if awaited == Awaited::Sync && ready.message.contains(NEXT_UNKNOWN) => Verdict::Failed(outcome),
             _ => Verdict::Done(ready.message.clone()),
         };
     }
     match class(&ready.reason) {
-        _ if asked == Asked::Look => Verdict::Failed(said),
+        _ if awaited == Awaited::Sync => Verdict::Failed(outcome),
         // A waiting resource is reconciled again only at the next interval.
-        Class::Terminal | Class::Waiting => Verdict::Failed(said),
-        Class::Transient | Class::Done => Verdict::Waiting(said),
+        Class::Terminal | Class::Waiting => Verdict::Failed(outcome),
+        Class::Transient | Class::Done => Verdict::Waiting(outcome),
     }
 }
 
@@ -121,7 +121,7 @@ mod tests {
 
     const CONFIG: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
-    /// A resource at generation 2 whose status speaks of `observed` and is Ready for this reason.
+    /// A resource at generation 2 whose status describes generation `observed` and is Ready for this reason.
     fn config(spec: &serde_json::Value, observed: i64, reason: &str) -> ArtifactConfig {
         let mut whole = json!({"image": "r.example/web:v1", "artifactType": "custom/config"});
         for (key, value) in spec.as_object().unwrap() {
@@ -167,7 +167,7 @@ mod tests {
     ) {
         let mut written = config(&spec, 1, "Synced");
         written.metadata.generation = Some(2);
-        assert_eq!(verdict(Asked::Change, &written, &config(&spec, observed, reason)), expected);
+        assert_eq!(verdict(Awaited::Change, &written, &config(&spec, observed, reason)), expected);
     }
 
     /// The artifact of the status decides, not the reason alone.
@@ -175,7 +175,7 @@ mod tests {
     fn a_rollback_from_one_config_to_another_waits_for_the_right_one() {
         let other = json!({"rollbackTo": CONFIG.replace('b', "c")});
         let (written, now) = (config(&other, 1, "RolledBack"), config(&other, 2, "RolledBack"));
-        assert!(matches!(verdict(Asked::Change, &written, &now), Verdict::Waiting(_)));
+        assert!(matches!(verdict(Awaited::Change, &written, &now), Verdict::Waiting(_)));
     }
 
     #[test]
@@ -183,17 +183,18 @@ mod tests {
         let mut written = config(&json!({}), 2, "Synced");
         written.annotations_mut().insert(annotation::REQUESTED_AT.to_owned(), "now".to_owned());
         let mut now = written.clone();
-        assert!(matches!(verdict(Asked::Look, &written, &now), Verdict::Waiting(_)), "not handled yet");
+        assert!(matches!(verdict(Awaited::Sync, &written, &now), Verdict::Waiting(_)), "not handled yet");
         now.status.as_mut().unwrap().last_handled_requested_at = Some("now".to_owned());
-        assert_eq!(verdict(Asked::Look, &written, &now), Verdict::Done("said".to_owned()));
+        assert_eq!(verdict(Awaited::Sync, &written, &now), Verdict::Done("said".to_owned()));
         now.status.as_mut().unwrap().conditions[0].reason = "RegistryUnavailable".to_owned();
         assert_eq!(
-            verdict(Asked::Look, &written, &now),
+            verdict(Awaited::Sync, &written, &now),
             Verdict::Failed("RegistryUnavailable: said".to_owned())
         );
     }
 
-    /// The hold is kept by its revision while the registry is down; whoever asked what comes next has no answer.
+    /// With the registry down, the rollback keeps its config from the revision. A request for the next config gets no
+    /// answer.
     #[test]
     fn a_sync_without_an_answer_of_the_registry_has_failed() {
         let mut written = config(&back(), 2, "RolledBack");
@@ -203,10 +204,10 @@ mod tests {
         status.last_handled_requested_at = Some("now".to_owned());
         status.conditions[0].message = format!("config is held; {NEXT_UNKNOWN}; note: refused");
         assert!(
-            matches!(verdict(Asked::Look, &written, &now), Verdict::Failed(said) if said.contains("refused"))
+            matches!(verdict(Awaited::Sync, &written, &now), Verdict::Failed(said) if said.contains("refused"))
         );
         assert!(
-            matches!(verdict(Asked::Change, &written, &now), Verdict::Done(_)),
+            matches!(verdict(Awaited::Change, &written, &now), Verdict::Done(_)),
             "going back needs no registry"
         );
     }
@@ -214,13 +215,13 @@ mod tests {
     #[test]
     fn somebody_else_decides_meanwhile() {
         let written = config(&back(), 1, "Synced");
-        let said = |now: &ArtifactConfig| match verdict(Asked::Change, &written, now) {
-            Verdict::Failed(said) => said,
+        let message = |now: &ArtifactConfig| match verdict(Awaited::Change, &written, now) {
+            Verdict::Failed(message) => message,
             other => panic!("{other:?}"),
         };
-        assert!(said(&config(&json!({}), 2, "Synced")).contains("was removed meanwhile"));
+        assert!(message(&config(&json!({}), 2, "Synced")).contains("was removed meanwhile"));
         assert!(
-            said(&config(&json!({"rollbackTo": CONFIG, "suspend": true}), 2, "Suspended"))
+            message(&config(&json!({"rollbackTo": CONFIG, "suspend": true}), 2, "Suspended"))
                 .contains("spec.suspend")
         );
         let mut theirs = config(&json!({"rollbackTo": CONFIG.replace('b', "c")}), 2, "RolledBack");
@@ -229,10 +230,10 @@ mod tests {
             {"manager": "kustomize-controller", "operation": "Apply", "fieldsV1": {"f:spec": {"f:rollbackTo": {}}}},
         ]))
         .unwrap();
-        assert!(said(&theirs).ends_with("by kustomize-controller meanwhile"), "{}", said(&theirs));
+        assert!(message(&theirs).ends_with("by kustomize-controller meanwhile"), "{}", message(&theirs));
         assert_eq!(applier_of(&theirs, "suspend"), None);
         let mut anew = config(&back(), 2, "RolledBack");
         anew.metadata.uid = Some("u-2".to_owned());
-        assert!(said(&anew).contains("created again"));
+        assert!(message(&anew).contains("created again"));
     }
 }

@@ -1,4 +1,4 @@
-//! Waiting until the operator has done what was asked, and saying why it has not.
+//! Waits until the operator has handled a write, or says why it has not.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::kubectl_flags::Connection;
 use super::output::say;
 use super::resource;
 use super::said;
-use super::verdict::{Asked, Verdict, verdict};
+use super::verdict::{Awaited, Verdict, verdict};
 
 /// Time between two reads of the resource. The operator takes some hundred milliseconds.
 const POLL: Duration = Duration::from_millis(250);
@@ -44,15 +44,15 @@ impl WaitArgs {
     pub async fn until_done(
         &self,
         connection: &Connection,
-        asked: Asked,
+        awaited: Awaited,
         written: &ArtifactConfig,
     ) -> anyhow::Result<(ArtifactConfig, String)> {
         let (name, started) = (written.name_any(), Instant::now());
-        let mut told = String::new();
+        let mut printed = String::new();
         loop {
-            // A moment without an API server ends nothing: what was asked for stands in the resource.
+            // A moment without an API server does not end the wait: the write is in the resource.
             let (verdict, now) = match read(connection, &name).await {
-                Ok(Some(now)) => (verdict(asked, written, &now), Some(now)),
+                Ok(Some(now)) => (verdict(awaited, written, &now), Some(now)),
                 Ok(None) => (Verdict::Failed("it was deleted meanwhile".to_owned()), None),
                 Err(why) => (Verdict::Waiting(said::chain(&why)), None),
             };
@@ -66,9 +66,9 @@ impl WaitArgs {
                 let found = operator(connection).await.map(|found| said::sentence(&found));
                 bail!([Some(why), found].into_iter().flatten().collect::<Vec<_>>().join(" "));
             }
-            if why != told && started.elapsed() >= POLL {
+            if why != printed && started.elapsed() >= POLL {
                 say!("waiting: {why}");
-                told = why;
+                printed = why;
             }
             tokio::time::sleep(POLL.min(self.timeout.saturating_sub(started.elapsed()))).await;
         }

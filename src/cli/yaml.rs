@@ -1,7 +1,7 @@
 //! YAML that every YAML parser reads back unchanged, with every text in it.
 //!
-//! Written by few forms that all readers agree on: texts that are harmless stand plain, harmless lines as a literal
-//! block, everything else in double quotes with what is not printable escaped, which is nearly JSON.
+//! It uses few forms, which all parsers read the same: harmless texts are plain, harmless lines are a literal block,
+//! and everything else is in double quotes with unprintable characters escaped, which is nearly JSON.
 
 use std::fmt::{self, Write as _};
 
@@ -14,7 +14,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 /// # Errors
 /// If a value cannot be expressed in YAML. The types of this program always can.
 pub fn to_string(value: &impl Serialize) -> anyhow::Result<String> {
-    // By way of JSON: serde's own order of members is kept, and what is a text and what a number is settled.
+    // Through JSON: this keeps serde's order of members, and distinguishes texts from numbers.
     let node: Node = serde_json::from_str(&serde_json::to_string(value)?)?;
     let mut out = String::new();
     node.write(&mut out, 0, Place::Document)?;
@@ -187,7 +187,7 @@ impl<'de> Visitor<'de> for Any {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        // With a point: without one it would come back as another kind of number.
+        // With a point: without one it would be read back as an integer.
         Ok(Node::Plain(format!("{value:?}")))
     }
 
@@ -231,7 +231,7 @@ mod tests {
         insta::assert_snapshot!(to_string(&value).unwrap());
     }
 
-    /// What the readers of YAML that are in use take for something else, or refuse.
+    /// Texts that common YAML parsers read as another type, or refuse.
     #[rstest::rstest]
     #[case::tab_first("\tall:\n")]
     #[case::tab_later("all:\n\tcc\n")]

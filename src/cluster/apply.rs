@@ -6,7 +6,7 @@ use api::{FIELD_MANAGER, Reason};
 use decide::Failure;
 use decide::history::History;
 use decide::kept;
-use decide::numbers::{Given, Ledger, Numbers, Stamp};
+use decide::numbers::{LastNumber, Ledger, Numbers, Stamp};
 use decide::plan::{self, Applied, Rendered, RevisionStep, TargetStep};
 use decide::revision;
 use decide::spec::{Desired, Owner};
@@ -35,8 +35,8 @@ pub enum Over {
 /// order, so that the content of the target always has a revision, even if the operator is killed in between.
 ///
 /// Every write is bound to the object that was read. An object that someone else created or took over in between is
-/// checked again instead of overwritten. `ledger` holds the number that was given last, and afterwards this one, with or
-/// without success.
+/// checked again instead of overwritten. `ledger` holds the last used number, and afterwards this one, with or without
+/// success.
 ///
 /// `over` says which target may be written. `None` if it holds another config: then nothing is written.
 ///
@@ -140,12 +140,9 @@ async fn keep_revision(
 ) -> Result<Kept, Failure> {
     let owned = cluster.owned(&desired.owner);
     let stamp = |existing: Option<&ConfigMap>| {
-        let given = ledger.last();
-        Numbers { history, watched: &owned, owner: &desired.owner, given: given.as_ref(), target }.stamp(
-            &rendered.facts,
-            existing,
-            now,
-        )
+        let last_number = ledger.last();
+        Numbers { history, watched: &owned, owner: &desired.owner, last_number: last_number.as_ref(), target }
+            .stamp(&rendered.facts, existing, now)
     };
     let Some(name) = &rendered.facts.revision else {
         return Ok(Kept { stamp: stamp(None), version: None });
@@ -154,7 +151,7 @@ async fn keep_revision(
         let existing = cluster.config_map(&desired.owner, name).await?;
         let stamp = stamp(existing.as_ref());
         // Set before the write, which may take effect although its answer never comes.
-        ledger.note(Given { number: stamp.number, facts: Arc::clone(&rendered.facts) });
+        ledger.note(LastNumber { number: stamp.number, facts: Arc::clone(&rendered.facts) });
         let wanted = revision::assemble(rendered, stamp);
         let step = plan::revision(desired, &wanted, existing.as_ref())?;
         let written = match (step, existing) {

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// What is too large stays too large: it waits for somebody, and is not tried again and again.
+    /// An object that is too large stays too large: somebody must act, and the operator does not retry again and again.
     #[rstest::rstest]
     #[case(json!({"code": 413, "reason": "RequestEntityTooLarge", "message": "limit is 3145728"}), true)]
     #[case(json!({"code": 500, "message": "etcdserver: request is too large"}), true)]

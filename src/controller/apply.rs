@@ -15,8 +15,8 @@ use super::memory::Recall;
 use super::pass::Pass;
 use super::turn::OUTDATED;
 
-/// Brings the target to the content. Returns what is remembered from now on as well: a target that somebody else keeps
-/// changing is remembered whether or not it could be repaired.
+/// Writes the content into the target. Also returns the new memory: repairs of a target that somebody else keeps
+/// changing are remembered with or without success.
 pub(super) async fn target<R: Registry, C: Cluster>(
     pass: &Pass<'_, R, C>,
     goal: &Goal,
@@ -33,11 +33,11 @@ pub(super) async fn target<R: Registry, C: Cluster>(
     let before = recall.applied.as_ref().map(|(_, before)| before);
     let before = before.filter(|before| *before.facts() == *rendered.facts).cloned();
     let applied = match write(pass, goal, rendered).await {
-        // Nothing was written, and there was no quarrel about it.
+        // Nothing was written, and nobody contested the target.
         Err(halt @ (Halt::Overtaken | Halt::BrokenOff(_))) => return (Err(halt), recall),
         applied => applied,
     };
-    // The same as before, and yet there was something to write or to fight for.
+    // The same config as before, but a write was needed or failed: somebody changed the target.
     let is_repair = before.is_some_and(|before| match &applied {
         Ok(applied) => applied.changed() || applied.revision_version() != before.revision_version(),
         Err(_) => true,
@@ -52,8 +52,8 @@ pub(super) async fn target<R: Registry, C: Cluster>(
     (applied.map(Some), Recall { applied: remembered, contest, ..recall })
 }
 
-/// Writes the target. What was applied last is not written over another config, which a second operator of a rolling update
-/// may have put there.
+/// Writes the target. The config that was applied last does not overwrite another config, because a second operator of
+/// a rolling update may have applied that.
 async fn write<R, C: Cluster>(
     pass: &Pass<'_, R, C>,
     goal: &Goal,
@@ -67,7 +67,8 @@ async fn write<R, C: Cluster>(
         Goal::RollBack(_) | Goal::Newest => applying(rendered, Over::Any).await?,
         Goal::Repair => applying(rendered, Over::TheSame).await?,
         Goal::KeepLast => match applying(rendered.clone(), Over::TheSame).await? {
-            // Only a status tells an edit from the work of another operator, and the one at hand may be outdated.
+            // Only a status distinguishes an edit from a write of another operator, and the present one may be
+            // outdated.
             None if is_status_outdated(pass).await? => return Err(OUTDATED),
             None => applying(rendered, Over::Any).await?,
             applied => applied,
@@ -76,7 +77,7 @@ async fn write<R, C: Cluster>(
     .ok_or(Halt::Overtaken)
 }
 
-/// Whether the API server has a status that names another config than the one at hand.
+/// Whether the status in the API server names another config than the status of this pass.
 async fn is_status_outdated<R, C: Cluster>(pass: &Pass<'_, R, C>) -> Result<bool, Halt> {
     let stored = pass.context.cluster.status(&pass.desired.owner).await?;
     let config = |status: &ArtifactConfigStatus| {
@@ -85,9 +86,9 @@ async fn is_status_outdated<R, C: Cluster>(pass: &Pass<'_, R, C>) -> Result<bool
     Ok(stored.as_ref().and_then(config) != pass.status.and_then(config))
 }
 
-/// Before the first write: the resource is still there, and asks for this. An event that the watch has delivered ends the
-/// turn; where a registry took its time, the API server is asked as well, because a watch can lag behind. Between this and
-/// the write the resource can still change.
+/// Checks before the first write that the resource still exists with the same `spec`. An event from the watch ends the
+/// turn. If a registry was slow, the API server is asked as well, because a watch can lag behind. The resource can
+/// still change between this check and the write.
 async fn still_asked_for<R, C: Cluster>(pass: &Pass<'_, R, C>) -> Result<(), Halt> {
     let Pass { context, turn, desired, .. } = pass;
     turn.holds()?;

@@ -8,14 +8,14 @@ use super::memory::{Recall, Written};
 
 /// The status that the next one is written over.
 pub(super) struct Base {
-    /// The status as this operator wrote it, where the resource at hand is older than that.
+    /// The status that this operator wrote, if the given resource is older.
     pub(super) written: Option<Written>,
     /// `resourceVersion` of the resource with it.
     pub(super) version: Option<String>,
 }
 
 impl Base {
-    /// Takes it out of what is remembered.
+    /// Takes it from the memory.
     pub(super) fn of(object: &DeserializeGuard<ArtifactConfig>, recall: Recall) -> (Self, Recall) {
         let at_hand = object.meta().resource_version.as_ref();
         let written = recall.written.and_then(|written| written.newer_than(at_hand));
@@ -23,7 +23,7 @@ impl Base {
         (Self { written, version }, Recall { written: None, ..recall })
     }
 
-    /// The status that the resource at hand does not have yet.
+    /// The status that the given resource does not have yet.
     pub(super) fn status(&self) -> Option<&ArtifactConfigStatus> {
         self.written.as_ref().map(|written| &written.status)
     }

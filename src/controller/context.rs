@@ -1,4 +1,4 @@
-//! What every pass shares: the two worlds, the memory, the metrics, the clock and the end.
+//! The values that all passes share: registries, API server, memory, metrics, clock and stop signal.
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -7,18 +7,18 @@ use crate::telemetry::Metrics;
 
 use super::memory::Memory;
 
-/// The two worlds, the clock, and what is remembered of each resource.
+/// The values that all passes share.
 pub struct Context<R, C> {
     /// The registries.
     pub registry: R,
     /// The API server.
     pub cluster: C,
-    /// What is remembered.
+    /// The memory of each resource.
     pub memory: Memory,
-    /// Numbers for whoever watches.
+    /// The metrics.
     pub metrics: Metrics,
     /// The clock.
     pub now: fn() -> Timestamp,
-    /// Cancelled when the operator is to end.
+    /// Cancelled when the operator must end.
     pub stop: CancellationToken,
 }

@@ -1,7 +1,7 @@
 //! Between find and apply: which content may be written.
 //!
-//! Every stage that judges content stands here, in the order in which it is to judge. Rendering has checked the form of the
-//! content already, so today everything passes.
+//! Every check that judges content is here, in its order. Rendering has checked the form of the content already, so
+//! today everything passes.
 
 use super::find::Wanted;
 use super::halt::Halt;
@@ -16,7 +16,7 @@ impl Passed {
     }
 }
 
-/// Judges content, whatever the goal and wherever the content comes from: a rollback passes the same gate as a newer config.
+/// Judges content of every goal and every source: a rollback passes the same gate as a newer config.
 #[expect(clippy::unnecessary_wraps, reason = "a judgement can be no")]
 pub(super) fn judge(wanted: Wanted) -> Result<Passed, Halt> {
     Ok(Passed(wanted))

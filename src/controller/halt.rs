@@ -11,11 +11,11 @@ pub(super) const AGAIN: Duration = Duration::from_secs(1);
 /// Why a stage ends without a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Halt {
-    /// It failed, which the status tells.
+    /// It failed, and the status reports it.
     Failed(Failure),
     /// The target holds the config of another operator, which may know of a newer one. Nothing was written.
     Overtaken,
-    /// The pass is broken off: it learned nothing of the resource or of its registry, and the status stays as it is.
+    /// The pass is broken off: it learned nothing about the resource or its registry, and the status stays unchanged.
     BrokenOff(Next),
 }
 

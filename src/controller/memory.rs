@@ -1,13 +1,13 @@
-//! What the operator remembers of each resource between two passes.
+//! The memory of the operator for each resource, between two passes.
 //!
-//! All of it can be lost at any time: it saves requests, and decides nothing that the cluster would not decide the same.
+//! It can be lost at any time: it saves requests, and without it every decision is the same.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use api::ArtifactConfigStatus;
 use decide::contest::Contest;
-use decide::numbers::Given;
+use decide::numbers::LastNumber;
 use decide::plan::Applied;
 use decide::report::{Latest, Outcome, Report};
 use decide::schedule::{SECOND_HALF, Timers};
@@ -29,23 +29,23 @@ pub struct Memory {
     recalls: Cache<String, Recall>,
 }
 
-/// The memory of one resource. An idle resource holds only `applied` and `given`; the other fields are boxed because
+/// The memory of one resource. An idle resource holds only `applied` and `last_number`; the other fields are boxed because
 /// they are usually empty.
 #[derive(Clone, Debug, Default)]
 pub struct Recall {
     /// Transient failures in a row.
     pub failures: u32,
-    /// What was applied last, and for which question.
+    /// The last application, and the question that it answers.
     pub applied: Option<(Question, Applied)>,
     /// The status that was written last.
     pub written: Option<Box<Written>>,
-    /// The number that was given last.
-    pub given: Option<Given>,
+    /// The number that was used last.
+    pub last_number: Option<LastNumber>,
     /// The last check of surplus revisions.
     pub collected: Option<Box<Collected>>,
     /// When the next full pass is due.
     pub due: Option<Timestamp>,
-    /// The last full pass, where it succeeded.
+    /// The last full pass, if it succeeded.
     pub last: Option<Box<LastPass>>,
     /// Repairs in a row.
     pub contest: Option<Box<Contest>>,
@@ -58,25 +58,25 @@ pub struct LastPass {
     pub notes: Vec<String>,
     /// Whether `spec.rollbackTo` asked for the config.
     pub rolled_back: bool,
-    /// For a rollback the config that would come without it, as far as that was known.
+    /// For a rollback: the config that would come next, if it was known.
     pub latest: Option<Latest>,
-    /// Whether the registry was not yet asked for that.
+    /// Whether the registry was not yet asked for the next config.
     pub half_done: bool,
 }
 
-/// How often revisions that a workload keeps beyond the limit are looked at again.
+/// Time between two checks of revisions that a workload keeps beyond the limit.
 const KEPT_FOR: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 
 /// A check of surplus revisions that succeeded.
 #[derive(Clone, Debug)]
 pub struct Collected {
-    /// Newest number in the history then; another one means that there may be more to collect.
+    /// Newest number in the history at that time. A new number means that more revisions may be surplus.
     pub newest: Option<i64>,
-    /// Generation of the resource then; another one may have another limit.
+    /// Generation of the resource at that time. A later one may have another limit.
     pub generation: i64,
-    /// Their names then: another one is one that the watch delivered later.
+    /// Names of the surplus revisions at that time. The watch may deliver more of them later.
     pub surplus: BTreeSet<String>,
-    /// When.
+    /// Time of the check.
     pub at: Timestamp,
 }
 
@@ -90,8 +90,8 @@ pub struct Question {
     pub image: Digest,
     /// Digest of the artifact.
     pub artifact: Digest,
-    /// It was put back because no newer config could be had. It may be rendered by the rules of an earlier generation, so it
-    /// answers no question of a full pass.
+    /// It was restored because no newer config was available. It may be rendered by the rules of an earlier generation,
+    /// so it answers no question of a full pass.
     pub provisional: bool,
 }
 
@@ -111,8 +111,9 @@ pub struct Written {
 const OUTDATED: usize = 32;
 
 impl Written {
-    /// A status that was written over the resource at one version and gave it another. `before` is the status that was newer
-    /// than the resource at hand until now. `None` if the resource at hand has this status itself.
+    /// Records a written status, which changed the version of the resource from `over` to `version`. `before` is the
+    /// record of earlier writes that the watch has not delivered yet. `None` if the watch has no older version to
+    /// deliver, because the given resource already has this status.
     #[must_use]
     pub fn new(
         before: Option<Self>,
@@ -181,7 +182,7 @@ impl Recall {
         }
     }
 
-    /// At the start of a full pass. A history that was lost knows neither what was applied nor by which number.
+    /// The memory at the start of a full pass. After a lost history, the last application and number are not used.
     #[must_use]
     pub fn begin(self, now: Timestamp, is_history_lost: bool) -> Self {
         Self {
@@ -192,14 +193,14 @@ impl Recall {
         }
     }
 
-    /// After a pass: the next repair goes by the last full pass, and only where that succeeded.
+    /// The memory after a pass: the next repair uses the last full pass, and only if that succeeded.
     #[must_use]
     pub fn after(self, report: &Report) -> Self {
         let last = if report.repaired { self.last } else { LastPass::of(report).map(Box::new) };
         Self { last, ..self }
     }
 
-    /// After a panic: only facts that no half-done step can have changed are believed.
+    /// The memory after a panic: only facts that an unfinished step cannot have changed.
     #[must_use]
     pub fn distrusted(&self) -> Self {
         Self { failures: self.failures, contest: self.contest.clone(), ..Self::default() }
@@ -217,7 +218,7 @@ impl LastPass {
         })
     }
 
-    /// The report of a repair since then: it knows of the next config what this pass knew.
+    /// The report of a later repair, with the next config from this pass.
     #[must_use]
     pub(super) fn repaired(&self, applied: Applied) -> Report {
         let outcome = Outcome::Synced { applied, notes: self.notes.clone(), rolled_back: self.rolled_back };
@@ -243,7 +244,7 @@ impl Memory {
         self.recalls.get(uid).unwrap_or_default()
     }
 
-    /// Forgets a resource that is gone, with the status and history that go with it.
+    /// Forgets a deleted resource.
     pub fn forget(&self, uid: &str) {
         self.recalls.invalidate(uid);
     }
@@ -274,7 +275,7 @@ mod tests {
         written.clone().newer_than(Some(&version.to_string()))
     }
 
-    /// A watch that lags behind several of our own writes delivers each of them, and none of those but the last is news.
+    /// A watch that lags behind several of our own writes delivers each of them. Only the last one is new.
     #[test]
     fn every_version_that_was_replaced_is_known_to_be_old() {
         let first = written(None, 1, 2).and_then(|first| seen_at(&first, 1));
@@ -285,7 +286,7 @@ mod tests {
         for news in [3, 4] {
             assert!(seen_at(&second, news).is_none(), "{news}");
         }
-        // The watch does not go back.
+        // The watch does not return to an older version.
         let delivered = seen_at(&second, 2).unwrap();
         assert!(seen_at(&delivered, 1).is_none());
     }
@@ -326,7 +327,7 @@ mod tests {
         assert_eq!(looked.answers(newest, generation, &names(surplus), now), expected);
     }
 
-    /// Repairs neither put off the next full pass nor ask for one, and wait for each other.
+    /// Repairs do not delay or cause the next full pass, and wait for each other.
     #[test]
     fn a_repair_waits_and_puts_nothing_off() {
         let at = |second| Timestamp::from_second(second).unwrap();

@@ -1,4 +1,4 @@
-//! A reconcile that shows in the metrics of the queue and in traces.
+//! A reconcile with metrics of the queue and with traces.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::reconcile::reconcile;
 use super::turn::Turn;
 use super::watch::{Guarded, key_of};
 
-/// Reconciles a resource, and says so in metrics and traces.
+/// Reconciles a resource, and records it in metrics and traces.
 pub(super) async fn observed<R: Registry>(
     object: &Guarded,
     context: &Context<R, KubeCluster>,

@@ -1,4 +1,4 @@
-//! What the stages of one pass share. None of them changes it.
+//! The values that the stages of one pass share. No stage changes them.
 
 use std::time::Duration;
 
@@ -21,36 +21,36 @@ use super::halt::Halt;
 use super::memory::{Question, Recall};
 use super::turn::Turn;
 
-/// What the stages of one pass share.
+/// The values that the stages of one pass share.
 pub(super) struct Pass<'a, R, C> {
     pub(super) context: &'a Context<R, C>,
     pub(super) turn: &'a Turn,
-    /// What the resource asks for.
+    /// The parsed `spec`.
     pub(super) desired: &'a Desired,
     /// The status that was written last.
     pub(super) status: Option<&'a ArtifactConfigStatus>,
-    /// Its history, rebuilt from the revisions where it was lost.
+    /// Its history, rebuilt from the revisions if it was lost.
     pub(super) history: &'a History,
-    /// The status says already that the rollback of this `spec` is done.
+    /// The status already reports the rollback of this `spec` as done.
     pub(super) is_rollback_reported: bool,
-    /// Where a number is written down before it is used.
+    /// Records each number before it is used.
     pub(super) ledger: &'a Ledger,
 }
 
 impl<R: Registry, C: Cluster> Pass<'_, R, C> {
-    /// Everything that the resource refers to, for a stage that may ask registries with it.
+    /// The credentials and certificates of the resource, for a stage that may ask registries.
     pub(super) async fn access(&self) -> Result<Access, Halt> {
         self.turn.registry()?;
         let access = cluster::access(&self.context.cluster, self.desired);
         Ok(spans::within(stage!("read"), access).await?)
     }
 
-    /// Talks to the registry, but not for longer than `spec.timeout`, not when the operator is to end, and not for a
-    /// resource that is gone or asks for something else by now: nothing is lost by asking again.
+    /// Runs requests to the registry. They end after `spec.timeout`, when the operator must end, and when the resource
+    /// is deleted or its `spec` has changed: a later pass can ask again.
     pub(super) async fn in_time<T>(&self, talk: impl Future<Output = Result<T, Failure>>) -> Result<T, Halt> {
         let Desired { timeout, referrers, .. } = self.desired;
         tokio::select! {
-            // A turn that is over is over, also where the answer comes at the same moment.
+            // The end of the turn comes first, even if the answer comes at the same moment.
             biased;
             over = self.turn.over() => Err(over),
             () = self.context.stop.cancelled() => Err(Halt::BrokenOff(Next::OnChange)),
@@ -70,8 +70,8 @@ impl<R: Registry, C: Cluster> Pass<'_, R, C> {
         }
     }
 
-    /// What was applied before, where it answers the same question, the target is still the version that was applied, and
-    /// its revision is still there. Then there is nothing to fetch, compare or write.
+    /// The application from memory, if it answers the same question, the target still has the applied version, and its
+    /// revision still exists. Then nothing must be fetched, compared or written.
     pub(super) async fn still_applied(&self, recall: &Recall, question: &Question) -> Option<Applied> {
         let (answered, applied) = recall.applied.as_ref()?;
         if !self.history.admits(applied.facts(), applied.stamp()) {
@@ -81,12 +81,13 @@ impl<R: Registry, C: Cluster> Pass<'_, R, C> {
         let revision = applied.facts().revision.as_ref();
         let kept = revision
             .is_none_or(|name| cluster.version_of(owner, name).as_deref() == applied.revision_version());
-        // A target that somebody keeps changing is repaired when its pause is over.
+        // A contested target is repaired when its pause is over.
         let resting =
             recall.contest.as_ref().is_some_and(|contest| contest.rest((self.context.now)()).is_some());
-        // A target of an earlier name that the watch reported only after the new one was written still has to go.
-        let left = !plan::strays(self.desired, &cluster.owned(owner)).is_empty();
-        if answered != question || left || !(kept || resting) {
+        // The watch may report a target of an earlier name only after the new one was written. It must still be
+        // deleted.
+        let has_strays = !plan::strays(self.desired, &cluster.owned(owner)).is_empty();
+        if answered != question || has_strays || !(kept || resting) {
             return None;
         }
         if resting {
@@ -100,7 +101,7 @@ impl<R: Registry, C: Cluster> Pass<'_, R, C> {
         let (cluster, owner, name) = (&self.context.cluster, &self.desired.owner, &self.desired.target.name);
         match self.desired.target.creation_policy {
             CreationPolicy::Owner | CreationPolicy::Orphan => cluster.version_of(owner, name),
-            // Somebody else's object carries no label of ours, so no watch reports it.
+            // An object of someone else carries no label of ours, so no watch reports it.
             CreationPolicy::Merge => {
                 let target = cluster.config_map(owner, name).await.ok()?;
                 target.and_then(|target| target.metadata.resource_version)

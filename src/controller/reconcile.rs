@@ -4,8 +4,8 @@
 //! watch → read → goal → find → gate → apply → settle
 //! ```
 //!
-//! `watch` has brought the resource here, `read` is [`View`], `goal` is [`Goal`]; the other stages are modules of these names. Data goes one way: a stage returns
-//! what it found, and [`settle`] alone tells of it.
+//! `watch` delivers the resource, `read` is [`View`], `goal` is [`Goal`]; the other stages are modules of these names.
+//! Data goes one way: a stage returns its result, and only [`settle`] reports it.
 
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
@@ -39,8 +39,8 @@ use super::pass::Pass;
 use super::settle::settle;
 use super::turn::Turn;
 
-/// Brings the target of a resource to what the resource asks for, and says so in its status. Never fails: a failure is an
-/// outcome like any other, a panic included. Where the turn ends before the pass, the status stays as it is.
+/// Writes the desired config into the target of a resource, and the result into its status. Never fails: a failure is
+/// an outcome like any other, including a panic. If the turn ends before the pass, the status stays unchanged.
 pub async fn reconcile<R: Registry, C: Cluster>(
     object: &DeserializeGuard<ArtifactConfig>,
     context: &Context<R, C>,
@@ -52,12 +52,12 @@ pub async fn reconcile<R: Registry, C: Cluster>(
     let started = Instant::now();
     let owner = spec::header(object.meta()).owner;
     let recall = context.memory.of(&owner.uid);
-    let ledger = Ledger::new(recall.given.clone());
+    let ledger = Ledger::new(recall.last_number.clone());
     let distrusted = recall.distrusted();
     let (next, recall) = match catch_panic(&owner, pass(object, context, turn, recall, &ledger)).await {
         Ok(ended) => ended,
         Err(failure) => {
-            // The panic came while the outcome was told: the log and the metrics tell of it instead.
+            // The panic came while the outcome was reported: the log and the metrics report it instead.
             let outcome = Outcome::Failed(failure);
             context.metrics.reconciled(&owner, &outcome, started.elapsed());
             let failures = distrusted.failures.saturating_add(1);
@@ -66,11 +66,11 @@ pub async fn reconcile<R: Registry, C: Cluster>(
             (Next::After(wait), Recall { failures, ..distrusted })
         }
     };
-    context.memory.keep(&owner.uid, Recall { given: ledger.last(), ..recall });
+    context.memory.keep(&owner.uid, Recall { last_number: ledger.last(), ..recall });
     next
 }
 
-/// One pass over a resource that is to stay.
+/// One pass over a resource that is not being deleted.
 async fn pass<R: Registry, C: Cluster>(
     object: &DeserializeGuard<ArtifactConfig>,
     context: &Context<R, C>,
@@ -84,7 +84,7 @@ async fn pass<R: Registry, C: Cluster>(
     let stored = stored_status(object, context).await;
     let view = View::of(object, base.status().or(stored.as_deref()));
     if let Some(rest) = recall.rest((context.now)()).filter(|_| !view.is_news()) {
-        // Only the target or its revision can have changed, which somebody keeps doing.
+        // Only the target or its revision can have changed, and somebody keeps changing it.
         return (Next::After(rest), base.keep_in(recall));
     }
     // goal, find, gate, apply
@@ -104,7 +104,8 @@ async fn pass<R: Registry, C: Cluster>(
     settle(context, &view, &base, &report, recall, started).await
 }
 
-/// The status as the API server has it. A resource whose `spec` cannot be read has one as well, and a write must not lose it.
+/// The present status in the API server. A resource whose `spec` cannot be parsed has one as well, and a write must not
+/// lose it.
 async fn stored_status<'o, R, C: Cluster>(
     object: &'o DeserializeGuard<ArtifactConfig>,
     context: &Context<R, C>,
@@ -116,17 +117,17 @@ async fn stored_status<'o, R, C: Cluster>(
     context.cluster.status(&owner).await.unwrap_or_default().map(Cow::Owned)
 }
 
-/// Whether a report is no news of the resource: the resource is another by now, or the operator is ending and with it every
-/// question under way. A write besides the status is told in any case.
+/// Whether a report means nothing for the resource: the resource has changed, or the operator ends and cancels all
+/// requests. If anything but the status was written, the report always counts.
 fn is_void<R, C>(report: &Report, context: &Context<R, C>, turn: &Turn) -> bool {
     let is_cut_short = matches!(report.outcome, Outcome::Failed(_)) && context.stop.is_cancelled();
     is_cut_short || (turn.holds().is_err() && !report.has_written())
 }
 
-/// Where every panic of a pass ends: it is a bug in one resource's path and must not take the other resources along, as a
-/// task that panics does (kube-runtime raises it once more where the controller is polled).
+/// Catches every panic of a pass: a bug for one resource must not affect the other resources. A task that panics would,
+/// because kube-runtime raises its panic again when the controller is polled.
 ///
-/// No `async fn`, which would hold the work twice: as its argument, and where it waits for it.
+/// Not an `async fn`, which would hold the work twice: as its argument, and as the future that it awaits.
 fn catch_panic<T>(
     owner: &Owner,
     work: impl Future<Output = T> + Send,
@@ -147,8 +148,8 @@ fn catch_panic<T>(
     })
 }
 
-/// Tries one goal after the other: a repair where nothing else is due, then the goal that the resource states, and where that
-/// cannot be reached the config that was applied last.
+/// Tries one goal after the other: a repair if nothing else is due, then the goal that the resource states, and if that
+/// fails, the config that was applied last.
 async fn bring<R: Registry, C: Cluster>(
     view: &View<'_>,
     context: &Context<R, C>,
@@ -201,16 +202,16 @@ async fn reach<R: Registry, C: Cluster>(
             let outcome = Outcome::Synced { applied, notes, rolled_back: false };
             (Ok(Report { latest, ..Report::of(outcome) }), recall)
         }
-        // A stated goal has a config, and is written over any other; the next pass computes it again.
+        // A stated goal always has a config, which replaces any other one. The next pass computes it again.
         Ok(None) | Err(Halt::Overtaken) => (Err(Next::After(AGAIN)), recall),
         Err(Halt::BrokenOff(next)) => (Err(next), recall),
         Err(Halt::Failed(failure)) => keep_last(pass, failure, latest, trigger, recall).await,
     }
 }
 
-/// What came of one goal.
+/// The result of one goal.
 struct Attempt {
-    /// The config in the target. `None` where the goal has nothing to put there.
+    /// The config in the target. `None` if the goal has no config for it.
     applied: Result<Option<Applied>, Halt>,
     latest: Option<Latest>,
     notes: Vec<String>,
@@ -236,7 +237,8 @@ async fn attempt<R: Registry, C: Cluster>(
     (Attempt { applied, latest, notes }, recall)
 }
 
-/// The report of a repair, or why the pass goes on: nothing was changed, or the memory does not suffice.
+/// The report of a repair; `None` if the pass must continue, because nothing was changed or the memory is not
+/// sufficient.
 async fn repair<R: Registry, C: Cluster>(
     pass: &Pass<'_, R, C>,
     trigger: Trigger,
@@ -252,8 +254,8 @@ async fn repair<R: Registry, C: Cluster>(
     }
 }
 
-/// The report of a rollback. First the config, and that it is back; then the config that would come next, because discovery
-/// may have to wait for a registry that is down.
+/// The report of a rollback. The first pass applies and reports the config. The next pass finds the config that would
+/// come next, because discovery may have to wait for a registry that is down.
 async fn rolled_back<R: Registry, C: Cluster>(
     pass: &Pass<'_, R, C>,
     trigger: Trigger,
@@ -274,8 +276,8 @@ async fn rolled_back<R: Registry, C: Cluster>(
     Ok(Report { latest, half_done, ..Report::of(outcome) })
 }
 
-/// The report of a failure. Whatever keeps the next config away, the last one stays in place, and repaired. A failure here is
-/// only logged: the status already says why the next config is missing.
+/// The report of a failure. For every failure, the last config stays in place, and is repaired. A failure of this
+/// repair is only logged: the status already says why the next config is missing.
 async fn keep_last<R: Registry, C: Cluster>(
     pass: &Pass<'_, R, C>,
     failure: Failure,
@@ -310,9 +312,9 @@ async fn keep_last<R: Registry, C: Cluster>(
         );
     }
     let objects = pass.context.cluster.owned(owner);
-    let given = pass.ledger.last();
-    let (history, given) = (pass.history, given.as_ref());
-    let highest = Numbers { history, watched: &objects, owner, given, target: None }.highest();
+    let last_number = pass.ledger.last();
+    let (history, last_number) = (pass.history, last_number.as_ref());
+    let highest = Numbers { history, watched: &objects, owner, last_number, target: None }.highest();
     let in_doubt = kept.is_none() && is_of_this_target(pass);
     (Ok(Report { latest, highest, kept, in_doubt, ..Report::failed(failure) }), recall)
 }
@@ -323,7 +325,7 @@ fn is_of_this_target<R, C>(pass: &Pass<'_, R, C>) -> bool {
     target.is_some_and(|target| target.name == pass.desired.target.name)
 }
 
-/// Failures of writing the target: to write it again at once would fail the same.
+/// Failures of writing the target: a second write at once would fail the same way.
 const fn is_of_the_target(reason: Reason) -> bool {
     matches!(
         reason,

@@ -20,7 +20,7 @@ use super::context::Context;
 use super::halt::AGAIN;
 use super::memory::{Collected, Recall, Written};
 
-/// Tells of a report, and says when the next pass comes.
+/// Publishes a report, and returns when the next pass comes.
 pub(super) async fn settle<R, C: Cluster>(
     context: &Context<R, C>,
     view: &View<'_>,
@@ -38,8 +38,8 @@ pub(super) async fn settle<R, C: Cluster>(
             (Written::new(base.written.clone(), base.version.clone(), version, next), collected, None)
         }
         Err(WriteError::Conflict) => {
-            // Somebody, or an answer of the API server that never came, was faster. Everything is computed again from the
-            // resource as it is then, the number of the application included.
+            // Somebody else has written the resource, or our own write took effect without an answer. The next pass
+            // computes everything again from the newer resource, including the number of the application.
             let written = base.written.clone().map(Box::new);
             return (Next::After(AGAIN), Recall { written, applied: None, due: None, ..recall });
         }
@@ -65,11 +65,11 @@ pub(super) async fn settle<R, C: Cluster>(
     (Next::After(timers.next_pass()), Recall { due, ..recall })
 }
 
-/// A report that is told.
+/// A report that was published.
 struct Settled {
     /// `resourceVersion` that the resource has now.
     version: Option<String>,
-    /// The check of surplus revisions, where there was one.
+    /// The check of surplus revisions, if one was made.
     collected: Option<Collected>,
 }
 
@@ -83,8 +83,8 @@ async fn write<R, C: Cluster>(
 ) -> Result<Settled, WriteError> {
     let (owner, outcome) = (&view.header.owner, &report.outcome);
     let transition = event::transition(view.status, next, outcome, recall.contest.as_deref());
-    // A write that changes nothing costs no version, and is refused where the resource at hand is outdated: what followed
-    // from an old status is then computed again from the one that holds.
+    // A write without a change does not change the version, and is refused if the given resource is outdated. Then the
+    // next pass computes everything again from the present status.
     let is_due = view.status != Some(next) || report.has_written();
     let version = if is_due {
         context.cluster.write_status(owner, next, version).await?
@@ -92,11 +92,11 @@ async fn write<R, C: Cluster>(
         version.map(str::to_owned)
     };
     log(&view.header, outcome, transition.is_some());
-    // Only now: an event without its status would be published again by the next try.
+    // After the status: an event without its status would be published again by the next try.
     if let Some(event) = transition {
         context.cluster.publish(owner, &event).await;
     }
-    // Last of all: a revision goes only once no status speaks of it.
+    // Last: a revision is deleted only after no status names it.
     if matches!(outcome, Outcome::Synced { .. }) {
         let status = Current { status: next, version, is_certain: is_due };
         return collect(context, &view.header, status, recall.collected.as_deref()).await;
@@ -109,11 +109,11 @@ struct Current<'a> {
     status: &'a ArtifactConfigStatus,
     /// `resourceVersion` of the resource.
     version: Option<String>,
-    /// The status is known to be the one that holds, because it was just written.
+    /// The status is certainly the present one, because it was just written.
     is_certain: bool,
 }
 
-/// Deletes surplus revisions. A failure here shows again at the next change and harms nothing until then.
+/// Deletes surplus revisions. A failure is tried again at the next change, and surplus revisions do no harm until then.
 async fn collect<R, C: Cluster>(
     context: &Context<R, C>,
     header: &Header,
@@ -154,7 +154,7 @@ fn not_collected(owner: &Owner, failure: &Failure, version: Option<String>) -> S
     Settled { version, collected: None }
 }
 
-/// Says in the span of the pass how it ended.
+/// Records in the span of the pass how it ended.
 fn trace(outcome: &Outcome) {
     let span = tracing::Span::current();
     span.record("artifactconfig.reason", outcome.reason().as_str());
@@ -215,7 +215,8 @@ mod tests {
         }
     }
 
-    /// A field named `message` stood beside the line's own words, and readers of JSON take one of the two.
+    /// A field named `message` would be a second member of that name in a JSON line, and parsers use only one of the
+    /// two.
     #[test]
     fn a_line_says_each_thing_once() {
         let written = Written::default();

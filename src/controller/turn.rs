@@ -1,4 +1,4 @@
-//! What a pass is allowed, and when it is over.
+//! The turn of a pass: its permits and its end.
 
 use decide::turns::{Lane, Next};
 use jiff::{SignedDuration, Timestamp};
@@ -6,11 +6,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::halt::{AGAIN, Halt};
 
-/// How old the resource at hand may be, and still be written for without asking the API server for it. The watch delivers
-/// within milliseconds; where a registry took longer than this, one more request does not count.
+/// Up to this age of the resource, a pass writes without asking the API server for the present one. The watch delivers
+/// within milliseconds. If a registry took longer than this, one more request is cheap in comparison.
 const SEEN_LATELY: SignedDuration = SignedDuration::from_secs(1);
 
-/// The turn of one pass. It is over as soon as its resource is deleted or asks for something else.
+/// The turn of one pass. It is over as soon as its resource is deleted or has another `spec`.
 #[derive(Debug)]
 pub struct Turn {
     lane: Lane,
@@ -25,7 +25,7 @@ impl Turn {
         Self { lane, over, begun }
     }
 
-    /// Passes where registries may be asked.
+    /// Returns an error unless registries may be asked.
     pub(super) fn registry(&self) -> Result<(), Halt> {
         if self.lane == Lane::Registry { Ok(()) } else { Err(Halt::BrokenOff(Next::AtRegistry)) }
     }
@@ -36,12 +36,12 @@ impl Turn {
         CHANGED
     }
 
-    /// Passes while the resource is as it was seen, as far as the watch has told.
+    /// Returns an error if the watch has reported a change of the resource.
     pub(super) fn holds(&self) -> Result<(), Halt> {
         if self.over.is_cancelled() { Err(CHANGED) } else { Ok(()) }
     }
 
-    /// Whether the resource was seen so lately that it is taken to be the same.
+    /// Whether the resource was seen so lately that it counts as unchanged.
     pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
         now.duration_since(self.begun) < SEEN_LATELY
     }

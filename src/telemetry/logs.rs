@@ -84,7 +84,7 @@ where
     }
 }
 
-/// A writer of JSON, one document a line, that escapes what JSON itself leaves as it is.
+/// A writer of JSON, one document a line, that also escapes characters that JSON allows unescaped.
 struct Printable<W>(W);
 
 impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Printable<W> {
@@ -176,7 +176,7 @@ mod tests {
         String::from_utf8(bytes).unwrap()
     }
 
-    /// Texts of a registry can neither forge lines nor move the cursor of whoever reads the log.
+    /// Texts of a registry can neither forge lines nor move the cursor of a reader of the log.
     #[test]
     fn a_log_line_is_a_line_of_printable_text() {
         let foreign = "a\u{1b}[31m\nINFO forged\u{7f}\u{9b}\u{202e}\u{2028}";

@@ -129,7 +129,7 @@ impl Traces {
             .build()
             .context("the exporter for --otlp-endpoint cannot be built")?;
         let counts = Arc::new(SpanCounts::default());
-        let exporter = Counted { exporter, counts: Arc::clone(&counts), said: Mutex::new(None) };
+        let exporter = Counted { exporter, counts: Arc::clone(&counts), last_logged: Mutex::new(None) };
         let batches = BatchConfigBuilder::default()
             .with_max_queue_size(QUEUE)
             .with_max_export_batch_size(BATCH)
@@ -244,7 +244,7 @@ impl HttpClient for Client {
 struct Counted {
     exporter: opentelemetry_otlp::SpanExporter,
     counts: Arc<SpanCounts>,
-    said: Mutex<Option<Instant>>,
+    last_logged: Mutex<Option<Instant>>,
 }
 
 impl fmt::Debug for Counted {
@@ -262,9 +262,9 @@ impl SpanExporter for Counted {
             Err(_) => self.counts.failed.fetch_add(spans, Ordering::Relaxed),
         };
         if let Err(error) = &result {
-            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-            if said.is_none_or(|last| last.elapsed() >= QUIET) {
-                *said = Some(Instant::now());
+            let mut last_logged = self.last_logged.lock().unwrap_or_else(PoisonError::into_inner);
+            if last_logged.is_none_or(|last| last.elapsed() >= QUIET) {
+                *last_logged = Some(Instant::now());
                 let failed = self.counts.get().1;
                 tracing::warn!(%error, failed, "traces not exported; nothing else depends on them");
             }

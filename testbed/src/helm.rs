@@ -50,7 +50,7 @@ impl Cluster {
     }
 }
 
-/// Without the caches, plugins and clusters of whoever runs this.
+/// Without the caches, plugins and clusters of the user.
 fn command(tools: &ToolPaths, scratch: &Scratch, args: &[&str]) -> Result<Command> {
     let mut command = tools.command(Tool::Helm, args)?;
     let home = scratch.join("helm");

@@ -1,10 +1,10 @@
 //! A real cluster and real registries on one machine, without a container engine.
 //!
-//! What is a program in production is a program here: etcd, kube-apiserver and kube-controller-manager make
-//! the [`Cluster`], the real `oras` ([`Oras`]) attaches to real registries ([`registry`]), and the operator
-//! under test runs as a process of its own ([`OperatorProcess`]) with a `ServiceAccount`'s token. The
-//! programs are pinned and built on first use ([`tools`]). Faults are injected where the world breaks: in
-//! front of the registry, by stopping programs, by pausing them.
+//! Programs of production are programs here: etcd, kube-apiserver and kube-controller-manager make the [`Cluster`], the
+//! real `oras` ([`Oras`]) attaches to real registries ([`registry`]), and the operator under test runs as a separate
+//! process ([`OperatorProcess`]) with a `ServiceAccount`'s token. The programs are pinned and built on first use
+//! ([`tools`]). Faults are injected where the world breaks: in front of the registry, by stopping programs, by pausing
+//! them.
 //!
 //! Nothing started here outlives the process that started it (see [`Process`]).
 

@@ -1,4 +1,4 @@
-//! What `soak` and `load` share: both run long, tell how far they are, and leave a report.
+//! Shared code of `soak` and `load`: both run long, print their progress, and write a report.
 
 use std::path::Path;
 use std::time::Duration;

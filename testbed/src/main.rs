@@ -92,7 +92,7 @@ enum Command {
     ///
     /// Thousands of resources are created at once against a registry in this process, until each has its ConfigMap and
     /// is ready; beside it the bare requests that write as much, so that figures of different machines can be compared.
-    /// Then the operator is started anew, more resources come, and all of them do nothing for a while. The contents of
+    /// Then the operator is started again, more resources come, and all of them do nothing for a while. The contents of
     /// all ConfigMaps are checked, the figures are not: whether they are good depends on the machine.
     ///
     /// Build the operator with --release, and run nothing else meanwhile. With the defaults it takes about half an hour.
@@ -148,7 +148,7 @@ async fn run(command: Command) -> ExitCode {
             Command::Load(args) => load::run(args).await,
         }
     };
-    // Leaving this scope on a signal drops whatever runs, and that stops it.
+    // Leaving this scope on a signal drops the running programs, which stops them.
     tokio::select! {
         result = run => match result {
             Ok(()) => ExitCode::SUCCESS,

@@ -89,7 +89,7 @@ metadata:
             "--namespace",
             OPERATOR_NAMESPACE,
             "--set=replicas=0",
-            // The definition is there already where the garbage collector was to know it from the start (see
+            // The definition may exist already, so that the garbage collector knows it from the start (see
             // ClusterOptions::manifests).
             "--take-ownership",
         ];

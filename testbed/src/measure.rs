@@ -1,4 +1,4 @@
-//! What the kernel says of a process: memory, processor time, descriptors, threads.
+//! Values of the kernel about a process: memory, processor time, descriptors, threads.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 /// The unit of processor time in `/proc`: `USER_HZ`, which is 100 on every architecture that Linux has in use.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// One look at a process.
+/// One measurement of a process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
     /// Memory that is resident, in KiB: what a container's limit counts, but for the page cache.

@@ -241,7 +241,7 @@ async fn spawn(options: &OperatorOptions, port: u16, admin_port: u16, scratch: &
     command.args(["controller", "--health-address", &format!("127.0.0.1:{port}")]);
     command.args(["--admin-address", &format!("127.0.0.1:{admin_port}")]).args(&options.args);
     command.env("KUBECONFIG", &options.kubeconfig);
-    // Registry credentials in the home of whoever runs the tests are none of the operator's business.
+    // The operator must not use registry credentials in the home of the user.
     command.env("HOME", scratch.path()).env_remove("DOCKER_CONFIG");
     for (name, value) in &options.env {
         command.env(name, value);

@@ -1,4 +1,4 @@
-//! The real `oras`, run as users run it, with a home of its own.
+//! The real `oras`, run as users run it, with a separate home.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::helm::Helm;
 use crate::manifests::{Manifests, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
 
-/// Lines of the README between which the values stand.
+/// Lines of the README around the values.
 const BEGIN: &str = "<!-- values: written by `make manifests` from values.yaml -->";
 const END: &str = "<!-- /values -->";
 
@@ -38,7 +38,7 @@ impl Manifests {
         let chart = self.chart();
         let chart = chart.to_str().context("the path of the chart is not UTF-8")?;
         let namespace = format!("--namespace={OPERATOR_NAMESPACE}");
-        // kubectl knows nothing of Helm's policies; what deletes the definition is up to whoever calls it.
+        // kubectl does not know Helm's policies; its user decides whether to delete the definition.
         let args = ["template", OPERATOR_SERVICE_ACCOUNT, chart, &namespace, "--set=crds.keep=false"];
         let text = helm.run(&args).await?.ok("helm template")?.stdout;
         Ok(format!(

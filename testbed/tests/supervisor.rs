@@ -14,7 +14,7 @@ const PLAY_PARENT: &str = "TESTBED_PLAY_PARENT";
 async fn parent() {
     let Some(directory) = std::env::var_os(PLAY_PARENT) else { return };
     let directory = Path::new(&directory);
-    // With a child of its own, which has to go as well.
+    // With a child process, which has to end as well.
     let mut sleeper = Command::new("sh");
     sleeper.args(["-c", "sleep 1000 & echo $!; exec sleep 1000"]);
     let running = testbed::Process::spawn("running", &sleeper, &directory.join("running")).await.unwrap();

@@ -21,7 +21,7 @@ async fn kubectl_applies_and_deletes_it(tools: Tools) -> Result<()> {
     // One pass is enough on an empty cluster.
     let first = cluster.kubectl(&["apply", "-k", &directory]).await?.ok("kubectl apply -k deploy")?;
     ensure!(first.stdout.contains("deployment.apps/artifactconfig created"), "{}", first.stdout);
-    // Not by a second apply: kubectl calls a PodDisruptionBudget "configured" whatever it is.
+    // Not by a second apply: kubectl always reports a PodDisruptionBudget as "configured".
     let diff = cluster.kubectl(&["diff", "-f", &file]).await?;
     ensure!(diff.success() && diff.stdout.is_empty(), "a second apply would change something: {diff:?}");
     let namespace = "--namespace=artifactconfig-system";
@@ -65,7 +65,7 @@ async fn helm_takes_over_what_kubectl_has_applied(tools: Tools) -> Result<()> {
     cluster.helm(&take).await?.ok("helm install --take-ownership --force-conflicts")?;
     let after = cluster.kubectl(&identity).await?.ok("kubectl get")?.stdout;
     ensure!(!before.is_empty() && before == after, "the objects are others: {before:?}, {after:?}");
-    // What kubectl has set stays kubectl's as well.
+    // kubectl stays an owner of the fields that it has set.
     let upgrade =
         ["upgrade", "artifactconfig", &chart, "--namespace=artifactconfig-system", "--set=replicas=3"];
     let upgrade = [&upgrade[..], &["--force-conflicts"]].concat();
@@ -73,7 +73,7 @@ async fn helm_takes_over_what_kubectl_has_applied(tools: Tools) -> Result<()> {
     cluster.stop().await
 }
 
-/// The way back that the chart's README describes, and what happens to whoever applies `deploy/` over a release.
+/// The way back that the chart's README describes, and the effect of applying `deploy/` over a release.
 async fn kubectl_takes_over_a_release_and_helm_gets_it_back(tools: Tools) -> Result<()> {
     let cluster = cluster(Vec::new()).await?;
     let (directory, chart) = (tools.manifests.path("deploy").display().to_string(), tools.chart());
@@ -89,7 +89,7 @@ async fn kubectl_takes_over_a_release_and_helm_gets_it_back(tools: Tools) -> Res
     };
     let before = uids().await?;
     ensure!(!before.is_empty(), "nothing is installed");
-    // By mistake: the release is blocked until it may set back what kubectl has changed.
+    // By mistake: the release is blocked until it may reset the changes of kubectl.
     cluster.kubectl(&["apply", "-k", &directory]).await?.ok("kubectl apply -k deploy")?;
     let upgrade = [&["upgrade"], &release[..], &["--set=replicas=3"]].concat();
     let refused = cluster.helm(&upgrade).await?;
@@ -110,7 +110,7 @@ async fn kubectl_takes_over_a_release_and_helm_gets_it_back(tools: Tools) -> Res
     cluster.stop().await
 }
 
-/// What a person types first: a directory, by `-f` or by `-k`.
+/// The first command that people try: a directory, by `-f` or by `-k`.
 async fn the_definition_is_applied_by_directory(tools: Tools) -> Result<()> {
     let cluster = cluster(Vec::new()).await?;
     let crds = tools.manifests.path("crds").display().to_string();

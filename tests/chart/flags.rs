@@ -12,7 +12,7 @@ crate::stage::cases! {
     Alone [every_flag_is_reached_by_a_value, the_operator_understands_its_arguments]
 }
 
-/// What the operator has for itself.
+/// Flags of the operator that the chart does not set.
 const NOT_IN_THE_CHART: [&str; 2] = ["help", "version"];
 
 fn operator() -> Command {
@@ -47,7 +47,7 @@ async fn every_flag_is_reached_by_a_value(tools: Tools) -> Result<()> {
     same("flags that the chart passes", passed, flags()?)
 }
 
-/// They are parsed before anything else: without a cluster the operator gets as far as saying that there is none.
+/// Arguments are parsed first: without a cluster the operator gets as far as the error that no cluster exists.
 async fn the_operator_understands_its_arguments(tools: Tools) -> Result<()> {
     let plugins = tempfile::tempdir()?;
     let config = plugins.path().join("config.yaml");

@@ -119,7 +119,7 @@ async fn argo_cd_sees_the_health(tools: Tools) -> Result<()> {
     Ok(())
 }
 
-/// A value as Lua writes it; null is what is not there.
+/// A value as Lua writes it; null means absent.
 fn lua(value: &Value) -> String {
     match value {
         Value::Null => "nil".to_owned(),

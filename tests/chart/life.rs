@@ -1,5 +1,5 @@
-//! The life of a release: installed, upgraded with its definition, taken back, uninstalled, installed again; with an
-//! operator that works meanwhile as the `ServiceAccount` that the chart made.
+//! The life of a release: installed, upgraded with its definition, rolled back, uninstalled, installed again. Meanwhile
+//! an operator works as the `ServiceAccount` of the chart.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ crate::stage::cases! {
 const NAMESPACE: &str = "artifactconfig-system";
 const DEFINITION: &str = "customresourcedefinition/artifactconfigs.artifactconfig.dev";
 
-/// What the older release does not know.
+/// The field that the older release does not have.
 const FIELD: &str = "revisionHistoryLimit";
 
 /// Longest wait for the garbage collector. It looks for kinds that came and went every 30 s, and waits 30 s for one that
@@ -167,7 +167,7 @@ impl Release<'_> {
     }
 }
 
-/// Waits until nothing is there but what was before, and these. The garbage collector takes its time.
+/// Waits until only the objects from before and these exist. The garbage collector takes its time.
 async fn only_left(cluster: &Cluster, before: &BTreeSet<String>, these: &[&str]) -> Result<()> {
     let these: BTreeSet<_> = these.iter().map(|&object| object.to_owned()).collect();
     testbed::eventually("everything else to go", COLLECTED, || async {
@@ -257,7 +257,7 @@ async fn limit(cluster: &Cluster) -> Result<Value> {
     Ok(object["spec"][FIELD].clone())
 }
 
-/// What there is, once it no longer changes.
+/// All objects, after they no longer change.
 async fn settled(cluster: &Cluster) -> Result<BTreeSet<String>> {
     let last = std::sync::Mutex::new(None);
     eventually("the cluster to come to rest", || async {
@@ -271,14 +271,15 @@ async fn settled(cluster: &Cluster) -> Result<BTreeSet<String>> {
     .await
 }
 
-/// `namespace/kind/name` of everything in the cluster, but for what comes and goes by itself; or why it cannot be listed
-/// just now: a kind whose definition is being deleted is offered a moment longer than it can be listed.
+/// `namespace/kind/name` of all objects in the cluster, except those that come and go by themselves. An inner error
+/// says why they cannot be listed now: the API server offers a kind a moment longer than it can list it, if its
+/// definition is being deleted.
 async fn everything(cluster: &Cluster) -> Result<Result<BTreeSet<String>, String>> {
     let kinds = ["api-resources", "--verbs=list", "--output=name", "--no-headers", "--cached=false"];
     let kinds = cluster.kubectl(&kinds).await?.ok("kubectl api-resources")?.stdout;
     let kinds: Vec<_> = kinds
         .lines()
-        // Events go after an hour; what the API server says of itself is no object of anybody's.
+        // Events are deleted after an hour. Objects about the API server itself belong to nobody.
         .filter(|kind| !["events", "events.events.k8s.io", "componentstatuses"].contains(kind))
         .filter(|kind| !kind.ends_with(".apiregistration.k8s.io"))
         .collect();
@@ -297,7 +298,7 @@ async fn everything(cluster: &Cluster) -> Result<Result<BTreeSet<String>, String
         let kind = version.split_once('/').map_or(kind.clone(), |(group, _)| format!("{kind}.{group}"));
         format!("{namespace}/{kind}/{name}")
     };
-    // What the controllers of Kubernetes make for themselves, and in each namespace, comes when they get to it.
+    // The controllers of Kubernetes create some objects for themselves and in each namespace, at any time.
     let is_of_kubernetes = |object: &String| {
         let its_own = ["/serviceaccount/", "/lease.coordination.k8s.io/"];
         let everywhere = ["/configmap/kube-root-ca.crt", "/serviceaccount/default"];

@@ -1,5 +1,5 @@
-//! The chart and what is rendered from it: by the real Helm and kubectl, against real API servers. What needs a whole
-//! cluster for itself (definitions come and go) has one of its own; the others share one and have namespaces.
+//! The chart and what is rendered from it: by the real Helm and kubectl, against real API servers. Tests that need a
+//! whole cluster (definitions come and go) have a separate one; the others share one and have namespaces.
 
 mod deploy;
 mod flags;

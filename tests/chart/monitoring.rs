@@ -14,7 +14,7 @@ crate::stage::cases! {
 
 async fn every_object_is_valid(shared: Shared) -> Result<()> {
     shared.cluster.define(&[Definitions::PrometheusOperator]).await?;
-    // Not restricted: of the Pods, other tests speak.
+    // Not restricted: other tests check the Pods.
     let namespace = shared.cluster.create_namespace("valid").await?;
     for set in ["full", "minimal", "namespaced"] {
         let values = shared.tools.values(set);

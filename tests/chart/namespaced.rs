@@ -1,4 +1,4 @@
-//! A release for some namespaces: what it may do there, and that it can do nothing elsewhere.
+//! A release for some namespaces: its rights there, and no rights elsewhere.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -16,7 +16,7 @@ crate::stage::cases! {
     ]
 }
 
-/// What the operator needs in a namespace that it watches.
+/// The rights that the operator needs in a namespace that it watches.
 const NEEDED: [[&str; 2]; 12] = [
     ["list", "artifactconfigs.artifactconfig.dev"],
     ["watch", "artifactconfigs.artifactconfig.dev"],
@@ -32,7 +32,7 @@ const NEEDED: [[&str; 2]; 12] = [
     ["create", "events.events.k8s.io"],
 ];
 
-/// What would do harm in other hands, anywhere.
+/// Rights that would do harm in other hands, in any namespace.
 const FORBIDDEN: [[&str; 2]; 9] = [
     ["list", "secrets"],
     ["watch", "secrets"],
@@ -135,7 +135,7 @@ async fn it_works_in_its_namespaces_and_in_no_other(shared: Shared) -> Result<()
         same(probe, operator.get(path.as_str().unwrap_or_default()).await?.0, 200)?;
     }
 
-    // The one that nobody watches is there first, and is as it was when the others are synced.
+    // The resource in the unwatched namespace exists first, and is unchanged when the others are synced.
     for namespace in [&other, &home, &watched] {
         let resource = format!(
             "apiVersion: artifactconfig.dev/v1alpha1

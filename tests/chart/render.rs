@@ -1,4 +1,4 @@
-//! What needs no cluster: what the chart renders, and what is rendered from it and committed.
+//! Tests without a cluster: the rendered chart, and the committed files that are rendered from it.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -89,7 +89,7 @@ fn numbers_as_floats(value: &Value) -> Value {
     }
 }
 
-/// Secrets and `ServiceAccounts` only by name, and no wildcard, whatever the values.
+/// Secrets and `ServiceAccounts` only by name, and no wildcard, for all values.
 async fn every_role_is_small(tools: Tools) -> Result<()> {
     let mut seen = 0;
     for set in SETS.into_iter().chain([""]) {
@@ -219,7 +219,7 @@ async fn a_changed_plugin_configuration_makes_new_pods(tools: Tools) -> Result<(
     Ok(())
 }
 
-/// What is in no namespace, or in somebody else's, has the release's namespace in its name.
+/// Objects without a namespace, or in another one, have the release's namespace in their name.
 async fn objects_are_named_apart_from_another_releases(tools: Tools) -> Result<()> {
     let names = async |kind: &str, set: &str| -> Result<Vec<String>> {
         let rendered = objects(&tools.template(&[set]).await?)?;

@@ -24,9 +24,9 @@ const WAIT: Duration = Duration::from_mins(1);
 /// A test, by its name.
 pub struct Case(pub &'static str, pub Run);
 
-/// What a test works with.
+/// The parts that a test gets.
 pub enum Run {
-    /// Helm, and a cluster of its own where it starts one.
+    /// Helm. The test may start a separate cluster.
     Alone(fn(Tools) -> BoxFuture<'static, Result<()>>),
     /// The shared cluster, in which the definition is installed.
     Shared(fn(Shared) -> BoxFuture<'static, Result<()>>),
@@ -83,7 +83,7 @@ impl Tools {
 }
 
 impl Shared {
-    /// A namespace of the test's own, in which Pods must be restricted.
+    /// A separate namespace for the test, in which Pods must be restricted.
     pub async fn namespace(&self, prefix: &str) -> Result<String> {
         let name = self.cluster.create_namespace(prefix).await?;
         restrict(&self.cluster, &name).await?;
@@ -163,7 +163,7 @@ impl Stage {
 
     fn run(&self, run: &Run) -> Result<(), Failed> {
         let result = self.runtime.block_on(async {
-            // A task of its own, so that a panic is an error like any other.
+            // A separate task, so that a panic is an error like any other.
             let mut task = tokio::spawn(self.start(run).await?);
             match tokio::time::timeout(LIMIT, &mut task).await {
                 Ok(Ok(result)) => result,

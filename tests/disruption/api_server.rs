@@ -14,7 +14,7 @@ cases! {
     ]
 }
 
-/// The operator stays, and makes up for what happened: a new config, an edit, a new resource.
+/// The operator stays, and handles the missed changes: a new config, an edit, a new resource.
 async fn stopped_and_back(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image, "interval": "1s"})).await?;
@@ -22,7 +22,7 @@ async fn stopped_and_back(bench: Bench) -> Result<()> {
     let pid = bench.world.operator.pid().await;
     bench.world.cluster.stop_api_server().await?;
     let second = bench.attach_at(&image, 2, &[("config.json", "second")]).await?;
-    // The operator has met the closed door: it has found the new config, and could not write it.
+    // The operator has met the outage: it has found the new config, and could not write it.
     let met = bench.world.operator.log().len();
     let refused = eventually("the operator to notice", || async {
         let log = bench.world.operator.log();

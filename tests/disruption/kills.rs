@@ -1,4 +1,4 @@
-//! The operator killed with SIGKILL: whatever it was doing, it converges, and nobody ever sees half a config.
+//! The operator killed with SIGKILL at any moment: it converges, and nobody ever sees half a config.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -97,7 +97,7 @@ async fn killed_while_targets_are_renamed_it_leaves_nothing_behind(bench: Bench)
     .await
 }
 
-/// Edits, deletions, renames and new configs of the meantime are noticed at the start, whatever the interval.
+/// Edits, deletions, renames and new configs of the meantime are noticed at the start, for every interval.
 async fn what_happened_while_it_was_away_is_made_up_for(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     let names = ["edited", "deleted", "renamed", "released"];
@@ -121,7 +121,7 @@ async fn what_happened_while_it_was_away_is_made_up_for(bench: Bench) -> Result<
     same("what belongs to a deleted resource exists", bench.has_config_map("released").await?, false)
 }
 
-/// A restart looks at everything and finds nothing to do: no write, no event.
+/// A restart reconciles everything and finds nothing to do: no write, no event.
 async fn a_restart_writes_nothing(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "{}")]).await?;
     bench.push(&bench.image("none:v1")).await?;
@@ -174,7 +174,7 @@ async fn two_at_once_do_not_fight(bench: Bench) -> Result<()> {
             std::future::ready(Ok(if seen >= count { Ok(()) } else { Err(format!("there were {seen}")) }))
         })
     };
-    // Each looks once a second: by now both have seen the last config, and whatever they wrote.
+    // Each reconciles once a second: by now both have seen the last config, and all their writes.
     resolves(6, start).await?;
     let (before, mark, start) =
         (bench.snapshot().await?, bench.world.audit.mark()?, std::time::SystemTime::now());

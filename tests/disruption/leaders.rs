@@ -1,4 +1,5 @@
-//! Two replicas, of which one leads: whatever happens to the leader, the other goes on, and nothing is lost or done twice.
+//! Two replicas, of which one leads: for every failure of the leader, the other continues, and nothing is lost or done
+//! twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -34,7 +35,7 @@ cases! {
 /// Short, so that a failover takes moments.
 const SHORT: &str = "3s";
 
-/// So long that whoever follows within the time of a test did not wait for its end.
+/// So long that a replica which follows within the time of a test did not wait for its end.
 const LONG: &str = "10m";
 
 /// Resources that change side by side.
@@ -92,7 +93,7 @@ impl Pair {
         Ok(lease.and_then(|lease| lease.spec?.holder_identity).unwrap_or_default())
     }
 
-    /// Whoever held it before is none of this test's business.
+    /// The earlier holder does not matter for this test.
     async fn delete_lease(&self) -> Result<()> {
         if self.leases().get_opt(LEASE).await?.is_some() {
             self.leases().delete(LEASE, &DeleteParams::default()).await?;
@@ -198,7 +199,7 @@ impl Load {
     }
 }
 
-/// Who wrote successfully in the namespace since a mark, each run of one writer once.
+/// The tokens that wrote successfully in the namespace since a mark, each run of one writer once.
 fn writers(bench: &Bench, mark: usize) -> Result<Vec<String>> {
     let mut writers: Vec<String> = bench
         .world
@@ -283,7 +284,7 @@ async fn a_paused_leader_under_load_wakes_up_and_writes_nothing(bench: Bench) ->
     pair.end(vec![second]).await
 }
 
-/// SIGTERM gives the lease up: the other does not wait for its end, which here is minutes away.
+/// SIGTERM releases the lease: the other does not wait for its end, which here is minutes away.
 async fn a_leader_that_ends_in_good_order_is_followed_at_once(bench: Bench) -> Result<()> {
     let (pair, first) = Pair::led_by_first(&bench, LONG).await?;
     let second = pair.replica("second").await?;
@@ -303,7 +304,7 @@ async fn a_leader_that_ends_in_good_order_is_followed_at_once(bench: Bench) -> R
     pair.end(vec![second]).await
 }
 
-/// Whoever cannot renew cannot know whether somebody else leads.
+/// A leader that cannot renew its lease cannot know whether somebody else leads.
 async fn a_leader_without_an_api_server_ends(bench: Bench) -> Result<()> {
     let (pair, first) = Pair::led_by_first(&bench, SHORT).await?;
     let second = pair.replica("second").await?;
@@ -326,7 +327,7 @@ async fn a_leader_whose_lease_somebody_else_took_ends(bench: Bench) -> Result<()
     pair.leases().patch(LEASE, &PatchParams::default(), &Patch::Merge(patch)).await?;
     let log = first.ends_with_an_error().await?;
     checked("it names the holder", log.contains("somebody-else holds it"), &log)?;
-    // Whoever it was never renews it: the next one takes over.
+    // The new holder never renews it: the next replica takes over.
     let second = pair.replica("second").await?;
     pair.leads(&second).await?;
     pair.end(vec![second]).await

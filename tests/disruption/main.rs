@@ -1,5 +1,5 @@
-//! What happens when parts of the world stop: registries, the API server, the operator itself. One test at a time, because
-//! each of them stops something that the others need.
+//! Outages: registries, the API server, and the operator itself stop. One test at a time, because each of them stops
+//! something that the others need.
 
 // Not every binary uses every helper.
 #[allow(dead_code, unused_imports)]

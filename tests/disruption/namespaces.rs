@@ -1,4 +1,4 @@
-//! An operator of some namespaces: it looks at these and at no other.
+//! An operator of some namespaces: it reconciles these and no other.
 
 use anyhow::Result;
 use serde_json::json;

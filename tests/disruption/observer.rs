@@ -16,7 +16,7 @@ pub fn files(round: u32) -> [(String, String); 2] {
     ["a.txt", "b.txt"].map(|name| (name.to_owned(), format!("round {round}\n").repeat(2000)))
 }
 
-/// Watches every version of every `ConfigMap`, and collects what should not be.
+/// Watches every version of every `ConfigMap`, and collects violations.
 pub struct Observer {
     complaints: Arc<Mutex<Vec<String>>>,
     task: tokio::task::JoinHandle<()>,

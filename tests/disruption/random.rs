@@ -1,4 +1,4 @@
-//! Random moments that can be had again: `DISRUPTION_SEED=… cargo test --test disruption`.
+//! Random moments that can be repeated: `DISRUPTION_SEED=… cargo test --test disruption`.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::OnceLock;
@@ -21,7 +21,7 @@ pub fn announce() {
 pub struct Random(u64);
 
 impl Random {
-    /// Each test has its own moments, whichever others run.
+    /// Each test has its own moments, independent of other tests.
     pub fn new(test: &str) -> Self {
         let mut hasher = DefaultHasher::new();
         (SEED.get(), test).hash(&mut hasher);

@@ -17,8 +17,8 @@ cases! {
     ]
 }
 
-/// Down: the `ConfigMap` stays as it is, even repaired where somebody changes it back, and the condition says what is the
-/// matter. Back: what was attached since is there without anybody's doing, although the interval is an hour.
+/// While the registry is down, the `ConfigMap` stays, is repaired after an edit, and the condition names the cause.
+/// After that, the newly attached config is applied without an act of anybody, although the interval is an hour.
 async fn down_and_back(bench: Bench) -> Result<()> {
     let (image, digest, artifact) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;

@@ -1,4 +1,4 @@
-//! Going back while the operator, the registry, or both are away.
+//! Rollbacks while the operator, the registry, or both are away.
 
 use std::collections::BTreeMap;
 
@@ -54,8 +54,8 @@ async fn revision(bench: &Bench, place: usize) -> Result<(String, String)> {
     Ok((entry.config_map.clone().context("no revision")?, entry.hash.clone().context("no hash")?))
 }
 
-/// A new operator knows nothing but what is in the cluster: it repairs what was gone back to, with nobody to ask, and goes
-/// forward when the field goes.
+/// A new operator only knows the cluster: it repairs the config of the rollback without a registry, and resumes when
+/// the field is removed.
 async fn a_restart_keeps_a_rollback(bench: Bench) -> Result<()> {
     use HistoryOutcome::{Applied, RolledBack, Superseded};
     let (image, [first, second]) = twice(&bench).await?;
@@ -85,7 +85,7 @@ async fn a_restart_keeps_a_rollback(bench: Bench) -> Result<()> {
     same("number", outline(&resource)?.first().copied(), Some((4, Applied)))
 }
 
-/// The night: no registry, the operator on its way to another node, and somebody sets the field.
+/// The registry is down, the operator moves to another node, and somebody sets the field.
 async fn a_rollback_is_requested_while_the_operator_is_away(bench: Bench) -> Result<()> {
     let (image, [first, _]) = twice(&bench).await?;
     bench.world.kill_operator().await?;
@@ -97,7 +97,7 @@ async fn a_rollback_is_requested_while_the_operator_is_away(bench: Bench) -> Res
     bench.world.restart_registry(bench.kind).await
 }
 
-/// By an operator that remembers no bytes: the registry's are not what the digest says, then they are.
+/// The operator has no bytes in memory. The registry first sends wrong bytes, then the right ones.
 async fn a_deleted_revision_is_fetched_and_verified(bench: Bench) -> Result<()> {
     let (image, [first, second]) = twice(&bench).await?;
     let (name, _) = revision(&bench, 1).await?;
@@ -116,8 +116,8 @@ async fn a_deleted_revision_is_fetched_and_verified(bench: Bench) -> Result<()> 
     same("the revision", bench.data(&name).await?, config("first"))
 }
 
-/// Deleted and made anew with other content, with the annotation as it was and with one that says what it holds: with no
-/// registry to ask it is no way back at all.
+/// A revision is deleted and created again with other content, once with the old annotation and once with a fitting
+/// one. Without a registry, the rollback is not possible.
 async fn a_forged_revision_is_never_rolled_back_to(bench: Bench) -> Result<()> {
     let (image, [first, second]) = twice(&bench).await?;
     let ((_, of_second), (name, of_first)) = (revision(&bench, 0).await?, revision(&bench, 1).await?);
@@ -154,7 +154,7 @@ async fn a_forged_revision_is_never_rolled_back_to(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-/// Going forward: its first look at the resource finds the registry down and the target changed.
+/// After the resume, the first reconcile finds the registry down and the target changed.
 async fn what_is_in_place_is_repaired_by_an_operator_that_has_never_asked(bench: Bench) -> Result<()> {
     twice(&bench).await?;
     bench.world.kill_operator().await?;

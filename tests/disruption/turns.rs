@@ -21,8 +21,8 @@ cases! {
 /// How many resources hang.
 const HANGING: usize = 200;
 
-/// A fraction of one `spec.timeout`, which the hanging ones take, and much more than anything takes that waits for none of
-/// them.
+/// A fraction of one `spec.timeout`, which the hanging reconciles take, and much more than a reconcile that waits for
+/// none of them takes.
 const SOON: Duration = Duration::from_secs(15);
 
 /// Takes connections and never answers.
@@ -54,9 +54,9 @@ impl Drop for Silent {
     }
 }
 
-/// The bad night: more resources than there are turns hang on a registry that never answers. In another namespace one is
-/// asked to be looked at and another one goes back, and neither waits for any of them. Nor do they after a restart, when
-/// nothing is known of any registry.
+/// More resources than turns hang on a registry that never answers. In another namespace, somebody asks for a sync of
+/// one resource and rolls back another one, and neither waits for the hanging ones. Nor do they wait after a restart,
+/// when no facts about registries are known.
 async fn two_hundred_that_hang_starve_nobody(bench: Bench) -> Result<()> {
     let (image, _, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     for name in ["good", "night"] {

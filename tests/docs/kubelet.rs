@@ -15,13 +15,13 @@ use serde_json::json;
 use testbed::{Cluster, OperatorOptions, OperatorProcess};
 use tokio::task::JoinHandle;
 
-/// How often Pods are looked for.
+/// Time between two lists of Pods.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Label of the operator's Pods.
 const SELECTOR: &str = "app.kubernetes.io/name=artifactconfig";
 
-/// Where the operator gets other addresses here: several run on one machine.
+/// Flags with addresses, which get other values here: several operators run on one machine.
 const ADDRESSES: [&str; 2] = ["--health-address", "--admin-address"];
 
 /// Runs until it is dropped.
@@ -33,7 +33,7 @@ impl Kubelet {
         Self(tokio::spawn(async move {
             let mut running: BTreeMap<String, OperatorProcess> = BTreeMap::new();
             loop {
-                // Nothing to report to: a Pod that does not become ready is what the page's commands wait for.
+                // An error is not reported: the commands of the page wait for the Pod to become ready.
                 if let Err(why) = look(&cluster, &program, &certificates, &mut running).await {
                     eprintln!("kubelet: {why:#}");
                 }

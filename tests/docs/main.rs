@@ -1,5 +1,5 @@
 //! The documentation is true: every block of YAML is applied, every command is run or marked why not, every link, flag,
-//! field, reason and path exists. Each page is one test, told from its top in a place of its own (decision 0018).
+//! field, reason and path exists. Each page is one test, which runs from its top in a separate place (decision 0018).
 
 mod authority;
 mod kubelet;
@@ -8,6 +8,7 @@ mod overlay;
 mod own;
 mod page;
 mod place;
+mod reference;
 mod story;
 mod text;
 mod words;
@@ -40,7 +41,7 @@ use text::Pages;
 /// Pages side by side: they wait more than they compute.
 const THREADS: usize = 4;
 
-/// Longest wait for the operator to look at what a page applied.
+/// Longest wait for the operator to reconcile the resources of a page.
 const LOOKED_AT: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// Other projects whose resources are on our pages, by the group that they stand in, and the namespace they run in.
@@ -53,7 +54,7 @@ const OTHERS: [(&str, Definitions, &str); 6] = [
     ("monitoring.coreos.com/", Definitions::PrometheusOperator, "monitoring"),
 ];
 
-/// What every page shares.
+/// The parts that all pages share.
 struct Shared {
     tools: ToolPaths,
     authority: Authority,
@@ -107,7 +108,7 @@ impl Shared {
         told
     }
 
-    /// What a page applies is not only valid for the API server: the operator makes something of it.
+    /// The resources of a page are not only valid for the API server: the operator accepts them, too.
     async fn accepted(&self, place: &Place) -> Result<()> {
         let all: Api<ArtifactConfig> = Api::all(self.cluster.admin());
         eventually("every ArtifactConfig to be looked at", LOOKED_AT, || async {
@@ -141,7 +142,7 @@ impl Shared {
     }
 }
 
-/// Makes known what the pages name of other projects.
+/// Installs the definitions of other projects that the pages use.
 async fn define(cluster: &Cluster, pages: &[&Page]) -> Result<()> {
     let mut namespaces = BTreeSet::new();
     for (group, definitions, namespace) in OTHERS {

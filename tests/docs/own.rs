@@ -1,21 +1,23 @@
-//! That the checks see what they are for: pages that are wrong on purpose.
+//! The checks find errors: pages that are wrong on purpose.
 
 use anyhow::{Result, ensure};
 
-use crate::page::{Page, What};
+use crate::page::{self, Page, What};
 use crate::story::agrees;
 use crate::text::{CHECKS, Pages};
+use crate::words::{found_in_comments, replaced};
 
 /// A check of checks.
 type Check = fn() -> Result<()>;
 
 /// The checks of the checks, by name.
-pub const CHECKS_OF_CHECKS: [(&str, Check); 5] = [
+pub const CHECKS_OF_CHECKS: [(&str, Check); 6] = [
     ("a_word_that_nobody_understands_is_refused", a_word_that_nobody_understands_is_refused),
     ("a_word_stands_directly_above_its_block", a_word_stands_directly_above_its_block),
     ("a_page_that_is_wrong_is_found_with_its_line", a_page_that_is_wrong_is_found_with_its_line),
     ("anchors_are_those_of_forges", anchors_are_those_of_forges),
     ("output_is_compared_but_for_what_differs_each_time", output_is_compared),
+    ("a_replaced_word_is_found_in_comments_alone", a_replaced_word_is_found_in_comments_alone),
 ];
 
 fn page(text: &str) -> Result<Page> {
@@ -96,5 +98,15 @@ fn output_is_compared() -> Result<()> {
     ] {
         ensure!(agrees(&lines(says), seen)? == is_so, "{says:?}");
     }
+    Ok(())
+}
+
+fn a_replaced_word_is_found_in_comments_alone() -> Result<()> {
+    let word = replaced(&page::all()?)?;
+    let lines = |source: &str| found_in_comments(&word, source).map(|(line, _)| line).collect::<Vec<_>>();
+    let wrong = "//! Good.\nfn x() {}\n    /// Tried in\n    /// vain.\n// Whoever asks.\n";
+    ensure!(lines(wrong) == [3, 5], "found in lines {:?}", lines(wrong));
+    let good = "/// Tried in\nfn vain() {\n    let anew = \"whoever\";\n}\n/// A newcomer.\n";
+    ensure!(lines(good).is_empty(), "found in lines {:?}", lines(good));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The Markdown of the repository: blocks of code with what is said about them, headings, links.
+//! The Markdown of the repository: blocks of code with the comments about them, headings, links.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub struct Page {
     pub path: String,
     /// As it stands there.
     pub text: String,
-    /// Whatever can be run or applied, in the order of the page.
+    /// Steps that can be run or applied, in the order of the page.
     pub steps: Vec<Step>,
     /// Anchors, as forges make them from headings.
     pub anchors: Vec<String>,
@@ -30,7 +30,7 @@ pub struct Page {
     pub spans: Vec<(usize, String)>,
     /// Rows of tables: the code spans of the first cell, with the line.
     pub rows: Vec<Row>,
-    /// The page wants a cluster of its own, with nothing installed.
+    /// The page wants a separate cluster, with nothing installed.
     pub own_cluster: bool,
 }
 
@@ -60,11 +60,11 @@ pub struct Block {
     /// The language after the fence.
     pub language: String,
     pub text: String,
-    /// What the comment directly above says.
+    /// The words of the comment directly above.
     pub words: Vec<Word>,
 }
 
-/// What is said about a block.
+/// A word about a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Word {
     /// The block is not run, for this reason.
@@ -143,7 +143,7 @@ impl Page {
         })
     }
 
-    /// Whether there is anything for a cluster to do.
+    /// Whether the page has steps for a cluster.
     pub fn is_story(&self) -> bool {
         self.steps.iter().any(|step| match &step.what {
             What::Scene(_) => true,

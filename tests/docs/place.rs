@@ -13,7 +13,7 @@ use testbed::{Cluster, Scratch};
 use crate::authority::Authority;
 use crate::page::{Page, root};
 
-/// Longest a block may take. What is waited for takes seconds; the rest is for machines that also compile.
+/// Longest time of a block. It usually takes seconds; the rest is for machines that also compile.
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// Registries as pages name them. The certificate of the last one is signed by an authority that nobody knows.
@@ -27,7 +27,7 @@ const PRIVATE: &str = "private.example.com";
 const PROTECTED: &str = "private/";
 const CREDENTIALS: (&str, &str) = ("USER", "PASSWORD");
 
-/// oras dates what it attaches by the second, and the newest counts: whoever types waits longer than that.
+/// oras dates artifacts by the second, and the newest counts: a person who types takes longer than that.
 const ORAS: &str = "#!/bin/sh
 if [ \"$1\" = attach ]; then
     now=$(date +%s)
@@ -44,7 +44,7 @@ if [ \"$1\" = diff ] && [ $status = 1 ]; then status=0; fi
 exit $status
 ";
 
-/// A place of its own for each page.
+/// A separate place for each page.
 pub struct Place {
     /// Before the names of namespaces; empty where the cluster is the page's own.
     prefix: String,
@@ -164,7 +164,7 @@ impl Place {
         self.scratch.join("work")
     }
 
-    /// The text with the names that things have here.
+    /// The text with the names of this place.
     pub fn here(&self, text: &str) -> String {
         let mut text = self.namespaces.replace_all(text, format!("${{1}}{}${{2}}", self.prefix)).into_owned();
         for (name, registry) in &self.registries {
@@ -173,7 +173,7 @@ impl Place {
         text
     }
 
-    /// The text with the names that the page has for things.
+    /// The text with the names of the page.
     pub fn there(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (name, registry) in &self.registries {

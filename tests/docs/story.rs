@@ -101,8 +101,8 @@ async fn typed(place: &Place, block: &Block, line: usize, page: &Page) -> Result
     Ok(())
 }
 
-/// Whether the output is what the page says, but for digests, times, ages and blanks. `…` stands for anything, on a line
-/// of its own for any lines.
+/// Whether the output is that of the page, except for digests, times, ages and blanks. `…` stands for any text, and on
+/// a separate line for any lines.
 pub fn agrees(printed: &[String], output: &str) -> Result<bool> {
     let mut pattern = String::from("(?s)^");
     for line in printed {
@@ -119,7 +119,7 @@ pub fn agrees(printed: &[String], output: &str) -> Result<bool> {
     Ok(Regex::new(&pattern)?.is_match(&(output.join("\n") + "\n")))
 }
 
-/// The line without what differs each time.
+/// The line without the parts that differ each time.
 fn plain(line: &str) -> Result<String> {
     let mut line = line.split_whitespace().collect::<Vec<_>>().join(" ");
     for (pattern, word) in [

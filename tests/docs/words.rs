@@ -3,7 +3,9 @@
 use anyhow::{Context as _, Result, ensure};
 use regex::Regex;
 
-use crate::text::{Pages, definition, is_history};
+use crate::page::root;
+use crate::reference::{definition, files};
+use crate::text::{Pages, is_history};
 
 /// The guide, which has to name these words, and the heading of their column.
 const GUIDE: &str = "docs/STYLE.md";
@@ -11,8 +13,7 @@ const COLUMN: &str = "| Not | But |";
 
 /// Searches pages, `--help` (`docs/cli.md` is generated from it) and `kubectl explain`.
 pub fn no_word_that_the_style_replaces(pages: &Pages) -> Result<()> {
-    let guide = pages.get(GUIDE).with_context(|| format!("{GUIDE} does not exist"))?;
-    let word = replaced(&guide.text)?;
+    let word = replaced(pages)?;
     // Readers do not see HTML comments.
     let comment = Regex::new(r"(?s)<!--.*?-->")?;
     let mut wrong = Vec::new();
@@ -35,8 +36,38 @@ pub fn no_word_that_the_style_replaces(pages: &Pages) -> Result<()> {
     Ok(())
 }
 
+/// Searches the comments of the program and its tests. `cargo doc` prints many of them.
+pub fn no_comment_has_a_word_that_the_style_replaces(pages: &Pages) -> Result<()> {
+    let word = replaced(pages)?;
+    let mut wrong = Vec::new();
+    for folder in ["crates", "src", "tests", "testbed"] {
+        for (path, source) in files(&root().join(folder))? {
+            let path = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
+            let found = found_in_comments(&word, &source);
+            wrong.extend(found.map(|(line, found)| format!("{path}:{line}: {GUIDE} replaces {found:?}")));
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// Lines and words in the comments of a source. Comments at the end of a line of code are rare and short.
+pub fn found_in_comments(word: &Regex, source: &str) -> impl Iterator<Item = (usize, String)> {
+    // A phrase may continue on the next line of a comment, but not across code.
+    let comment = |line: &str| match line.trim_start().strip_prefix("//") {
+        Some(text) => text.trim_start_matches(['/', '!']).to_owned(),
+        None => ".".to_owned(),
+    };
+    let text = source.lines().map(comment).collect::<Vec<_>>().join("\n");
+    let line = |start: usize| text[..start].matches('\n').count() + 1;
+    let found: Vec<_> =
+        word.find_iter(&text).map(|found| (line(found.start()), found.as_str().to_owned())).collect();
+    found.into_iter()
+}
+
 /// The words of the guide that are wrong in every sentence. Rows with a remark depend on the sentence.
-fn replaced(guide: &str) -> Result<Regex> {
+pub fn replaced(pages: &Pages) -> Result<Regex> {
+    let guide = &pages.get(GUIDE).with_context(|| format!("{GUIDE} does not exist"))?.text;
     let rows = guide.split_once(COLUMN).with_context(|| format!("{GUIDE} has no table {COLUMN:?}"))?.1;
     let cells = rows.lines().skip(2).map_while(|line| line.strip_prefix("| ")?.split_once(" | "));
     let literal = |cell: &&str| cell.chars().all(|c| c.is_ascii_lowercase() || c == ' ' || c == ',');

@@ -1,4 +1,4 @@
-//! What the API server itself says: refusals at admission, defaults, and what `kubectl explain` prints.
+//! The API server by itself: refusals at admission, defaults, and the output of `kubectl explain`.
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -105,7 +105,7 @@ async fn what_is_at_the_bounds_is_taken(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-/// Whoever reads the resource back sees what holds.
+/// A person who reads the resource back sees the values that apply.
 async fn defaults_are_filled_in(bench: Bench) -> Result<()> {
     let minimal = json!({"image": "registry.example.com/shop/web:v1", "artifactType": "custom/config"});
     bench.apply_raw("web", &minimal).await?;
@@ -136,7 +136,7 @@ async fn kubectl_explain_has_the_documentation(bench: Bench) -> Result<()> {
     same("fields without a description", all.contains("<no description>"), false)
 }
 
-/// What the chart grants is what the operator needs, and not what would do harm in other hands.
+/// The chart grants the rights that the operator needs, and no rights that would do harm in other hands.
 async fn the_operator_may_do_little(bench: Bench) -> Result<()> {
     let operator = "--as=system:serviceaccount:artifactconfig-system:artifactconfig";
     let may_not = [

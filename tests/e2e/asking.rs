@@ -29,14 +29,15 @@ async fn a_request_brings_the_sync_forward(bench: Bench) -> Result<()> {
     same("data", bench.data("web").await?, text(&[("config.json", "second")]))
 }
 
-/// Other changes of metadata ask for nothing, not even while the annotation stands there.
+/// Other changes of metadata are not requests, even while the annotation is set.
 async fn a_request_that_was_handled_is_not_handled_again(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;
     bench.ready("web").await?;
     bench.sync_ready("web").await?;
     bench.sync_ready("web").await?;
-    // Answers of the registry are shared for up to a second: a look within it would ask nothing and go unnoticed.
+    // Answers of the registry are shared for up to a second: a reconcile within it would send no request, and the test
+    // could not notice it.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let (since, mark) = (SystemTime::now(), bench.world.audit.mark()?);
     bench.kubectl(&["annotate", "acfg", "web", "note=hello"]).await?;
@@ -50,7 +51,7 @@ async fn a_request_that_was_handled_is_not_handled_again(bench: Bench) -> Result
     checked("nor the API server", about.is_empty(), &about)
 }
 
-/// Suspended: no request, no write, no repair, and the data stays; resumed, everything is made up for.
+/// Suspended: no request, no write, no repair, and the data stays. After the resume, all missed changes are handled.
 async fn suspended_nothing_is_asked_and_nothing_written(bench: Bench) -> Result<()> {
     let (image, _, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;
@@ -91,7 +92,7 @@ async fn suspended_from_the_start_nothing_is_applied(bench: Bench) -> Result<()>
     same("data", bench.data("web").await?, text(&[("config.json", "first")]))
 }
 
-/// What was not ready before is not ready for being suspended.
+/// A resource that was not ready does not become ready by a suspension.
 async fn suspending_a_failure_leaves_the_verdict(bench: Bench) -> Result<()> {
     let image = bench.image("web:v1");
     bench.apply("web", json!({"image": image})).await?;
@@ -101,8 +102,8 @@ async fn suspending_a_failure_leaves_the_verdict(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the operator is past everything that has happened so far: changes reach it in their order, and what came
-/// after them has been dealt with.
+/// Waits until the operator has handled all changes so far: they reach it in their order, and a later one has been
+/// handled.
 async fn past(bench: &Bench) -> Result<()> {
     let image = bench.image("sentinel:v1");
     bench.push(&image).await?;

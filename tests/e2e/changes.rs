@@ -1,4 +1,4 @@
-//! A resource that changes while it is looked at: what was asked for before is given up at once.
+//! A resource that changes during its reconcile: the work for the earlier spec ends at once.
 
 use std::time::{Duration, Instant};
 
@@ -39,8 +39,8 @@ async fn met(bench: &Bench, fault: FaultId) -> Result<()> {
     .await
 }
 
-/// Waits until another resource, which began later, has had its blob, which takes as long: by then everybody who had begun
-/// before has had theirs, and what came of it.
+/// Waits until another resource, which began later, has its blob, which takes as long. By then all earlier reconciles
+/// have their blobs, and have handled them.
 async fn past(bench: &Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("witness:v1", &[("config.json", "witness")]).await?;
     bench.apply("witness", json!({"image": image})).await?;
@@ -49,7 +49,7 @@ async fn past(bench: &Bench) -> Result<()> {
     bench.wait_data("witness", &text(&[("config.json", "witness")])).await.map(drop)
 }
 
-/// With `Orphan` nobody would ever take it away.
+/// With `Orphan` nobody would ever delete it.
 async fn deleted_during_its_pull_it_leaves_nothing(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     let fault = slow(&bench);
@@ -63,7 +63,7 @@ async fn deleted_during_its_pull_it_leaves_nothing(bench: Bench) -> Result<()> {
     checked("nothing is left", !left.iter().any(|name| name.starts_with("web")), &left)
 }
 
-/// The brake of a bad night.
+/// A suspension in an emergency.
 async fn suspended_during_its_pull_nothing_is_written(bench: Bench) -> Result<()> {
     let (image, _, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;
@@ -87,7 +87,7 @@ async fn suspended_during_its_pull_nothing_is_written(bench: Bench) -> Result<()
     checked("nobody is told of a failure", failed.is_empty(), &failed)
 }
 
-/// As an example the mapping: never is a config written as the spec before had it.
+/// With the mapping as an example: a config is never written by the earlier spec.
 async fn edited_during_its_pull_the_new_spec_counts(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     let fault = slow(&bench);
@@ -116,7 +116,7 @@ async fn made_anew_during_its_pull_the_new_one_counts(bench: Bench) -> Result<()
     same("owner", Some(owner.context("no owner")?.uid), anew.metadata.uid)
 }
 
-/// The look of the same resource hangs already, for up to twice `spec.timeout`.
+/// The reconcile of the same resource already hangs, for up to twice `spec.timeout`.
 async fn a_rollback_does_not_wait_for_a_reconcile_that_hangs(bench: Bench) -> Result<()> {
     let (image, _, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;
@@ -133,7 +133,7 @@ async fn a_rollback_does_not_wait_for_a_reconcile_that_hangs(bench: Bench) -> Re
     checked("it came soon", asked.elapsed() < SOON, asked.elapsed())
 }
 
-/// `rollbackTo` the config that is in place: there is nothing to write but that it stays.
+/// `rollbackTo` names the config that is in place: only the status is written.
 async fn a_rollback_in_place_is_reported_without_the_registry(bench: Bench) -> Result<()> {
     let (image, _, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;

@@ -1,4 +1,4 @@
-//! The subcommands for people: they ask the same registries and say what the operator would do.
+//! The subcommands for people: they ask the same registries and print what the operator would do.
 
 use std::path::Path;
 
@@ -100,8 +100,8 @@ async fn render_prints_what_the_operator_applies(bench: Bench) -> Result<()> {
     same("binaryData", &printed.binary_data, &applied.binary_data)
 }
 
-/// `render | kubectl apply`: kubectl's reader of YAML is another one than ours. Not with `--server-side`, where kubectl sends
-/// control characters in a form that the API server refuses, whatever it has read.
+/// `render | kubectl apply`: kubectl's reader of YAML is another one than ours. Not with `--server-side`, where kubectl
+/// sends control characters in a form that the API server refuses, for every input.
 async fn kubectl_reads_any_text_that_is_rendered(bench: Bench) -> Result<()> {
     const FILES: [(&str, &str); 11] = [
         ("Makefile", "\tall:\n"),
@@ -139,7 +139,7 @@ async fn kubectl_reads_any_text_that_is_rendered(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-/// Who may push to the repository must not write on the terminals of those who look.
+/// Everyone who may push to the repository must not control the terminals of readers.
 async fn texts_of_a_registry_are_escaped(bench: Bench) -> Result<()> {
     let image = bench.image("web:v1");
     bench.push(&image).await?;

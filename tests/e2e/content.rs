@@ -53,7 +53,7 @@ async fn a_directory_becomes_keys(bench: Bench) -> Result<()> {
     same("data", bench.data("web").await?, text(&expected))
 }
 
-/// What is not UTF-8, or holds NUL, arrives unchanged in `binaryData`.
+/// A file that is not UTF-8, or contains NUL, arrives unchanged in `binaryData`.
 async fn bytes_that_are_no_text_become_binary_data(bench: Bench) -> Result<()> {
     let image = bench.image("web:v1");
     bench.push(&image).await?;
@@ -90,7 +90,7 @@ async fn files_are_chosen_and_renamed(bench: Bench) -> Result<()> {
     same("data", bench.data("web").await?, text(&files))
 }
 
-/// A rule that matches nothing is a mistake of somebody's, and the message helps to find it.
+/// A rule that matches nothing is a mistake, and the message helps to find it.
 async fn a_pattern_that_matches_nothing_says_what_there_is(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "{}")]).await?;
     bench.apply("web", json!({"image": image, "files": [{"path": "config.yaml"}]})).await?;
@@ -148,7 +148,7 @@ async fn a_name_that_leaves_its_directory_is_refused(bench: Bench) -> Result<()>
     checked("the name is shown", config.message()?.contains("../outside.json"), config.message()?)
 }
 
-/// Half a directory is a wrong config: what cannot become a key stops the whole.
+/// Half a directory is a wrong config: an entry that cannot become a key is a failure of the whole.
 async fn links_in_a_directory_are_refused(bench: Bench) -> Result<()> {
     let image = bench.image("web:v1");
     bench.push(&image).await?;
@@ -260,8 +260,8 @@ async fn any_text_arrives_and_is_replaced_as_it_is(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-/// What values alone do not tell: the body of a request and the object in etcd have bounds of their own. Within those that
-/// the operator counts with, the real API server takes everything, when it is made and when it is replaced.
+/// The body of a request and the object in etcd have separate bounds. The real API server accepts all content within
+/// the operator's bounds, when it is created and when it is replaced.
 async fn what_grows_on_its_way_is_refused_and_what_fits_is_written(bench: Bench) -> Result<()> {
     let growing = bench.image("growing:v1");
     bench.push(&growing).await?;
@@ -366,7 +366,7 @@ async fn a_file_whose_name_is_a_pattern_is_taken_as_the_message_says(bench: Benc
     Ok(())
 }
 
-/// Only what is selected can fail a config: not a name that no file may have, nor a link in a directory.
+/// Only a selected file can make a config fail. An invalid name, or a link in a directory, of another file cannot.
 async fn a_name_that_nobody_wants_spoils_nothing(bench: Bench) -> Result<()> {
     let image = bench.image("web:v1");
     bench.push(&image).await?;

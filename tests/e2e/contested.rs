@@ -1,4 +1,4 @@
-//! A second writer, who writes whenever the operator has: he is not outrun, and a person is told.
+//! A second writer writes after each write of the operator. The operator slows down, and reports it.
 
 use anyhow::{Context as _, Result};
 use api::{ArtifactConfig, Reason, condition};
@@ -50,13 +50,13 @@ async fn repairs(bench: &Bench) -> Result<Vec<Event>> {
     Ok(events)
 }
 
-/// Ready says who it is and what to do; one event counts the repairs; the registry is not asked for what is known; and when
-/// the other one has gone, the target is right.
+/// Ready names the writer and the remedy; one event counts the repairs; the registry is not asked again; and when the
+/// writer is gone, the target is right.
 async fn a_second_writer_is_named_and_not_outrun(bench: Bench) -> Result<()> {
     let (registry, image, _) = own(&bench, "first").await?;
     bench.apply("web", json!({"image": image, "interval": "1h"})).await?;
     bench.ready("web").await?;
-    // The look that follows the first write by the watch's word has gone by.
+    // The reconcile that the watch triggers after the first write is over.
     bench.sync_ready("web").await?;
     let asked = registry.requests().len();
     let writer = Writer::start(&bench);

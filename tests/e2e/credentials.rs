@@ -40,7 +40,7 @@ enum Scheme {
     Bearer,
 }
 
-/// An image with config, which from now on only those with the password may read.
+/// An image with config. After this, only readers with the password may read it.
 async fn private(bench: &Bench, scheme: Scheme, password: &str) -> Result<String> {
     let repository = match scheme {
         Scheme::Basic => "basic",
@@ -67,7 +67,7 @@ fn with_secret(image: &str) -> Value {
     json!({"image": image, "registry": {"pullSecrets": [{"name": "regcred"}]}})
 }
 
-/// Without: told to give a secret. With: synced. In both cases the password shows nowhere.
+/// Without credentials, the message asks for a Secret. With them, the resource is synced. The password appears nowhere.
 async fn opens(bench: Bench, scheme: Scheme) -> Result<()> {
     let image = private(&bench, scheme, PASSWORD).await?;
     put_secret(&bench, &bench.world.embedded.host(), PASSWORD).await?;
@@ -93,7 +93,7 @@ async fn a_pull_secret_opens_a_registry_with_tokens(bench: Bench) -> Result<()> 
     opens(bench, Scheme::Bearer).await
 }
 
-/// The same with a real registry and the referrers tag, in a registry of its own.
+/// The same with a real registry and the referrers tag, in a separate registry.
 async fn a_private_registry_without_the_referrers_api(bench: Bench) -> Result<()> {
     let mut options = RegistryOptions::new(RegistryKind::Distribution);
     options.basic_auth = Some((USER.to_owned(), PASSWORD.to_owned()));
@@ -127,7 +127,7 @@ async fn a_missing_secret_is_named_and_waited_for(bench: Bench) -> Result<()> {
     same("data", bench.data("web").await?, text(&FILES))
 }
 
-/// A Secret that holds something else is no pull secret, and what it holds stays secret.
+/// A Secret of another type is not a pull secret, and its content stays secret.
 async fn a_secret_of_another_kind_is_refused(bench: Bench) -> Result<()> {
     let image = private(&bench, Scheme::Basic, PASSWORD).await?;
     let contents = [
@@ -154,7 +154,8 @@ async fn a_secret_of_another_kind_is_refused(bench: Bench) -> Result<()> {
     shows_nowhere(&bench).await
 }
 
-/// What the others give counts, and the message says what could not be read: it may have been what opens the door.
+/// The credentials of the other Secrets are used, and the message names the unreadable one: it may have had the needed
+/// credentials.
 async fn a_broken_secret_hides_no_good_one(bench: Bench) -> Result<()> {
     let image = private(&bench, Scheme::Basic, PASSWORD).await?;
     // As the API server takes it, and no kubelet does.
@@ -196,7 +197,7 @@ async fn a_wrong_password_is_told_apart_from_none(bench: Bench) -> Result<()> {
     shows_nowhere(&bench).await
 }
 
-/// Secrets are read anew at each sync; what was remembered of the old password is forgotten.
+/// Secrets are read again at each sync; facts that the old password gave are forgotten.
 async fn a_rotated_password_counts_at_once(bench: Bench) -> Result<()> {
     let image = private(&bench, Scheme::Basic, PASSWORD).await?;
     put_secret(&bench, &bench.world.embedded.host(), PASSWORD).await?;
@@ -222,7 +223,7 @@ async fn credentials_for_elsewhere_stay_here(bench: Bench) -> Result<()> {
     checked("nothing was sent", sent.is_empty(), sent)
 }
 
-/// What the operator fetched for one namespace is not handed to another that has no credentials of its own.
+/// Content that the operator fetched for one namespace is not given to another one without credentials.
 async fn what_one_namespace_may_see_another_may_not(bench: Bench) -> Result<()> {
     let image = private(&bench, Scheme::Bearer, PASSWORD).await?;
     put_secret(&bench, &bench.world.embedded.host(), PASSWORD).await?;

@@ -1,4 +1,4 @@
-//! What others do to the `ConfigMap`. The interval is an hour in all of these: repairs are the watch's doing.
+//! Edits of the `ConfigMap` by others. The interval is an hour in all tests, so the watch triggers the repairs.
 
 use anyhow::{Context as _, Result};
 use api::{Reason, annotation, label};
@@ -119,7 +119,7 @@ async fn our_metadata_is_restored(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-/// What others wrote beside ours is theirs: it outlives repairs and new configs, and causes neither.
+/// Labels and annotations of others stay: they survive repairs and new configs, and cause neither.
 async fn labels_and_annotations_of_others_stay(bench: Bench) -> Result<()> {
     let image = synced(&bench).await?;
     let theirs =
@@ -139,7 +139,7 @@ async fn labels_and_annotations_of_others_stay(bench: Bench) -> Result<()> {
     same("annotation", annotations.get("example.com/note").map(String::as_str), Some("keep"))
 }
 
-/// Whoever wonders where an edit went finds an event.
+/// An event explains why an edit disappeared.
 async fn a_repair_is_announced(bench: Bench) -> Result<()> {
     synced(&bench).await?;
     let before = bench.wait_event("web", Reason::Synced).await?;
@@ -154,7 +154,7 @@ async fn a_repair_is_announced(bench: Bench) -> Result<()> {
     .await
 }
 
-/// `immutable: true` by another hand: what can still be done is to say so, and to go on once the object is deleted.
+/// Somebody sets `immutable: true`: the operator can only report it, and continue after the object is deleted.
 async fn a_config_map_that_somebody_froze_is_said(bench: Bench) -> Result<()> {
     let image = synced(&bench).await?;
     bench.edit("web", &json!({"immutable": true})).await?;

@@ -1,4 +1,5 @@
-//! Config that does not hang on the image's own manifest or repository: platforms, mirrors, and whose credentials count.
+//! Config that is not attached to the image's own manifest or in its repository: platforms, mirrors, and the
+//! credentials for them.
 
 use anyhow::Result;
 use api::Reason;
@@ -17,7 +18,7 @@ cases! {
     Embedded [a_service_account_brings_its_pull_secrets]
 }
 
-/// The index comes first; the platform's manifest is looked at when the index has nothing.
+/// The index comes first. The platform's manifest is used if nothing is attached to the index.
 async fn what_is_attached_to_the_platform_counts_where_the_index_has_nothing(bench: Bench) -> Result<()> {
     let single = bench.image("web:amd64");
     let manifest = bench.push(&single).await?;
@@ -42,7 +43,8 @@ async fn what_is_attached_to_the_platform_counts_where_the_index_has_nothing(ben
     same("data", bench.data("with").await?, text(&[("config.json", "of the index")]))
 }
 
-/// A mirror that dropped the referrers: the image is resolved where it is, and looked up by its digest elsewhere.
+/// A mirror without the referrers: the image is resolved there, and its referrers are listed by digest in another
+/// repository.
 async fn referrers_of_a_mirror_are_found(bench: Bench) -> Result<()> {
     let (mirror, image) = (bench.image("mirror:v1"), bench.image("origin:v1"));
     let seed = &bench.namespace;

@@ -1,4 +1,4 @@
-//! A registry that fails, lies or is slow: what is in place stays, and what is said is right.
+//! A registry that fails, sends wrong answers or is slow: the applied config stays, and the message is right.
 
 use anyhow::Result;
 use api::Reason;
@@ -33,8 +33,8 @@ async fn synced(bench: &Bench) -> Result<String> {
     Ok(image)
 }
 
-/// The fault leads to this reason, costs nothing that is in place, and is over when it is over: transient ones without
-/// anybody's doing, the others at the next sync.
+/// The fault leads to this reason and does not change the applied config. After the fault, the resource recovers: by
+/// itself from transient failures, otherwise at the next sync.
 async fn survives(
     bench: &Bench,
     part: &'static str,
@@ -67,7 +67,7 @@ async fn other_bytes_for_a_blob_are_not_used(bench: Bench) -> Result<()> {
         .map(drop)
 }
 
-/// A manifest that is well-formed and not what its digest says.
+/// A well-formed manifest with another digest.
 async fn other_bytes_for_a_manifest_are_not_used(bench: Bench) -> Result<()> {
     let rewrite = |_: &mut http::response::Parts, body: bytes::Bytes| [&body[..], b" "].concat();
     survives(&bench, "/manifests/sha256:", |fault| fault.body(rewrite), Reason::DigestMismatch)
@@ -121,7 +121,7 @@ async fn a_forbidden_repository_is_said(bench: Bench) -> Result<()> {
     survives(&bench, "/referrers/", |fault| fault.status(403), Reason::Forbidden).await.map(drop)
 }
 
-/// 429 is its own reason, and the registry is left alone for as long as it says.
+/// 429 is a separate reason, and no request is sent for the time that the registry states.
 async fn a_rate_limit_is_said_and_respected(bench: Bench) -> Result<()> {
     let image = synced(&bench).await?;
     bench.attach_at(&image, 2, &SECOND).await?;
@@ -136,7 +136,7 @@ async fn a_rate_limit_is_said_and_respected(bench: Bench) -> Result<()> {
     same("data", bench.data("web").await?, text(&SECOND))
 }
 
-/// `spec.timeout` bounds a sync, whatever the registry does.
+/// `spec.timeout` bounds a sync with every behaviour of the registry.
 async fn a_registry_that_hangs_costs_the_timeout(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &FIRST).await?;
     bench.apply("web", json!({"image": image, "timeout": "1s"})).await?;

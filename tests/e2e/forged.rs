@@ -43,7 +43,7 @@ fn is_not_recorded(resource: &ArtifactConfig, forged: &Forgery<'_>) -> Result<()
     checked("no forged hash is recorded", history.iter().all(|entry| entry.hash != hash), history)
 }
 
-/// The registry is down, and the revision was deleted and made anew with everything that anybody can work out.
+/// The registry is down, and the revision was deleted and created again with matching labels and annotations.
 async fn a_rollback_never_takes_a_config_for_another(bench: Bench) -> Result<()> {
     let (registry, image, first) = own(&bench, "first").await?;
     bench.apply("web", json!({"image": image})).await?;
@@ -56,7 +56,7 @@ async fn a_rollback_never_takes_a_config_for_another(bench: Bench) -> Result<()>
     forged.create(&bench).await?;
 
     bench.apply("web", json!({"image": image, "rollbackTo": first})).await?;
-    // What the operator still has of the registry's bytes is as good as the registry.
+    // Bytes of the registry in the operator's memory count like the registry.
     let looked = |resource: &ArtifactConfig| {
         let failed = resource.expect("False", Reason::RegistryUnavailable);
         failed.or_else(|_| resource.expect("True", Reason::RolledBack))
@@ -88,7 +88,7 @@ async fn what_was_never_applied_comes_from_the_registry(bench: Bench) -> Result<
         bench.apply("web", json!({"image": image})).await?;
         bench.ready("web").await?;
     }
-    // And a digest that the registry does not have is not found, whoever says that he keeps it.
+    // A digest that the registry does not have is not found, although an object claims to keep it.
     let unknown = format!("sha256:{}", "0".repeat(64));
     let forged = Forgery { artifact: &unknown, image: &subject, number: 3, content: EVIL, is_seen: true };
     let name = forged.create(&bench).await?;
@@ -99,8 +99,8 @@ async fn what_was_never_applied_comes_from_the_registry(bench: Bench) -> Result<
     same("data", bench.data("web").await?, config("second"))
 }
 
-/// With nobody to ask it is better than nothing, and the condition says whose word it is. It is not recorded, and gone as
-/// soon as the registry is back.
+/// Without a registry, the unproven revision is better than nothing, and the condition says that it is unproven. It is
+/// not recorded, and replaced when the registry is back.
 async fn a_word_is_taken_only_while_the_registry_says_nothing(bench: Bench) -> Result<()> {
     let (registry, image, first) = own(&bench, "first").await?;
     bench.attach_at(&image, 2, &[("config.json", "second")]).await?;
@@ -181,7 +181,7 @@ async fn numbered(bench: &Bench, name: &str, number: &str, labels: &[(&str, &str
     Ok(())
 }
 
-/// Numbers on labels, with and without everything else that a revision has.
+/// Forged numbers on labels, with and without the other metadata of a revision.
 async fn forged_numbers_stop_nothing(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;
@@ -201,7 +201,7 @@ async fn forged_numbers_stop_nothing(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-/// A history that an earlier version let grow to the last number goes on.
+/// A history that reached the last number in an earlier version continues.
 async fn a_number_that_was_taken_stops_nothing(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;
@@ -219,7 +219,7 @@ async fn a_number_that_was_taken_stops_nothing(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-/// Labels are anybody's to write, also on what another controller keeps.
+/// Everyone can write labels, also on objects of another controller.
 async fn what_has_another_controller_stays(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;
@@ -241,7 +241,7 @@ async fn what_has_another_controller_stays(bench: Bench) -> Result<()> {
         };
         bench.config_maps().create(&PostParams::default(), &object).await?;
     }
-    // What would be deleted is deleted by the time that the second of two syncs has ended.
+    // A wrong deletion would have happened by the end of the second of two syncs.
     update(&bench, &image, 2, "second").await?;
     bench.sync_ready("web").await?;
     for name in ["theirs", "theirs-0123456789", "plain"] {

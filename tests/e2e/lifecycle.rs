@@ -1,4 +1,4 @@
-//! From the first apply to the last delete: changes of the spec, renames, deletion and what stays.
+//! From the first apply to the last delete: changes of the spec, renames, deletion and retained objects.
 
 use anyhow::{Context as _, Result};
 use api::Reason;
@@ -104,7 +104,7 @@ async fn a_renamed_target_leaves_nothing_behind(bench: Bench) -> Result<()> {
     same("the old target exists", bench.has_config_map("two").await?, false)
 }
 
-/// What is to be retained is retained under its old name as well.
+/// A target with `Retain` is also retained under its old name.
 async fn a_renamed_target_that_is_retained_stays(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &FILES).await?;
     let named = |name: &str| json!({"image": image, "target": {"name": name, "deletionPolicy": "Retain"}});
@@ -116,7 +116,7 @@ async fn a_renamed_target_that_is_retained_stays(bench: Bench) -> Result<()> {
     same("the new target", bench.data("two").await?, text(&FILES))
 }
 
-/// A change of `spec.image` counts at once, and status and annotations speak of the new image.
+/// A change of `spec.image` counts at once, and status and annotations name the new image.
 async fn another_image_another_config(bench: Bench) -> Result<()> {
     let (first, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     let (second, digest, artifact) = bench.image_with("web:v2", &[("config.json", "second")]).await?;
@@ -158,7 +158,8 @@ async fn a_resource_that_never_worked_can_be_deleted(bench: Bench) -> Result<()>
     same("the resource is gone", bench.configs().get_opt("web").await?.is_none(), true)
 }
 
-/// A spec that passes the API server but not the parser is told at its field, and heals without waiting.
+/// A spec that passes the API server but not the parser fails with the name of its field, and recovers at once after a
+/// correction.
 async fn a_spec_that_is_mended_recovers(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &FILES).await?;
     bench.apply("web", json!({"image": image.replace("/web:", "/Web:")})).await?;

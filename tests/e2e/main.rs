@@ -1,5 +1,6 @@
-//! End to end: the real `oras`, real registries, a real API server and controller-manager, and the operator as a process
-//! of its own with the rights that the chart gives it and no more. Tests run side by side, each in a namespace of its own.
+//! End to end: the real `oras`, real registries, a real API server and controller-manager, and the operator as a
+//! separate process with the rights that the chart gives it and no more. Tests run side by side, each in its own
+//! namespace.
 
 // Not every binary uses every helper.
 #[allow(dead_code, unused_imports)]
@@ -10,6 +11,7 @@ mod admission;
 mod asking;
 mod changes;
 mod cli;
+mod collection;
 mod content;
 mod contested;
 mod credentials;
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         admission::cases(),
         quiet::cases(),
         revisions::cases(),
+        collection::cases(),
         rollback::cases(),
         forged::cases(),
         contested::cases(),

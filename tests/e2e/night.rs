@@ -1,4 +1,4 @@
-//! What one types at night: the command line against a real cluster, with an operator that knows nothing of it.
+//! Commands in an emergency: the command line against a real cluster, with a usual operator.
 
 mod alone;
 mod back;
@@ -75,7 +75,7 @@ impl Person {
 }
 
 impl Ran {
-    /// What it printed, where it ended with 0.
+    /// Its output, if it ended with 0.
     fn ok(self) -> Result<String> {
         ensure!(self.code == Some(0), "status {:?}: {}{}", self.code, self.stdout, self.stderr);
         Ok(self.stdout)
@@ -86,7 +86,7 @@ impl Ran {
         serde_json::from_str(&self.ok()?).context("it printed no JSON")
     }
 
-    /// What it complained of, where it ended with this status. Without the breaks of long lines.
+    /// Its error output, if it ended with this status. Without the breaks of long lines.
     fn failed(self, code: i32) -> Result<String> {
         ensure!(
             self.code == Some(code),
@@ -138,14 +138,14 @@ impl Night {
     }
 }
 
-/// What is there once the operator is done with what it wrote last: of a change the event comes after the status, and a
-/// look that changes nothing comes after both.
+/// The objects after the operator has finished its last writes: the event of a change comes after the status, and a
+/// reconcile without a change comes after both.
 async fn settled(bench: &Bench) -> Result<Snapshot> {
     bench.sync("web").await?;
     bench.snapshot().await
 }
 
-/// What the target holds under `config.json`.
+/// The value of `config.json` in the target.
 async fn applied(bench: &Bench) -> Result<String> {
     bench.data("web").await?.remove("config.json").context("no config.json")
 }

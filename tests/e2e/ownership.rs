@@ -1,4 +1,4 @@
-//! Whose a `ConfigMap` is: what is not ours is never touched, and two resources never fight.
+//! Ownership of `ConfigMaps`: objects of others are never changed, and two resources never fight.
 
 use anyhow::{Context as _, Result};
 use api::{Reason, label};
@@ -44,7 +44,7 @@ async fn our_label_alone_makes_nothing_ours(bench: Bench) -> Result<()> {
     same("the ConfigMap", bench.config_map("web").await?, theirs)
 }
 
-/// Two resources, one target: the second is told, and the first never notices.
+/// Two resources, one target: the second one fails with a message, and the first is not affected.
 async fn the_first_of_two_keeps_the_target(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     let (other, _, _) = bench.image_with("other:v1", &[("config.json", "second")]).await?;
@@ -72,7 +72,7 @@ async fn a_target_that_becomes_free_is_taken(bench: Bench) -> Result<()> {
     same("data", bench.data("shared").await?, text(&[("config.json", "second")]))
 }
 
-/// Somebody who replaces our `ConfigMap` by his own keeps his own.
+/// If somebody replaces our `ConfigMap` by their own, that one stays.
 async fn a_target_that_somebody_takes_over_is_given_up(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "ours")]).await?;
     bench.apply("web", json!({"image": image})).await?;

@@ -1,4 +1,4 @@
-//! Whose the target is: `creationPolicy` and `deletionPolicy`, each against everything that can happen to a target.
+//! `creationPolicy` and `deletionPolicy`, each with every event that can happen to a target.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Bench, CONFIG_TYPE, Ready as _, cases, checked, eventually, same, text};
 
-/// Declares the cases: each cell of the table under a name of its own, and the tests that belong to no cell.
+/// Declares the cases: each cell of the table under its own name, and the tests that belong to no cell.
 macro_rules! table {
     (cells [$($test:ident: $cell:ident($policy:ident),)*] others [$($other:ident,)*]) => {
         $(
@@ -106,7 +106,7 @@ async fn synced(bench: &Bench, policy: Policy) -> Result<String> {
     Ok(image)
 }
 
-/// There is no `ConfigMap`: it is created and owned, created and not owned, or asked for.
+/// The `ConfigMap` does not exist: it is created and owned, created and not owned, or reported as missing.
 async fn missing(bench: &Bench, policy: Policy) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image, "target": policy.target()})).await?;
@@ -134,7 +134,8 @@ async fn changes(bench: &Bench, policy: Policy) -> Result<()> {
     same("data", bench.data("web").await?, policy.holds("second"))
 }
 
-/// A value is changed and a key is added. The watch sees what is ours; what is merged into is looked at when its time comes.
+/// A value is changed and a key is added. The watch reports our own targets. A target to merge into is checked at the
+/// interval.
 async fn edited(bench: &Bench, policy: Policy) -> Result<()> {
     synced(bench, policy).await?;
     bench.edit("web", &json!({"data": {"config.json": "by hand", "extra": "x"}})).await?;
@@ -147,7 +148,7 @@ async fn edited(bench: &Bench, policy: Policy) -> Result<()> {
     bench.wait_data("web", &expected).await.map(drop)
 }
 
-/// It is deleted. Whoever creates it creates it again; whoever merges waits for the one who does.
+/// It is deleted. With `Owner` and `Orphan` the operator creates it again. With `Merge` it waits until somebody does.
 async fn deleted(bench: &Bench, policy: Policy) -> Result<()> {
     synced(bench, policy).await?;
     let before = bench.config_map("web").await?.metadata.uid;
@@ -187,7 +188,7 @@ async fn released(bench: &Bench, policy: Policy) -> Result<()> {
     same("the ConfigMap", bench.config_map("web").await?, before)
 }
 
-/// Labels, annotations, other keys, and whose it is.
+/// Labels, annotations, other keys, and the owner.
 async fn merging_leaves_everything_else_alone(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     theirs(&bench).await?;
@@ -242,7 +243,7 @@ async fn keys_that_leave_the_config_leave_the_target(bench: Bench) -> Result<()>
     same("binaryData", config_map.binary_data.unwrap_or_default().len(), 0)
 }
 
-/// Nothing reports somebody else's object, so it is the interval that finds it, or whoever asks.
+/// No watch reports an object of somebody else, so the operator finds it at the interval, or after a request.
 async fn a_target_to_merge_into_is_found_at_the_next_reconcile(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     let target = json!({"creationPolicy": "Merge"});
@@ -277,7 +278,7 @@ async fn the_second_that_merges_is_refused(bench: Bench) -> Result<()> {
     same("the ConfigMap", bench.config_map("shared").await?, before)
 }
 
-/// The two would undo each other for ever.
+/// The two would undo each other again and again.
 async fn what_another_resource_owns_is_not_merged_into(bench: Bench) -> Result<()> {
     let image = synced(&bench, Policy::Owner).await?;
     let before = bench.config_map("web").await?;
@@ -298,8 +299,8 @@ async fn what_another_resource_owns_is_not_merged_into(bench: Bench) -> Result<(
     same("the ConfigMap", bench.config_map("shared").await?, before)
 }
 
-/// Values that stood there already are taken over as well: nobody takes them away from the resource, and the next one that
-/// merges is refused.
+/// Equal values that were there before are merged as well: nobody can remove them from the resource, and the next
+/// resource that merges is refused.
 async fn equal_values_are_merged_too(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.create_config_map("shared", &[], &[("config.json", "first"), ("theirs", "kept")]).await?;
@@ -313,7 +314,7 @@ async fn equal_values_are_merged_too(bench: Bench) -> Result<()> {
     same("the ConfigMap", bench.config_map("shared").await?, merged)
 }
 
-/// A revision holds the keys of the config, and going back merges those.
+/// A revision holds the keys of the config, and a rollback merges those.
 async fn merging_can_roll_back(bench: Bench) -> Result<()> {
     let (image, _, first) = bench.image_with("web:v1", &[("a.ini", "a")]).await?;
     theirs(&bench).await?;
@@ -334,7 +335,7 @@ async fn merging_can_roll_back(bench: Bench) -> Result<()> {
     same("data", bench.data("web").await?, text(&[("a.ini", "a"), ("theirs", "kept")]))
 }
 
-/// Only whose it is changes.
+/// Only the owner changes.
 async fn owner_and_orphan_can_change_into_each_other(bench: Bench) -> Result<()> {
     let image = synced(&bench, Policy::Owner).await?;
     let owners = |config_map: &k8s_openapi::api::core::v1::ConfigMap| {
@@ -354,7 +355,8 @@ async fn owner_and_orphan_can_change_into_each_other(bench: Bench) -> Result<()>
     Ok(())
 }
 
-/// What is somebody else's does not become ours by an edit, nor the other way round; the API server says so at once.
+/// An object of somebody else does not become ours by an edit of the policy, nor the other way round. The API server
+/// refuses it at once.
 async fn merge_is_chosen_once(bench: Bench) -> Result<()> {
     let with = |name: &str, policy: Option<&str>| {
         let mut spec = json!({"image": bench.image("web:v1"), "artifactType": CONFIG_TYPE, "suspend": true});
@@ -383,7 +385,7 @@ async fn merge_is_chosen_once(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-/// Its keys stay; that it once merged them keeps nobody out, for it will never do so again.
+/// Its keys stay. The deleted resource does not block others, because it will never merge again.
 async fn what_a_deleted_resource_merged_is_free(bench: Bench) -> Result<()> {
     let image = synced(&bench, Policy::Merge).await?;
     bench.delete("web").await?;

@@ -1,4 +1,4 @@
-//! No change, no write: what a resource costs that nothing happens to.
+//! No change, no write: the cost of an unchanged resource.
 
 use std::time::{Duration, SystemTime};
 
@@ -38,7 +38,7 @@ struct Observed {
 }
 
 impl Observed {
-    /// Nothing may have changed, and of the API server nothing but this may have been asked.
+    /// No object may have changed, and only these requests may have gone to the API server.
     fn check_writes(&self, but: &[&str]) -> Result<()> {
         same("objects and their versions", &self.after, &self.before)?;
         let asked: Vec<_> =
@@ -61,8 +61,7 @@ impl Observed {
 
 /// Watches until the image was resolved once more than there are intervals: between two resolves lies a whole sync.
 async fn observe(bench: &Bench) -> Result<Observed> {
-    // What led here may still be under way: an event comes after its status. The first sync that begins from now on
-    // begins after all that.
+    // Earlier work may still run: an event comes after its status. The next sync begins after all that.
     let settled = wait_for_resolves(bench, SystemTime::now(), 1).await?;
     let (mark, before) = (bench.world.audit.mark()?, bench.snapshot().await?);
     let start = settled.last().context("no request")?.at + Duration::from_nanos(1);
@@ -143,7 +142,7 @@ async fn without_the_referrers_api_it_costs_no_more(bench: Bench) -> Result<()> 
         .check_requests(&[format!("HEAD /v2/{}/web/manifests/v1", bench.namespace), format!("HEAD {list}")])
 }
 
-/// What the registry took as proof is remembered; the Secret is read anew each time, so that a new password counts.
+/// The accepted token is remembered. The Secret is read again each time, so that a new password counts.
 async fn a_private_registry_costs_no_more(bench: Bench) -> Result<()> {
     let (image, digest, _) = bench.image_with("web:v1", &FILES).await?;
     bench.make_private().await?;
@@ -157,7 +156,7 @@ async fn a_private_registry_costs_no_more(bench: Bench) -> Result<()> {
         .check_requests(&[format!("HEAD /v2/{}/web/manifests/v1", bench.namespace), format!("GET {listing}")])
 }
 
-/// A failure that stays the same is written once, however often it is met.
+/// An unchanged failure is written once, even if it happens again and again.
 async fn a_failing_resource_writes_nothing_either(bench: Bench) -> Result<()> {
     bench.push(&bench.image("none:v1")).await?;
     bench.apply("none", json!({"image": bench.image("none:v1"), "interval": "1s"})).await?;
@@ -172,7 +171,7 @@ async fn a_failing_resource_writes_nothing_either(bench: Bench) -> Result<()> {
     )
 }
 
-/// What is attached beside the config is listed with it, but not looked into.
+/// Other attached artifacts are listed with the config, but their content is not fetched.
 async fn an_attached_signature_fetches_no_content(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &FILES).await?;
     bench.apply("web", json!({"image": image})).await?;
@@ -183,7 +182,7 @@ async fn an_attached_signature_fetches_no_content(bench: Bench) -> Result<()> {
     same("requests", bench.requests_since(since).len(), 2)
 }
 
-/// What has a digest is never fetched twice.
+/// Content of one digest is never fetched twice.
 async fn two_resources_of_one_image_fetch_its_content_once(bench: Bench) -> Result<()> {
     let (image, _, artifact) = bench.image_with("web:v1", &FILES).await?;
     let since = SystemTime::now();
@@ -199,7 +198,7 @@ async fn two_resources_of_one_image_fetch_its_content_once(bench: Bench) -> Resu
     same("fetches of the layer", count("/blobs/"), 1)
 }
 
-/// The same bytes attached anew are another revision, and the target says where they come from now: a write for each, and
+/// The same bytes, attached again, are another revision, and the target names their new origin: a write for each, and
 /// one for the status.
 async fn equal_content_in_a_new_artifact_is_written_once(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &FILES).await?;

@@ -1,5 +1,4 @@
-//! Every config that was applied is kept: as an immutable revision, for as long as the history or a workload names it, and
-//! under a number of its own.
+//! Every applied config is kept as an immutable revision, and every application has its own number.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +7,7 @@ use api::{ArtifactConfig, HistoryEntry, HistoryOutcome, MANAGER, Reason, annotat
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{Bench, Ready as _, cases, checked, same, text};
 
@@ -19,18 +18,6 @@ cases! {
         equal_bytes_of_two_artifacts_are_two_revisions,
         another_mapping_is_another_revision_of_the_artifact,
         the_history_says_which_config_ran_with_which_image,
-        beyond_the_limit_the_oldest_are_collected,
-        a_limit_of_zero_keeps_none,
-        a_lowered_limit_is_followed_at_once,
-        what_failed_costs_no_revision,
-        what_a_pod_uses_is_not_collected,
-        what_a_replica_set_at_zero_names_is_not_collected,
-        what_a_deployment_names_is_not_collected,
-        what_a_stateful_set_names_is_not_collected,
-        what_a_daemon_set_names_is_not_collected,
-        what_a_controller_revision_remembers_is_not_collected,
-        what_a_job_names_is_not_collected,
-        what_a_cron_job_names_is_not_collected,
         a_revision_that_somebody_deleted_comes_back,
         a_forged_revision_is_replaced,
         numbers_are_never_used_again,
@@ -67,8 +54,7 @@ pub async fn revision_of(bench: &Bench, name: &str) -> Result<String> {
     newest(&bench.get(name).await?)?.config_map.clone().context("no revision keeps what is applied")
 }
 
-/// What is deleted and made anew under the same name, with the same labels and annotations as far as the forger leaves
-/// them, and with other content.
+/// Deletes an object and creates it again with other content. Labels and annotations stay, except for a given hash.
 pub async fn forge(bench: &Bench, name: &str, content: &str, hash: Option<&str>) -> Result<ConfigMap> {
     let before = bench.config_map(name).await?;
     let mut annotations = before.metadata.annotations.unwrap_or_default();
@@ -90,7 +76,7 @@ fn annotated<'a>(config_map: &'a ConfigMap, key: &str) -> Option<&'a str> {
     config_map.annotations().get(key).map(String::as_str)
 }
 
-/// Name, labels and annotations are what other tools read; none of it may change by accident.
+/// Other tools read name, labels and annotations, so none of them may change by accident.
 async fn the_first_config_makes_the_first_revision(bench: Bench) -> Result<()> {
     let (image, digest, artifact) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     let target = json!({"name": "shop-config", "labels": {"team": "shop"}});
@@ -155,7 +141,7 @@ async fn another_config_makes_another_revision(bench: Bench) -> Result<()> {
     same("number on the target", annotated(&target, annotation::REVISION), Some("2"))
 }
 
-/// What restarts on a change of content does not restart for them: the hash is the same.
+/// A tool that restarts Pods after a change of content does not do so here: the hash is the same.
 async fn equal_bytes_of_two_artifacts_are_two_revisions(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "same")]).await?;
     bench.apply("web", json!({"image": image})).await?;
@@ -178,7 +164,7 @@ async fn equal_bytes_of_two_artifacts_are_two_revisions(bench: Bench) -> Result<
     Ok(())
 }
 
-/// How files become keys is part of what was applied.
+/// The mapping of files to keys is a part of the applied config.
 async fn another_mapping_is_another_revision_of_the_artifact(bench: Bench) -> Result<()> {
     let (image, _, artifact) = bench.image_with("web:v1", &[("config.json", "{}")]).await?;
     bench.apply("web", json!({"image": image})).await?;
@@ -199,7 +185,7 @@ async fn another_mapping_is_another_revision_of_the_artifact(bench: Bench) -> Re
     same("the old revision", bench.data(&old).await?, config("{}"))
 }
 
-/// Newest first, each with its image, its time and how it ended; and every revision that is named is there.
+/// Newest first, each with its image, its time and its outcome. Every named revision exists.
 async fn the_history_says_which_config_ran_with_which_image(bench: Bench) -> Result<()> {
     let (first, first_digest, a) = bench.image_with("web:v1", &[("config.json", "a")]).await?;
     let (second, second_digest, c) = bench.image_with("web:v2", &[("config.json", "c")]).await?;
@@ -236,209 +222,6 @@ async fn the_history_says_which_config_ran_with_which_image(bench: Bench) -> Res
     Ok(())
 }
 
-/// The limit counts what is kept besides the config that is applied.
-async fn beyond_the_limit_the_oldest_are_collected(bench: Bench) -> Result<()> {
-    let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
-    bench.apply("web", json!({"image": image, "revisionHistoryLimit": 1})).await?;
-    bench.ready("web").await?;
-    let first = revision_of(&bench, "web").await?;
-    update(&bench, &image, 2, "second").await?;
-    let second = revision_of(&bench, "web").await?;
-    same("the first revision is there", bench.has_config_map(&first).await?, true)?;
-    update(&bench, &image, 3, "third").await?;
-    bench.wait_gone(&first).await?;
-    same("the second revision", bench.data(&second).await?, config("second"))?;
-    let resource = bench.sync_ready("web").await?;
-    let expected = vec![(3, HistoryOutcome::Applied), (2, HistoryOutcome::Superseded)];
-    same("history", outline(&resource)?, expected)?;
-    same("revisions", bench.written().await?.1.len(), 2)
-}
-
-/// Not even of what is applied, and what an earlier limit kept is let go.
-async fn a_limit_of_zero_keeps_none(bench: Bench) -> Result<()> {
-    let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
-    bench.apply("web", json!({"image": image, "revisionHistoryLimit": 0})).await?;
-    bench.ready("web").await?;
-    update(&bench, &image, 2, "second").await?;
-    let resource = bench.get("web").await?;
-    same("history", outline(&resource)?, vec![(2, HistoryOutcome::Applied)])?;
-    same("a revision is named", &newest(&resource)?.config_map, &None)?;
-    same("revisions", bench.written().await?, (vec!["web".to_owned()], Vec::new()))?;
-
-    bench.apply("web", json!({"image": image, "revisionHistoryLimit": 3})).await?;
-    bench.ready("web").await?;
-    let kept = revision_of(&bench, "web").await?;
-    same("the revision", bench.data(&kept).await?, config("second"))?;
-    bench.apply("web", json!({"image": image, "revisionHistoryLimit": 0})).await?;
-    bench.ready("web").await?;
-    bench.wait_gone(&kept).await?;
-    same("data", bench.data("web").await?, config("second"))
-}
-
-/// Not with the next config, which may be a long time coming.
-async fn a_lowered_limit_is_followed_at_once(bench: Bench) -> Result<()> {
-    let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
-    bench.apply("web", json!({"image": image})).await?;
-    bench.ready("web").await?;
-    let first = revision_of(&bench, "web").await?;
-    update(&bench, &image, 2, "second").await?;
-    update(&bench, &image, 3, "third").await?;
-    bench.apply("web", json!({"image": image, "revisionHistoryLimit": 1})).await?;
-    let resource = bench.ready("web").await?;
-    let expected = vec![(3, HistoryOutcome::Applied), (2, HistoryOutcome::Superseded)];
-    same("history", outline(&resource)?, expected)?;
-    bench.wait_gone(&first).await?;
-    same("revisions", bench.written().await?.1.len(), 2)
-}
-
-/// A limit of one is one config to go back to, however many artifacts were unusable since.
-async fn what_failed_costs_no_revision(bench: Bench) -> Result<()> {
-    let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
-    let spec = json!({"image": image, "revisionHistoryLimit": 1, "files": [{"path": "config.json"}]});
-    bench.apply("web", spec).await?;
-    bench.ready("web").await?;
-    let first = revision_of(&bench, "web").await?;
-    update(&bench, &image, 2, "second").await?;
-    for minute in 3..5 {
-        bench.attach_at(&image, minute, &[("other.json", "unusable")]).await?;
-        bench.sync_failed("web", Reason::InvalidFiles).await?;
-    }
-    update(&bench, &image, 5, "second").await?;
-    let resource = bench.sync_ready("web").await?;
-    let applied: Vec<_> =
-        resource.seen()?.history.iter().filter(|entry| entry.outcome != HistoryOutcome::Failed).collect();
-    same("configs to go back to", applied.len(), 2)?;
-    bench.wait_gone(&first).await?;
-    let kept = applied[1].config_map.as_deref().context("no revision")?;
-    same("the one before", bench.data(kept).await?, config("second"))
-}
-
-/// Creates what names the first revision, and goes on until it is beyond the limit: it stays as long as it is named, and
-/// not longer.
-async fn kept_by(bench: &Bench, names: impl FnOnce(&str) -> Value) -> Result<()> {
-    let (image, _, _) = bench.image_with("web:v1", &[("config.json", "1")]).await?;
-    bench.apply("web", json!({"image": image, "revisionHistoryLimit": 1})).await?;
-    bench.ready("web").await?;
-    let kept = revision_of(bench, "web").await?;
-    let directory = tempfile::tempdir()?;
-    let file = directory.path().join("user.json");
-    std::fs::write(&file, names(&kept).to_string())?;
-    let file = file.to_string_lossy();
-    bench.kubectl(&["apply", "--filename", &file]).await?;
-    update(bench, &image, 2, "2").await?;
-    let idle = revision_of(bench, "web").await?;
-    update(bench, &image, 3, "3").await?;
-    update(bench, &image, 4, "4").await?;
-    bench.wait_gone(&idle).await?;
-    // Whatever was to be collected with it is collected before the next look.
-    bench.sync_ready("web").await?;
-    same("the revision in use", bench.data(&kept).await?, config("1"))?;
-
-    bench.kubectl(&["delete", "--filename", &file, "--cascade=foreground"]).await?;
-    update(bench, &image, 5, "5").await?;
-    bench.wait_gone(&kept).await
-}
-
-/// A Pod's spec with one container, which `uses` is part of.
-fn pod_spec(uses: Value, volumes: &Value) -> Value {
-    let mut container = json!({"name": "web", "image": "registry.example.com/web:v1"});
-    if let (Value::Object(container), Value::Object(uses)) = (&mut container, uses) {
-        container.extend(uses);
-    }
-    json!({"containers": [container], "volumes": volumes})
-}
-
-fn template(spec: &Value) -> Value {
-    json!({"metadata": {"labels": {"app": "user"}}, "spec": spec})
-}
-
-fn mounted(revision: &str) -> Value {
-    pod_spec(json!({}), &json!([{"name": "config", "configMap": {"name": revision}}]))
-}
-
-/// Created directly, and never scheduled: there is no node.
-async fn what_a_pod_uses_is_not_collected(bench: Bench) -> Result<()> {
-    kept_by(&bench, |revision| {
-        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "user"}, "spec": mounted(revision)})
-    })
-    .await
-}
-
-/// A workload of `apps/v1` without a Pod.
-fn workload(kind: &str, pod: &Value, more: Value) -> Value {
-    let mut spec = json!({"selector": {"matchLabels": {"app": "user"}}, "template": template(pod)});
-    if let (Value::Object(spec), Value::Object(more)) = (&mut spec, more) {
-        spec.extend(more);
-    }
-    json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "user"}, "spec": spec})
-}
-
-/// What `kubectl rollout undo` goes back to.
-async fn what_a_replica_set_at_zero_names_is_not_collected(bench: Bench) -> Result<()> {
-    kept_by(&bench, |revision| {
-        let projected = json!({"sources": [{"configMap": {"name": revision}}]});
-        let pod = pod_spec(json!({}), &json!([{"name": "config", "projected": projected}]));
-        workload("ReplicaSet", &pod, json!({"replicas": 0}))
-    })
-    .await
-}
-
-async fn what_a_deployment_names_is_not_collected(bench: Bench) -> Result<()> {
-    kept_by(&bench, |revision| workload("Deployment", &mounted(revision), json!({"replicas": 0}))).await
-}
-
-async fn what_a_stateful_set_names_is_not_collected(bench: Bench) -> Result<()> {
-    kept_by(&bench, |revision| {
-        let more = json!({"replicas": 0, "serviceName": "user"});
-        workload("StatefulSet", &mounted(revision), more)
-    })
-    .await
-}
-
-/// Without a node it has no Pod.
-async fn what_a_daemon_set_names_is_not_collected(bench: Bench) -> Result<()> {
-    kept_by(&bench, |revision| workload("DaemonSet", &mounted(revision), json!({}))).await
-}
-
-/// What stateful sets and daemon sets go back to.
-async fn what_a_controller_revision_remembers_is_not_collected(bench: Bench) -> Result<()> {
-    kept_by(&bench, |revision| {
-        let reference = json!({"name": revision, "key": "config.json"});
-        let env = json!([{"name": "CONFIG", "valueFrom": {"configMapKeyRef": reference}}]);
-        let spec = json!({"template": template(&pod_spec(json!({"env": env}), &json!([])))});
-        json!({
-            "apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": "user"},
-            "revision": 1, "data": {"spec": spec},
-        })
-    })
-    .await
-}
-
-fn job(revision: &str) -> Value {
-    let env = json!([{"configMapRef": {"name": revision}}]);
-    let mut pod = pod_spec(json!({"envFrom": env}), &json!([]));
-    pod["restartPolicy"] = json!("Never");
-    json!({"suspend": true, "template": {"spec": pod}})
-}
-
-/// Suspended, it has no Pod yet.
-async fn what_a_job_names_is_not_collected(bench: Bench) -> Result<()> {
-    kept_by(&bench, |revision| {
-        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "user"}, "spec": job(revision)})
-    })
-    .await
-}
-
-/// Between two runs there is neither a Pod nor a Job.
-async fn what_a_cron_job_names_is_not_collected(bench: Bench) -> Result<()> {
-    kept_by(&bench, |revision| {
-        let template = json!({"spec": job(revision)});
-        let spec = json!({"schedule": "0 0 1 1 *", "suspend": true, "jobTemplate": template});
-        json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "user"}, "spec": spec})
-    })
-    .await
-}
-
 /// The watch sees it go; the interval is an hour.
 async fn a_revision_that_somebody_deleted_comes_back(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
@@ -456,8 +239,8 @@ async fn a_revision_that_somebody_deleted_comes_back(bench: Bench) -> Result<()>
     same("history", outline(&resource)?, vec![(1, HistoryOutcome::Applied)])
 }
 
-/// Whoever may delete and create `ConfigMaps` can put something else under a revision's name. It does not stay there, and
-/// the target never holds it.
+/// Everyone who may delete and create `ConfigMaps` can create another object under a revision's name. It does not stay,
+/// and the target never gets its content.
 async fn a_forged_revision_is_replaced(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;
@@ -476,7 +259,7 @@ async fn a_forged_revision_is_replaced(bench: Bench) -> Result<()> {
     same("history", outline(&resource)?, vec![(1, HistoryOutcome::Applied)])
 }
 
-/// Going back is a new entry under a new number, as going forward again is.
+/// A rollback is a new entry under a new number, and so is a resume.
 async fn numbers_are_never_used_again(bench: Bench) -> Result<()> {
     use HistoryOutcome::{Applied, RolledBack, Superseded};
     let (image, _, a) = bench.image_with("web:v1", &[("config.json", "a")]).await?;
@@ -498,7 +281,7 @@ async fn numbers_are_never_used_again(bench: Bench) -> Result<()> {
     same("history", outline(&resource)?, expected)?;
     same("artifact", &newest(&resource)?.artifact, &b)?;
 
-    // Where the history remembers one entry only, the count goes on.
+    // If the history keeps only one entry, the count continues.
     bench.apply("web", json!({"image": image, "revisionHistoryLimit": 0})).await?;
     bench.ready("web").await?;
     update(&bench, &image, 3, "c").await?;
@@ -521,14 +304,14 @@ async fn a_lost_status_gets_its_history_back(bench: Bench) -> Result<()> {
     let resource = bench.sync_ready("web").await?;
     same("history", &resource.seen()?.history, &before.history)?;
     same("artifact", &resource.seen()?.artifact, &before.artifact)?;
-    // Whatever would be collected is collected before the next look.
+    // A wrong collection would happen before the next reconcile.
     bench.sync_ready("web").await?;
     same("targets and revisions", bench.written().await?, written)?;
     update(&bench, &image, 4, "fourth").await?;
     same("number", newest(&bench.get("web").await?)?.revision, 4)
 }
 
-/// It says that it failed, however often it is looked at; what is applied stays the config before it.
+/// Its outcome is `Failed` over several reconciles, and the config before it stays applied.
 async fn an_unusable_artifact_is_in_the_history_once(bench: Bench) -> Result<()> {
     use HistoryOutcome::{Applied, Failed, Superseded};
     let (image, digest, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;

@@ -1,4 +1,4 @@
-//! `spec.rollbackTo`: back to a config by its digest, out of its revision while the registry is down, and forward again.
+//! `spec.rollbackTo`: a rollback to a digest, from its revision while the registry is down, and the resume.
 
 use anyhow::{Context as _, Result};
 use api::{ArtifactConfig, HistoryOutcome, Reason, annotation, condition, label};
@@ -65,7 +65,7 @@ pub async fn rolled_back(bench: &Bench, digest: &str) -> Result<ArtifactConfig> 
         .await
 }
 
-/// Waits until status and condition say what would come next.
+/// Waits until status and condition name the next config.
 async fn says_next(bench: &Bench, digest: &str) -> Result<ArtifactConfig> {
     bench
         .wait("web", "to say what would come next", |config| {
@@ -85,7 +85,7 @@ async fn sync_back(bench: &Bench) -> Result<ArtifactConfig> {
     Ok(config)
 }
 
-/// In status and in a condition of its own; and without the field it comes.
+/// The next config is in the status and in a separate condition, and applied without the field.
 async fn what_would_come_next_is_said_and_comes(bench: Bench) -> Result<()> {
     use HistoryOutcome::{Applied, RolledBack, Superseded};
     let (image, digest, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
@@ -154,7 +154,7 @@ async fn a_digest_that_is_applied_already_stays(bench: Bench) -> Result<()> {
     same("the ConfigMap", bench.config_map("web").await?, before)
 }
 
-/// What the registry no longer has, its revision has.
+/// A revision keeps an artifact that the registry no longer has.
 async fn a_rollback_reaches_an_artifact_that_was_deleted(bench: Bench) -> Result<()> {
     let (image, _, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     let second = twice(&bench, &image).await?;
@@ -167,7 +167,7 @@ async fn a_rollback_reaches_an_artifact_that_was_deleted(bench: Bench) -> Result
     same("data", bench.data("web").await?, config("first"))
 }
 
-/// Then the registry has it still, and it is kept anew under the same name.
+/// The registry still has it, and a new revision keeps it under the same name.
 async fn a_revision_that_was_deleted_is_fetched_and_kept_again(bench: Bench) -> Result<()> {
     let (image, _, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;
@@ -183,7 +183,7 @@ async fn a_revision_that_was_deleted_is_fetched_and_kept_again(bench: Bench) -> 
     same("its number", revision.labels().get(label::REVISION).map(String::as_str), Some("3"))
 }
 
-/// What is fetched for want of a revision is verified as everything is.
+/// Without a revision, the fetched bytes are verified like all others.
 async fn other_bytes_are_never_rolled_back_to(bench: Bench) -> Result<()> {
     let (image, _, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.attach_at(&image, 2, &[("config.json", "second")]).await?;
@@ -199,7 +199,7 @@ async fn other_bytes_are_never_rolled_back_to(bench: Bench) -> Result<()> {
     same("data", bench.data("web").await?, config("first"))
 }
 
-/// Neither one that only holds something else, nor one whose annotation says what it holds.
+/// Neither a revision with other content, nor one whose annotation fits its other content.
 async fn a_forged_revision_is_never_rolled_back_to(bench: Bench) -> Result<()> {
     let (image, _, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;
@@ -240,7 +240,7 @@ async fn a_config_that_was_never_applied_is_fetched(bench: Bench) -> Result<()> 
     same("data", bench.data("new").await?, config("first"))
 }
 
-/// A digest that leads nowhere: said, with those that there are, and nothing else happens.
+/// An unknown digest: the message lists the known ones, and nothing else happens.
 async fn not_found(bench: &Bench, image: &str, digest: &str, why: &str) -> Result<()> {
     let before = bench.config_map("web").await?;
     let known = bench.get("web").await?.seen()?.history.clone();
@@ -282,7 +282,7 @@ async fn what_is_no_config_is_not_found(bench: Bench) -> Result<()> {
     not_found(&bench, &image, &digest, "its type is").await
 }
 
-/// The way out is the field itself; what it was set to before does not matter.
+/// A change of the field is the remedy; its earlier value does not matter.
 async fn a_digest_that_is_not_found_is_mended_or_removed(bench: Bench) -> Result<()> {
     let (image, _, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     let second = twice(&bench, &image).await?;
@@ -297,7 +297,7 @@ async fn a_digest_that_is_not_found_is_mended_or_removed(bench: Bench) -> Result
     same("data", bench.data("web").await?, config("second"))
 }
 
-/// The last good config stays in place whatever fails, and so it is kept in place.
+/// The last good config stays in place after every failure, so it is repaired.
 async fn what_is_not_found_leaves_the_target_repaired(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     twice(&bench, &image).await?;
@@ -365,7 +365,7 @@ async fn drift_is_repaired_while_rolled_back_and_the_registry_is_down(bench: Ben
     says_next(&bench, &second).await?;
     registry.stop().await;
     drifts(&bench, "first").await?;
-    // What would come next is kept as it was when it could be asked, and no longer promised.
+    // The status keeps the last known next config, and the condition no longer names it.
     let resource = sync_back(&bench).await?;
     same("status.latest", resource.seen()?.latest.as_deref(), Some(second.as_str()))?;
     let message = resource.message()?;
@@ -373,7 +373,7 @@ async fn drift_is_repaired_while_rolled_back_and_the_registry_is_down(bench: Ben
     same("number", newest(&bench.get("web").await?)?.revision, 3)
 }
 
-/// Going forward: the registry is asked first, and has no say in what is in place.
+/// After the resume the registry is asked first. Its outage does not affect the applied config.
 async fn drift_is_repaired_while_the_registry_is_down(bench: Bench) -> Result<()> {
     let (registry, image, _) = own(&bench, "first").await?;
     let second = twice(&bench, &image).await?;

@@ -64,7 +64,7 @@ async fn other_types_are_passed_over(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-/// Taking an artifact back in the registry takes its config back in the cluster.
+/// If an artifact is deleted in the registry, the one before it is applied in the cluster.
 async fn deleting_the_newest_brings_back_the_one_before(bench: Bench) -> Result<()> {
     let (image, _, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     let second = bench.attach_at(&image, 2, &[("config.json", "second")]).await?;
@@ -182,7 +182,7 @@ async fn annotations_tell_configs_apart(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-/// All annotations must match, and what was looked for is in the message.
+/// All annotations must match, and the message names the required ones.
 async fn annotations_that_nothing_has_are_named(bench: Bench) -> Result<()> {
     let image = bench.image("web:v1");
     bench.push(&image).await?;

@@ -1,4 +1,4 @@
-//! What people and tools see: columns, conditions, events, metrics.
+//! Output for people and tools: columns, conditions, events, metrics.
 
 use anyhow::{Context as _, Result};
 use api::Reason;
@@ -32,7 +32,8 @@ async fn kubectl_get_shows_the_columns(bench: Bench) -> Result<()> {
     checked("the status is the message", row.contains(config.message()?), row)
 }
 
-/// kstatus takes an object without status for done; ours says from its first moment that nobody has looked at it.
+/// For kstatus, an object without status is current. Our resource has a status from its first moment, which says that
+/// it was not reconciled yet.
 async fn a_resource_that_was_never_reconciled_is_not_current(bench: Bench) -> Result<()> {
     let fresh = bench.apply("web", json!({"image": bench.image("web:v1")})).await?;
     let status = fresh.seen()?;
@@ -42,7 +43,7 @@ async fn a_resource_that_was_never_reconciled_is_not_current(bench: Bench) -> Re
     same("observedGeneration", config.seen()?.observed_generation, config.metadata.generation)
 }
 
-/// `lastTransitionTime` is the time of the transition, whatever happens to reason and message in between.
+/// `lastTransitionTime` is the time of the last change of the status, not of reason and message.
 async fn conditions_change_their_time_only_with_their_status(bench: Bench) -> Result<()> {
     let time = |config: &api::ArtifactConfig| {
         config.current("Ready").map(|ready| ready.map(|ready| ready.last_transition_time.clone()))

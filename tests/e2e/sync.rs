@@ -1,4 +1,4 @@
-//! The way from `oras attach` to a `ConfigMap`, and what is followed afterwards.
+//! The way from `oras attach` to a `ConfigMap`, and later changes of image and artifacts.
 
 use anyhow::{Context as _, Result};
 use api::{Reason, annotation, label};
@@ -108,7 +108,7 @@ async fn a_moved_tag_is_followed(bench: Bench) -> Result<()> {
     same("data", bench.data("web").await?, text(&[("config.json", "second")]))
 }
 
-/// Nothing attached is no order to delete: the old config stays, and the message says whose it is.
+/// If nothing is attached, nothing is deleted: the old config stays, and the message names its image.
 async fn a_moved_tag_without_config_keeps_the_old_one(bench: Bench) -> Result<()> {
     let (image, digest, artifact) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;

@@ -1,4 +1,4 @@
-//! Seen from outside: what `/metrics` says of resources and registries, and the log level that changes while it runs.
+//! From outside: `/metrics` about resources and registries, and a log level that changes at run time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
@@ -256,7 +256,7 @@ async fn the_log_level_changes_while_it_runs(bench: Bench) -> Result<()> {
 /// `docs/metrics.md` lists what is served, by name, type and labels, and nothing else.
 async fn the_list_of_metrics_is_the_one_that_is_served(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &FILES).await?;
-    // Retries and throttling are not told before there are some.
+    // Series of retries and throttling exist only after the first one.
     let blobs = format!("/v2/{}/web/blobs/", bench.namespace);
     bench
         .world

@@ -155,7 +155,7 @@ async fn a_reconcile_is_a_tree_of_stages_and_requests(bench: Bench) -> Result<()
     is_a_tree(&trace)?;
     follows_the_conventions(&bench, &trace, &digest)?;
     same("service", collector.resource().get("service.name").map(String::as_str), Some("artifactconfig"))?;
-    // Nothing that opens a registry.
+    // No credentials.
     let all = format!("{:?}", collector.kept());
     for secret in ["secret-word", "Bearer", "Basic", "scope="] {
         checked(&format!("no {secret} in any span"), !all.contains(secret), secret)?;
@@ -220,7 +220,7 @@ fn is_client(span: &Span) -> bool {
     span.kind == span::SpanKind::Client as i32
 }
 
-/// Export fails for ever: the config is applied all the same, and the log says so once.
+/// Every export fails: the config is still applied, and the log says so once.
 async fn a_collector_that_is_away_harms_nothing(bench: Bench) -> Result<()> {
     // Bound and given up, so that nobody listens there.
     let address = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;

@@ -100,7 +100,7 @@ fn crane(tools: &ToolPaths, args: &[&str]) -> Result<String> {
     output(tools.command(Tool::Crane, args)?)
 }
 
-/// What it prints; an error where it fails.
+/// Its output; an error if it fails.
 pub fn output(mut command: Command) -> Result<String> {
     let output = command.output().with_context(|| format!("{command:?} does not run"))?;
     ensure!(

@@ -44,7 +44,7 @@ impl Drop for NameServer {
     }
 }
 
-/// RFC 1035, section 4. `None` for what is no question.
+/// RFC 1035, section 4. `None` if the bytes are not a question.
 fn answer(question: &[u8], names: &[&str]) -> Option<Vec<u8>> {
     let (name, end) = name(question)?;
     let kind = u16::from_be_bytes(question.get(end..end + 2)?.try_into().ok()?);

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result};
 use built::Image;
 use pod::Pod;
 
-/// Everything that is in it. Whatever comes to this list is one more thing to keep free of vulnerabilities.
+/// All files of the image. Every new entry of this list must be kept free of vulnerabilities.
 const FILES: [&str; 5] =
     ["artifactconfig", "etc/group", "etc/nsswitch.conf", "etc/passwd", "etc/ssl/certs/ca-certificates.crt"];
 

@@ -15,7 +15,7 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// With the network of this machine; `name` tells several of one image apart.
+    /// With the network of this machine; `name` distinguishes several containers of one image.
     pub fn new(image: &Image, name: &str) -> Result<Self> {
         let pod = Self { root: image.root(), mounts: image.beside(name), namespaces: &[] };
         std::fs::create_dir_all(&pod.mounts)?;

@@ -197,7 +197,7 @@ impl Operator {
         format!("http://{}/{path}", self.health)
     }
 
-    /// What it says of its own process is read out of /proc, with what libc knows of the machine.
+    /// The metrics of the process are read from /proc, with values of libc about the machine.
     async fn knows_itself(&self) -> Result<()> {
         let metrics = self.http.get(self.url("metrics")).send().await?.text().await?;
         for name in ["process_resident_memory_bytes", "process_open_fds", "artifactconfig_build_info"] {
@@ -210,7 +210,7 @@ impl Operator {
         format!("the end of its log:\n{}", self.process.log_tail())
     }
 
-    /// What the chart's security context asks for, and what only a program that needs nothing else can stand.
+    /// The restrictions of the chart's security context, which only a program without other needs can bear.
     fn is_restricted(&self) -> Result<()> {
         let of_process = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.process.pid()));
         let status = of_process("status")?;

@@ -1,15 +1,15 @@
-//! The peak of each decoder, counted by an allocator, for the worst inputs that fit into what is read.
+//! The peak of each decoder, counted by an allocator, for the worst inputs within the bound of bytes.
 
 use oci::{Digest, MAX_ENTRIES, parse_artifact, parse_index, parse_legacy_list};
 
 /// A quarter of the largest document that is read, so that this does not take minutes.
 const MOST: usize = 1024 * 1024;
 
-/// How many bytes a decoder may take for each byte of its input. What is kept of a full list is counted by its entries,
-/// which have a bound of their own.
+/// How many bytes a decoder may take for each byte of its input. The kept part of a full list is counted by its
+/// entries, which have a separate bound.
 const TIMES: usize = 2;
 
-/// For what has a bound of its own: entries of a list, layers, annotations.
+/// For values with a separate bound: entries of a list, layers, annotations.
 const FIXED: usize = 1024 * 1024;
 
 /// Makes one element of a list or of an object, by its number.

@@ -1,5 +1,5 @@
-//! Sixteen looks side by side, as many as the operator has, each at a registry that sends the worst it can. They run in a
-//! process of their own, so that its high-water mark is theirs.
+//! Sixteen reconciles side by side, as many as the operator has, each with a registry that sends the worst answers.
+//! They run in a separate process, so that its high-water mark is theirs.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use registry::{Access, Freshness, Keyring, OciRegistry, Query, Registry as _, Se
 use serde_json::json;
 use testbed::registry::{EmbeddedRegistry, Fault};
 
-/// What the chart gives the operator.
+/// The limit of the chart.
 const LIMIT: u64 = 256 * 1024 * 1024;
 
-/// What the operator takes beside: resources, watches, the API server's answers.
+/// Other memory of the operator: resources, watches, the API server's answers.
 const RESERVED: u64 = 40 * 1024 * 1024;
 
 const HOST: &str = "ARTIFACTCONFIG_TEST_HOSTILE_REGISTRY";
@@ -107,7 +107,7 @@ async fn sixteen_hostile_registries_fit_into_the_charts_limit() {
     assert!(registry.requests().len() >= 16);
 }
 
-/// What the test above runs in a process of its own.
+/// The test above runs this in a separate process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "run by another test, in a process of its own"]
 async fn reconciles_side_by_side() {
@@ -128,7 +128,7 @@ async fn reconciles_side_by_side() {
                     platform: None,
                     freshness: Freshness::Now,
                 };
-                // Whatever is made of it: it has to end.
+                // Any result is right, but it has to end.
                 let _ = client.referrers(&access, &subject, query).await;
             })
         });

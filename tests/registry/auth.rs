@@ -1,55 +1,54 @@
-//! Line 17, earning the right to ask: challenge from the actual 401, several challenges, Basic, Bearer, identity token,
-//! anonymous; a wrong password surfaces as such; realm checks; token refreshed once on 401 and 403.
+//! Line 17, authorization: challenge from the actual 401, several challenges, Basic, Bearer, identity token, anonymous;
+//! a wrong password surfaces as such; realm checks; token refreshed once on 401 and 403.
 
 use std::time::Duration;
 
-use api::Reason::{self, AuthenticationFailed, Forbidden, RateLimited, RegistryUnavailable};
+use api::Reason::{self, AuthenticationFailed, Forbidden};
 use http::request::Parts;
-use oci::ImageRef;
 use registry::{Credential, Keyring, Rate, Settings};
 use testbed::registry::Fault;
 
 use crate::expect::tells;
-use crate::world::{Files, Question, REPOSITORY, World, access, client, keyring};
+use crate::world::{Files, Question, World, access, client, keyring};
 
-const USER: &str = "robot";
-const PASSWORD: &str = "pass:word";
+pub const USER: &str = "robot";
+pub const PASSWORD: &str = "pass:word";
 
-fn anonymous(request: &Parts) -> bool {
+pub fn anonymous(request: &Parts) -> bool {
     !request.headers.contains_key("authorization")
 }
 
-fn is_token(request: &Parts) -> bool {
+pub fn is_token(request: &Parts) -> bool {
     request.uri.path() == "/token"
 }
 
 /// Requests for content that show no credentials are refused with these header lines.
-fn challenges(values: &[&str]) -> Fault {
+pub fn challenges(values: &[&str]) -> Fault {
     let headers: Vec<_> = values.iter().map(|value| ("www-authenticate", *value)).collect();
     Fault::when(|request| anonymous(request) && !is_token(request)).respond(401, &headers, "")
 }
 
 /// The scene with credentials given.
-async fn world() -> World {
+pub async fn world() -> World {
     let mut world = World::new().await;
     world.access = access(keyring(&world.registry.host(), USER, PASSWORD));
     world
 }
 
-async fn bearer() -> World {
+pub async fn bearer() -> World {
     let world = world().await;
     world.registry.require_bearer("", USER, PASSWORD);
     world
 }
 
-async fn refused(world: &World, reason: Reason) -> String {
+pub async fn refused(world: &World, reason: Reason) -> String {
     let failure = world.files().await.unwrap_err();
     assert_eq!(failure.reason, reason, "{failure:?}");
     tells(&failure, world);
     failure.message
 }
 
-async fn found(world: &World) {
+pub async fn found(world: &World) {
     assert_eq!(world.files().await.unwrap().len(), 1);
 }
 
@@ -113,34 +112,7 @@ async fn a17_the_second_challenge_is_answered_where_the_first_cannot_be() {
     found(&world).await;
 }
 
-#[tokio::test]
-async fn a17_a_token_called_access_token() {
-    let world = bearer().await;
-    let only = |_: &mut http::response::Parts, bytes: bytes::Bytes| {
-        let mut answer: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-        answer.as_object_mut().unwrap().retain(|member, _| member == "access_token");
-        answer.to_string()
-    };
-    world.registry.inject(Fault::on("/token").body(only));
-    found(&world).await;
-}
-
-/// Token servers answer what Go lets them: the rest of the answer is nobody's business.
-#[rstest::rstest]
-#[case::null_beside(r#"{"token":"t","access_token":null,"expires_in":"300","issued_at":null}"#)]
-#[case::null_before(r#"{"token":null,"access_token":"t","expires_in":-1,"refresh_token":{"a":[]}}"#)]
-#[tokio::test]
-async fn a17_a_token_is_taken_from_any_answer_that_has_one(#[case] body: &'static str) {
-    let world = world().await;
-    let challenge = format!("Bearer realm=\"http://{}/token\"", world.registry.host());
-    world.registry.inject(challenges(&[&challenge]));
-    world.registry.inject(Fault::on("/token").respond(200, &[], body));
-    found(&world).await;
-    let shown = world.requests("GET", "/manifests/").into_iter().filter_map(|request| request.authorization);
-    assert!(shown.into_iter().all(|value| value == "Bearer t"));
-}
-
-/// As clients written in Go read it, or worse.
+/// Challenges that clients written in Go accept, or worse ones.
 #[rstest::rstest]
 #[case::slash("Basic realm=/")]
 #[case::nothing("Basic realm=")]
@@ -155,7 +127,7 @@ async fn a17_a_challenge_that_others_can_read(#[case] challenge: &str) {
     found(&world).await;
 }
 
-/// No credential was tried, so none is to blame.
+/// No credential was tried, so none is the cause.
 #[rstest::rstest]
 #[case::unknown(Some("Negotiate"), "cannot be read")]
 #[case::no_url(Some("Bearer realm=\"/token\""), "cannot be read")]
@@ -171,25 +143,7 @@ async fn a17_a_challenge_that_nobody_can_read_is_named(#[case] challenge: Option
     assert!(world.registry.requests().iter().all(|request| request.authorization.is_none()));
 }
 
-/// Neither a token for another repository nor one that may push is ever needed.
-#[rstest::rstest]
-#[case::push("repository:shop/web:pull,push")]
-#[case::other("repository:bank/vault:pull")]
-#[case::both("repository:shop/web:pull repository:bank/vault:pull,push,delete")]
-#[case::everything("registry:catalog:*")]
-#[tokio::test]
-async fn a17_a_token_is_asked_to_pull_from_the_repository_alone(#[case] scope: &str) {
-    let world = bearer().await;
-    let host = world.registry.host();
-    world.registry.inject(challenges(&[&format!(
-        "Bearer realm=\"http://{host}/token\",service=\"testbed\",scope=\"{scope}\""
-    )]));
-    found(&world).await;
-    let asked = world.requests("GET", "/token");
-    assert_eq!(asked[0].query.as_deref(), Some("scope=repository%3Ashop%2Fweb%3Apull&service=testbed"));
-}
-
-/// What everybody may read is read, also with a password that has run out; what not everybody may is refused for it.
+/// Public content is read even with an expired password. For private content, the password is the cause of the refusal.
 #[tokio::test]
 async fn a17_rejected_credentials_close_no_open_door() {
     let mut world = World::new().await;
@@ -215,7 +169,7 @@ async fn a17_rejected_credentials_close_no_open_door() {
     assert!(message.contains("does not accept the credentials"), "{message}");
 }
 
-/// What was sent decides what is said.
+/// The message depends on the credentials that were sent.
 #[tokio::test]
 async fn a17_credentials_that_were_not_sent_lack_no_right() {
     let world = world().await;
@@ -228,7 +182,7 @@ async fn a17_credentials_that_were_not_sent_lack_no_right() {
     assert!(message.contains("spec.registry.pullSecrets") && !message.contains("right to pull"), "{message}");
 }
 
-/// They have been good enough for the manifest a moment ago.
+/// The registry has just accepted them for the manifest.
 #[tokio::test]
 async fn a17_credentials_that_have_worked_are_said_to_have() {
     let world = world().await;
@@ -238,7 +192,7 @@ async fn a17_credentials_that_have_worked_are_said_to_have() {
     assert!(message.contains("accepted for this repository before"), "{message}");
 }
 
-/// An entry that is meant for the registry and cannot be read is not the same as none.
+/// An unreadable entry for the registry is not the same as a missing entry.
 #[tokio::test]
 async fn a19_a_broken_entry_for_the_registry_is_named() {
     let mut world = World::new().await;
@@ -261,38 +215,6 @@ async fn a19_a_broken_entry_for_the_registry_is_named() {
 }
 
 #[tokio::test]
-async fn a17_tokens_that_live_a_second() {
-    let world = bearer().await;
-    world.registry.set_token_lifetime(Duration::from_secs(1));
-    found(&world).await;
-    found(&world).await;
-    assert!(world.asked("GET", "/token") > 1, "none is trusted to its last moment");
-}
-
-#[tokio::test]
-async fn a17_a_token_that_ran_out_early_is_renewed_once() {
-    let world = bearer().await;
-    world.list().await.unwrap();
-    world.registry.revoke_tokens();
-    world.list().await.unwrap();
-    assert_eq!(world.asked("GET", "/token"), 2);
-}
-
-/// ECR answers 403 where the token has run out.
-#[tokio::test]
-async fn a17_a_token_that_is_forbidden_is_renewed_once() {
-    let world = bearer().await;
-    world.list().await.unwrap();
-    let first = world.requests("GET", "/referrers/").pop().unwrap().authorization.unwrap();
-    let is_first = move |request: &Parts| {
-        request.headers.get("authorization").is_some_and(|value| value.as_bytes() == first.as_bytes())
-    };
-    world.registry.inject(Fault::when(is_first).respond(403, &[], r#"{"errors":[{"code":"DENIED"}]}"#));
-    world.list().await.unwrap();
-    assert_eq!(world.asked("GET", "/token"), 2);
-}
-
-#[tokio::test]
 async fn a17_what_stays_forbidden_is_forbidden() {
     let world = bearer().await;
     world.list().await.unwrap();
@@ -300,7 +222,8 @@ async fn a17_what_stays_forbidden_is_forbidden() {
     world.registry.inject(Fault::when(|request| !anonymous(request) && !is_token(request)).status(403));
     let message = refused(&world, Forbidden).await;
     assert!(message.contains("right to pull"), "{message}");
-    // With what is remembered, without, for a token, with that, and for a token of nobody; the last four again by `GET`.
+    // With the remembered token, without one, for a new token, with that, and for an anonymous token; the last four
+    // again by `GET`.
     assert!(world.registry.requests().len() <= 9, "{:?}", world.registry.requests());
 }
 
@@ -346,36 +269,6 @@ async fn a17_no_credentials_surface_as_such(#[case] basic: bool) {
 }
 
 #[tokio::test]
-async fn a17_anonymous_where_the_token_server_allows_it() {
-    let world = World::new().await;
-    let challenge = format!("Bearer realm=\"http://{}/token\",service=\"testbed\"", world.registry.host());
-    world.registry.inject(challenges(&[&challenge]));
-    world.registry.inject(Fault::on("/token").respond(200, &[], r#"{"token":"for-everybody"}"#));
-    found(&world).await;
-    assert_eq!(world.requests("GET", "/token")[0].authorization, None);
-}
-
-#[tokio::test]
-async fn a17_an_identity_token_is_traded_for_a_token() {
-    let mut world = World::new().await;
-    world.registry.require_identity_token("", "refresh-me");
-    let mut keys = Keyring::default();
-    let document = format!(
-        r#"{{"auths":{{"{}":{{"auth":"MDAwMDA6","identitytoken":"refresh-me"}}}}}}"#,
-        world.registry.host()
-    );
-    keys.add_docker_config_json(document.as_bytes()).unwrap();
-    world.access = access(keys);
-    found(&world).await;
-    let asked = world.requests("POST", "/token");
-    assert_eq!(
-        (asked.len(), &asked[0].query, &asked[0].authorization),
-        (1, &None, &None),
-        "it travels in the form alone"
-    );
-}
-
-#[tokio::test]
 async fn a17_every_credential_that_matches_is_tried_the_most_specific_first() {
     let mut world = World::new().await;
     world.registry.require_basic("", USER, PASSWORD);
@@ -392,88 +285,7 @@ async fn a17_every_credential_that_matches_is_tried_the_most_specific_first() {
     assert!(shown[1].is_some() && shown[2].is_some() && shown[1] != shown[2], "{shown:?}");
 }
 
-/// An outage of the token server is neither a wrong password nor a reason to go on anonymously.
-#[rstest::rstest]
-#[case::error(500, "", RegistryUnavailable)]
-#[case::unavailable(503, "", RegistryUnavailable)]
-#[case::too_many(429, "", RateLimited)]
-#[case::redirected(302, "", RegistryUnavailable)]
-#[case::no_token(200, "{}", RegistryUnavailable)]
-#[case::no_json(200, "<html>", RegistryUnavailable)]
-#[case::no_header_value(200, r#"{"token":"a\nb"}"#, RegistryUnavailable)]
-#[case::refused(401, "", AuthenticationFailed)]
-#[case::forbidden(403, "", AuthenticationFailed)]
-#[tokio::test]
-async fn a17_a_token_server_that_gives_none(
-    #[case] status: u16,
-    #[case] body: &'static str,
-    #[case] reason: Reason,
-) {
-    let world = bearer().await;
-    let elsewhere = format!("http://{}/token", world.elsewhere.host());
-    world.registry.inject(Fault::on("/token").respond(
-        status,
-        &[("location", &elsewhere), ("retry-after", "0")],
-        body,
-    ));
-    refused(&world, reason).await;
-    assert!(world.elsewhere.requests().is_empty(), "a password goes where the challenge said and no further");
-    let content = world.registry.requests().into_iter().filter(|request| request.path != "/token");
-    assert!(content.into_iter().all(|request| request.authorization.is_none()));
-}
-
-#[tokio::test]
-async fn a17_a_token_server_says_when_to_come_back() {
-    let world = bearer().await;
-    world.registry.inject(Fault::on("/token").respond(429, &[("retry-after", "3600")], ""));
-    let failure = world.files().await.unwrap_err();
-    assert_eq!((failure.reason, failure.retry_after), (RateLimited, Some(Duration::from_hours(1))));
-}
-
-#[rstest::rstest]
-#[case::endless(Fault::on("/token").endless())]
-#[case::cut(Fault::on("/token").truncate(3))]
-#[tokio::test]
-async fn a17_a_token_server_that_does_not_come_to_an_end(#[case] fault: Fault) {
-    let world = bearer().await;
-    world.registry.inject(fault);
-    refused(&world, RegistryUnavailable).await;
-}
-
-/// The registry chooses the realm. `localhost` stands for a public name here: only the registry's own host may name
-/// an address that is not public.
-#[rstest::rstest]
-#[case::metadata("http://169.254.169.254/latest/meta-data/")]
-#[case::private("http://10.0.0.1/token")]
-#[case::loopback("http://ELSEWHERE/token")]
-#[case::mapped("http://[::ffff:10.0.0.1]/token")]
-#[case::file("file:///etc/passwd")]
-#[case::user_information("http://user:pass@localhost/token")]
-#[tokio::test]
-async fn a17_a_realm_where_no_password_belongs(#[case] realm: &str) {
-    let world = World::new().await;
-    let realm = realm.replace("ELSEWHERE", &world.elsewhere.host());
-    world.registry.inject(challenges(&[&format!("Bearer realm=\"{realm}\"")]));
-    let host = world.registry.host().replace("127.0.0.1", "localhost");
-    let access = access(keyring(&host, USER, PASSWORD));
-    let image: ImageRef = format!("{host}/{REPOSITORY}:v1").parse().unwrap();
-    let failure = Question::new(&world.client, &access, image).files().await.unwrap_err();
-    assert_eq!(failure.reason, AuthenticationFailed, "{failure:?}");
-    assert!(failure.message.contains(&host), "{}", failure.message);
-    assert!(world.elsewhere.requests().is_empty());
-}
-
-/// A registry on a private address may name another one, but never that of a metadata service.
-#[tokio::test]
-async fn a17_a_realm_at_the_metadata_service() {
-    let world = world().await;
-    world.registry.inject(challenges(&["Bearer realm=\"http://169.254.169.254/token\""]));
-    let failure = world.files().await.unwrap_err();
-    assert_eq!(failure.reason, Reason::RegistryNotAllowed, "{failure:?}");
-    tells(&failure, &world);
-}
-
-/// Questions wait for a turn at the host, and so does what they need to be answered.
+/// Requests wait for a turn at the host, and so do the requests that they need before.
 #[rstest::rstest]
 #[case::token(|world: &World| world.registry.require_bearer("", USER, PASSWORD))]
 #[case::password(|world: &World| world.registry.require_basic("", USER, PASSWORD))]

@@ -3,8 +3,8 @@
 //! sees to it that no line is without one.
 //!
 //! Lines 24 (rollback) and 25 (image ids in the status of Pods) are not of this layer: what is kept for a rollback is
-//! the `ConfigMap` (`crates/decide/src/target/plan/`, `tests/e2e/lifecycle.rs`), and the operator does not look at Pods. Line 26
-//! (signatures) is not built yet.
+//! the `ConfigMap` (`crates/decide/src/target/plan/`, `tests/e2e/lifecycle.rs`), and the operator does not read the
+//! status of Pods. Line 26 (signatures) is not built yet.
 
 use api::Reason::{
     AuthenticationFailed, DigestMismatch, Forbidden, ImageNotFound, InvalidContent, RateLimited,
@@ -121,7 +121,7 @@ fn second_page(w: &World) -> String {
     format!("/v2/shop/web/referrers/{}?page=2", w.image.digest)
 }
 
-/// The same pages, where the second one fails.
+/// The same pages; the second one fails.
 fn second_page_answers(w: &World, status: u16) -> Vec<Fault> {
     let fault = Fault::exactly(&second_page(w)).respond(status, JSON, ENVELOPE);
     [fault].into_iter().chain(pages(w, "<?page=2>; rel=next")).collect()
@@ -163,7 +163,7 @@ rows! {
     a04_the_second_page_is_limited: |w| second_page_answers(w, 429) => Refused(RateLimited);
 }
 
-/// What some gateways do for every client.
+/// Some gateways compress for every client.
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     use std::io::Write as _;
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -171,7 +171,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// GHCR: what it is asked about referrers it sends to its web site.
+/// GHCR redirects requests for referrers to its web site.
 fn ghcr(w: &World, answer: Fault) -> Vec<Fault> {
     w.elsewhere.inject(answer);
     vec![w.on_api().redirect(303, &format!("http://{}/-/v2/packages/shop/web", w.elsewhere.host()))]

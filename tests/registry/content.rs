@@ -185,7 +185,7 @@ async fn a13_files_that_are_not_wanted_are_named_and_not_fetched() {
     assert_eq!(world.asked("GET", &Digest::sha256(&vec![b'a'; MIB]).to_string()), 0);
 }
 
-/// Two layers of one name are fetched like any others; there is no key for both.
+/// Two layers of one name are fetched like any others; they cannot share a key.
 #[rstest::rstest]
 #[case::same_name(&[("a", "1"), ("a", "2")])]
 #[case::same_key(&[("conf.d/a", "1"), ("conf.d.a", "2")])]
@@ -214,7 +214,7 @@ async fn a02_other_places_that_a_descriptor_names_are_never_asked() {
     assert!(world.elsewhere.requests().is_empty());
 }
 
-/// What was fetched for one artifact does not vouch for another one's description of it.
+/// Content that was fetched for one artifact does not prove another artifact's descriptor of it.
 #[tokio::test]
 async fn a02_a_wrong_size_is_found_whether_or_not_the_content_is_known() {
     let world = World::new().await;

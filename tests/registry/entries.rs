@@ -1,4 +1,4 @@
-//! Line 9, entries of a list: what is read of one, and what cannot be read of it.
+//! Line 9, entries of a list: the members that are read, and damaged ones.
 
 use api::Reason::InvalidContent;
 use serde_json::json;
@@ -21,7 +21,7 @@ fn entry_with(w: &World, member: &str, value: serde_json::Value) -> Vec<Fault> {
     entry(w, |entry| drop(entry.insert(member.to_owned(), value)))
 }
 
-// Of an entry the digest is needed, and the type for the filter; all the rest stands in the manifest.
+// Only the digest of an entry is needed, and its type for the filter. The manifest has everything else.
 rows! {
     a09_an_entry_without_a_size: |w| entry(w, |entry| drop(entry.remove("size"))) => Api;
     a09_an_entry_with_a_size_below_zero: |w| entry_with(w, "size", json!(-1)) => Api;

@@ -1,4 +1,4 @@
-//! Rows of the checklist: what happens to the scene, and what the client has to make of it.
+//! Rows of the checklist: the faults of the scene, and the expected answer of the client.
 
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ pub enum Expect {
     Tag,
     /// These files.
     Files(&'static [(&'static str, &'static str)]),
-    /// The registry's word that nothing is attached, with this remark for a person.
+    /// The answer that nothing is attached, with this remark for a person.
     Nothing(&'static str),
     /// A failure for this reason.
     Refused(Reason),
-    /// A failure, whatever its reason: above all, not the word that nothing is attached.
+    /// A failure with any reason: most important, not the answer that nothing is attached.
     Unknown,
 }
 
-/// Longer than everything that may rightly be waited for.
+/// Longer than every allowed wait.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Tests of one row each: `name: faults => expectation;`.

@@ -59,7 +59,7 @@ fn document() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What is read out of a document is never more than stood in it.
+/// The parsed values are never larger than the document.
 fn reads(bytes: &[u8], content_type: Option<&str>) -> Result<(), TestCaseError> {
     if let Ok(artifact) = parse_artifact(Digest::sha256(bytes), bytes, content_type) {
         prop_assert!(artifact.layers.len() + artifact.children.len() <= bytes.len());
@@ -78,7 +78,7 @@ fn reads(bytes: &[u8], content_type: Option<&str>) -> Result<(), TestCaseError> 
     Ok(())
 }
 
-/// The same cases each time: a test that fails on some days teaches nobody anything. To look for more, set
+/// The same cases each time: a test that fails only on some days helps nobody. To try more cases, set
 /// `PROPTEST_RNG_SEED` and `PROPTEST_CASES`.
 fn same_each_time() -> ProptestConfig {
     let told = std::env::var_os("PROPTEST_RNG_SEED").is_some();
@@ -127,7 +127,7 @@ proptest! {
         reads(&bytes, None)?;
     }
 
-    /// What is taken is written as it was read, and read again as the same.
+    /// An accepted reference is written unchanged, and parsed again as the same.
     #[test]
     fn any_reference_is_survived(text in prop_oneof![".{0,100}", "[a-zA-Z0-9./:@_-]{0,100}", "[a-z.]{1,9}(:[0-9]{1,6})?(/[a-z_.-]{1,9}){1,4}(:[a-z0-9._-]{1,9})?(@sha256:[0-9a-f]{62,66})?"]) {
         if let Ok(image) = text.parse::<ImageRef>() {
@@ -153,7 +153,8 @@ proptest! {
         }
     }
 
-    /// Whatever a file is called: what comes out stays where it is, and comes out the same again.
+    /// For any name of a file, the normalized path stays in its directory, and does not change if it is normalized
+    /// again.
     #[test]
     fn any_name_of_a_file_is_survived(name in prop_oneof![".{0,60}", "[a/.\\\\:]{0,30}"]) {
         if let Ok(path) = normalize_path(&name) {
@@ -281,7 +282,7 @@ async fn any_location_and_any_wait_is_survived() {
     ];
     let values = (locations, 0_u64..3);
     property(&world, 100, values, |world, (location, wait)| {
-        // A wait that would be waited out would be all that this test does.
+        // Without this, the test would mostly wait for `Retry-After`.
         let (status, wait) = u64::MAX.checked_div(wait).map_or((307, 0), |wait| (503, wait));
         let wait = wait.to_string();
         world.on_image().respond(status, &[("location", &location), ("retry-after", &wait)], "")

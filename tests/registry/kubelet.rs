@@ -1,6 +1,6 @@
-//! Line 19 again: what the kubelet takes from a pull secret, the operator takes, and for the same images. The kubelet's
-//! own package says what that is (`testbed/tools/kubelet-keyring`): once for the table beside this file, and anew for
-//! documents that nobody has thought of.
+//! Line 19 again: the operator takes the same credentials from a pull secret as the kubelet, for the same images. The
+//! kubelet's own package gives the expected result (`testbed/tools/kubelet-keyring`): once for the table beside this
+//! file, and again for random documents.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -25,13 +25,13 @@ const CONFIG: &str = "kubernetes.io/dockercfg";
 /// User name and password.
 type Pair = (String, String);
 
-/// A pull secret, an image, and what the kubelet makes of them.
+/// A pull secret, an image, and the result of the kubelet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Row {
     r#type: String,
     document: String,
     image: String,
-    /// Whether it takes the Secret at all; then ours does, too. Ours takes more.
+    /// Whether it accepts the Secret at all; then the operator does, too. The operator accepts more.
     taken: bool,
     credentials: Vec<Pair>,
 }
@@ -42,7 +42,7 @@ impl Row {
         Self { r#type, document, image, taken: false, credentials: Vec::new() }
     }
 
-    /// The same as the operator sees it.
+    /// The result of the operator.
     fn ours(&self) -> Result<Vec<Pair>, KeyringError> {
         let mut keys = Keyring::default();
         let document = self.document.as_bytes();
@@ -103,7 +103,7 @@ fn a19_what_the_kubelet_takes_is_taken() {
     }
 }
 
-/// `KUBELET_TABLE=write cargo test --workspace --test registry kubelet` asks anew, for the questions of `documents`.
+/// `KUBELET_TABLE=write cargo test --workspace --test registry kubelet` asks again, for the questions of `documents`.
 #[test]
 fn a19_the_table_is_what_the_kubelet_says() {
     let questions: Vec<Row> =
@@ -130,7 +130,7 @@ fn a19_whatever_the_kubelet_takes_is_taken() {
     assert!(matching > 500, "only {matching} of them are about anything");
     for row in said.iter().filter(|row| row.taken) {
         let sorted = |mut pairs: Vec<Pair>| {
-            // Entries that come to the same pattern are in no order: the kubelet has them from a map.
+            // Entries with the same pattern are in random order: the kubelet reads them from a map.
             pairs.sort();
             pairs
         };
@@ -138,7 +138,7 @@ fn a19_whatever_the_kubelet_takes_is_taken() {
     }
 }
 
-/// What is taken beyond the kubelet: no entry spoils the others.
+/// The operator accepts more than the kubelet: a broken entry does not affect the others.
 #[rstest::rstest]
 #[case::no_base64(r#"{"auth": "%%%"}"#)]
 #[case::no_colon(r#"{"auth": "c2VjcmV0"}"#)]
@@ -182,15 +182,15 @@ fn auth(pair: &str) -> String {
 }
 
 /// Kind of Secret, document and image of a row.
-type Asked = (&'static str, String, &'static str);
+type Question = (&'static str, String, &'static str);
 
 const WEB: &str = "r.example/team/web";
 
-fn documents() -> Vec<Asked> {
+fn documents() -> Vec<Question> {
     [ways_to_write_credentials(), what_stands_around_them(), names_and_images()].concat()
 }
 
-fn ways_to_write_credentials() -> Vec<Asked> {
+fn ways_to_write_credentials() -> Vec<Question> {
     let mut rows = Vec::new();
     let padded = auth("user:pass:w");
     let broken = format!("{}\\n{}\\r\\n", &padded[..6], &padded[6..]);
@@ -237,7 +237,7 @@ fn ways_to_write_credentials() -> Vec<Asked> {
     rows
 }
 
-fn what_stands_around_them() -> Vec<Asked> {
+fn what_stands_around_them() -> Vec<Question> {
     let mut rows = Vec::new();
     let good = r#""r.example":{"auth":"dTpw"}"#;
     for document in [
@@ -268,7 +268,7 @@ fn what_stands_around_them() -> Vec<Asked> {
     rows
 }
 
-/// Names of registries. The user name tells which entry it was.
+/// Names of registries. The user name shows which entry was used.
 const NAMES: [&str; 60] = [
     "r.example",
     "r.example/",
@@ -332,7 +332,7 @@ const NAMES: [&str; 60] = [
     "r%C3%BC.example",
 ];
 
-fn names_and_images() -> Vec<Asked> {
+fn names_and_images() -> Vec<Question> {
     let mut rows = Vec::new();
     for (image, entries) in [
         (WEB, &NAMES[..]),
@@ -380,7 +380,7 @@ fn any_image() -> impl Strategy<Value = &'static str> {
     ]
 }
 
-/// Documents that are nearly right, in all that Go takes and in some that it does not.
+/// Documents that are nearly right, in forms that Go accepts and in some that it refuses.
 fn any_document() -> impl Strategy<Value = String> {
     let object = proptest::collection::vec(any_member(), 0..4).prop_map(|members| {
         let members: Vec<String> =

@@ -1,4 +1,4 @@
-//! Line 15, what was attached before the specification was finished.
+//! Line 15, artifacts from before the specification was finished.
 
 use api::Reason;
 use oci::media_type;

@@ -1,4 +1,4 @@
-//! Everything that this process logs, at the finest level, for tests that look for what must not be there.
+//! Everything that this process logs, at the finest level, for tests that search it for secrets.
 
 use std::io::Write;
 use std::sync::{Mutex, Once, PoisonError};

@@ -28,4 +28,5 @@ mod secrets;
 mod selection;
 mod tenants;
 mod tls;
+mod tokens;
 mod transport;

@@ -1,4 +1,4 @@
-//! What a person is told: it follows from who answered and what was sent, and holds nothing that others sent.
+//! Messages for people: they depend on the server that answered and on the request, and contain no text of others.
 
 use api::Reason;
 use artifactconfig::unanswered;
@@ -48,7 +48,7 @@ async fn a_host_that_is_not_there(#[case] image: &str) {
     assert!(failure.message.contains("spec.image"), "{}", failure.message);
 }
 
-/// Credentials that have just read the manifest are not what is wrong.
+/// Credentials that have just read the manifest are not the cause.
 #[rstest::rstest]
 #[case::unauthorized(401, Reason::AuthenticationFailed)]
 #[case::forbidden(403, Reason::Forbidden)]
@@ -72,7 +72,7 @@ async fn one_kind_of_request_is_refused(#[case] status: u16, #[case] reason: Rea
     assert!(failure.message.contains("check user name, password and expiry"), "{}", failure.message);
 }
 
-/// Where none were sent, no credentials lack a right.
+/// If no credentials were sent, they cannot lack a right.
 #[tokio::test]
 async fn nobody_is_forbidden_without_credentials() {
     let world = World::new().await;
@@ -83,7 +83,7 @@ async fn nobody_is_forbidden_without_credentials() {
     assert!(failure.at_the_command_line("r.example").contains("docker login"));
 }
 
-/// A slip in the type: what is attached is named, with the near miss.
+/// A typing error in the type: the message names the attached types, and the similar one.
 #[rstest::rstest]
 #[case::slip("custom/conifg", "did you mean 'custom/config'?", "oras attach")]
 #[case::something_else("none/such", "'custom/config', 'other/type'", "did you mean")]
@@ -109,7 +109,7 @@ async fn what_is_attached_instead(#[case] wanted: &str, #[case] says: &str, #[ca
     }
 }
 
-/// A registry may lead anywhere, and what is there is not for those who may read a condition.
+/// A registry may redirect anywhere, and people who may read a condition must not see the content there.
 #[rstest::rstest]
 #[case::config(r#"{"config": "db_password=TOPSECRET", "layers": []}"#)]
 #[case::text(r#""db_password=TOPSECRET""#)]
@@ -168,7 +168,7 @@ async fn nothing_of_another_host_is_repeated(#[case] body: &'static str) {
     }
 }
 
-/// What a registry calls a type is quoted, and nothing it writes starts a line of its own.
+/// A type from a registry is quoted, and its text cannot start a new line.
 #[tokio::test]
 async fn types_are_quoted() {
     let world = World::new().await;

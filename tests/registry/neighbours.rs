@@ -1,5 +1,5 @@
-//! What lies beside a config is others' business: whatever is wrong with it, the choice stays as it was, unless it may
-//! be what would be chosen.
+//! Damaged artifacts beside a config: the selection stays the same, unless the damaged artifact may be the one that
+//! would be selected.
 #![allow(clippy::needless_pass_by_value, reason = "every damage is a function of one kind")]
 
 use api::{Reason, SelectionPolicy};
@@ -22,7 +22,7 @@ const ITS_OWN: &str = "2026-01-02T03:04:05Z";
 const NEWER: &str = "2026-02-01T00:00:00Z";
 const OLDER: &str = "2026-01-01T00:00:00Z";
 
-/// What is chosen, and the notes of the list.
+/// The selected artifact, and the notes of the list.
 async fn chosen(world: &World, policy: SelectionPolicy) -> Result<(Digest, String), Failure> {
     let listing = world.list().await?;
     let image = world.tagged();
@@ -152,7 +152,7 @@ async fn c04_a_damaged_one_that_is_older_blocks_nothing(#[case] damage: Damage) 
     }
 }
 
-/// It would be chosen: to take the older config instead would be wrong, and nobody would know.
+/// It would be selected: the older config instead would be wrong, and nobody would notice.
 #[rstest::rstest]
 #[case::bad_layer(bad_layer, Reason::InvalidContent)]
 #[case::too_large(too_large, Reason::TooLarge)]
@@ -204,7 +204,7 @@ async fn c04_a_registry_that_answers_for_nothing_is_not_asked_for_everything() {
     );
 }
 
-/// Back by digest to one that cannot be used.
+/// A rollback to an unusable artifact.
 #[tokio::test]
 async fn c09_a_damaged_artifact_is_not_had_by_its_digest_either() {
     use registry::Registry as _;
@@ -255,7 +255,7 @@ fn put(entry: &mut Value, member: &str, value: Option<Value>) {
     }
 }
 
-/// A list of which any one entry or header is damaged gives the complete list or a failure, never a shorter one.
+/// A list with one damaged entry or header gives the complete list or a failure, never a shorter list.
 #[tokio::test]
 async fn a_damaged_list_is_complete_or_a_failure() {
     let world = World::new().await;
@@ -288,7 +288,7 @@ async fn a_damaged_list_is_complete_or_a_failure() {
         let (member, value, which, (header, text), in_entry) = cases.new_tree(&mut runner).unwrap().current();
         let mut entries = [world.config.descriptor(), again.descriptor()];
         let mut sent = vec![("content-type", INDEX.to_owned())];
-        // A type that reads well and is another one is no damage that anybody could see.
+        // A valid type that is another one is damage that nobody can notice.
         let unseen = member == "artifactType" && value.as_ref().is_some_and(Value::is_string);
         if in_entry && !unseen {
             put(&mut entries[which], member, value.clone());
@@ -309,7 +309,7 @@ async fn a_damaged_list_is_complete_or_a_failure() {
     assert!(complete > 100, "most damage does not matter: {complete}");
 }
 
-/// Whatever one member of an older neighbour's manifest, or of its entry, is: the choice stays as it was.
+/// With any value of one member of an older neighbour's manifest, or of its entry, the selection stays the same.
 #[tokio::test]
 async fn any_damage_to_a_neighbour_leaves_the_choice_as_it_was() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! The ten pitfalls that clients have fallen into, each with what it would have cost.
+//! The ten pitfalls of other clients, each with its damage.
 
 use api::Reason::{AuthenticationFailed, Forbidden, RateLimited};
 use oci::{Digest, TITLE, media_type};
@@ -15,7 +15,7 @@ const DENIED: &str =
 const TOO_MANY: &str = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"rate limit exceeded"}]}"#;
 const JSON: &[(&str, &str)] = &[("content-type", "application/json"), ("retry-after", "0")];
 
-/// There is no API, and the tag is answered like this.
+/// The registry has no API, and answers requests for the tag like this.
 fn tag_answers(w: &World, status: u16, body: &'static str) -> Vec<Fault> {
     vec![w.on_api().status(404), w.on_tag().respond(status, JSON, body)]
 }
@@ -34,7 +34,7 @@ rows! {
     } => Nothing("");
 }
 
-/// What GHCR does with a question about referrers, on its different days.
+/// The answers of GHCR to a request for referrers, on different days.
 fn ghcr(w: &World, day: Fault) -> Vec<Fault> {
     w.elsewhere.inject(day);
     vec![w.on_api().redirect(303, &format!("http://{}/-/v2/packages/container", w.elsewhere.host()))]
@@ -130,8 +130,8 @@ async fn c08_a_password_stays_with_its_tenant_and_its_registry() {
     );
 }
 
-/// 9. `oras attach` dates its manifests, so that the same file attached twice is two artifacts. Nothing tells the
-/// older of them from a rollback, so both are listed, and stay fetchable by their digests when the tag moves on.
+/// 9. `oras attach` dates its manifests, so that the same file attached twice is two artifacts. Nothing distinguishes
+/// the older of them from a rollback, so both are listed, and can still be fetched by their digests when the tag moves.
 #[tokio::test]
 async fn c09_the_same_file_twice_is_two_artifacts() {
     let world = World::new().await;
@@ -152,7 +152,7 @@ async fn c09_the_same_file_twice_is_two_artifacts() {
     }
 }
 
-/// 10. A mirror that has the image and not what is attached to it.
+/// 10. A mirror that has the image but not its artifacts.
 #[tokio::test]
 async fn c10_a_mirror_without_the_config_says_so_and_can_be_looked_past() {
     let world = World::new().await;
@@ -169,7 +169,7 @@ async fn c10_a_mirror_without_the_config_says_so_and_can_be_looked_past() {
     );
     question.referrers = Some(world.repository());
     assert_eq!(question.files().await.unwrap(), [(FILE.0.to_owned(), FILE.1.to_owned())]);
-    // The other way round: what is attached lies in the mirror alone.
+    // The other way round: the artifacts are only in the mirror.
     let config: Value = serde_json::from_str(&world.config.bytes).unwrap();
     mirror.blob(FILE.1.as_bytes()).await;
     mirror.manifest(&config).await;

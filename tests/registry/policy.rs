@@ -1,4 +1,4 @@
-//! Where the operator does not go, whoever sends it there.
+//! Addresses that the operator never asks, no matter who names them.
 
 use api::Reason::RegistryNotAllowed;
 use artifactconfig::unanswered;
@@ -50,7 +50,7 @@ async fn a_part_of_a_registry_can_be_allowed() {
     assert_eq!(world.files().await.unwrap_err().reason, RegistryNotAllowed);
 }
 
-/// A permission is no prefix of a string.
+/// A permission is not the prefix of a string.
 #[tokio::test]
 async fn a_neighbour_of_what_is_allowed_is_not() {
     let mut world = World::new().await;

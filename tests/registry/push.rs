@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 /// Content type of a config that is an image's.
 const IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
-/// What plain files have with `oras attach`, although they are no tar.
+/// The media type of plain files with `oras attach`, although they are not a tar.
 pub const FILE: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// The empty JSON object.

@@ -1,4 +1,4 @@
-//! The good cases: what the real `oras` attaches is found, in every kind of registry, over the Referrers API and under
+//! The good cases: artifacts of the real `oras` are found in every kind of registry, over the Referrers API and under
 //! the referrers tag, with a password, with tokens, and in copies.
 
 use std::sync::{Arc, Mutex};
@@ -271,7 +271,7 @@ async fn c10_copies_with_and_without_what_is_attached(
     }
 }
 
-/// A mirror in a registry of another kind, with what is attached kept there alone.
+/// A mirror in a registry of another kind; only the mirror has the artifacts.
 #[tokio::test]
 async fn c10_a_mirror_in_another_registry() {
     let (public, mirror) = (Embedded.start().await, Distribution.start().await);
@@ -320,7 +320,7 @@ async fn a10_what_was_deleted_is_not_attached_any_more(#[case] kind: Kind, #[cas
     let url = format!("http://{}/v2/web/manifests/{digest}", bench.registry.host());
     let deleted = reqwest::Client::builder().no_proxy().build().unwrap().delete(url).send().await.unwrap();
     assert_eq!(deleted.status(), 202);
-    // What one has read stays in memory by its digest; others see what there is.
+    // The first client keeps the manifest in memory by its digest; another client sees the present state.
     let other = crate::world::client(Settings::default());
     let listing = Question { client: &other, ..bench.question(&image) }.list().await.unwrap();
     assert_eq!(listing.artifacts, []);
@@ -347,7 +347,7 @@ async fn a07_an_image_by_its_sha512_in_a_real_registry(#[values(Olareg, OlaregWi
     assert_eq!(bench.files(&reference).await.unwrap(), files(&[("a", "1")]));
 }
 
-/// olareg answers 429 beyond its rate; a client that is told to stay below never sees one.
+/// olareg answers 429 beyond its rate; a client with a lower limit never sees one.
 #[tokio::test]
 async fn a21_a_rate_limit_is_kept_to() {
     let mut options = RegistryOptions::new(RegistryKind::Olareg);

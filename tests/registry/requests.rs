@@ -1,4 +1,4 @@
-//! How often a registry is asked. Whoever polls pays for every request that is one too many.
+//! Number of requests to a registry. For a client that polls, every unneeded request has a price.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use testbed::registry::Fault;
 use crate::push::{self, Pusher};
 use crate::world::{CONFIG, FILE, Files, Question, Seen, World, access, client, keyring};
 
-/// What was asked, in short: method, and what stands in place of a long path.
+/// The requests in short: method, and a word instead of a long path.
 fn asked(world: &World) -> Vec<String> {
     let kinds =
         ["/manifests/v1", "/manifests/sha256-", "/manifests/", "/referrers/", "/blobs/", "/_oras/", "/token"];
@@ -46,7 +46,7 @@ async fn a_pinned_digest_costs_one_list() {
     assert_eq!(asked(&world), ["GET referrers"]);
 }
 
-/// "Nothing" rests on the plainest questions: without a filter, by the manifests' own types, and under the tag. After
+/// "Nothing" needs the most general requests: without a filter, by the manifests' own types, and under the tag. After
 /// that they are remembered.
 #[tokio::test]
 async fn an_image_without_config_costs_no_more_than_one_with_it() {
@@ -169,7 +169,7 @@ async fn a_missing_api_is_remembered_for_its_repository_and_credentials() {
     assert_eq!(world.asked("GET", "/v2/shop/api/referrers/"), 1, "and so it is for other repositories");
 }
 
-/// A list under the tag that has changed is fetched, and so is one of which `HEAD` says nothing of use.
+/// A changed list under the tag is fetched, and so is one for which `HEAD` gives no digest.
 #[tokio::test]
 async fn a_changed_list_under_the_tag_is_fetched() {
     let world = World::new().await;
@@ -204,7 +204,7 @@ async fn a_changed_list_under_the_tag_is_fetched() {
     assert_eq!(world.list().await.unwrap().artifacts.len(), 2);
 }
 
-/// Found without the filter alone: that costs the same from then on.
+/// Only found without the filter: later lists cost the same.
 #[tokio::test]
 async fn a_filter_that_hides_the_config_is_left_out_from_then_on() {
     let world = World::new().await;
@@ -230,7 +230,7 @@ async fn an_api_that_fails_is_not_a_missing_api() {
     assert_eq!(asked(&world), ["GET blobs", "GET manifests", "GET referrers", "HEAD manifests/v1"]);
 }
 
-/// Whoever has just attached something wants to see it.
+/// A person who has just attached an artifact wants to see it.
 #[tokio::test]
 async fn a_question_asked_anew_is_not_answered_from_memory() {
     let world = World::new().await;
@@ -280,7 +280,7 @@ async fn a_failure_is_not_remembered() {
     assert_eq!(question.files().await.unwrap().len(), 1);
 }
 
-/// What was gone may come back: that something does not exist is no property of its digest.
+/// A missing manifest may come back: its absence is not a property of its digest.
 #[tokio::test]
 async fn a_missing_manifest_is_requested_again() {
     let world = World::new().await;

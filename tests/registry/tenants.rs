@@ -19,7 +19,7 @@ fn asking<'a>(world: &'a World, access: &'a Access) -> Question<'a> {
     Question::new(&world.client, access, world.tagged())
 }
 
-/// Everything is in memory, earned by one; the other one has to earn it as well.
+/// Everything is in memory for one caller; the other one has to authenticate as well.
 #[rstest::rstest]
 #[case::wrong_password(|world: &World| keyring(&world.registry.host(), "robot", "guessed"))]
 #[case::password_of_another_registry(|_: &World| keyring("registry.example.com", "robot", "secret"))]
@@ -110,7 +110,7 @@ async fn a18_each_repository_has_its_own_token() {
     );
 }
 
-/// What is attached lies in a mirror, which has credentials of its own.
+/// The artifacts are in a mirror, which has separate credentials.
 #[tokio::test]
 async fn a18_a_mirror_has_its_own_credentials() {
     let world = World::new().await;
@@ -137,7 +137,7 @@ async fn a18_a_mirror_has_its_own_credentials() {
     assert!(shown(&world.registry).is_disjoint(&shown(&world.elsewhere)));
 }
 
-/// Credentials of a plugin are tried after those of the resource, and are nobody's business but the registry's.
+/// Credentials of a plugin are tried after those of the resource, and only go to the registry.
 #[tokio::test]
 async fn a17_credentials_of_a_plugin() {
     let mut world = World::new().await;
@@ -171,7 +171,7 @@ async fn a17_credentials_of_a_plugin() {
     }
 }
 
-/// Certificates open doors too: other certificates, other answers.
+/// Certificates give rights, too: other certificates, other answers.
 #[tokio::test]
 async fn a18_certificates_tell_one_from_another() {
     let world = World::new().await;
@@ -207,7 +207,7 @@ async fn a19_the_entry_that_the_kubelet_would_take(#[case] entries: &[&str], #[c
     let fill = |entry: &str| entry.replace("HOST", &host).replace("PORT", port);
     let mut keys = Keyring::default();
     for entry in entries {
-        // The user name tells which entry it was; a colon would end it.
+        // The user name shows which entry was used; a colon would end it.
         let pair = format!("{}:password", entry.replace(':', "!"));
         let document = json!({"auths": {fill(entry): {"auth": STANDARD_NO_PAD.encode(pair)}}});
         keys.add_docker_config_json(document.to_string().as_bytes()).unwrap();

@@ -102,7 +102,7 @@ fn https(tls: Option<Tls>) -> Access {
     Access::new(Keyring::default()).with_tls(tls)
 }
 
-/// The scene over HTTPS, with whatever certificate.
+/// The scene over HTTPS, with this certificate.
 async fn world(leaf: &Leaf, authority: &Authority, access: Access) -> World {
     let registry = registry(leaf, authority, Clients::NeedNone).await;
     let pusher = Pusher::new(&format!("https://{}", registry.host()), REPOSITORY);
@@ -195,7 +195,7 @@ async fn a22_a_certificate_that_ran_out() {
 async fn a22_a_ca_that_cannot_be_read_is_an_error(#[case] ca: &[u8]) {
     let why = match Tls::new(Some(ca), None, None) {
         Err(why) => why,
-        // What only looks like a certificate may also be found out when it is needed.
+        // An invalid certificate may also be noticed when it is needed.
         Ok(tls) => {
             let mut world = World::new().await;
             world.access = https(Some(tls));
@@ -313,7 +313,7 @@ async fn a17_a_token_server_behind_the_same_ca() {
     assert_eq!(world.files().await.unwrap().len(), 1);
 }
 
-/// A password for an https registry does not go over plain HTTP, whatever the registry says.
+/// A password for an https registry does not go over plain HTTP, even if the registry redirects there.
 #[tokio::test]
 async fn a17_a_realm_over_http_for_a_registry_over_https() {
     let authority = Authority::new();

@@ -62,7 +62,7 @@ async fn a20_a_way_back_does_not_bring_the_password_back() {
     assert!(asked[0].authorization.is_some() && asked[1].authorization.is_none(), "{asked:?}");
 }
 
-/// A registry may hand out blobs from elsewhere. That host has no right to any password, whatever it asks for.
+/// A registry may redirect to blobs on another host. That host never gets a password, even if it asks for one.
 #[rstest::rstest]
 #[case::basic("Basic realm=\"x\"")]
 #[case::bearer("Bearer realm=\"http://ELSEWHERE/token\"")]
@@ -138,7 +138,7 @@ async fn a20_a_redirect_brings_no_credentials(
     assert!(world.registry.requests().iter().all(|request| request.path != "/x"));
 }
 
-/// A store of blobs is shown no credentials, so they are not to blame, and the next URL is signed anew.
+/// A store of blobs gets no credentials, so they are not the cause, and the next URL gets a new signature.
 #[rstest::rstest]
 #[tokio::test]
 async fn a20_a_store_that_refuses_is_named(#[values(401, 403)] status: u16) {
@@ -173,7 +173,7 @@ async fn a20_a_store_that_is_broken_is_named() {
     }
 }
 
-/// Whoever gives up a question gives back its turn, wherever it hangs.
+/// A cancelled request releases its turn, at every stage.
 #[rstest::rstest]
 #[case::head(World::on_image, Fault::hang)]
 #[case::body(World::on_blob, Fault::endless)]
@@ -204,7 +204,7 @@ async fn a22_a_question_that_is_given_up_holds_nothing(
     assert_eq!(within.expect("the only turn is held by nobody").unwrap().len(), 1);
 }
 
-/// A person looks for what is broken where the message says, which is not always the registry.
+/// The message names the server that fails, which is not always the registry.
 #[tokio::test]
 async fn a20_a_host_that_cannot_be_reached_is_named() {
     let world = world().await;
@@ -268,7 +268,7 @@ async fn a21_what_will_not_pass_is_asked_once(#[values(400, 403, 404, 410, 418, 
     let world = World::new().await;
     world.registry.inject(world.on_image().status(status));
     world.list().await.unwrap_err();
-    // `HEAD`, and once more by `GET`, which is the plainer question.
+    // `HEAD`, and then `GET`, which is the simpler request.
     assert_eq!(world.registry.requests().len(), 2);
 }
 
@@ -328,7 +328,7 @@ async fn a21_a_wait_that_makes_no_sense_is_none(#[case] retry_after: &str) {
     assert_eq!(world.files().await.unwrap().len(), 1);
 }
 
-/// Nothing that changes by itself is in a message, or every look would be a write to the status.
+/// A message holds nothing that changes by itself, because otherwise every reconcile would write the status.
 #[rstest::rstest]
 #[case::limited(429, RateLimited)]
 #[case::unavailable(503, RegistryUnavailable)]

@@ -172,7 +172,7 @@ impl World {
         self.on_lists().respond(200, &[("content-type", INDEX)], push::index(manifests).to_string())
     }
 
-    /// There is no API, and the tag holds this list.
+    /// The registry has no API, and the tag holds this list.
     pub fn tag_lists(&self, manifests: &[Value]) -> Vec<Fault> {
         let listed = push::index(manifests).to_string();
         vec![self.on_api().status(404), self.on_tag().respond(200, &[("content-type", INDEX)], listed)]
@@ -203,13 +203,13 @@ impl World {
     }
 }
 
-/// What an operator asks about an image, as often as it is told to.
+/// The requests of an operator about an image, which can be repeated.
 #[derive(Clone)]
 pub struct Question<'a> {
     pub client: &'a OciRegistry,
     pub access: &'a Access,
     pub image: ImageRef,
-    /// Where to look for what is attached, if elsewhere.
+    /// The repository of the attached artifacts, if it is another one.
     pub referrers: Option<RepositoryRef>,
     pub artifact_type: Option<&'a str>,
     pub platform: Option<Platform>,

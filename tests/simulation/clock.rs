@@ -19,7 +19,7 @@ pub fn second() -> i64 {
     NOW.get()
 }
 
-/// A fraction of a second on top: whoever keeps it although the API does not is found out.
+/// With a fraction of a second: code that keeps it although the API does not is noticed.
 pub fn now() -> Timestamp {
     Timestamp::new(NOW.get(), 123_456_789).unwrap()
 }

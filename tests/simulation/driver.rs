@@ -17,16 +17,16 @@ use crate::planted::{Bug, Port};
 use crate::rules::{Violation, settled};
 use crate::worlds::{self, ANOTHER_OPERATOR, Broken, Faults, Run, Who, World};
 
-/// Most steps of one reconcile. The longest so far takes about 30; beyond this it goes round in circles.
+/// Most steps of one reconcile. The longest so far takes about 30; beyond this bound it never ends.
 const STEPS: usize = 100;
 
-/// Most rounds until nothing is written any more.
+/// Most rounds until no more writes come.
 const ROUNDS: usize = 16;
 
-/// Between two rounds: longer than anything that the operator waits for before it looks again.
+/// Time between two rounds: longer than every wait of the operator before its next reconcile.
 const ROUND: i64 = 700;
 
-/// A reconcile under way, and what ends its turn.
+/// A running reconcile, and the token that ends its turn.
 struct Reconcile {
     future: Pin<Box<dyn std::future::Future<Output = Next> + Send>>,
     over: CancellationToken,
@@ -38,7 +38,7 @@ pub struct Simulation {
     metrics: Metrics,
     operator: Arc<Context<Port, Port>>,
     running: BTreeMap<Who, Reconcile>,
-    /// How many operators there were before this one.
+    /// Number of operators before this one.
     generation: usize,
 }
 
@@ -51,17 +51,17 @@ impl Simulation {
         Self { world, ports, metrics, operator, running: BTreeMap::new(), generation: 0 }
     }
 
-    /// The operator is killed and started again: it knows nothing but what its watches tell it.
+    /// The operator is killed and started again: it only knows the news of its watches.
     pub fn restart(&mut self) {
         self.stop_all();
         self.world.lock().trace.add(|| "──── the operator is killed and started again".to_owned());
         self.begin();
     }
 
-    /// The operator is stopped for a while, and another one takes over. What the first is about to do it still does when it
-    /// wakes up: nothing keeps it from that but the versions to which its writes are bound.
+    /// The operator is stopped for a while, and another one takes over. When the first one wakes up, it continues with
+    /// its writes. Only the versions to which its writes are bound prevent them.
     pub fn take_over(&mut self) {
-        // One that sleeps at a time: the others are gone.
+        // Only one operator sleeps at a time: earlier ones are gone.
         let outdated: Vec<Who> =
             self.running.keys().copied().filter(|who| who.operator < self.generation).collect();
         let mut state = self.world.lock();
@@ -86,7 +86,7 @@ impl Simulation {
         state.outdated.clear();
     }
 
-    /// An operator that knows nothing but what its watches tell it.
+    /// An operator that only knows the news of its watches.
     fn begin(&mut self) {
         self.generation += 1;
         self.operator = operator(&self.ports, &self.metrics);
@@ -95,7 +95,7 @@ impl Simulation {
         state.objects.resync();
     }
 
-    /// Starts a reconcile, where the watch knows the resource and none is running.
+    /// Starts a reconcile if the watch knows the resource and none is running.
     pub fn start(&mut self, name: &'static str) -> bool {
         self.start_in(name, None)
     }
@@ -131,7 +131,7 @@ impl Simulation {
         Who { operator: self.generation, name }
     }
 
-    /// Running reconciles, those of an operator that was replaced included.
+    /// Running reconciles, including those of an operator that was replaced.
     pub fn running(&self) -> Vec<Who> {
         self.running.keys().copied().collect()
     }
@@ -141,7 +141,7 @@ impl Simulation {
         self.world.lock().runs.values().any(|run| run.broken == Some(Broken::Hung))
     }
 
-    /// Ends the turn of a reconcile whose resource has become another, as far as the watch has told.
+    /// Ends the turn of a reconcile whose resource has changed, according to the watch.
     pub fn end_turn(&mut self, who: Who) {
         let Some(running) = self.running.get(&who).filter(|_| who.operator == self.generation) else {
             return;
@@ -159,7 +159,7 @@ impl Simulation {
         }
     }
 
-    /// One step of a running reconcile. Returns what it was told, when it has ended.
+    /// One step of a running reconcile. Returns its record when it has ended.
     pub fn poll(&mut self, who: Who) -> Option<Run> {
         let name = who.name;
         self.end_turn(who);
@@ -185,7 +185,7 @@ impl Simulation {
         if run.panicked() {
             self.sees_the_panic(name, &run);
         }
-        // It has a turn at registries at once, unless it has become another meanwhile.
+        // It gets a turn at registries at once, unless its resource has changed meanwhile.
         let goes_on = polled == Poll::Ready(Next::AtRegistry) && who.operator == self.generation;
         if goes_on && self.start_in(name, Some(Lane::Registry)) {
             return None;
@@ -193,8 +193,8 @@ impl Simulation {
         Some(run)
     }
 
-    /// A panic does not go unseen: it is counted, and was to be told in the status, unless that is where it came from. Not
-    /// looked at where others act, whose writes may forestall that of the status.
+    /// A panic must be visible: it is counted, and reported in the status unless the write of the status panicked. Not
+    /// checked if others acted, because their writes may prevent the write of the status.
     fn sees_the_panic(&self, name: &str, run: &Run) {
         if !matches!(self.world.lock().faults, Faults::At(..)) {
             return;
@@ -206,7 +206,7 @@ impl Simulation {
         }
     }
 
-    /// Runs a reconcile to its end. Nothing, where there is nothing to reconcile, or no answer.
+    /// Runs a reconcile to its end. `None` if nothing has to be reconciled, or if no answer comes.
     pub fn run(&mut self, name: &'static str) -> Option<Run> {
         let who = self.who(name);
         if !self.running.contains_key(&who) && !self.start(name) {
@@ -236,15 +236,15 @@ impl Simulation {
         self.world.lock().violate(rule, what);
     }
 
-    /// Delivers everything that the watches have to tell.
+    /// Delivers all news of the watches.
     fn catch_up(&self) {
         let mut state = self.world.lock();
         state.objects.resync();
         state.resources.resync();
     }
 
-    /// Nothing fails any more, and nobody acts. The operator must come to rest where the model says, and stay there, also
-    /// when it is started again.
+    /// Nothing fails any more, and nobody acts. The operator must reach the state of the model, and stay there, even
+    /// after a restart.
     pub fn settle(&mut self) {
         if self.is_hung() {
             self.restart();
@@ -285,7 +285,7 @@ impl Simulation {
         }
     }
 
-    /// Every resource once, with everything known. Returns how often each asked for content.
+    /// Reconciles every resource once, with all news delivered. Returns how often each asked for content.
     fn round(&mut self) -> Vec<(&'static str, usize)> {
         clock::advance(ROUND);
         let mut fetched = Vec::new();
@@ -308,7 +308,7 @@ fn operator(ports: &Port, metrics: &Metrics) -> Arc<Context<Port, Port>> {
     })
 }
 
-/// What runs a simulation needs around it: the timers of `spec.timeout`, which never come.
+/// Provides the runtime that a simulation needs: timers of `spec.timeout`, which never fire.
 pub fn within_runtime<T>(simulate: impl FnOnce() -> T) -> T {
     thread_local! {
         static RUNTIME: tokio::runtime::Runtime =

@@ -1,5 +1,5 @@
-//! What each resource should end up with, once the worlds are quiet: worked out from the worlds as they are, without a
-//! look at how the operator does it.
+//! The expected end of each resource after the worlds are quiet: computed from the worlds alone, without code of the
+//! operator.
 
 use std::collections::BTreeSet;
 
@@ -22,19 +22,19 @@ use crate::worlds::resources::target_name;
 /// A resource that has come to rest.
 #[derive(Clone, Debug)]
 pub enum Expected {
-    /// This config is in the target. Several contents, where several revisions keep the artifact.
+    /// This config is in the target. Several contents are possible if several revisions keep the artifact.
     Synced {
         artifact: Digest,
         image: Digest,
         contents: Vec<Bytes>,
         back: bool,
     },
-    /// Nothing new can be had.
+    /// No new config is available.
     Failing(Reason),
     Suspended,
 }
 
-/// Why nothing was chosen.
+/// Why nothing was selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoChoice {
     Nothing,
@@ -52,19 +52,19 @@ pub fn select(candidates: &[Artifact], policy: SelectionPolicy) -> Result<&Artif
     }
 }
 
-/// A resource that is there, and what it asks for.
-struct Asked<'a> {
+/// An existing resource with its spec.
+struct Existing<'a> {
     state: &'a State,
     name: &'static str,
     uid: &'a str,
     spec: &'a api::ArtifactConfigSpec,
 }
 
-/// What may be, of which one must be. Nothing, where the resource is gone or going.
+/// The allowed ends, one of which must be reached. Empty if the resource is deleted or being deleted.
 pub fn expected(state: &State, name: &'static str) -> Vec<Expected> {
     let Some(config) = state.resources.actual(name) else { return Vec::new() };
     let uid = config.metadata.uid.as_deref().unwrap_or_default();
-    let asked = Asked { state, name, uid, spec: &config.spec };
+    let existing = Existing { state, name, uid, spec: &config.spec };
     if config.metadata.deletion_timestamp.is_some() {
         return Vec::new();
     }
@@ -72,31 +72,31 @@ pub fn expected(state: &State, name: &'static str) -> Vec<Expected> {
         return vec![Expected::Suspended];
     }
     let mut expected = match &config.spec.rollback_to {
-        Some(digest) => asked.back(&digest.parse().unwrap()),
-        None => vec![asked.forward().unwrap_or_else(Expected::Failing)],
+        Some(digest) => existing.back(&digest.parse().unwrap()),
+        None => vec![existing.forward().unwrap_or_else(Expected::Failing)],
     };
-    if let Err(reason) = asked.unless_barred() {
-        // Wherever it is noticed first.
+    if let Err(reason) = existing.unless_barred() {
+        // Any of several faults may be noticed first.
         expected.push(Expected::Failing(reason));
     }
     expected
 }
 
-/// Whether somebody else's object keeps the resource from its target.
+/// Whether an object of somebody else prevents the write of the target.
 pub fn is_barred(state: &State, name: &'static str) -> bool {
     let Some(config) = state.resources.actual(name) else { return false };
     let uid = config.metadata.uid.as_deref().unwrap_or_default();
-    Asked { state, name, uid, spec: &config.spec }.unless_barred().is_err()
+    Existing { state, name, uid, spec: &config.spec }.unless_barred().is_err()
 }
 
-/// What going forward would choose, where that is known.
+/// The config that a resume would select, if it is known.
 pub fn latest(state: &State, name: &'static str) -> Option<Digest> {
     let config = state.resources.actual(name)?;
-    let asked = Asked { state, name, uid: "", spec: &config.spec };
-    asked.selected().ok().map(|(artifact, _)| artifact.digest.clone())
+    let existing = Existing { state, name, uid: "", spec: &config.spec };
+    existing.selected().ok().map(|(artifact, _)| artifact.digest.clone())
 }
 
-impl<'a> Asked<'a> {
+impl<'a> Existing<'a> {
     fn forward(&self) -> Result<Expected, Reason> {
         let (artifact, image) = self.selected()?;
         let attached = &self.state.registry.known[&artifact.digest];
@@ -110,8 +110,9 @@ impl<'a> Asked<'a> {
         })
     }
 
-    /// From a revision that holds what the history recorded of the artifact; where it recorded nothing, from one that its
-    /// manifest proves, else from the registry, and from any that is intact while the registry is down.
+    /// From a revision with the hash that the history recorded for the artifact. Without a recorded hash, from a
+    /// revision that its manifest proves, otherwise from the registry, and while the registry is down from any intact
+    /// revision.
     fn back(&self, digest: &Digest) -> Vec<Expected> {
         let recorded = self.recorded(digest);
         let known = |object: &&Object| {
@@ -126,7 +127,7 @@ impl<'a> Asked<'a> {
         };
         let kept: Vec<&ConfigMap> = self.kept(digest).filter(known).map(|object| &object.map).collect();
         if !kept.is_empty() {
-            // With a limit of 0 a workload may still keep an earlier rendering of what is in place.
+            // With a limit of 0, a workload may still keep an earlier rendering of the config in the target.
             let target = self.state.objects.get(target_name(self.name, self.spec));
             let in_place = target.filter(|target| {
                 self.spec.revision_history_limit == 0
@@ -142,7 +143,7 @@ impl<'a> Asked<'a> {
             }
             fetched => vec![fetched.unwrap_or_else(Expected::Failing)],
         };
-        // What is in the target already may stay, whatever keeps it.
+        // A config that is already in the target may stay.
         let target = self.state.objects.get(target_name(self.name, self.spec));
         let applied = target.filter(|target| {
             let held = State::identity(&target.map);
@@ -164,7 +165,7 @@ impl<'a> Asked<'a> {
             .collect()
     }
 
-    /// Back to what an object holds.
+    /// A rollback to the content of an object.
     fn restored(&self, digest: &Digest, from: &ConfigMap) -> Expected {
         let content = content(from);
         match self.unless_foreign(digest, &content) {
@@ -178,8 +179,8 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// Back to what was merged before, and nobody has changed since, or to what stood there already: merging equal bytes is
-    /// no write.
+    /// A rollback to content that was merged before and that nobody has changed since, or that was already there:
+    /// merging equal bytes is not a write.
     fn merged(&self, digest: &Digest) -> Option<Expected> {
         let target = target_name(self.name, self.spec);
         if self.spec.target.creation_policy != CreationPolicy::Merge {
@@ -196,7 +197,7 @@ impl<'a> Asked<'a> {
         Some(barred.map_or_else(Expected::Failing, |()| back))
     }
 
-    /// Revisions that fit themselves, whoever made them.
+    /// Revisions whose annotations fit their content, forged ones as well.
     fn said(&self, digest: &Digest) -> impl Iterator<Item = &'a Object> {
         let (state, uid, digest) = (self.state, self.uid, digest.clone());
         let is_said = move |(name, object): &(&String, &Object)| {
@@ -282,12 +283,12 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// Whether there is an object of this name that is somebody else's.
+    /// Whether an object of this name exists and belongs to somebody else.
     fn is_foreign(&self, name: &str) -> bool {
         self.state.objects.get(name).is_some_and(|object| !self.state.is_of(self.uid, object))
     }
 
-    /// Where somebody else has the name of the target, or of the revision, nothing is written.
+    /// If somebody else has the name of the target, or of the revision, nothing is written.
     fn unless_foreign(&self, artifact: &Digest, content: &Bytes) -> Result<(), Reason> {
         let target = target_name(self.name, self.spec);
         let kept = self.spec.revision_history_limit > 0;
@@ -299,7 +300,7 @@ impl<'a> Asked<'a> {
         Ok(())
     }
 
-    /// Somebody else's target is not to be written to, but when merging nothing else is.
+    /// An object of somebody else must not be written, except that merging writes only into such objects.
     fn unless_barred(&self) -> Result<(), Reason> {
         let target = target_name(self.name, self.spec);
         if self.spec.target.creation_policy != CreationPolicy::Merge {
@@ -317,14 +318,14 @@ impl<'a> Asked<'a> {
             })
             .filter_map(|entry| entry.manager.as_deref()?.strip_prefix("artifactconfig/merge/"))
             .any(|name| name != self.name && self.state.resources.actual(name).is_some());
-        // Nor into a target of another one, whatever its labels say.
+        // Merging must not write into a target of another resource, even if its labels are wrong.
         let managed = label_of(&object.map.metadata, label::MANAGED_BY) == Some(MANAGER)
             || controller_of(&object.map.metadata).is_some();
         if others || managed { Err(Reason::TargetConflict) } else { Ok(()) }
     }
 }
 
-/// The content hash, which takes no notice of where a value stands.
+/// The content hash, which does not depend on `data` or `binaryData`.
 pub fn hash(content: &Bytes) -> String {
     render::Content { binary_data: content.clone(), ..render::Content::default() }.hash()
 }

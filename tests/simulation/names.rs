@@ -1,4 +1,4 @@
-//! What there is in these worlds: few things, so that they meet often.
+//! The names of all things in these worlds: few, so that they meet often.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,16 @@ pub const REPOSITORY: &str = "r.example/shop/web";
 pub const TYPE: &str = "custom/config";
 pub const OTHER_TYPE: &str = "custom/other";
 pub const SECRET: &str = "regcred";
-/// Shows nowhere.
+/// The password, which must appear nowhere.
 pub const PASSWORD: &str = "hunter2";
-/// The same as it stands in the pull secret: `robot:hunter2`.
+/// The same as in the pull secret: `robot:hunter2`.
 pub const ENCODED_PASSWORD: &str = "cm9ib3Q6aHVudGVyMg==";
 
 /// The resources.
 pub const RESOURCES: [&str; 2] = ["web", "api"];
-/// Names of targets that a spec may ask for, besides the name of the resource itself.
+/// Names of targets that a spec may have, in addition to the name of the resource itself.
 pub const TARGETS: [&str; 3] = ["web", SHARED, "other"];
-/// The one into which is merged.
+/// The object into which resources merge.
 pub const SHARED: &str = "shared";
 pub const TAGS: [&str; 2] = ["v1", "v2"];
 pub const IMAGES: usize = 3;
@@ -29,7 +29,7 @@ pub fn image(index: usize) -> Digest {
     Digest::sha256(format!("image {index}").as_bytes())
 }
 
-/// Content of a `ConfigMap`, wherever it stands.
+/// Content of a `ConfigMap`, from `data` and `binaryData`.
 pub type Bytes = BTreeMap<String, Vec<u8>>;
 
 /// Files that somebody attaches.
@@ -65,7 +65,7 @@ pub fn mapping(index: usize) -> Vec<FileMapping> {
 
 pub const MAPPINGS: usize = 4;
 
-/// What a mapping makes of files: written anew here, from the documentation of `spec.files`.
+/// The content that a mapping gives for files. Implemented again here, from the documentation of `spec.files`.
 pub fn render(files: &[ConfigFile], mapping: &[FileMapping]) -> Option<Bytes> {
     let mut content = Bytes::new();
     for file in files {

@@ -1,4 +1,4 @@
-//! The ports as the operator gets them: the worlds themselves, or with a bug between, of which the simulation must tell.
+//! The ports of the operator: the worlds themselves, or the worlds behind a planted bug that the simulation must find.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -17,39 +17,39 @@ use crate::clock;
 use crate::worlds::World;
 use crate::worlds::objects::is_revision;
 
-/// What is wrong with an operator.
+/// The bug of an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     None,
     /// A revision is made only after the target that it keeps.
     TargetBeforeRevision,
-    /// The target is written only after the status that speaks of it.
+    /// The target is written only after the status that reports it.
     StatusBeforeTarget,
-    /// A listing that failed is taken for one without entries.
+    /// A failed listing counts as an empty one.
     FailureIsEmpty,
-    /// An update goes through whatever happened since.
+    /// An update ignores changes since the read.
     NoPrecondition,
-    /// What exists already is taken over.
+    /// Existing objects are taken over.
     TakesOver,
-    /// Pods are not looked at.
+    /// Pods are not listed.
     CollectsUsed,
-    /// The status tells the time.
+    /// The status has the present time.
     ClockInStatus,
-    /// Nothing attached is taken for an order to delete.
+    /// If nothing is attached, the target is deleted.
     DeletesWhenNothing,
-    /// A status is written over whatever has been written since.
+    /// A write of the status ignores later writes.
     StatusOverAnything,
-    /// The watch never tells of revisions, so that none is ever collected.
+    /// The watch never reports revisions, so none is ever collected.
     CollectsNothing,
-    /// What others have in an object goes when something is merged into it.
+    /// Merging removes the keys of others.
     MergesOverOthers,
-    /// Each time another field manager merges, which knows nothing of what came before.
+    /// Each merge uses another field manager, which does not own the keys of earlier merges.
     MergesAsAnybody,
-    /// Whoever else merges into an object is taken for gone.
+    /// Other resources that merge into an object count as deleted.
     MergesWithRivals,
 }
 
-/// A write that is not done yet: the object, and where it is an update what it is bound to and by whom.
+/// A delayed write: the object, and for an update the observed object and the field manager.
 type PutOff = (ConfigMap, Option<(ConfigMap, String)>);
 
 /// A port with a bug.
@@ -77,7 +77,7 @@ impl Port {
     async fn catch_up(&self) {
         let later = std::mem::take(&mut *self.later.lock().unwrap());
         for (map, observed) in later {
-            // Whatever comes of it.
+            // The result does not matter.
             let _ = match observed {
                 Some((observed, manager)) => self.world.update(&map, &observed, &manager).await,
                 None => self.world.create(&map).await,
@@ -267,7 +267,7 @@ impl Cluster for Port {
     }
 }
 
-/// Plants a bug and sees a rule tell of it.
+/// Plants a bug and expects that a rule reports it.
 #[rstest::rstest]
 #[case(Bug::TargetBeforeRevision, &["§2.8 revision first, then target"])]
 #[case(Bug::StatusBeforeTarget, &["§2.8 status says what was applied"])]
@@ -276,7 +276,7 @@ impl Cluster for Port {
 #[case(Bug::TakesOver, &["§2.5 not ours is never touched"])]
 #[case(Bug::CollectsUsed, &["§2.9 what is in use is not collected"])]
 #[case(Bug::ClockInStatus, &["§2.4 no change, no write"])]
-// Into whose object it merges, there it is also the deletion of somebody else's.
+// With merging, it also deletes an object of somebody else.
 #[case(Bug::DeletesWhenNothing, &["§2.3 the last good outlives every failure", "§2.5 not ours is never touched"])]
 #[case(Bug::CollectsNothing, &["nothing is left over"])]
 #[case(Bug::MergesOverOthers, &["§2.5 merging leaves the rest alone"])]
@@ -284,7 +284,7 @@ impl Cluster for Port {
 #[case(Bug::MergesWithRivals, &["§2.8 it converges", "§2.4 no change, no write"])]
 #[case(Bug::StatusOverAnything, &["the history forgets nothing", "numbers are never used again"])]
 fn a_planted_bug_is_found(#[case] bug: Bug, #[case] rules: &[&str]) {
-    /// Enough for the rarest of them, several times over.
+    /// Several times as many as the rarest bug needs.
     const SEEDS: u64 = 4000;
     let found = crate::random::violations(0..SEEDS, bug);
     let (seed, violation) = found.first_key_value().unwrap_or_else(|| panic!("{bug:?} was not found"));

@@ -1,4 +1,4 @@
-//! Randomness that can be had again.
+//! Randomness that can be repeated.
 
 /// `SplitMix64`: enough for choosing, and the same everywhere.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ impl Prng {
         self.below(1000) < per_mille
     }
 
-    /// One of them, where there is one.
+    /// One of them; `None` if there are none.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
         if of.is_empty() { None } else { of.get(self.below(of.len())) }
     }

@@ -15,8 +15,8 @@ use crate::prng::Prng;
 use crate::rules::Violation;
 use crate::worlds::Faults;
 
-/// What this world does, and how often: another choice for each seed, so that in some of them things happen that would be
-/// undone too soon in others (swarm testing).
+/// The acts of this world, and their frequency. Each seed has another choice, so that in some worlds effects last that
+/// other acts would undo too soon (swarm testing).
 struct Habits {
     acts: Vec<(usize, Kind)>,
     faults: Faults,
@@ -240,12 +240,12 @@ pub fn simulate(seed: u64, trace: bool, bug: Bug) -> (Option<Violation>, Vec<Str
     })
 }
 
-/// Something is there already, mostly.
+/// Most worlds begin with some objects.
 fn begin(simulation: &mut Simulation, habits: &Habits, random: &mut Prng) {
     {
         let mut state = simulation.world.lock();
         let names = &RESOURCES[..habits.resources];
-        // In one of four worlds somebody merges into what others have.
+        // One of four resources merges into an object of somebody else.
         for name in names {
             state.act(if random.chance(250) { Act::Merging(name) } else { Act::Create(name) });
         }
@@ -288,7 +288,7 @@ fn trouble(simulation: &mut Simulation, habits: &Habits, random: &mut Prng, move
             Some(Move::Miss) => simulation.world.lock().objects.watch.miss(),
             None => {}
         }
-        // Whoever waits for ever is killed in the end.
+        // An operator that hangs is killed after some time.
         if simulation.is_hung() && random.chance(100) {
             simulation.restart();
         }
@@ -298,10 +298,10 @@ fn trouble(simulation: &mut Simulation, habits: &Habits, random: &mut Prng, move
     }
 }
 
-/// How many seeds, unless the environment says otherwise: about half a minute in the dev profile on two cores.
+/// Default number of seeds: about half a minute in the dev profile on two cores.
 const SEEDS: u64 = 3000;
 
-/// How far apart two days begin: no day has so much time.
+/// Distance between the first seeds of two days: no day has time for so many.
 const A_DAY: u64 = 1_000_000;
 
 fn number(variable: &str) -> Option<u64> {
@@ -311,13 +311,13 @@ fn number(variable: &str) -> Option<u64> {
 /// Which seeds are tried.
 struct Search {
     seeds: Range<u64>,
-    /// How long one more is begun. It ends the search and says nothing about the worlds.
+    /// How long new seeds are begun. This only ends the search and does not change the worlds.
     time: Option<Duration>,
 }
 
 impl Search {
-    /// `SIMULATION_SEEDS` says how many there are, `SIMULATION_SECONDS` how long one more is begun, and `SIMULATION_FIRST`
-    /// where they begin: at 0, and where only the time bounds them at another place each day.
+    /// `SIMULATION_SEEDS` is the number of seeds, `SIMULATION_SECONDS` how long new ones are begun, and
+    /// `SIMULATION_FIRST` the first one. Default for the first: 0, or with a time alone another one each day.
     fn asked_for() -> Self {
         let time = number("SIMULATION_SECONDS").map(Duration::from_secs);
         let first = number("SIMULATION_FIRST").unwrap_or_else(|| time.map_or(0, |_| today() * A_DAY));
@@ -325,7 +325,8 @@ impl Search {
         Self { seeds: first..count.map_or(u64::MAX, |count| first.saturating_add(count)), time }
     }
 
-    /// The seeds that break a rule: all of them, or about as many as it takes to know the first. And how many were tried.
+    /// The seeds that break a rule: all of them, or about as many as are needed to know the first. Also the number of
+    /// tried seeds.
     fn run(&self, bug: Bug, all: bool) -> (BTreeMap<u64, Violation>, u64) {
         let Self { seeds, time } = self;
         let (next, found) = (AtomicU64::new(seeds.start), Mutex::new(BTreeMap::new()));
@@ -333,7 +334,7 @@ impl Search {
         let goes_on =
             || time.is_none_or(|time| started.elapsed() < time) && (all || found.lock().unwrap().is_empty());
         let work = || {
-            // Asked before a seed is taken: each that is taken is tried, so that their number says which they were.
+            // Checked before a seed is taken: every taken seed is tried, so their number tells which ones were tried.
             while goes_on() {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
                 if seed >= seeds.end {
@@ -358,17 +359,17 @@ fn today() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() / 86_400)
 }
 
-/// About as many of the seeds that break a rule as it takes to know the first.
+/// About as many of the seeds that break a rule as are needed to know the first.
 pub fn violations(seeds: Range<u64>, bug: Bug) -> BTreeMap<u64, Violation> {
     Search { seeds, time: None }.run(bug, false).0
 }
 
-/// Past the capture of the test's output: which seeds were tried is worth knowing when they were all good, too.
+/// Bypasses the capture of the test's output: the tried seeds are useful to know even if all passed.
 fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// What repeats seeds, after the variables that name them.
+/// The command that repeats seeds; the variables that name them come before it.
 const AGAIN: &str = "cargo test --workspace --test simulation random";
 
 fn replay(seed: u64) {
@@ -381,7 +382,7 @@ fn replay(seed: u64) {
     }
 }
 
-/// Whatever happens, every rule holds.
+/// Every rule holds in every world.
 #[test]
 fn random_worlds() {
     if let Some(seed) = number("SIMULATION_SEED") {
@@ -407,7 +408,7 @@ fn random_worlds() {
     }
 }
 
-/// A seed is all there is to a world.
+/// The seed alone determines a world.
 #[test]
 fn a_seed_can_be_had_again() {
     for seed in 0..20 {

@@ -1,4 +1,4 @@
-//! The real reconcile by real turns, in a world where a registry hangs and there is one turn of each kind.
+//! The real reconcile with real turns, in a world with a registry that hangs and one turn of each kind.
 
 use std::time::Instant;
 
@@ -25,8 +25,8 @@ fn act(simulation: &Simulation, act: Act) {
     state.resources.resync();
 }
 
-/// The only turn at registries is held by a look that hangs. Going back has a turn of its own, is written and told; and so
-/// is the same for the resource that hangs itself, once its look has been told that it is over.
+/// A reconcile that hangs holds the only turn at registries. A rollback has a separate turn, is applied and reported.
+/// The same holds for a rollback of the resource that hangs, after the turn of its reconcile has ended.
 #[test]
 fn a_rollback_needs_no_turn_that_a_registry_holds() {
     within_runtime(|| {

@@ -1,5 +1,5 @@
-//! The rules of structure: which part may know of which. What a crate cannot name because its dependencies leave it out is
-//! not listed here again; what it could name and must not is.
+//! The rules of structure: which part may know of which. The compiler already refuses names that a crate's dependencies
+//! do not have. These tests refuse names that a crate could use and must not.
 
 mod circles;
 
@@ -29,7 +29,7 @@ fn sources(directory: &str) -> anyhow::Result<Vec<(PathBuf, String)>> {
     Ok(found)
 }
 
-/// A file without its tests: a module of tests stands last in its file.
+/// A file without its tests: a module of tests is the last item of its file.
 fn without_tests(text: &str) -> &str {
     let begins = |(at, mark): &(usize, &str)| text[at + mark.len()..].lines().next().is_some_and(ends_open);
     text.match_indices("#[cfg(test)]\n").find(begins).map_or(text, |(at, _)| &text[..at])
@@ -101,7 +101,7 @@ fn the_values_of_oci_are_only_values() {
     .unwrap();
 }
 
-/// These and no others: who adds one says here that it brings no client, no runtime, no clock and no log.
+/// These and no others: an addition here states that the dependency brings no client, no runtime, no clock and no log.
 #[test]
 fn the_custom_resource_is_only_types() {
     let names = ["k8s-openapi", "kube-core", "kube-derive", "schemars", "serde", "serde_json", "strum"];
@@ -198,7 +198,7 @@ fn the_registry_client_stands_alone() {
     depends_on_none_of("crates/registry", &["artifactconfig", "kube", "k8s-openapi"]).unwrap();
 }
 
-/// What to do about a failure is said by who speaks to the reader (`crates/decide/src/words/advice.rs`).
+/// The client gives no advice: the code that knows the reader adds it (`crates/decide/src/words/advice.rs`).
 #[test]
 fn the_registry_client_names_nothing_of_a_resource() {
     const WORDS: [&str; 4] = ["spec.", "Reason", "ConfigMap", "kube::"];
@@ -210,7 +210,7 @@ fn the_registry_client_names_nothing_of_a_resource() {
     }
 }
 
-/// A part knows only of those below it. What is a crate of its own has the compiler for that.
+/// A part knows only of those below it. For crates, the compiler checks that.
 #[test]
 fn imports_point_down() {
     const REFUSED: [(&str, &[&str]); 4] = [
@@ -258,7 +258,7 @@ fn the_operator_writes_through_the_permit() {
     assert_eq!(clients, expected.map(PathBuf::from));
 }
 
-/// The status says what one report says: no stage writes it on its own.
+/// The status follows from one report: no stage writes it by itself.
 #[test]
 fn one_file_writes_the_status() {
     let writes = |(path, text): (PathBuf, String)| text.contains(".write_status(").then_some(path);
@@ -279,7 +279,7 @@ fn the_lists_of_stages_agree() {
         assert_eq!(list, &lists[0].1, "{file} and {}", lists[0].0);
     }
     let stages: Vec<&str> = lists[0].1.split(" → ").collect();
-    // `watch`, `read` and `goal` come before a pass has stages of its own.
+    // `watch`, `read` and `goal` come before the stages that have modules.
     for stage in &stages[3..] {
         let place = root().join("src/controller").join(stage);
         assert!(place.is_dir() || place.with_extension("rs").is_file(), "there is no src/controller/{stage}");

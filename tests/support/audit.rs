@@ -1,5 +1,5 @@
-//! What the operator asked of the API server, by the API server's own audit log: the only witness of a write that
-//! changes nothing, and of a request that RBAC refused.
+//! The operator's requests to the API server, from the API server's own audit log. Only this log shows a write that
+//! changes nothing, and a request that RBAC refused.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ pub struct ApiRequest {
     pub refused: bool,
     /// Status code of the answer.
     pub status: i64,
-    /// The token that it was made with (`JTI=…`), which tells several operators apart.
+    /// The token of the request (`JTI=…`), which distinguishes several operators.
     pub token: String,
 }
 
@@ -85,8 +85,8 @@ impl Audit {
         self.read(mark)
     }
 
-    /// What RBAC refused to the operator and never granted: an API server that has just started refuses everything until
-    /// it knows its roles.
+    /// Requests that RBAC refused to the operator and never granted: an API server that has just started refuses
+    /// everything until it knows its roles.
     pub fn refused(&self) -> Result<Vec<String>> {
         let (refused, granted): (Vec<_>, Vec<_>) =
             self.read(0)?.into_iter().partition(|request| request.refused);

@@ -32,7 +32,7 @@ where
 /// Makes each request for a sync a new one.
 static REQUESTS: AtomicU64 = AtomicU64::new(1);
 
-/// What a test works with. Clones are the same place.
+/// The place of a test. Clones are the same place.
 #[derive(Clone)]
 pub struct Bench {
     /// Everything that runs.
@@ -43,7 +43,7 @@ pub struct Bench {
     pub namespace: String,
 }
 
-/// What stands in a namespace: `kind/name` and `resourceVersion`.
+/// The objects of a namespace: `kind/name` and `resourceVersion`.
 pub type Snapshot = BTreeMap<String, String>;
 
 impl Bench {
@@ -72,8 +72,8 @@ impl Bench {
         Api::namespaced(self.world.cluster.admin(), &self.namespace)
     }
 
-    /// Applies an `ArtifactConfig`. What the spec leaves out: the type that tests attach, plain HTTP, and an interval so
-    /// long that whatever happens was not the interval's doing.
+    /// Applies an `ArtifactConfig`. Defaults for absent fields: the type that tests attach, plain HTTP, and an interval
+    /// so long that it triggers no reconcile.
     pub async fn apply(&self, name: &str, spec: Value) -> Result<ArtifactConfig> {
         let mut whole =
             json!({"artifactType": CONFIG_TYPE, "interval": "1h", "registry": {"plainHttp": true}});
@@ -81,7 +81,7 @@ impl Bench {
         Ok(self.apply_raw(name, &whole).await?)
     }
 
-    /// Applies a spec as it stands.
+    /// Applies a spec without defaults.
     pub async fn apply_raw(&self, name: &str, spec: &Value) -> kube::Result<ArtifactConfig> {
         let object = json!({
             "apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig",
@@ -299,7 +299,7 @@ impl Bench {
         for object in events.list_metadata(&ListParams::default()).await? {
             add("Event", object.name_any(), object.resource_version());
         }
-        // Kubernetes puts it into each namespace, at a time of its own.
+        // Kubernetes creates it in each namespace, at any time.
         snapshot.remove("ConfigMap/kube-root-ca.crt");
         Ok(snapshot)
     }

@@ -1,5 +1,5 @@
-//! What somebody can make who may create and delete `ConfigMaps` and read `ArtifactConfigs`, and no more: names, labels and
-//! annotations that fit each other, as anybody can work them out.
+//! A forger may create and delete `ConfigMaps` and read `ArtifactConfigs`, and no more. It makes names, labels and
+//! annotations that fit each other, because everyone can compute them.
 
 use anyhow::{Context as _, Result};
 use api::{MANAGER, annotation, label};
@@ -22,7 +22,7 @@ pub struct Forgery<'a> {
 }
 
 impl Forgery<'_> {
-    /// The hash that goes with the content.
+    /// The hash of the content.
     pub fn hash(&self) -> String {
         Content { data: text(&[("config.json", self.content)]), ..Content::default() }.hash()
     }

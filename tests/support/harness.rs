@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_mins(4);
 pub enum On {
     /// One run for each.
     Both,
-    /// What the other does makes no difference here, or cannot be had from it.
+    /// The other registry makes no difference here, or lacks what the test needs.
     Embedded,
     /// Only a registry without the Referrers API is of interest here.
     Distribution,
@@ -86,7 +86,7 @@ impl Stage {
         self.runtime.block_on(async {
             let world = self.world().await.map_err(Failed::from_error)?;
             let bench = Bench::new(world, kind, test).await.map_err(Failed::from_error)?;
-            // A task of its own, so that a panic is an error like any other and shows the same report.
+            // A separate task, so that a panic is an error like any other and shows the same report.
             let mut task = tokio::spawn(run(bench.clone()));
             let result = match tokio::time::timeout(LIMIT, &mut task).await {
                 Ok(Ok(result)) => result,
@@ -100,7 +100,7 @@ impl Stage {
                 Ok(()) => bench.clean_up().await.map_err(Failed::from_error),
                 Err(why) => {
                     let report = bench.report().await;
-                    // What is left behind must not keep the operator busy; that the test failed is known already.
+                    // Leftover objects must not keep the operator busy. The failure of the test is known already.
                     let _ = bench.clean_up().await;
                     Err(Failed::from(format!("{why:#}\n{report}")))
                 }
@@ -133,7 +133,7 @@ impl FromError for Failed {
     }
 }
 
-/// Runs the cases, as many side by side as `threads` says where the command line does not.
+/// Runs the cases. `threads` is their number side by side, unless the command line has another.
 pub fn main(threads: usize, cases: &[Case]) -> ExitCode {
     testbed::install_crypto_provider();
     let mut arguments = Arguments::from_args();

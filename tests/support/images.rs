@@ -22,7 +22,7 @@ impl Bench {
         format!("{}/{}/{name}", self.world.host(self.kind), self.namespace)
     }
 
-    /// Pushes an image of its own; returns its digest.
+    /// Pushes a new image; returns its digest.
     pub async fn push(&self, image: &str) -> Result<String> {
         self.world.oras.push_image(image).await
     }
@@ -69,7 +69,7 @@ impl Bench {
         self.world.embedded.inject(does(when))
     }
 
-    /// The operator's requests to this test's repositories since then. Only the embedded registry tells.
+    /// The operator's requests to this test's repositories since then. Only the embedded registry records them.
     pub fn requests_since(&self, since: SystemTime) -> Vec<RecordedRequest> {
         debug_assert_eq!(self.kind, Kind::Embedded);
         let prefix = format!("/v2/{}/", self.namespace);
@@ -83,7 +83,7 @@ impl Bench {
     }
 }
 
-/// Tells the operator from `oras`.
+/// Distinguishes the operator from `oras`.
 fn is_operator(headers: &http::HeaderMap) -> bool {
     headers
         .get(http::header::USER_AGENT)

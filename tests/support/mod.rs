@@ -1,4 +1,4 @@
-//! What the suites share: one world for a binary, a bench for each test, and the harness that runs them.
+//! Shared code of the suites: one world for a binary, a bench for each test, and the harness that runs them.
 
 mod audit;
 mod bench;

@@ -19,7 +19,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As it stands in the names of tests.
+    /// Its word in the names of tests.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Embedded => "embedded",
@@ -41,7 +41,7 @@ pub struct World {
     pub oras: Oras,
     /// The cluster.
     pub cluster: Cluster,
-    /// What the operator asked of the API server.
+    /// The operator's requests to the API server.
     pub audit: Audit,
 }
 
@@ -59,7 +59,7 @@ impl World {
         Ok(Self { operator, embedded, distribution, oras, cluster, audit })
     }
 
-    /// Starts another operator with further flags, under a name of its own and with a token of its own.
+    /// Starts another operator with further flags, under a separate name and with a separate token.
     pub async fn replica(&self, name: &str, args: &[&str]) -> Result<OperatorProcess> {
         let kubeconfig =
             self.cluster.service_account_kubeconfig(OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT).await?;
@@ -93,7 +93,7 @@ impl World {
         }
     }
 
-    /// Brings it back with its content; does nothing where it runs.
+    /// Starts it again with its content; does nothing if it runs.
     pub async fn restart_registry(&self, kind: Kind) -> Result<()> {
         match kind {
             Kind::Embedded => self.embedded.restart().await,

@@ -213,9 +213,9 @@ mod tests {
     }
 
     /// The parts of a reference: registry, host, path, tag, digest, and the whole reference in full.
-    type Said = (String, String, String, Option<String>, Option<String>, String);
+    type Parts = (String, String, String, Option<String>, Option<String>, String);
 
-    fn said(text: &str) -> Option<Said> {
+    fn parts(text: &str) -> Option<Parts> {
         let image: ImageRef = text.parse().ok()?;
         let RepositoryRef { registry, path } = image.repository();
         let digest = image.digest().map(Digest::to_string);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     /// The same by oci-spec, without references for which this parser differs on purpose.
-    fn said_by_oci_spec(text: &str) -> Option<Said> {
+    fn parts_by_oci_spec(text: &str) -> Option<Parts> {
         // oci-spec does not know IPv6 addresses, which the grammar has. So it gets a name instead of the address.
         let (text, stand_in) = without_ipv6(text);
         let reference = Reference::try_from(text.as_str()).ok()?;
@@ -306,7 +306,7 @@ mod tests {
         /// This parser and oci-spec, which uses a regular expression, read the same.
         #[test]
         fn reads_as_oci_spec_does(text in prop_oneof![jumbled(), orderly()]) {
-            prop_assert_eq!(said(&text), said_by_oci_spec(&text));
+            prop_assert_eq!(parts(&text), parts_by_oci_spec(&text));
         }
     }
 }

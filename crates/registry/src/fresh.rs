@@ -36,9 +36,9 @@ where
     V: Clone + Send + Sync + 'static,
     A: Future<Output = Result<V, Error>>,
 {
-    let asked = Instant::now();
+    let called = Instant::now();
     loop {
-        if freshness == Freshness::Now && answers.get(&key).await.is_some_and(|(begun, _)| begun < asked) {
+        if freshness == Freshness::Now && answers.get(&key).await.is_some_and(|(begun, _)| begun < called) {
             answers.invalidate(&key).await;
         }
         let mut hit = true;
@@ -51,7 +51,7 @@ where
             .await
             .map_err(|error: Arc<Error>| Error::clone(&error))?;
         // Ends in the second round at the latest: a request that starts now starts after `asked`.
-        if freshness == Freshness::Recent || begun >= asked {
+        if freshness == Freshness::Recent || begun >= called {
             return Ok((answer, hit));
         }
     }

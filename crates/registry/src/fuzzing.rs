@@ -8,7 +8,7 @@ use reqwest::Url;
 
 use crate::content::archive::{Archive, MAX_ARCHIVE, Room, unpack};
 use crate::credentials::{docker_config, go_json};
-use crate::login::challenge::{Asked, Challenge, Namer, parse, reach_of, scope};
+use crate::login::challenge::{Challenge, Challenges, Namer, parse, reach_of, scope};
 use crate::referrers::link::next_page;
 use crate::wanted::Everything;
 
@@ -31,7 +31,7 @@ pub fn archive(bytes: &[u8]) {
 
 /// The answer of a registry to a request without a token: header lines, separated by line breaks.
 pub fn challenge(bytes: &[u8]) {
-    let Asked::Readable(challenges) = parse(&headers(&WWW_AUTHENTICATE, bytes)) else { return };
+    let Challenges::Readable(challenges) = parse(&headers(&WWW_AUTHENTICATE, bytes)) else { return };
     assert!(!challenges.is_empty(), "what is readable has a challenge");
     for challenge in challenges {
         let Challenge::Bearer { realm, scope: asked, .. } = challenge else { continue };

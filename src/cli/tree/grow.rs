@@ -280,7 +280,7 @@ mod tests {
         Pod { name: name.to_owned(), phase: "Running".to_owned() }
     }
 
-    /// Newest first; a revision once however often it was applied; what is gone is said to be gone.
+    /// Newest first; a revision appears once, even if it was applied several times; missing objects are marked as gone.
     #[test]
     fn everything_is_known() {
         let seen = Seen {
@@ -303,7 +303,7 @@ mod tests {
         insta::assert_snapshot!(grow(&config(), &seen));
     }
 
-    /// The registry is down and pods may not be listed: the rest stands all the same.
+    /// The registry is down and pods may not be listed: the other nodes are still there.
     #[test]
     fn what_is_not_known_is_said() {
         let seen = Seen {

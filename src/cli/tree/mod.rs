@@ -86,15 +86,15 @@ async fn attached(config: &ArtifactConfig, args: &Args) -> Result<Attached, Stri
             .registry
             .access(&[&desired.image.repository(), &desired.referrers], desired.plain_http)
             .map_err(|why| said::chain(&why))?;
-        let said = |error: Error| said::failure(&unanswered::failure(error), desired.referrers.host());
-        let subject = registry.resolve(&access, &desired.image, Freshness::Now).await.map_err(said)?;
+        let explained = |error: Error| said::failure(&unanswered::failure(error), desired.referrers.host());
+        let subject = registry.resolve(&access, &desired.image, Freshness::Now).await.map_err(explained)?;
         let query = Query {
             repository: &desired.referrers,
             artifact_type: None,
             platform: desired.platform.as_ref(),
             freshness: Freshness::Now,
         };
-        let listing = registry.referrers(&access, &subject, query).await.map_err(said)?;
+        let listing = registry.referrers(&access, &subject, query).await.map_err(explained)?;
         Ok(Attached { image: subject.digest.to_string(), artifacts: listing.artifacts })
     };
     let limit = REGISTRY_TIMEOUT.min(desired.timeout);
@@ -111,7 +111,7 @@ async fn config_maps(connection: &Connection, config: &ArtifactConfig) -> anyhow
     let parameters = ListParams::default().labels(&format!("{}={uid}", label::OWNER_UID));
     let list = api.list_metadata(&parameters).await.map_err(explained)?;
     let mut names: BTreeSet<String> = list.items.iter().map(PartialObjectMeta::name_any).collect();
-    // One that is somebody else's and only merged into carries no label of ours.
+    // A target of someone else, into which keys are merged, carries no label of ours.
     if let Some(target) = config.status.as_ref().and_then(|status| status.target.as_ref())
         && !names.contains(&target.name)
         && api.get_metadata_opt(&target.name).await.map_err(explained)?.is_some()

@@ -8,18 +8,18 @@ use decide::report::Latest;
 use super::super::halt::Halt;
 use super::super::memory::Question;
 
-/// What was found for a goal, and what was learned on the way.
+/// The result for a goal, and the facts learned meanwhile.
 pub(in crate::controller) struct Found {
-    /// The config. `None` where the goal has nothing to put into the target.
+    /// The config. `None` if the goal has no config for the target.
     pub(in crate::controller) config: Result<Option<Config>, Halt>,
-    /// The config that the policy selects, where the registry was asked for it.
+    /// The config that the policy selects, if the registry was asked for it.
     pub(in crate::controller) latest: Option<Latest>,
     /// Remarks that a person should see.
     pub(in crate::controller) notes: Vec<String>,
 }
 
 impl Found {
-    /// Found without a question to the registry.
+    /// Found without a request to the registry.
     pub(super) const fn of(config: Result<Option<Config>, Halt>) -> Self {
         Self { config, latest: None, notes: Vec::new() }
     }
@@ -29,15 +29,15 @@ impl Found {
 pub(in crate::controller) enum Config {
     /// It is in the target, and nobody changed it.
     InPlace(Applied),
-    /// It is to be applied.
+    /// It must be applied.
     Wanted(Box<Wanted>),
 }
 
-/// Content that is to be applied, if it passes the gate.
+/// Content that will be applied, if it passes the gate.
 pub(in crate::controller) struct Wanted {
-    /// What it answers.
+    /// The question that it answers.
     pub(in crate::controller) question: Question,
-    /// Where it comes from.
+    /// Its origin.
     pub(in crate::controller) origin: Origin,
     /// The content.
     pub(in crate::controller) content: Content,

@@ -1,4 +1,4 @@
-//! The config that was applied last, to put it back where somebody changed it.
+//! The config that was applied last, to repair the target.
 
 use decide::Failure;
 use decide::history::Application;
@@ -14,22 +14,23 @@ use super::super::pass::Pass;
 use super::found::{Config, Found, Wanted};
 use super::revisions;
 
-/// By what this operator remembers, out of the revision: the registry is not asked for what is known. Nothing where nobody
-/// changed the target, or where the revision does not give it: then the full way is taken.
+/// From the memory of this operator and the revision, without a request to the registry. Finds nothing if nobody
+/// changed the target, or if the revision does not prove the content: then a full pass follows.
 pub(super) async fn repair<R: Registry, C: Cluster>(pass: &Pass<'_, R, C>, recall: &Recall) -> Found {
     let nothing = Found::of(Ok(None));
     let Some((question, facts, name)) = remembered(pass, recall) else { return nothing };
     if pass.still_applied(recall, question).await.is_some() {
         return nothing;
     }
-    // A failure of the API server shows again on the full way, which tells of it.
+    // A failure of the API server comes again in the full pass, which reports it.
     let (cluster, owner) = (&pass.context.cluster, &pass.desired.owner);
     let Ok(Some(revision)) = cluster.config_map(owner, name).await else { return nothing };
     let kept = kept::remembered(&revision, facts);
     Found::of(Ok(kept.map(|kept| Config::Wanted(Box::new(Wanted::kept(kept, question.clone()))))))
 }
 
-/// What this operator remembers to have applied, and the revision that keeps it: only proven content, for the `spec` of now.
+/// The application that this operator remembers, and the revision that keeps it: only proven content for the present
+/// `spec`.
 fn remembered<'r, R, C>(
     pass: &Pass<'_, R, C>,
     recall: &'r Recall,
@@ -41,14 +42,14 @@ fn remembered<'r, R, C>(
     Some((question, facts, name))
 }
 
-/// By what the status says, while the next config cannot be had. Costs nothing while nobody changes the target.
+/// From the status, while the next config is not available. Costs nothing while nobody changes the target.
 pub(super) async fn last<R: Registry, C: Cluster>(
     pass: &Pass<'_, R, C>,
     recall: &Recall,
 ) -> Result<Option<Config>, Halt> {
     let Some(current) = pass.history.current() else { return Ok(None) };
     let target = pass.status.and_then(|status| status.target.as_ref());
-    // A target of another name waits for a config that is known to be the right one.
+    // A target with a new name is only written with the config that the goal states.
     if target.is_none_or(|target| target.name != pass.desired.target.name) {
         return Ok(None);
     }
@@ -64,22 +65,22 @@ pub(super) async fn last<R: Registry, C: Cluster>(
     Ok(Some(Config::Wanted(Box::new(Wanted::kept(kept, question)))))
 }
 
-/// The config that was in the target last: by the status, or a later one that this operator remembers to have put there
-/// without the status being written. Not by the target's own word: who edits it writes that as well, together with a
-/// revision that seems to prove it. An operator that was killed over the status returns to what the status says, until the
-/// registry gives the later one again.
+/// The config that was in the target last: from the status, or a later one that this operator remembers to have applied
+/// before its status was written. The annotations of the target do not count: somebody who edits the target can write
+/// them as well, together with a revision that seems to prove them. An operator that was killed before it wrote the
+/// status returns to the config in the status, until the registry gives the later one again.
 async fn last_good<R: Registry, C: Cluster>(
     pass: &Pass<'_, R, C>,
     current: &Application,
 ) -> Result<Option<Kept>, Failure> {
     let (cluster, desired) = (&pass.context.cluster, pass.desired);
-    if let Some(given) = pass.ledger.last().filter(|given| given.number > current.number)
-        && let Some(name) = given.facts.revision.as_ref().filter(|_| given.facts.proven)
+    if let Some(last_number) = pass.ledger.last().filter(|last_number| last_number.number > current.number)
+        && let Some(name) = last_number.facts.revision.as_ref().filter(|_| last_number.facts.proven)
     {
         let target = cluster.config_map(&desired.owner, &desired.target.name).await?;
-        if target.is_some_and(|target| given.is_in(&target))
+        if target.is_some_and(|target| last_number.is_in(&target))
             && let Some(revision) = cluster.config_map(&desired.owner, name).await?
-            && let Some(kept) = kept::remembered(&revision, &given.facts)
+            && let Some(kept) = kept::remembered(&revision, &last_number.facts)
         {
             return Ok(Some(kept));
         }

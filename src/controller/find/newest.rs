@@ -1,4 +1,4 @@
-//! The config that the policy selects among those that are attached.
+//! The config that the policy selects among the attached ones.
 
 use api::Reason;
 use decide::Failure;
@@ -41,7 +41,7 @@ pub(super) async fn find<R: Registry, C: Cluster>(
     }
 }
 
-/// The config that the policy selects, and nothing of its content.
+/// The config that the policy selects, without its content.
 pub(in super::super) async fn latest<R: Registry, C: Cluster>(
     pass: &Pass<'_, R, C>,
     trigger: Trigger,
@@ -67,7 +67,7 @@ async fn config_of<R: Registry, C: Cluster>(
     Ok(Config::Wanted(Box::new(Wanted { question, origin, content })))
 }
 
-/// Which image the reference stands for now, and what is attached to it.
+/// The present digest of the image, and the artifacts that are attached to it.
 async fn discover<R: Registry, C: Cluster>(
     pass: &Pass<'_, R, C>,
     trigger: Trigger,
@@ -88,12 +88,12 @@ async fn discover<R: Registry, C: Cluster>(
         listing.notes.extend_from_slice(access.notes());
         Ok((subject, listing))
     };
-    let asked = pass.in_time(asking).await;
-    let (subject, listing) = asked.map_err(|halt| halt.map(|failure| with_notes_of(&access, failure)))?;
+    let answer = pass.in_time(asking).await;
+    let (subject, listing) = answer.map_err(|halt| halt.map(|failure| with_notes_of(&access, failure)))?;
     Ok((access, subject, listing))
 }
 
-/// Credentials that could not be used may have opened the door.
+/// Unusable credentials may be the cause of the failure.
 fn with_notes_of(access: &Access, failure: Failure) -> Failure {
     match failure.reason {
         Reason::AuthenticationFailed | Reason::Forbidden | Reason::ImageNotFound => {

@@ -12,8 +12,8 @@ use crate::cluster::Cluster;
 
 use super::super::pass::Pass;
 
-/// The object that keeps an artifact, and its name: by the history, else by looking through all revisions. Where the history
-/// has the hash of the artifact, no other content counts.
+/// The object that keeps an artifact, and its name: from the history, otherwise from a search in all revisions. If the
+/// history has the hash of the artifact, no other content counts.
 pub(super) async fn of_artifact<R, C: Cluster>(
     pass: &Pass<'_, R, C>,
     digest: &Digest,
@@ -24,7 +24,8 @@ pub(super) async fn of_artifact<R, C: Cluster>(
             return Ok(Some((name.clone(), kept)));
         }
     }
-    // Where no revision is kept, the target holds what was applied last, whatever a workload still keeps.
+    // If no revision is kept, the target holds the last applied config. Revisions that workloads still use do not
+    // matter.
     let unkept = recorded.first().filter(|known| known.config_map.is_none());
     if let Some(known) = unkept
         && let Some(found) = in_target(pass, known).await?
@@ -40,7 +41,7 @@ pub(super) async fn of_artifact<R, C: Cluster>(
     }
 }
 
-/// From the revision that the history names, where it holds what was recorded.
+/// From the revision that the history names, if it has the recorded content.
 pub(super) async fn of_application<R, C: Cluster>(
     pass: &Pass<'_, R, C>,
     recorded: &Application,
@@ -61,7 +62,7 @@ pub(super) async fn of_current<R, C: Cluster>(
     Ok(in_target(pass, current).await?.map(|(_, kept)| kept))
 }
 
-/// From the target itself, where no revisions are kept.
+/// From the target itself, if no revisions are kept.
 async fn in_target<R, C: Cluster>(
     pass: &Pass<'_, R, C>,
     recorded: &Application,
@@ -78,8 +79,8 @@ async fn in_target<R, C: Cluster>(
     Ok(found.map(|kept| (name.clone(), kept)))
 }
 
-/// The history out of the revisions, where the status has lost it: a restore from a backup does, and without it every
-/// revision but the newest would count as surplus.
+/// The history from the revisions, if the status has lost it, for example after a restore from a backup. Without it,
+/// every revision but the newest would count as surplus.
 pub(in super::super) async fn rebuilt(
     cluster: &impl Cluster,
     desired: &Desired,

@@ -1,5 +1,5 @@
-//! The config that `spec.rollbackTo` names: from a revision that proves it, else from the registry, else from a revision that
-//! only says so.
+//! The config that `spec.rollbackTo` names: from a revision that proves it, otherwise from the registry, otherwise from
+//! a revision that only claims it.
 
 use api::Reason;
 use decide::Failure;
@@ -23,8 +23,8 @@ use super::{newest, revisions};
 /// How many digests a message lists.
 const LISTED: usize = 5;
 
-/// Finds the config of a digest. An object without proof comes last, and counts only while the registry is
-/// silent.
+/// Finds the config of a digest. An object without proof comes last, and counts only while the registry gives no
+/// answer.
 pub(super) async fn find<R: Registry, C: Cluster>(
     pass: &Pass<'_, R, C>,
     digest: &Digest,
@@ -45,14 +45,14 @@ pub(super) async fn find<R: Registry, C: Cluster>(
                 "{}; so this was taken from ConfigMap '{name}', which has no proof: neither the history nor a manifest proves its content, and it is verified as soon as the registry answers",
                 failure.message
             );
-            // It is asked for again each time, and is no answer to the question once the registry gives one.
+            // The next pass asks the registry again. Its answer then replaces this config.
             Found { notes: vec![note], ..Found::of(Ok(Some(restored(pass, kept, true)))) }
         }
         (fetched, _) => Found::of(fetched.map(|wanted| Some(Config::Wanted(Box::new(wanted))))),
     }
 }
 
-/// The rollback that is done already, where nobody touched it since.
+/// A rollback that is already done, if nobody changed the target since.
 async fn still_applied<R: Registry, C: Cluster>(
     pass: &Pass<'_, R, C>,
     digest: &Digest,
@@ -71,7 +71,7 @@ fn restored<R: Registry, C: Cluster>(pass: &Pass<'_, R, C>, kept: Kept, provisio
     Config::Wanted(Box::new(Wanted::kept(kept, question)))
 }
 
-/// From the registry, where it is attached to the image, or to the one that it was applied for before.
+/// From the registry, if it is attached to the image, or to the image that it was applied for before.
 async fn fetch<R: Registry, C: Cluster>(
     pass: &Pass<'_, R, C>,
     digest: &Digest,
@@ -128,8 +128,8 @@ fn not_found<R, C>(
     Failure::new(Reason::RevisionNotFound, format!("spec.rollbackTo: {keeps}, and {why}; {known}"))
 }
 
-/// Whether nobody answered: the registry is down, or wants to be left alone. An answer, be it no, can be acted upon, and no
-/// object's own word takes its place.
+/// Whether no answer came: the registry is down, or limits requests. After an answer, even a refusal, somebody can act,
+/// and the claim of an object does not replace it.
 const fn is_silence(reason: Reason) -> bool {
     matches!(reason, Reason::RegistryUnavailable | Reason::RateLimited)
 }

@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(left, ["elsewhere", "kept"]);
     }
 
-    /// A standby knows what is due as well, but nothing of it waits for the standby.
+    /// A standby also knows the due resources, but they do not wait for the standby.
     #[test]
     fn nothing_waits_where_nobody_writes() {
         let queue = Queue::default();

@@ -20,7 +20,7 @@ struct Requested {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Asked {
+struct Labels {
     host: Arc<str>,
     operation: &'static str,
 }
@@ -48,9 +48,9 @@ type Seconds = Counter<f64, AtomicU64>;
 pub(super) struct Registries {
     hosts: Hosts,
     requests: Family<Requested, Counter>,
-    duration: Family<Asked, Histogram, fn() -> Histogram>,
-    received: Family<Asked, Counter>,
-    retries: Family<Asked, Counter>,
+    duration: Family<Labels, Histogram, fn() -> Histogram>,
+    received: Family<Labels, Counter>,
+    retries: Family<Labels, Counter>,
     throttled: Family<Host, Counter>,
     waited: Family<Waited, Seconds>,
     cache: Family<Cached, Counter>,
@@ -120,17 +120,17 @@ impl Registries {
             Observation::Requested(record) => {
                 let (host, operation) = (label(&record.host), record.operation);
                 self.duration
-                    .get_or_create_owned(&Asked { host: Arc::clone(&host), operation })
+                    .get_or_create_owned(&Labels { host: Arc::clone(&host), operation })
                     .observe(record.took.as_secs_f64());
                 let status = class(record.status);
                 self.requests.get_or_create_owned(&Requested { host, operation, status }).inc();
             }
             Observation::Received { host, operation, bytes } => {
-                let asked = Asked { host: label(host), operation };
-                self.received.get_or_create_owned(&asked).inc_by(bytes);
+                let labels = Labels { host: label(host), operation };
+                self.received.get_or_create_owned(&labels).inc_by(bytes);
             }
             Observation::Retried { host, operation } => {
-                self.retries.get_or_create_owned(&Asked { host: label(host), operation }).inc();
+                self.retries.get_or_create_owned(&Labels { host: label(host), operation }).inc();
             }
             Observation::Throttled { host } => {
                 self.throttled.get_or_create_owned(&Host { host: label(host) }).inc();

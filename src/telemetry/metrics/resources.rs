@@ -73,7 +73,7 @@ impl<'a> Resource<'a> {
     /// Status and reason of `Ready`.
     fn ready(&self) -> (&'a str, &'a str) {
         if self.config.is_none() {
-            // As the reconcile says it of a resource that cannot be read.
+            // The reconcile reports the same for a resource that cannot be parsed.
             return ("False", Reason::InvalidSpec.as_str());
         }
         let ready = self.status().and_then(|status| status.condition(condition::READY));
@@ -148,7 +148,7 @@ fn conditions(encoder: &mut DescriptorEncoder<'_>, resources: &[Resource<'_>]) -
     for resource in resources {
         let (status, reason) = resource.ready();
         say(resource, condition::READY, status, reason)?;
-        for further in resource.conditions().iter().filter(|given| given.type_ != condition::READY) {
+        for further in resource.conditions().iter().filter(|condition| condition.type_ != condition::READY) {
             say(resource, &further.type_, &further.status, &further.reason)?;
         }
     }
@@ -241,7 +241,7 @@ mod tests {
             r#"artifactconfig_resource_info{namespace="team\"a\\",name="web",image="r.example/web:v1",image_digest="sha256:1",artifact_digest="sha256:2",target="web"} 1"#,
             "artifactconfig_resources_omitted 0.0",
         ] {
-            assert!(text.lines().any(|given| given == line), "{line} is not in\n{text}");
+            assert!(text.lines().any(|actual| actual == line), "{line} is not in\n{text}");
         }
     }
 

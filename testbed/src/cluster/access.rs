@@ -1,4 +1,4 @@
-//! Being somebody other than the administrator, and places to work in.
+//! Identities other than the administrator, and namespaces to work in.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +34,7 @@ impl Cluster {
                 || format!("no token for the ServiceAccount {namespace}/{name}: was it applied?"),
             )?;
         let token = issued.status.context("the token request was answered without a token")?.token;
-        // A token of its own for each: the audit log tells them apart.
+        // A separate token for each: the audit log distinguishes them.
         let number = KUBECONFIGS.fetch_add(1, Ordering::Relaxed);
         let path = self.scratch.join(format!("{namespace}.{name}.{number}.kubeconfig"));
         write_kubeconfig(&path, &self.ports.server(), &self.ca()?, name, &token)?;

@@ -55,7 +55,7 @@ impl Component {
         bail!("{} did not start: {failure}; the end of its log:\n{}", self.name, process.log_tail())
     }
 
-    /// Kills it; nothing where it does not run.
+    /// Kills it; does nothing if it does not run.
     ///
     /// Asked politely, the API server waits up to a minute for its clients' watches to end. It keeps no state
     /// but etcd's, and etcd's is thrown away with it, so there is nothing that a polite end would save.

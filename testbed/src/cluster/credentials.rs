@@ -32,7 +32,7 @@ pub(super) fn write_service_account_key(private: &Path, public: &Path) -> Result
     write(public, &pem("PUBLIC KEY", &info))
 }
 
-/// Writes the token file that makes whoever holds the returned token an administrator.
+/// Writes the token file that gives the returned token the rights of an administrator.
 pub(super) fn write_admin_token(path: &Path) -> Result<String> {
     let token = random_token()?;
     write(path, &format!("{token},admin,admin,system:masters\n"))?;

@@ -8,8 +8,8 @@ use std::time::Duration;
 pub struct ClusterOptions {
     /// Custom resource definitions (or anything else) applied before the controllers start.
     ///
-    /// The garbage collector looks for new kinds only every 30 s: whatever is owned by a kind that came later
-    /// is collected that much later. Definitions named here are known to it from the start.
+    /// The garbage collector discovers new kinds only every 30 s, so objects of owners of a later kind are collected
+    /// that much later. It knows definitions named here from the start.
     pub manifests: Vec<PathBuf>,
     /// Whether to run kube-controller-manager. Without it nothing is garbage-collected and no namespace goes
     /// away.

@@ -1,4 +1,4 @@
-//! Looking at the cluster with kubectl, as the one who watches the demo would.
+//! Shows the cluster with kubectl, as a viewer of the demo would.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -31,7 +31,7 @@ async fn bad_config(stage: &mut Stage, image: &str) -> Result<String> {
     let object = get(&stage.world.cluster, "configmap", "web").await?.context("the ConfigMap is gone")?;
     holds("config.json", V3)(&object).map_err(anyhow::Error::msg)?;
     stage.narrator.seen("it is applied");
-    // So that the corrected one is the newer of the two, whatever comes in between.
+    // So that the corrected config is always the newer of the two.
     tokio::time::sleep_until((attached_at + ORAS_CLOCK).into()).await;
     Ok(bad)
 }

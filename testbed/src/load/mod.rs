@@ -19,7 +19,7 @@ use crate::long::{duration, save, say};
 use crate::measure::{Usage, machine};
 use crate::world::check_operator;
 
-/// Requests side by side, of the bare requests and of whoever creates resources: as many as the operator's default.
+/// Requests side by side, for the bare requests and for creating resources: as many as the operator's default.
 const SIDE_BY_SIDE: usize = 16;
 
 /// `spec.interval` of everything here: the default.
@@ -33,7 +33,7 @@ pub(crate) struct LoadArgs {
     /// The operator's program; figures are those of a release build, for example target/release/artifactconfig
     #[arg(long, value_name = "PATH")]
     operator: PathBuf,
-    /// How many resources are created at once, each with an image and a config of its own
+    /// How many resources are created at once, each with its own image and config
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     count: u32,
     /// How many resources then have nothing to do, those of the burst included; 0 leaves this part out
@@ -131,7 +131,7 @@ async fn at_once(
     })
 }
 
-/// Everything is listed and looked at once more, and nothing is written.
+/// Measures a restart: everything is listed and reconciled again, and nothing is written.
 async fn anew(operator: &OperatorProcess, count: usize) -> Result<Restart> {
     operator.terminate().await?;
     let begun = Instant::now();
@@ -161,7 +161,7 @@ async fn idling(
     count: usize,
     window: Duration,
 ) -> Result<Idle> {
-    // Whatever the burst left is over after an interval, and each resource has its own place in it.
+    // After an interval, work of the burst is over, and each resource has its own time within the interval.
     sleep(INTERVAL.min(window)).await;
     let pid = operator.pid().await;
     registry.clear_requests();

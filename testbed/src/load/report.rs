@@ -31,7 +31,7 @@ pub(super) struct Idle {
     pub(super) requests: usize,
 }
 
-/// Everything that is told.
+/// The content of the report.
 pub(super) struct Report<'a> {
     pub(super) program: &'a Path,
     /// The machine before.

@@ -135,7 +135,7 @@ impl Auth {
             );
         }
         let scopes = asked.iter().filter(|(key, _)| key == "scope").flat_map(|(_, value)| value.split(' '));
-        // As the specification wants it: what these credentials may not do is left out, it is no error.
+        // By the specification, actions without a right are left out, and are not an error.
         let scopes: Vec<_> = scopes
             .filter_map(Scope::parse)
             .filter(|scope| {

@@ -1,4 +1,4 @@
-//! Faults: what a registry, or whatever stands in front of it, may do to a request.
+//! Faults: the effects of a registry, or of a gateway in front of it, on a request.
 
 use std::fmt;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ pub enum Action {
     RewriteHeaders(HeaderRewrite),
     /// The connection breaks after so many bytes of the body, although `Content-Length` promised all of them.
     TruncateBody(usize),
-    /// `Content-Length` promises so many bytes, whatever the body has; the connection breaks after what there is.
+    /// `Content-Length` promises so many bytes for any body; the connection breaks after the real body.
     DeclareLength(u64),
     /// The body never ends (and has no `Content-Length`).
     EndlessBody,

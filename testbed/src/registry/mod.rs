@@ -25,7 +25,7 @@ pub use record::RecordedRequest;
 pub enum Registry {
     /// In this process.
     Embedded(EmbeddedRegistry),
-    /// A program of its own.
+    /// A separate program.
     Process(Box<ProcessRegistry>),
 }
 

@@ -1,4 +1,4 @@
-//! Registries as programs of their own: what users run, with what they cannot do.
+//! Registries as separate programs: those that users run, with their limits.
 
 use std::process::Command;
 use std::time::Duration;
@@ -131,7 +131,7 @@ impl ProcessRegistry {
         Ok(())
     }
 
-    /// Starts it again on the same port; does nothing where it runs.
+    /// Starts it again on the same port; does nothing if it runs.
     ///
     /// # Errors
     /// When it does not come up.
@@ -219,7 +219,7 @@ impl RegistryOptions {
             RegistryKind::Distribution => {
                 let config = scratch.join("config.yml");
                 std::fs::write(&config, self.distribution_config(scratch, port)?)?;
-                // Without this it looks for a collector of traces, and complains that there is none.
+                // Without this it tries to send traces to a collector, and logs an error that none exists.
                 command.env("OTEL_TRACES_EXPORTER", "none").arg("serve").arg(config);
             }
             RegistryKind::Crane => {

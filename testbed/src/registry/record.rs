@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, header};
 
 use super::marks::ClientCertificate;
 
-/// The oldest go first beyond this; about 100 MB, more than any test looks at.
+/// Beyond this the oldest are dropped; about 100 MB, more than any test needs.
 const MOST: usize = 100_000;
 
 /// A request as it arrived, and the status it was answered with.

@@ -1,4 +1,4 @@
-//! The end of a soak: what the cluster holds once it is quiet, how that is judged, and the circumstances of the run.
+//! The end of a soak: the content of the quiet cluster, its checks, and the circumstances of the run.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,8 +22,8 @@ use super::trouble::Troubles;
 use super::verdict::{self, Check, Complaints, Managed, Observed};
 use crate::measure::machine;
 
-/// How long everything may take to come to rest once nothing is done and nothing broken any more. Failures are tried
-/// again after at most an interval, which is a minute; collecting what a deleted resource owned is up to Kubernetes.
+/// Longest time to come to rest after the last act and the last trouble. Failures are tried again after at most an
+/// interval, which is a minute. Kubernetes collects the objects of deleted resources in its own time.
 const SETTLE: Duration = Duration::from_mins(4);
 
 /// When a soak began, and on which machine.
@@ -112,7 +112,7 @@ pub(super) fn circumstances(
     ]
 }
 
-/// Waits until nothing is wrong, or the time is up; returns what is wrong then, and how long it took.
+/// Waits until nothing is wrong, or the time is up. Returns the remaining complaints, and the time that it took.
 pub(super) async fn settle(stage: &Stage, churn: &Churn<'_>) -> Result<(Complaints, Duration)> {
     let begun = Instant::now();
     loop {
@@ -155,7 +155,7 @@ fn content(config_map: ConfigMap) -> Files {
     text.chain(bytes).collect()
 }
 
-/// What is written while nothing changes: nothing should be.
+/// The objects that are written while nothing changes: none, if the operator is right.
 async fn written_in(stage: &Stage, time: Duration) -> Result<Vec<String>> {
     let before = versions(stage).await?;
     sleep(time).await;

@@ -1,15 +1,15 @@
-//! The operator's log, as JSON lines: what it complained of, how often.
+//! The operator's log, as JSON lines: its warnings and errors, with their counts.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// Lines of other levels than INFO and below, counted by level and message; and what is no reason to run on.
+/// Lines above the level INFO, counted by level and message, and lines that make the soak fail.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     /// Level, message, count.
     pub(super) counts: BTreeMap<(String, String), u64>,
-    /// Lines of the operator's of level ERROR, panics, and lines that are no JSON (a panic without the log is one).
+    /// Lines of the operator with level ERROR, panics, and lines that are not JSON (a panic without the log is one).
     /// Libraries call it an error when the API server is down, which it is here on purpose: theirs are only counted.
     pub(super) alarming: Vec<String>,
 }
@@ -31,7 +31,7 @@ impl Summary {
             if !matches!(level.as_str(), "INFO" | "DEBUG" | "TRACE") {
                 let message = parsed["reason"].as_str().or_else(|| parsed["watched"].as_str());
                 let what = parsed["message"].as_str().unwrap_or_default();
-                // The reason tells one failure from another, the message names objects.
+                // The reason distinguishes failures; the message names objects.
                 let key = message.unwrap_or(what);
                 let key = if ours { key.to_owned() } else { format!("{target}: {key}") };
                 *summary.counts.entry((level, key)).or_default() += 1;

@@ -1,4 +1,4 @@
-//! `testbed soak`: the operator under churn and trouble for as long as one likes, watched, and judged at the end.
+//! `testbed soak`: runs the operator under churn and trouble for a given time, samples it, and judges it at the end.
 
 mod churn;
 mod end;

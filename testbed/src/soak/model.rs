@@ -1,4 +1,4 @@
-//! What the world should be: images and what is attached to them, resources and what each asks for.
+//! The expected state of the world: images with their artifacts, and resources with their specs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ pub(super) type Files = BTreeMap<String, Vec<u8>>;
 /// The artifact type of everything that is attached here.
 pub(super) const ARTIFACT_TYPE: &str = "custom/config";
 
-/// What somebody else keeps in a `ConfigMap` that a resource merges into.
+/// The key of somebody else in a `ConfigMap` that a resource merges into.
 pub(super) const THEIRS: (&str, &str) = ("theirs", "not the operator's");
 
 /// Which registry.
@@ -22,17 +22,17 @@ pub(super) enum Where {
     Distribution,
 }
 
-/// An image and what is attached to it now.
+/// An image with its present artifacts.
 #[derive(Debug, Clone)]
 pub(super) struct Image {
     pub(super) registry: Where,
     /// `host/repository:tag`.
     pub(super) reference: String,
-    /// Digests of the artifacts attached to what the tag names now, oldest first.
+    /// Digests of the artifacts that are attached to the present digest of the tag, oldest first.
     pub(super) attached: Vec<String>,
 }
 
-/// Whose the target is.
+/// The owner of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Policy {
     /// Goes with the resource.
@@ -76,12 +76,12 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// The artifact that is to be in the target of a resource.
+    /// The artifact that must be in the target of a resource.
     pub(super) fn wanted<'a>(&'a self, resource: &'a Resource) -> Option<&'a String> {
         resource.rollback_to.as_ref().or_else(|| self.images.get(resource.image)?.attached.last())
     }
 
-    /// What the `ConfigMap` of a resource is to hold, all of it.
+    /// The expected content of the `ConfigMap` of a resource, all of it.
     pub(super) fn content(&self, resource: &Resource) -> Option<Files> {
         let mut files = self.artifacts.get(self.wanted(resource)?)?.clone();
         if resource.policy == Policy::Merge {
@@ -90,13 +90,13 @@ impl Model {
         Some(files)
     }
 
-    /// Whether a resource is held on an artifact of this image: then its tag must stay, or the way back would depend on
-    /// which came first.
+    /// Whether a resource is rolled back to an artifact of this image. Then the tag must stay, or the result would
+    /// depend on the order of events.
     pub(super) fn holds(&self, image: usize) -> bool {
         self.resources.values().any(|resource| resource.image == image && resource.rollback_to.is_some())
     }
 
-    /// Forgets a resource that was deleted; remembers what becomes of its `ConfigMaps`.
+    /// Removes a deleted resource; remembers whether its `ConfigMaps` stay.
     pub(super) fn delete(&mut self, name: &str) {
         if let Some(resource) = self.resources.remove(name) {
             match resource.policy {

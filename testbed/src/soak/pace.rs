@@ -11,7 +11,7 @@ pub(super) const LONG: Duration = Duration::from_mins(15);
 pub(super) struct Pace {
     /// How long there is churn.
     pub(super) duration: Duration,
-    /// Between two looks at the process.
+    /// Time between two samples of the process.
     pub(super) sample: Duration,
     /// Between two acts, in milliseconds.
     pub(super) act: RangeInclusive<u64>,
@@ -41,7 +41,7 @@ impl Pace {
         } else {
             Self {
                 duration,
-                // Twenty looks tell the quarters apart.
+                // Twenty samples are enough to distinguish the quarters.
                 sample: (duration / 20).clamp(Duration::from_millis(500), Duration::from_secs(15)),
                 act: 100..=500,
                 interval: 3..=8,
@@ -52,7 +52,7 @@ impl Pace {
         }
     }
 
-    /// Whether the run is long enough to tell growth from warm-up.
+    /// Whether the run is long enough to distinguish growth from warm-up.
     pub(super) fn is_long(&self) -> bool {
         self.duration >= LONG
     }

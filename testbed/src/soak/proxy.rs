@@ -29,7 +29,7 @@ pub(super) struct Proxy {
     accepting: JoinHandle<()>,
 }
 
-/// What connections are told.
+/// The command to all connections.
 #[derive(Debug, Clone, Copy, Default)]
 struct Control {
     /// Connections of another age than this are to end.
@@ -63,7 +63,7 @@ impl Proxy {
         Ok(Self { address, open, accepted, control, accepting })
     }
 
-    /// A copy of a kubeconfig beside it, that goes through here. The server's certificate is for 127.0.0.1, whatever the
+    /// A copy of a kubeconfig beside it, that goes through here. The server's certificate is for 127.0.0.1 with any
     /// port.
     pub(super) fn kubeconfig(&self, direct: &Path, server: &str) -> Result<PathBuf> {
         let text =

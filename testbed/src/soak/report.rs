@@ -14,7 +14,7 @@ const WIDTH: usize = 72;
 /// Rows of the table of samples.
 const ROWS: usize = 16;
 
-/// Everything that is told.
+/// The content of the report.
 pub(super) struct Report<'a> {
     /// Name and value: seed, duration, machine …
     pub(super) circumstances: Vec<(&'static str, String)>,

@@ -1,4 +1,4 @@
-//! Looks at the operator and at what it has written, while everything goes on.
+//! Samples of the operator and of its objects, while everything runs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(super) const MANAGED: &str = "app.kubernetes.io/managed-by=artifactconfig";
 /// Longest wait for an answer: a sample that comes late is none.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One look.
+/// One sample.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sample {
     /// Since churn began.
@@ -27,11 +27,11 @@ pub(super) struct Sample {
     pub(super) usage: Usage,
     /// Connections to the API server.
     pub(super) api: u64,
-    /// What the operator says of itself; nothing where it did not answer.
+    /// The operator's own metrics; `None` if it did not answer.
     pub(super) metrics: Option<Metrics>,
-    /// What the cluster holds; nothing while the API server is down.
+    /// Counts of objects in the cluster; `None` while the API server is down.
     pub(super) counts: Option<Counts>,
-    /// What was broken.
+    /// The present trouble.
     pub(super) trouble: Option<&'static str>,
 }
 
@@ -40,9 +40,9 @@ pub(super) struct Sample {
 pub(super) struct Metrics {
     /// Time series.
     pub(super) series: u64,
-    /// Tasks of tokio that live, where it says so.
+    /// Living tasks of tokio, if the metric exists.
     pub(super) tasks: Option<f64>,
-    /// Resources that wait for their turn, where it says so.
+    /// Resources that wait for their turn, if the metric exists.
     pub(super) queue: Option<f64>,
 }
 
@@ -95,7 +95,7 @@ async fn counts(stage: &Stage) -> Result<Counts> {
         }
     }
     counts.resources = limits.len() as u64;
-    // Besides the applied one there may be as many as the limit says.
+    // In addition to the applied one, as many as the limit allows.
     let beyond = limits
         .iter()
         .map(|(uid, limit)| revisions.get(uid).copied().unwrap_or_default().saturating_sub(limit + 1));

@@ -1,6 +1,6 @@
-//! What a row of measured values says: medians, a slope that outliers do not move, a picture in one line.
+//! Statistics of a row of measured values: median, a slope that outliers do not move, a picture in one line.
 
-/// The middle value; nothing where there is none.
+/// The middle value; `None` for no values.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

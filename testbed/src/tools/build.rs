@@ -1,4 +1,4 @@
-//! Building programs into the cache: once, whoever asks, however many at a time.
+//! Builds programs into the cache: once, for any number of callers at the same time.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -35,7 +35,7 @@ pub(crate) fn ensure(
         format!("cannot create {}: set ARTIFACTCONFIG_TOOLS_DIR to a writable directory", directory.display())
     })?;
     let _lock = lock(&cache.join(format!("{}.lock", module.name)), module)?;
-    // Whoever held the lock before may have built them.
+    // The earlier holder of the lock may have built them.
     let missing = missing(&paths);
     if !missing.is_empty() {
         sweep(&directory);

@@ -1,9 +1,8 @@
 //! The programs the testbed runs: pinned Go modules, built on first use.
 //!
-//! There is no container engine to pull them from, and a cluster made of whatever happens to be installed
-//! would be a different cluster on each machine. Each program is therefore pinned by a `go.mod` and `go.sum`
-//! (one module per program, because their dependencies disagree), built once, and kept in a cache outside the
-//! source tree.
+//! No container engine is available to pull them, and a cluster of programs that are installed by chance would differ
+//! on each machine. Each program is therefore pinned by a `go.mod` and `go.sum` (one module per program, because their
+//! dependencies disagree), built once, and kept in a cache outside the source tree.
 
 mod build;
 mod go;

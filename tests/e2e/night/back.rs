@@ -1,4 +1,4 @@
-//! Going back, and forward again.
+//! Rollback and resume.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ cases! {
     ]
 }
 
-/// Longest that going back may take. It takes some hundred milliseconds; the rest is for machines that also compile.
+/// Longest time of a rollback. It takes some hundred milliseconds; the rest is for machines that also compile.
 const FAST: Duration = Duration::from_secs(20);
 
 async fn back_with_the_registry_stopped_and_forward_with_it_back(bench: Bench) -> Result<()> {
@@ -125,7 +125,7 @@ async fn a_rollback_that_is_impossible_changes_nothing(bench: Bench) -> Result<(
     same("nothing changed", bench.snapshot().await?, before)
 }
 
-/// What failed never ran: the night may well begin with somebody who thinks that it does.
+/// A failed config was never in use, although somebody may think so.
 async fn a_config_that_failed_is_passed_over(bench: Bench) -> Result<()> {
     let (mut night, person) = (Night::begins(&bench).await?, Person::at(&bench)?);
     bench.apply("web", json!({"image": night.image, "files": [{"path": "config.json"}]})).await?;

@@ -142,7 +142,7 @@ async fn the_value_of_git_comes_back_and_the_command_says_so(bench: Bench) -> Re
         })
         .await?;
     checked("it is theirs alone", !owned(&config, OURS).contains("rollbackTo"), owned(&config, OURS))?;
-    // Taken out of Git, it goes forward.
+    // Removed from Git, the operator resumes.
     spec.as_object_mut().context("no object")?.remove("rollbackTo");
     git_applies(&bench, manager, &spec).await?;
     bench.ready("web").await?;

@@ -109,7 +109,7 @@ async fn show_prints_what_is_applied_and_what_was(bench: Bench) -> Result<()> {
         Some(TEXTS[1]),
     )?;
 
-    // A revision that is gone, and one that somebody made anew.
+    // A missing revision, and one that somebody deleted and created again.
     let name = object.metadata.name.context("no name")?;
     bench.kubectl(&["delete", "configmap", &name]).await?;
     let gone = person.types(&["show", "web", "--revision", "2"]).await?.failed(1)?;
@@ -163,7 +163,7 @@ async fn diff_compares_revisions_and_says_so_in_its_status(bench: Bench) -> Resu
     checked("what may be said", nonsense.contains("'latest' or a digest"), nonsense)
 }
 
-/// While `rollbackTo` holds an earlier one, what is attached meanwhile is in no revision yet.
+/// During a rollback, a newly attached config is in no revision yet.
 async fn diff_fetches_what_no_revision_keeps(bench: Bench) -> Result<()> {
     let (mut night, person) = (Night::begins(&bench).await?, Person::at(&bench)?);
     person.types(&["rollback", "web"]).await?.ok()?;

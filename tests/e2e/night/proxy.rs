@@ -22,7 +22,7 @@ cases! {
 /// Names the API server so that no loopback rule applies; only the proxy can resolve it.
 const NAME: &str = "api.testbed.example";
 
-/// A proxy that tunnels whatever it is asked for to the API server, and counts.
+/// A proxy that tunnels every request to the API server, and counts them.
 struct Proxy {
     address: String,
     tunnels: Arc<AtomicUsize>,

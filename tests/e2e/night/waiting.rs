@@ -45,7 +45,7 @@ async fn suspend_waits_until_nothing_is_written_any_more(bench: Bench) -> Result
     bench.get("web").await?.expect_synced()
 }
 
-/// Ending a suspension must not bring back what was rolled back.
+/// The end of a suspension must not apply a config that was rolled back.
 async fn of_two_holds_the_suspension_ends_first(bench: Bench) -> Result<()> {
     let (night, person) = (Night::begins(&bench).await?, Person::at(&bench)?);
     person.types(&["rollback", "web"]).await?.ok()?;
@@ -79,7 +79,8 @@ async fn a_suspended_resource_is_rolled_back_only_by_force(bench: Bench) -> Resu
     same("rollbackTo", config.spec.rollback_to.as_deref(), Some(night.artifacts[1].as_str()))
 }
 
-/// The hold is kept until it is known what comes: it would come by itself, when the registry does, and nobody has seen it.
+/// The rollback stays until the next config is known. Otherwise a config that nobody has seen would be applied when the
+/// registry is back.
 async fn forward_keeps_the_hold_while_the_registry_is_down(bench: Bench) -> Result<()> {
     let (night, person) = (Night::begins(&bench).await?, Person::at(&bench)?);
     person.types(&["rollback", "web"]).await?.ok()?;
@@ -107,7 +108,7 @@ async fn forward_keeps_the_hold_while_the_registry_is_down(bench: Bench) -> Resu
     same("forward", applied(&bench).await?.as_str(), TEXTS[2])
 }
 
-/// The status is as old as the last look, an hour here, and two configs were attached since.
+/// The status is as old as the last reconcile, an hour here, and two configs were attached since.
 async fn forward_says_what_really_comes(bench: Bench) -> Result<()> {
     let (mut night, person) = (Night::begins(&bench).await?, Person::at(&bench)?);
     person.types(&["rollback", "web"]).await?.ok()?;
@@ -127,7 +128,8 @@ async fn forward_says_what_really_comes(bench: Bench) -> Result<()> {
     same("it is what came", bench.get("web").await?.artifact()?, &fifth)
 }
 
-/// A suspended operator looks at nothing, so it is asked from here; without an answer the suspension stays.
+/// The operator does not reconcile a suspended resource, so the command asks the registry itself. Without an answer the
+/// suspension stays.
 async fn what_is_suspended_is_asked_for_from_here(bench: Bench) -> Result<()> {
     let (mut night, person) = (Night::begins(&bench).await?, Person::at(&bench)?);
     person.types(&["suspend", "web"]).await?.ok()?;

@@ -1,5 +1,5 @@
-//! What somebody does who may create, edit and delete `ConfigMaps` and read resources: names, labels and annotations that
-//! fit each other, of content that nobody attached.
+//! The forger may create, edit and delete `ConfigMaps` and read resources. It makes names, labels and annotations that
+//! fit each other, for content that nobody attached.
 
 use api::{MANAGER, annotation, label};
 use decide::revision;
@@ -12,7 +12,7 @@ use crate::model;
 use crate::worlds::State;
 use crate::worlds::objects::{Belongs, content};
 
-/// What nobody attached.
+/// Content that nobody attached.
 pub const EVIL: &str = "EVIL";
 
 /// Numbers on labels: plausible ones far from each other, and the end of all numbers.
@@ -22,13 +22,13 @@ fn number(nth: usize, version: &str) -> i64 {
 }
 
 impl State {
-    /// A revision of an artifact that holds something else. Returns its artifact, hash and number.
+    /// Creates a revision of an artifact with other content. Returns its artifact, hash and number.
     pub(super) fn counterfeit(&mut self, name: &'static str, nth: usize) -> Option<(Digest, String, i64)> {
         let config = self.resources.actual(name)?;
         let (uid, status) = (config.metadata.uid.clone()?, config.status.clone().unwrap_or_default());
         let applied = status.artifact.as_ref().and_then(|artifact| artifact.digest.parse().ok());
         let known: Vec<Digest> = self.registry.known.keys().cloned().collect();
-        // What is applied, or any other.
+        // The applied artifact, or any other.
         let artifact: Digest = if nth.is_multiple_of(2) { applied? } else { pick(known, nth)? };
         let image = self.registry.known.get(&artifact)?.artifact.subject.clone()?;
         let number = number(nth, &self.objects.version());
@@ -62,7 +62,7 @@ impl State {
         Some((artifact, hash, number))
     }
 
-    /// The target says that it holds what a counterfeit keeps.
+    /// The annotations of the target claim the config of a counterfeit.
     pub(super) fn impose(&mut self, name: &'static str, nth: usize) {
         let Some(target) = self.target(name) else { return };
         let Some((artifact, hash, number)) = self.counterfeit(name, nth) else { return };

@@ -1,4 +1,4 @@
-//! What somebody does by hand to what the operator made.
+//! Edits by hand of objects of the operator.
 
 use api::{CreationPolicy, MANAGER, annotation, label};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -8,7 +8,7 @@ use crate::worlds::State;
 use crate::worlds::objects::{Belongs, controller_of, is_revision, label_of};
 use crate::worlds::resources::target_name;
 
-/// What somebody does to a target by hand.
+/// An edit of a target by hand.
 #[derive(Clone, Copy, Debug)]
 pub enum Edit {
     Change,
@@ -35,7 +35,7 @@ pub const EDITS: [Edit; 9] = [
 ];
 
 impl State {
-    /// The target of a resource, where it is there and not somebody else's.
+    /// The target of a resource, if it exists and does not belong to somebody else.
     pub(super) fn target(&self, name: &str) -> Option<String> {
         let config = self.resources.actual(name)?;
         let target = target_name(name, &config.spec).to_owned();
@@ -64,7 +64,7 @@ impl State {
             (map.data.unwrap_or_default(), map.binary_data.unwrap_or_default())
         };
         let before = places(self);
-        // What the API server refuses stays as it is.
+        // If the API server refuses the edit, the object stays unchanged.
         drop(self.objects.edit(&target, |object| {
             edit_by_hand(&mut object.map, edit);
             let labelled = label_of(&object.map.metadata, label::MANAGED_BY) == Some(MANAGER);

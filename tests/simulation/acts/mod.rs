@@ -1,4 +1,4 @@
-//! What others do to the worlds, at any moment: attach, edit by hand, delete, take a name, run pods.
+//! The acts of others on the worlds, at any moment: attach, edit by hand, delete, take a name, run pods.
 
 use api::Reason;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -40,10 +40,10 @@ pub enum Act {
     Up,
     Secret(bool),
     Create(Name),
-    /// One that merges, and the object of somebody else into which it does.
+    /// A resource that merges, and the object of somebody else into which it merges.
     Merging(Name),
     Delete(Name),
-    /// In the foreground: marked first, gone when its objects are.
+    /// Deletion in the foreground: the resource is marked first, and gone when its objects are gone.
     Mark(Name),
     Rollback(Name, Back),
     Resume(Name),
@@ -63,13 +63,13 @@ pub enum Act {
     DeleteTarget(Name),
     RelabelRevision(Name, usize),
     DeleteRevision(Name, usize),
-    /// A revision is deleted and made anew with other content.
+    /// A revision is deleted and created again with other content.
     Forge(Name, usize),
     /// Somebody else takes the name of a revision.
     TakeRevision(Name, usize),
-    /// A revision of an artifact, with other content and everything that anybody can work out for it.
+    /// A revision of an artifact with other content, and with labels and annotations that fit it.
     Counterfeit(Name, usize),
-    /// The same, and the target made to say that it holds it.
+    /// The same, and the annotations of the target claim it.
     Impose(Name, usize),
     Foreign(usize),
     Unforeign(usize),
@@ -94,7 +94,7 @@ pub enum What {
     Other,
 }
 
-/// What to go back to.
+/// The config of a rollback.
 #[derive(Clone, Copy, Debug)]
 pub enum Back {
     History(usize),

@@ -11,7 +11,7 @@ use crate::names::{self, REPOSITORY, SECRET, TAGS, TARGETS};
 use crate::worlds::State;
 use crate::worlds::objects::{Belongs, Object, label_of};
 
-/// What an act does to a resource.
+/// The change of a resource by an act.
 type Change = Box<dyn FnOnce(&mut ArtifactConfig)>;
 
 impl State {
@@ -58,13 +58,13 @@ impl State {
         })
     }
 
-    /// A status that is lost takes the numbers along that no revision carries.
+    /// If a status is lost, numbers that no revision carries are lost with it.
     fn forget_numbers(&mut self, name: &str) {
         let Some(uid) = self.resources.actual(name).and_then(|config| config.metadata.uid.clone()) else {
             return;
         };
-        // A number lives on in the revision that carries it, and means then what that revision holds: where the status meant
-        // another config by it, two operators had given it at once.
+        // A number stays on the revision that carries it, and then stands for the config of that revision. If the
+        // status had another config under it, two operators had used it at the same time.
         let kept: Vec<(i64, String)> = self
             .revisions_of(&uid)
             .iter()
@@ -80,7 +80,7 @@ impl State {
             .retain(|number, (meaning, _)| kept.iter().any(|kept| (kept.0, &kept.1) == (*number, meaning)));
     }
 
-    /// Where a revision goes that no status speaks of, nobody knows its number any more.
+    /// If a deleted revision is in no status, its number is forgotten.
     pub fn forget_number(&mut self, revision: &Object) {
         let Belongs::Resource(uid) = &revision.belongs else { return };
         let Some(number) = label_of(&revision.map.metadata, label::REVISION) else { return };

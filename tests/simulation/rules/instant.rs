@@ -14,7 +14,7 @@ use crate::worlds::objects::{Object, content, is_revision, label_of};
 use crate::worlds::resources::{Guarded, spec_of, target_name};
 use crate::worlds::{ANOTHER_OPERATOR, State, Turn, Who};
 
-/// What the operator did.
+/// A write of the operator.
 pub enum Write<'a> {
     Put { before: Option<&'a Object>, after: &'a ConfigMap },
     Delete { gone: &'a Object },
@@ -22,7 +22,7 @@ pub enum Write<'a> {
     Event { event: &'a EventDraft },
 }
 
-/// Who did it, and what that reconcile has seen.
+/// The reconcile that writes, and the resource that it has seen.
 pub struct Actor {
     pub who: Who,
     pub name: &'static str,
@@ -31,7 +31,7 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// The artifacts that the status names: as it was seen, and as it is, which the operator may remember.
+    /// The artifacts that the status names: the seen status, and the present one, which the operator may remember.
     pub fn said(&self, state: &State) -> Vec<String> {
         let seen = self.seen.0.as_ref().ok();
         let configs = [seen, state.resources.actual(self.name)];
@@ -40,7 +40,7 @@ impl Actor {
     }
 }
 
-/// Looks at a write. The first rule that is broken ends the simulation.
+/// Checks a write. The first broken rule ends the simulation.
 pub fn check(state: &mut State, write: &Write<'_>) {
     let (who, run) = (state.acting, &state.runs[&state.acting]);
     let actor = Actor { who, name: who.name, uid: run.uid.clone(), seen: run.seen.clone() };
@@ -80,7 +80,7 @@ pub fn check(state: &mut State, write: &Write<'_>) {
                 in_use_is_not_collected(state, &actor, gone),
                 the_last_good_outlives(state, &actor, gone),
             ];
-            // After a status that was lost meanwhile.
+            // If the status was lost meanwhile.
             state.forget_number(gone);
             findings
         }
@@ -121,23 +121,23 @@ fn suspended_is_left_alone(actor: &Actor) -> Finding {
     broken("suspended is left alone", spec_of(&actor.seen).suspend, || "a write while suspended".to_owned())
 }
 
-/// A resource that changed while a registry was asked: of that look nothing is written or told any more.
+/// If a resource changed while a registry was asked, that reconcile writes and reports nothing any more.
 fn what_is_over_is_not_written(state: &State, actor: &Actor) -> Finding {
     broken("what is over is not written", state.runs[&actor.who].turn == Turn::Over, || {
         format!("{} wrote for what it was asked before", actor.name)
     })
 }
 
-/// §2.2: only verified bytes are written, with the right origin beside them. Keys of others may stand among them for a
-/// moment: an apply leaves what it does not know.
+/// §2.2: only verified bytes are written, with the right origin beside them. Keys of others may be among them for a
+/// moment: an apply keeps fields that it does not own.
 fn only_verified_bytes(state: &State, actor: &Actor, before: Option<&Object>, after: &ConfigMap) -> Finding {
     const RULE: &str = "§2.2 only verified bytes are written";
     let Some(held) = State::identity(after) else {
         return Some((RULE, format!("{:?} does not say what it holds", after.metadata.name)));
     };
-    // Of such a one nothing can be checked, its image included, and the status says so.
+    // Such a config cannot be checked, nor can its image, and the status says so.
     let mut own = held.clone();
-    // Its one key is never somebody else's.
+    // Its only key never belongs to somebody else.
     own.content.retain(|key, value| value == EVIL.as_bytes() || !stood_before(before, key, value));
     if is_taken_on_its_word(state, actor, &own) {
         return None;
@@ -161,13 +161,13 @@ fn only_verified_bytes(state: &State, actor: &Actor, before: Option<&Object>, af
     })
 }
 
-/// Whether a key stood there before with this value.
+/// Whether a key had this value before.
 fn stood_before(before: Option<&Object>, key: &str, value: &[u8]) -> bool {
     before.is_some_and(|before| content(&before.map).get(key).is_some_and(|stood| stood == value))
 }
 
-/// Going back by digest to what no status has a hash of, while the registry says nothing: then a revision is taken that
-/// vouches only for itself. What somebody forges gets into a target in no other way.
+/// A rollback to a digest without a recorded hash, while the registry gives no answer. Only then is an unproven
+/// revision applied. A forged config gets into a target in no other way.
 pub fn is_taken_on_its_word(state: &State, actor: &Actor, held: &Identity) -> bool {
     let (asked, spec) = (held.artifact.to_string(), spec_of(&actor.seen));
     let seen = actor.seen.0.as_ref().ok();
@@ -177,12 +177,12 @@ pub fn is_taken_on_its_word(state: &State, actor: &Actor, held: &Identity) -> bo
     spec.rollback_to.as_ref() == Some(&asked) && !is_recorded && is_consistent(&held.content)
 }
 
-/// What somebody made whole.
+/// A config whose parts fit together, although it may be forged.
 fn is_consistent(content: &crate::names::Bytes) -> bool {
     content.values().any(|value| value == EVIL.as_bytes()) && content.len() == 1
 }
 
-/// What is written is what this reconcile was asked to go back to, what it rightly selected, or what was there before.
+/// A written config is that of `spec.rollbackTo`, the rightly selected one, or the one that was there before.
 fn only_what_was_chosen(state: &State, actor: &Actor, before: Option<&Object>, after: &ConfigMap) -> Finding {
     let (held, spec) = (State::identity(after)?, spec_of(&actor.seen));
     let run = &state.runs[&actor.who];
@@ -193,7 +193,7 @@ fn only_what_was_chosen(state: &State, actor: &Actor, before: Option<&Object>, a
         selected.ok().is_some_and(|selected| selected.digest == held.artifact)
             && run.subject.as_ref() == Some(&held.image)
     };
-    // Where somebody took away what was there, or what keeps it, what the status says is as good.
+    // If somebody removed the target or its revision, the config in the status is also right.
     let target =
         if is_revision(&after.metadata) { state.objects.get(target_name(actor.name, spec)) } else { before };
     let in_place = target.and_then(|target| State::identity(&target.map));
@@ -201,7 +201,7 @@ fn only_what_was_chosen(state: &State, actor: &Actor, before: Option<&Object>, a
     let kept =
         applied.is_some_and(|applied| (&applied.artifact, &applied.image) == (&held.artifact, &held.image));
     let said = actor.said(state).contains(&held.artifact.to_string());
-    // What no status speaks of is not believed by who has not applied it itself.
+    // An operator does not trust a config that is in no status, unless it applied that config itself.
     let unsaid = applied.is_some_and(|applied| !actor.said(state).contains(&applied.artifact.to_string()));
     // Another operator can write its status between the answer and the write: no request is bound to both.
     let was_unsaid =
@@ -251,7 +251,7 @@ pub fn kept_as<'a>(state: &'a State, actor: &Actor, config: &Identity) -> Option
     })
 }
 
-/// Notes what is in the target now, where it is whole.
+/// Records the config in the target, if it is complete.
 fn applied(state: &mut State, actor: &Actor, after: &ConfigMap) {
     if let Some(held) = State::identity(after).filter(|_| !is_revision(&after.metadata)) {
         state.ledger.of(&actor.uid).wrote(held, actor.who.operator);
@@ -266,8 +266,8 @@ fn in_use_is_not_collected(state: &State, actor: &Actor, gone: &Object) -> Findi
     broken("§2.9 what is in use is not collected", used && revision, || format!("{name} was deleted"))
 }
 
-/// §2.3: the last good config outlives everything. A target goes only where another one has taken its place, a revision
-/// only where no status speaks of it any more and it is not what is applied.
+/// §2.3: the last good config outlives everything. A target is deleted only after another one has replaced it. A
+/// revision is deleted only if no status names it any more and it is not the applied one.
 fn the_last_good_outlives(state: &State, actor: &Actor, gone: &Object) -> Finding {
     const RULE: &str = "§2.3 the last good outlives every failure";
     let name = gone.map.metadata.name.as_deref().unwrap_or_default();
@@ -278,8 +278,8 @@ fn the_last_good_outlives(state: &State, actor: &Actor, gone: &Object) -> Findin
         let there = state.objects.get(target).filter(|object| state.is_of(&actor.uid, object));
         let held = there.and_then(|object| State::identity(&object.map));
         let replaced = held.zip(applied).is_some_and(|(held, applied)| held.is_same_as(applied));
-        // Two operators that both act after a rename, each for another name, can each have looked at its own target last
-        // before the other deletes it: no request is bound to two objects. The next look makes it again.
+        // After a rename, two operators can act for different names. Each may read its own target last before the other
+        // one deletes it, because no request is bound to two objects. The next reconcile creates it again.
         let disturbed = run.disturbed.contains(target) || run.disturbed.contains(ANOTHER_OPERATOR);
         let keeps = spec.target.deletion_policy == DeletionPolicy::Retain
             || spec.target.creation_policy != CreationPolicy::Owner;
@@ -298,7 +298,7 @@ fn the_last_good_outlives(state: &State, actor: &Actor, gone: &Object) -> Findin
     let held = State::identity(&gone.map);
     let is_applied = held.zip(applied).is_some_and(|(held, applied)| {
         let same = held.artifact == applied.artifact && held.content == applied.content;
-        // After a new name of the target another revision keeps the same. Merging equal bytes is no write.
+        // After a new name of the target, another revision keeps the same config. Merging equal bytes is not a write.
         let same = same && spec.target.creation_policy != CreationPolicy::Merge;
         same && spec.revision_history_limit > 0
             && kept_as(state, actor, applied).is_none()

@@ -1,4 +1,4 @@
-//! Rules for what is merged into objects of others.
+//! Rules for merging into objects of others.
 
 use api::{ArtifactConfigStatus, CreationPolicy};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -11,7 +11,7 @@ use crate::worlds::State;
 use crate::worlds::objects::{Belongs, Object, content, is_revision};
 use crate::worlds::resources::{spec_of, target_name};
 
-/// Whether a write is one into somebody else's object that the resource asks for.
+/// Whether a write merges into an object of somebody else, as the resource asks.
 pub fn is_merge(actor: &Actor, map: &ConfigMap) -> bool {
     let spec = spec_of(&actor.seen);
     spec.target.creation_policy == CreationPolicy::Merge
@@ -19,13 +19,13 @@ pub fn is_merge(actor: &Actor, map: &ConfigMap) -> bool {
         && !is_revision(&map.metadata)
 }
 
-/// Whether everything of a config is among the keys of an object.
+/// Whether an object has all keys of a config.
 pub fn includes(object: &Bytes, config: &Bytes) -> bool {
     config.iter().all(|(key, value)| object.get(key) == Some(value))
 }
 
-/// §2.5 for merging: a whole config that was chosen comes in, what the resource had brought before goes, and everything
-/// else stays as it was. Returns what was merged.
+/// §2.5 for merging: a complete selected config is merged, keys that the resource merged before are removed, and
+/// everything else stays unchanged. Returns the merged config.
 pub fn only_a_config_is_merged(
     state: &mut State,
     actor: &Actor,
@@ -51,7 +51,8 @@ pub fn only_a_config_is_merged(
         includes(&has, &candidate.content) && new.all(|(key, _)| candidate.content.contains_key(key))
     };
     let mut merged: Vec<Identity> = candidates(state, actor, &target).into_iter().filter(is_it).collect();
-    // The object does not say which of several with equal bytes it was: one that is kept, where one is.
+    // The object does not show which of several configs with equal bytes was merged. A config with a revision comes
+    // first.
     merged.sort_by_key(|merged| super::instant::kept_as(state, actor, merged).is_none());
     let Some(merged) = merged.into_iter().next().filter(|_| gone_were_ours) else {
         let keys = |of: &Bytes| of.keys().cloned().collect::<Vec<_>>().join(", ");
@@ -59,13 +60,13 @@ pub fn only_a_config_is_merged(
     };
     let ledger = state.ledger.merged(actor.name, &target);
     ledger.retain(|key, _| has.contains_key(key));
-    // A value that stood there already stays somebody else's as well.
+    // A value that was there before also stays with its first owner.
     let brought = merged.content.iter().filter(|(key, value)| had.get(*key) != Some(value));
     ledger.extend(brought.map(|(key, value)| (key.clone(), value.clone())));
     (Some(merged), None)
 }
 
-/// What may be merged: what was chosen, and what was there before.
+/// The configs that may be merged: the selected one, and the one that was there before.
 fn candidates(state: &State, actor: &Actor, target: &str) -> Vec<Identity> {
     let (spec, run) = (spec_of(&actor.seen), &state.runs[&actor.who]);
     let identity = |digest: &oci::Digest, content: Bytes| {
@@ -88,7 +89,7 @@ fn candidates(state: &State, actor: &Actor, target: &str) -> Vec<Identity> {
         content.into_iter().collect()
     };
     candidates.extend(state.ledger.written_to(&actor.uid, target).cloned());
-    // What vouches only for itself comes in as it does elsewhere.
+    // Unproven revisions count as they do for other targets.
     let revisions = state.objects.all().filter(|(_, object)| is_revision(&object.map.metadata));
     let words = revisions.filter_map(|(_, object)| State::identity(&object.map));
     let words = words.filter(|held| super::instant::is_taken_on_its_word(state, actor, held));
@@ -97,7 +98,7 @@ fn candidates(state: &State, actor: &Actor, target: &str) -> Vec<Identity> {
     candidates
 }
 
-/// Whether the status may say that this config is merged: it was, or was there already.
+/// Whether the status may report this config as merged: it was merged, or was already there.
 pub fn is_merged(state: &State, actor: &Actor, status: &ArtifactConfigStatus) -> bool {
     let (Some(target), Some(artifact)) = (&status.target, &status.artifact) else { return false };
     let Ok(digest) = artifact.digest.parse() else { return false };

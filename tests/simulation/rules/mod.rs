@@ -1,5 +1,5 @@
-//! What must always hold (design, §2), one function a line where it can be seen from outside: `instant` at every write of
-//! the operator, `settled` once the worlds have been quiet.
+//! The rules that must always hold (design, §2), one function for each rule that is visible from outside: `instant` at
+//! every write of the operator, `settled` after the worlds are quiet.
 
 pub mod instant;
 pub mod merging;
@@ -23,11 +23,12 @@ pub struct Violation {
     pub what: String,
 }
 
-/// What happened so far, as far as rules need it. By the UID of the resource.
+/// The facts about earlier events that rules need. By the UID of the resource.
 #[derive(Default)]
 pub struct Ledger {
     records: BTreeMap<String, Record>,
-    /// What resources have merged into which objects of others. By the names of both: a namesake goes on with it.
+    /// Configs that resources have merged into objects of others. By the names of both: a later resource of the same
+    /// name continues with them.
     merged: BTreeMap<(&'static str, String), Bytes>,
 }
 
@@ -35,11 +36,11 @@ pub struct Ledger {
 pub struct Record {
     /// Every `spec.files` that the resource has had.
     pub mappings: Vec<Vec<FileMapping>>,
-    /// What the operator wrote last, to whichever target.
+    /// The config that the operator wrote last, to any target.
     pub applied: Option<Identity>,
-    /// What was written last to each target, and by which operator.
+    /// The last config of each target, and the operator that wrote it.
     pub targets: BTreeMap<String, (Identity, usize)>,
-    /// What each number in the history stands for: which config, and its hash as far as it was ever recorded.
+    /// The config of each number in the history, and its hash if one was ever recorded.
     pub numbers: BTreeMap<i64, (String, Option<String>)>,
 }
 
@@ -53,7 +54,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The same config, wherever it is.
+    /// The same config, possibly in another object.
     pub fn is_same_as(&self, other: &Self) -> bool {
         (&self.artifact, &self.image, &self.content) == (&other.artifact, &other.image, &other.content)
     }
@@ -75,7 +76,7 @@ impl Ledger {
         self.records.get(uid)?.applied.as_ref()
     }
 
-    /// What a resource has merged into an object, and nobody has changed since.
+    /// The config that a resource has merged into an object, if nobody has changed it since.
     pub fn merged(&mut self, name: &'static str, target: &str) -> &mut Bytes {
         self.merged.entry((name, target.to_owned())).or_default()
     }
@@ -107,7 +108,7 @@ impl Ledger {
 }
 
 impl State {
-    /// Notes what a resource asks for now.
+    /// Records the present spec of a resource.
     pub fn remember_spec(&mut self, name: &str) {
         let Some(config) = self.resources.actual(name) else { return };
         let files = config.spec.files.clone();
@@ -117,7 +118,7 @@ impl State {
         }
     }
 
-    /// What a `ConfigMap` of the operator says that it holds.
+    /// The config that a `ConfigMap` of the operator claims.
     pub fn identity(map: &ConfigMap) -> Option<Identity> {
         Some(Identity {
             target: map.metadata.name.clone()?,
@@ -127,19 +128,20 @@ impl State {
         })
     }
 
-    /// Everything that an artifact can rightly become for a resource.
+    /// All right contents of an artifact for a resource.
     pub fn renderings(&self, uid: &str, artifact: &Digest) -> Vec<Bytes> {
         let Some(attached) = self.registry.known.get(artifact).filter(|known| known.defect.is_none()) else {
             return Vec::new();
         };
-        // A namesake takes over what an earlier resource of the name left.
+        // A later resource of the same name takes over the objects of the earlier one.
         let name = self.resources.names.get(uid);
         let records = self.ledger.records.iter().filter(|(uid, _)| self.resources.names.get(*uid) == name);
         let mappings = records.flat_map(|(_, record)| &record.mappings);
         mappings.filter_map(|mapping| names::render(&attached.files, mapping)).collect()
     }
 
-    /// Whether a revision holds what it says: an artifact of this image, rendered as the resource asked for some time.
+    /// Whether a revision has the config that it claims: an artifact of this image, rendered by some spec of the
+    /// resource.
     pub fn is_intact(&self, uid: &str, revision: &ConfigMap) -> bool {
         State::identity(revision).is_some_and(|held| {
             let known = self.registry.known.get(&held.artifact);
@@ -148,7 +150,8 @@ impl State {
         })
     }
 
-    /// Whether an object is this resource's, or was left behind by a namesake without a controller.
+    /// Whether an object belongs to this resource, or was left without a controller by an earlier resource of the same
+    /// name.
     pub fn is_of(&self, uid: &str, object: &Object) -> bool {
         let Belongs::Resource(owner) = &object.belongs else { return false };
         let namesake = self.resources.names.get(owner) == self.resources.names.get(uid);

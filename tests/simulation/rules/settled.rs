@@ -17,7 +17,7 @@ use crate::worlds::resources::target_name;
 
 const CONVERGES: &str = "§2.8 it converges";
 
-/// Looks at a resource that has come to rest. `fetched`: how often its last reconcile asked for content.
+/// Checks a resource that has come to rest. `fetched`: how often its last reconcile asked for content.
 pub fn check(state: &mut State, name: &'static str, fetched: usize) {
     let expected = model::expected(state, name);
     if expected.is_empty() {
@@ -65,7 +65,7 @@ fn reason(expected: &[Expected], status: &ArtifactConfigStatus) -> Finding {
     })
 }
 
-/// The target holds exactly the right bytes, and says where they are from.
+/// The target holds exactly the right bytes, with their right origin.
 fn target(state: &State, name: &'static str, expected: &[Expected]) -> Finding {
     let spec = &state.resources.actual(name)?.spec;
     let target = target_name(name, spec);
@@ -91,7 +91,7 @@ fn target(state: &State, name: &'static str, expected: &[Expected]) -> Finding {
     let created =
         state.registry.known.get(&held.as_ref()?.artifact).and_then(|known| known.artifact.created());
     let said = annotation_of(&object.map.metadata, annotation::ARTIFACT_CREATED);
-    // Nor does what was taken on its own word say when it was made.
+    // An unproven config has no creation time either.
     let on_its_word = state.resources.actual(name)?.status.as_ref().is_some_and(is_on_its_word);
     let origin = merges || on_its_word || said == created;
     broken(CONVERGES, !is_right || !labels || others || !origin, || {
@@ -99,7 +99,7 @@ fn target(state: &State, name: &'static str, expected: &[Expected]) -> Finding {
     })
 }
 
-/// What is in the target: what it says, or where it is somebody else's what is expected and there.
+/// The config in the target: the claimed one, or for merging the expected one that is there.
 fn held(spec: &ArtifactConfigSpec, object: &Object, expected: &[Expected]) -> Option<Identity> {
     if spec.target.creation_policy != CreationPolicy::Merge {
         return State::identity(&object.map);
@@ -119,7 +119,7 @@ fn held(spec: &ArtifactConfigSpec, object: &Object, expected: &[Expected]) -> Op
     })
 }
 
-/// What was merged once and is no longer part of the config is gone again.
+/// Keys that were merged once and are no longer in the config are gone.
 fn nothing_merged_is_left(state: &State, name: &'static str, expected: &[Expected]) -> Finding {
     let spec = &state.resources.actual(name)?.spec;
     let target = target_name(name, spec);
@@ -158,7 +158,7 @@ fn status_says_what_is_applied(
     })
 }
 
-/// What was taken on its own word is said to be, and has no hash in the history.
+/// The status says that an unproven config is unproven, and its history entry has no hash.
 fn is_on_its_word(status: &ArtifactConfigStatus) -> bool {
     status.conditions[0].message.contains("which has no proof")
 }
@@ -220,7 +220,8 @@ fn latest(state: &State, name: &'static str, status: &ArtifactConfigStatus) -> F
     })
 }
 
-/// §2.3: while nothing new can be had, the target holds what status says, as far as its revision is there to repair it.
+/// §2.3: while no new config is available, the target holds the config of the status, if its revision exists for a
+/// repair.
 fn the_last_good_is_in_place(state: &State, name: &'static str, status: &ArtifactConfigStatus) -> Finding {
     const RULE: &str = "§2.3 the last good outlives every failure";
     let config = state.resources.actual(name)?;
@@ -234,7 +235,8 @@ fn the_last_good_is_in_place(state: &State, name: &'static str, status: &Artifac
     let current = status.history.iter().find(|entry| entry.outcome != HistoryOutcome::Failed)?;
     let revision = state.objects.get(current.config_map.as_ref()?)?;
     let kept = State::identity(&revision.map)?;
-    // What was taken on its own word, for a rollback while the registry was silent, is not taken again without one.
+    // A config that was applied without proof, for a rollback while the registry gave no answer, is not applied again
+    // without a rollback.
     let is_recorded = current.hash.is_some();
     if !is_recorded || !state.is_intact(uid, &revision.map) || kept.artifact.to_string() != current.artifact {
         return None;

@@ -44,7 +44,7 @@ fn a_panic_is_reported(state: &State, actor: &Actor, after: &ArtifactConfigStatu
     })
 }
 
-/// §2.1: found, none, unknown. "There is none" is said only where the registry said so.
+/// §2.1: found, none, unknown. The status reports "none" only if the registry said so.
 fn unknown_is_never_none(state: &State, actor: &Actor, after: &ArtifactConfigStatus) -> Finding {
     let run = &state.runs[&actor.who];
     let reason = ready(after).1;
@@ -60,7 +60,7 @@ fn unknown_is_never_none(state: &State, actor: &Actor, after: &ArtifactConfigSta
     broken("§2.1 unknown is never none", !told, || format!("{reason}, and the registry never said so"))
 }
 
-/// §2.8: then status. What it says is applied was written before, or was said before.
+/// §2.8: then status. A config that it reports as applied was written before, or was in the status before.
 fn what_is_not_applied_is_not_claimed(
     state: &State,
     actor: &Actor,
@@ -82,9 +82,9 @@ fn what_is_not_applied_is_not_claimed(
     let said = !synced && now == claim(before);
     let merges = spec_of(&actor.seen).target.creation_policy == CreationPolicy::Merge;
     let said = said || (merges && merging::is_merged(state, actor, after));
-    // What this one found in place, another one may have written over since.
+    // Another operator may have replaced the config that this one found in place.
     let said = said || state.runs[&actor.who].disturbed.contains(ANOTHER_OPERATOR);
-    // Nor has the watch told of it yet, by which this one goes as long as it remembers.
+    // The watch has not reported that yet, and this operator relies on the watch while it has a memory.
     let said = said || now.as_ref().is_some_and(|(target, ..)| is_unseen_of_another(state, actor, target));
     broken("§2.8 status says what was applied", now.is_some() && now != applied && !said, || {
         format!("status claims {now:?}, the target was written with {applied:?}")
@@ -99,7 +99,7 @@ pub fn is_unseen_of_another(state: &State, actor: &Actor, target: &str) -> bool 
     state.ledger.is_by_another(&actor.uid, target, actor.who.operator) && seen != there
 }
 
-/// An entry goes only to the limit.
+/// An entry is dropped only because of the limit.
 fn the_history_forgets_nothing(
     actor: &Actor,
     before: &ArtifactConfigStatus,
@@ -133,7 +133,7 @@ fn numbers_are_never_used_again(state: &mut State, actor: &Actor, after: &Artifa
     let numbers = &mut state.ledger.of(&actor.uid).numbers;
     let mut finding = None;
     for entry in &after.history {
-        // What a history that was made anew does not prove comes to its hash later.
+        // An unproven entry of a rebuilt history gets its hash later.
         let meaning = (format!("{} for {}", entry.artifact, entry.image), entry.hash.clone());
         let known = numbers.entry(entry.revision).or_insert_with(|| meaning.clone());
         let differs = known.0 != meaning.0
@@ -153,7 +153,8 @@ fn everything_is_bounded(
     after: &ArtifactConfigStatus,
 ) -> Finding {
     let limit = usize::try_from(spec_of(&actor.seen).revision_history_limit).unwrap_or(0);
-    // The limit counts what failed apart, and neither what is applied nor the newest, which keeps the count.
+    // The limit counts failed entries separately. It does not count the applied entry or the newest one, which keeps
+    // the last number.
     let long = after.history.len() > (2 * limit + 2).max(before.history.len());
     let wordy = after.conditions.iter().any(|condition| condition.message.len() > 1024);
     broken("§2.7 everything is bounded", long || wordy, || {

@@ -1,4 +1,4 @@
-//! The port to the API server. Rules look on at every write.
+//! The port to the API server. Rules check every write.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn name_of(map: &ConfigMap) -> &str {
     map.metadata.name.as_deref().unwrap_or_default()
 }
 
-/// What a write has changed, for a trace.
+/// The changes of a write, for a trace.
 fn difference(before: Option<&ConfigMap>, after: &ConfigMap) -> String {
     let members = |map: &ConfigMap| {
         let mut value = serde_json::to_value(map).unwrap();
@@ -53,7 +53,7 @@ fn difference(before: Option<&ConfigMap>, after: &ConfigMap) -> String {
 }
 
 impl State {
-    /// Writes, and has the rules look at it.
+    /// Writes, and lets the rules check the write.
     fn write(
         &mut self,
         name: &str,
@@ -250,7 +250,7 @@ impl Cluster for World {
             trouble_writing,
             |state| {
                 state.writes += 1;
-                // What the API keeps is what can be read back.
+                // The API stores the serialized form.
                 let text = serde_json::to_string(status).unwrap();
                 let kept: ArtifactConfigStatus = serde_json::from_str(&text).unwrap();
                 let Some(actual) = state.resources.actual(&owner.name) else { return Ok(None) };
@@ -267,7 +267,7 @@ impl Cluster for World {
     }
 
     async fn publish(&self, _: &Owner, event: &EventDraft) {
-        // An event that is lost is not tried again.
+        // A lost event is not sent again.
         let _: Result<(), Failure> = self
             .step(
                 || format!("event {}", event.reason),

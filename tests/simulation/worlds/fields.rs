@@ -1,4 +1,4 @@
-//! Who has which field of a `ConfigMap`, as server-side apply knows it.
+//! The owners of the fields of a `ConfigMap`, as in server-side apply.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use serde_json::{Value, json};
 
-/// Where a field stands.
+/// The place of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Member {
     Label,
@@ -19,7 +19,7 @@ enum Member {
 
 type Path = (Member, String);
 
-/// A field manager, and whether it applies or updates: the two have fields of their own.
+/// A field manager, and whether it applies or updates: the two own fields separately.
 type Manager = (String, &'static str);
 
 const APPLY: &str = "Apply";
@@ -87,13 +87,13 @@ fn lay_over(map: &mut ConfigMap, wanted: &ConfigMap) {
 }
 
 impl Fields {
-    /// All of an object is the manager's who made it. What creating gave the operator it claims as applied.
+    /// The manager that creates an object owns all its fields. The operator turns this ownership into that of an apply.
     pub fn created(map: &ConfigMap, manager: &str) -> Self {
         Self([((manager.to_owned(), APPLY), paths(map).into_keys().collect())].into())
     }
 
-    /// A forced apply: what the manager no longer names goes, unless another one has it as well; what it changes is no
-    /// longer anybody else's.
+    /// A forced apply: fields that the manager no longer has are removed, unless another manager owns them as well.
+    /// Fields that it changes lose their other owners.
     pub fn apply(&mut self, map: &mut ConfigMap, wanted: &ConfigMap, manager: &str) {
         let ours = (manager.to_owned(), APPLY);
         let (have, want) = (paths(map), paths(wanted));
@@ -114,7 +114,7 @@ impl Fields {
         self.0.insert(ours, want.into_keys().collect());
     }
 
-    /// Any other write: what it changes is its manager's and nobody else's.
+    /// Any other write: its manager becomes the only owner of the fields that it changes.
     pub fn updated(&mut self, before: &ConfigMap, after: &ConfigMap, manager: &str) {
         let (before, after) = (paths(before), paths(after));
         let changed: BTreeSet<Path> = before
@@ -131,7 +131,7 @@ impl Fields {
         self.0.retain(|_, fields| !fields.is_empty());
     }
 
-    /// As far as anybody reads it.
+    /// The part of `managedFields` that the operator reads.
     pub fn entries(&self) -> Option<Vec<ManagedFieldsEntry>> {
         let entry = |((manager, operation), fields): (&Manager, &BTreeSet<Path>)| {
             let named = |wanted: Member| -> Value {

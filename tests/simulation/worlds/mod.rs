@@ -1,4 +1,4 @@
-//! The two worlds that the reconcile works against, in one piece of state, and the steps in which it does.
+//! The two worlds of the reconcile in one state, and the steps of the reconcile.
 
 pub mod cluster;
 mod fields;
@@ -21,7 +21,7 @@ use crate::rules::{Ledger, Violation};
 use objects::Objects;
 use resources::{Guarded, Resources};
 
-/// The worlds, as everybody who acts on them holds them.
+/// A handle to the worlds.
 #[derive(Clone)]
 pub struct World(Arc<Mutex<State>>);
 
@@ -41,7 +41,7 @@ pub struct State {
     pub runs: BTreeMap<Who, Run>,
     /// The reconcile that is being polled.
     pub acting: Who,
-    /// What an operator that another one has replaced knew of the `ConfigMaps` when that happened.
+    /// The watch cache of a replaced operator at the time of its replacement.
     pub outdated: BTreeMap<usize, BTreeMap<String, ObjectMeta>>,
     /// Steps that the operator has made.
     pub steps: usize,
@@ -61,14 +61,14 @@ pub struct Who {
     pub name: &'static str,
 }
 
-/// What one reconcile was told: whatever it does must follow from it.
+/// The answers that one reconcile got: its writes must follow from them.
 pub struct Run {
     pub uid: String,
     pub seen: Arc<Guarded>,
     pub subject: Option<Digest>,
     /// The last listing that was answered.
     pub listed: Option<Vec<Artifact>>,
-    /// The registry said that there is no such image.
+    /// The registry said that the image does not exist.
     pub no_image: bool,
     /// The registry said whether it has the one artifact that it was asked for.
     pub artifact_answered: bool,
@@ -76,19 +76,19 @@ pub struct Run {
     pub statuses: Vec<String>,
     /// How often content or a manifest was asked for by digest.
     pub fetched: usize,
-    /// What pods have named ever since the beginning, or since it was asked.
+    /// The `ConfigMaps` that pods have named since the beginning, or since the operator asked.
     pub in_use: BTreeSet<String>,
-    /// What somebody deleted or replaced by hand meanwhile.
+    /// Objects that somebody deleted or replaced by hand meanwhile.
     pub disturbed: BTreeSet<String>,
     pub steps: usize,
     pub turn: Turn,
-    /// What became of it in the middle.
+    /// How it was broken off, if it was.
     pub broken: Option<Broken>,
     /// A status was to be written.
     pub told: bool,
 }
 
-/// What disturbs a reconcile while there are two operators.
+/// Marks a reconcile as disturbed while two operators run.
 pub const ANOTHER_OPERATOR: &str = "another operator";
 
 /// How far a reconcile has come.
@@ -136,7 +136,7 @@ impl Run {
     }
 }
 
-/// What goes wrong with a step.
+/// The fault of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It fails and has no effect.
@@ -167,14 +167,14 @@ pub enum Faults {
     },
 }
 
-/// What comes of a step.
+/// The result of a step.
 enum Answer<T> {
     Told(T),
     Never,
     Panic,
 }
 
-/// What happened, where somebody wants to know.
+/// The trace, if it is enabled.
 #[derive(Default)]
 pub struct Trace {
     pub wanted: bool,
@@ -247,7 +247,7 @@ async fn give_way() {
 }
 
 impl State {
-    /// What the acting reconcile was told.
+    /// The record of the acting reconcile.
     pub fn run(&mut self) -> &mut Run {
         self.runs.get_mut(&self.acting).unwrap()
     }
@@ -297,7 +297,7 @@ impl State {
                 Answer::Told(Err(trouble(&mut self.random)))
             }
             Some(Fault::Hang) => {
-                // Half of what gets no answer has taken effect.
+                // Half of the requests without an answer have taken effect.
                 if self.random.chance(500) {
                     drop(effect(self));
                 }
@@ -308,7 +308,7 @@ impl State {
                 if fault == Fault::PanicAfter {
                     drop(effect(self));
                 }
-                // It waits for nobody any more, and tells of it.
+                // It no longer waits for a registry.
                 self.run().turn = Turn::Cluster;
                 self.run().broken = Some(Broken::Panicked);
                 Answer::Panic

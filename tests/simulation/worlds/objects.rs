@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::fields::Fields;
 use crate::names::{Bytes, NAMESPACE};
 
-/// Whose an object is, whatever its labels say.
+/// The true owner of an object, independent of its labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Belongs {
     /// To somebody who has nothing to do with the operator.
@@ -22,7 +22,7 @@ pub enum Belongs {
     Resource(String),
 }
 
-/// A `ConfigMap`, and what nobody can read from it.
+/// A `ConfigMap`, and facts that cannot be read from it.
 #[derive(Clone, Debug)]
 pub struct Object {
     pub map: ConfigMap,
@@ -60,7 +60,7 @@ pub struct Objects {
     pub watch: Watch,
 }
 
-/// What a watch with the operator's label has delivered, and what is still on its way.
+/// The events that a watch with the operator's label has delivered, and those that will come.
 #[derive(Default)]
 pub struct Watch {
     pub view: BTreeMap<String, ObjectMeta>,
@@ -78,7 +78,7 @@ impl Watch {
         }
     }
 
-    /// Events that nobody gets to see, until the next resync.
+    /// Loses the waiting events until the next resync.
     pub fn miss(&mut self) {
         self.pending.clear();
     }
@@ -100,7 +100,7 @@ pub fn is_revision(metadata: &ObjectMeta) -> bool {
     label_of(metadata, label::REVISION).is_some()
 }
 
-/// Content, wherever it stands.
+/// Content from `data` and `binaryData`.
 pub fn content(map: &ConfigMap) -> Bytes {
     let text = map.data.iter().flatten().map(|(key, value)| (key.clone(), value.as_bytes().to_vec()));
     let binary = map.binary_data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));
@@ -153,7 +153,7 @@ impl Objects {
         let mut object = self.bound(&name, version)?;
         object.fields.apply(&mut object.map, wanted, manager);
         if let (Belongs::Resource(owner), true) = (&mut object.belongs, manager == FIELD_MANAGER) {
-            // A namesake takes over what was left behind.
+            // A later resource of the same name takes over objects that were left behind.
             actor.clone_into(owner);
         }
         self.put(&name, object)
@@ -176,7 +176,7 @@ impl Objects {
         self.put(&name, object)
     }
 
-    /// Deletes an object that is still the one that was observed.
+    /// Deletes an object if it is still the observed one.
     pub fn delete_observed(&mut self, observed: &Watched) -> Option<Object> {
         let found = &self.by_name.get(&*observed.name)?.map.metadata;
         let bound = |have: &Option<String>, want: &Option<Box<str>>| {
@@ -201,7 +201,7 @@ impl Objects {
         self.put(name, object)
     }
 
-    /// Deletes what is left of resources that are gone. Returns the names.
+    /// Deletes objects of deleted resources. Returns the names.
     pub fn collect_garbage(&mut self, alive: &BTreeSet<String>) -> Vec<String> {
         let is_garbage = |object: &Object| {
             let owners = object.map.metadata.owner_references.as_deref().unwrap_or_default();
@@ -219,7 +219,7 @@ impl Objects {
         names
     }
 
-    /// The watch starts anew: it knows everything as it is.
+    /// The watch starts again and reads the present state.
     pub fn resync(&mut self) {
         self.watch.pending.clear();
         self.watch.view = self
@@ -236,7 +236,7 @@ impl Objects {
         if same { Ok(object.clone()) } else { Err(Refusal::Conflict) }
     }
 
-    /// Validates and stores. Writes that change nothing make no new version, and no event.
+    /// Validates and stores. A write that changes nothing gives no new version and no event.
     fn put(&mut self, name: &str, mut object: Object) -> Result<ConfigMap, Refusal> {
         object.map.metadata.managed_fields = object.fields.entries();
         normalize(&mut object.map);
@@ -265,7 +265,7 @@ impl Objects {
         Ok(object.map)
     }
 
-    /// A watch by label reports what leaves the selection as deleted.
+    /// A watch by label reports an object that leaves the selection as deleted.
     fn report(&mut self, name: &str, before: Option<&ObjectMeta>) {
         let now = self.by_name.get(name).map(|object| &object.map.metadata);
         let now = now.filter(|metadata| is_watched(metadata)).map(reported);

@@ -15,27 +15,27 @@ use super::{State, Turn, World};
 use crate::names::{self, IMAGES, TAGS};
 use crate::prng::Prng;
 
-/// What somebody attached.
+/// An attached artifact.
 #[derive(Clone, Debug)]
 pub struct Attached {
     pub artifact: Artifact,
     pub files: Vec<ConfigFile>,
-    /// What is wrong with it in itself.
+    /// The defect of the artifact itself.
     pub defect: Option<Reason>,
 }
 
-/// What the registry holds at some time.
+/// The content of the registry at some time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     pub tags: BTreeMap<String, Digest>,
     pub artifacts: BTreeSet<Digest>,
 }
 
-/// The registry. `known` is everything that was ever attached, `held` what is there.
+/// The registry. `known` has all artifacts that were ever attached, `held` the present ones.
 pub struct Store {
     pub up: bool,
     pub held: Held,
-    /// As it was before the last change: what a replica that lags behind answers.
+    /// The content before the last change, for answers of a replica that lags behind.
     pub past: Held,
     pub known: BTreeMap<Digest, Attached>,
 }
@@ -83,7 +83,7 @@ impl Store {
         digest
     }
 
-    /// What is attached to an image, as a replica answers it.
+    /// The list of referrers of an image, as a replica answers it.
     pub fn listing(&self, held: &Held, subject: &Digest, artifact_type: Option<&str>) -> Vec<Artifact> {
         let artifacts = held.artifacts.iter().filter_map(|digest| self.known.get(digest));
         artifacts
@@ -100,7 +100,7 @@ fn layer(file: &ConfigFile) -> Value {
         "size": file.bytes.len(), "annotations": {TITLE: file.path}})
 }
 
-/// What a registry that does not work well may say.
+/// An error of a registry that does not work well.
 fn trouble(random: &mut Prng) -> Error {
     let kinds = [
         UNAVAILABLE,
@@ -123,7 +123,7 @@ fn reachable(state: &State) -> Result<(), Error> {
 }
 
 impl World {
-    /// A step that waits for the registry, and as long as that takes.
+    /// A step that waits for the registry.
     async fn ask<T>(
         &self,
         what: impl FnOnce() -> String,

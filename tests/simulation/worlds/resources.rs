@@ -1,4 +1,4 @@
-//! The resources as the API server keeps them, and as the operator's watch has seen them.
+//! The resources in the API server, and in the operator's watch.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::names::{NAMESPACE, REPOSITORY, TYPE};
 
 pub type Guarded = DeserializeGuard<ArtifactConfig>;
 
-/// All resources that there ever were.
+/// All resources that ever existed.
 #[derive(Default)]
 pub struct Resources {
     slots: BTreeMap<&'static str, Slot>,
-    /// UID → name, of those that are gone as well.
+    /// UID → name, including deleted resources.
     pub names: BTreeMap<String, &'static str>,
 }
 
@@ -38,7 +38,7 @@ impl Slot {
     }
 }
 
-/// The spec of what a reconcile has seen.
+/// The spec that a reconcile has seen.
 pub fn spec_of(seen: &Guarded) -> &ArtifactConfigSpec {
     &seen.0.as_ref().unwrap().spec
 }
@@ -52,7 +52,7 @@ impl Resources {
         self.slots.get(name)?.actual.as_ref()
     }
 
-    /// What the operator's watch has delivered last.
+    /// The last version that the operator's watch has delivered.
     pub fn view(&self, name: &str) -> Option<Arc<Guarded>> {
         self.slots.get(name)?.view.clone()
     }
@@ -71,7 +71,7 @@ impl Resources {
         }
     }
 
-    /// The watch starts anew: it knows everything as it is.
+    /// The watch starts again and reads the present state.
     pub fn resync(&mut self) {
         for slot in self.slots.values_mut() {
             slot.pending.clear();
@@ -86,7 +86,7 @@ impl Resources {
 }
 
 impl State {
-    /// Somebody creates a resource, where there is none of the name.
+    /// Somebody creates a resource, unless one of the name exists.
     pub fn create_resource(&mut self, name: &'static str, change: impl FnOnce(&mut ArtifactConfigSpec)) {
         if self.resources.actual(name).is_some() {
             return;
@@ -111,7 +111,7 @@ impl State {
         self.remember_spec(name);
     }
 
-    /// Somebody edits a resource. A spec that stays the same is no edit.
+    /// Somebody edits a resource. An equal spec is not an edit.
     pub fn edit_resource(&mut self, name: &str, change: impl FnOnce(&mut ArtifactConfig)) {
         let version = self.objects.version();
         let Some(slot) = self.resources.slots.get_mut(name) else { return };
@@ -156,7 +156,7 @@ impl State {
         self.resources.actual(name)?.metadata.resource_version.clone()
     }
 
-    /// The garbage collector: what belongs to resources that are gone, and resources that wait for that.
+    /// The garbage collector: deletes objects of deleted resources, and resources that wait for that.
     pub fn collect_garbage(&mut self) {
         let alive = self.resources.alive();
         let mut names = self.objects.collect_garbage(&alive);

@@ -18,7 +18,7 @@ use crate::limits;
 /// The resource that a reconcile works for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// Its name; also the value of a label, hence at most 63 characters.
+    /// Its name. It is also the value of a label, so it has at most 63 characters.
     pub name: String,
     /// Its namespace. All objects that it reads and writes are in this namespace.
     pub namespace: String,

@@ -54,7 +54,8 @@ pub fn content_with(object: &ConfigMap, hash: &str) -> Option<Content> {
 pub fn recorded(desired: &Desired, object: &ConfigMap, entry: &Application) -> Option<Kept> {
     let content = content_with(object, entry.hash.as_deref()?)?;
     let image = entry.image_reference.clone().unwrap_or_else(|| desired.image.to_string());
-    let origin = Origin { proven: true, ..said(object, entry.artifact.clone(), image, entry.image.clone()) };
+    let origin =
+        Origin { proven: true, ..claimed_origin(object, entry.artifact.clone(), image, entry.image.clone()) };
     Some(Kept { origin, content })
 }
 
@@ -63,7 +64,7 @@ pub fn recorded(desired: &Desired, object: &ConfigMap, entry: &Application) -> O
 pub fn remembered(object: &ConfigMap, facts: &Facts) -> Option<Kept> {
     let content = content_with(object, &facts.hash)?;
     let Facts { image, image_digest, artifact, created, annotations, proven, .. } = facts;
-    let manifest = said(object, artifact.clone(), image.clone(), image_digest.clone()).manifest;
+    let manifest = claimed_origin(object, artifact.clone(), image.clone(), image_digest.clone()).manifest;
     let origin = Origin {
         image: image.clone(),
         image_digest: image_digest.clone(),
@@ -96,7 +97,7 @@ pub fn by_annotations(desired: &Desired, object: &ConfigMap) -> Option<(Stamp, K
     let proven = manifest.and_then(|manifest| proof::of(desired, &artifact, manifest, &content));
     let origin = match proven.as_ref().and_then(|proven| Some((proven, proven.subject.clone()?))) {
         Some((proven, subject)) => Origin::of(image, subject, proven),
-        None => said(object, artifact, image, annotated(annotation::IMAGE_DIGEST)?.parse().ok()?),
+        None => claimed_origin(object, artifact, image, annotated(annotation::IMAGE_DIGEST)?.parse().ok()?),
     };
     Some((stamp, Kept { origin, content }))
 }
@@ -104,7 +105,10 @@ pub fn by_annotations(desired: &Desired, object: &ConfigMap) -> Option<(Stamp, K
 /// Whether an object claims to hold this artifact. An artifact with equal content may have another creation time.
 #[must_use]
 pub fn is_of(object: &ConfigMap, artifact: &Digest) -> bool {
-    object.annotations().get(annotation::ARTIFACT_DIGEST).is_some_and(|said| *said == artifact.to_string())
+    object
+        .annotations()
+        .get(annotation::ARTIFACT_DIGEST)
+        .is_some_and(|claimed| *claimed == artifact.to_string())
 }
 
 /// Whether an object claims to hold another artifact than this one. An object without a claim does not.
@@ -114,7 +118,7 @@ pub fn is_of_another(object: &ConfigMap, artifact: &Digest) -> bool {
 }
 
 /// The origin, from the manifest in the object or from its annotations.
-fn said(object: &ConfigMap, artifact: Digest, image: String, image_digest: Digest) -> Origin {
+fn claimed_origin(object: &ConfigMap, artifact: Digest, image: String, image_digest: Digest) -> Origin {
     let annotated = |key: &str| object.annotations().get(key);
     let manifest = annotated(annotation::MANIFEST).and_then(|text| proof::manifest_of(&artifact, text));
     let created = manifest.as_ref().map_or_else(

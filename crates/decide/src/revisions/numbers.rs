@@ -25,14 +25,14 @@ const AHEAD: i64 = 1000;
 /// The last number that the operator used, and its application. A watch that lags behind does not show it yet, and
 /// neither does a status that was not written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
+pub struct LastNumber {
     /// The number.
     pub number: i64,
     /// The config that has it, or was intended to have it. Shared with the applied config.
     pub facts: Arc<Facts>,
 }
 
-impl Given {
+impl LastNumber {
     /// Whether the annotation of a target names this application.
     #[must_use]
     pub fn is_in(&self, target: &ConfigMap) -> bool {
@@ -48,30 +48,30 @@ fn names(target: &ConfigMap, facts: &Facts) -> bool {
 }
 
 fn says(object: &ConfigMap, key: &str, value: &str) -> bool {
-    object.annotations().get(key).is_some_and(|said| said == value)
+    object.annotations().get(key).is_some_and(|claimed| claimed == value)
 }
 
 /// The last number in use. It is written down before the write that uses it, because that write may take effect although its
 /// answer never comes, and a panic must not lose it. The stages of one pass share it.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<Option<Given>>);
+pub struct Ledger(Mutex<Option<LastNumber>>);
 
 impl Ledger {
     /// Continues from the last number.
     #[must_use]
-    pub const fn new(given: Option<Given>) -> Self {
-        Self(Mutex::new(given))
+    pub const fn new(last_number: Option<LastNumber>) -> Self {
+        Self(Mutex::new(last_number))
     }
 
     /// The number that was used last.
     #[must_use]
-    pub fn last(&self) -> Option<Given> {
+    pub fn last(&self) -> Option<LastNumber> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Records a number.
-    pub fn note(&self, given: Given) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(given);
+    pub fn note(&self, last_number: LastNumber) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(last_number);
     }
 }
 
@@ -85,7 +85,7 @@ pub struct Numbers<'a> {
     /// The resource.
     pub owner: &'a Owner,
     /// The last number that this operator used.
-    pub given: Option<&'a Given>,
+    pub last_number: Option<&'a LastNumber>,
     /// Its target, if it was read. With a limit of 0 no revision carries the number, so after a lost status only the
     /// target knows it.
     pub target: Option<&'a ConfigMap>,
@@ -104,17 +104,18 @@ impl Numbers<'_> {
             return Stamp { number: same.number, applied_at: same.applied_at };
         }
         let recorded = self.history.highest_number();
-        let left = existing.and_then(|existing| read_stamp(&existing.metadata));
-        if let Some(left) = left.filter(|left| is_next(left.number, recorded)) {
+        let on_revision = existing.and_then(|existing| read_stamp(&existing.metadata));
+        if let Some(on_revision) = on_revision.filter(|on_revision| is_next(on_revision.number, recorded)) {
             // Everyone can write the label and the time, so neither may lie in the future.
-            return Stamp { number: left.number, applied_at: left.applied_at.min(now) };
+            return Stamp { number: on_revision.number, applied_at: on_revision.applied_at.min(now) };
         }
-        let meant =
-            self.given.filter(|given| given.number > recorded && given.facts.revision == facts.revision);
-        let meant = meant.map(|given| given.number);
+        let intended = self.last_number.filter(|last_number| {
+            last_number.number > recorded && last_number.facts.revision == facts.revision
+        });
+        let intended = intended.map(|last_number| last_number.number);
         let on_target =
             || self.on_target().filter(|_| self.target.is_some_and(|target| names(target, facts)));
-        let number = meant.or_else(on_target).unwrap_or_else(|| self.history.next_number(self.highest()));
+        let number = intended.or_else(on_target).unwrap_or_else(|| self.history.next_number(self.highest()));
         Stamp { number, applied_at: now }
     }
 
@@ -129,8 +130,9 @@ impl Numbers<'_> {
         let revisions = self.watched.iter().filter(is_revision);
         let numbers =
             revisions.filter_map(|object| object.number).filter(|number| is_next(*number, recorded));
-        let given = self.given.map(|given| given.number).filter(|number| is_plausible(*number));
-        numbers.chain(given).chain(self.on_target()).max().unwrap_or(recorded)
+        let last_number =
+            self.last_number.map(|last_number| last_number.number).filter(|number| is_plausible(*number));
+        numbers.chain(last_number).chain(self.on_target()).max().unwrap_or(recorded)
     }
 
     /// The number on the annotation of the target, if it counts.
@@ -171,16 +173,25 @@ mod tests {
     fn stamp(
         history: &History,
         watched: &[Arc<Watched>],
-        given: Option<&Given>,
+        last_number: Option<&LastNumber>,
         facts: &Facts,
         existing: Option<&ConfigMap>,
     ) -> Stamp {
-        Numbers { history, watched, owner: &owner(), given, target: None }.stamp(facts, existing, at(900))
+        Numbers { history, watched, owner: &owner(), last_number, target: None }.stamp(
+            facts,
+            existing,
+            at(900),
+        )
     }
 
     /// The number without a revision that exists.
-    fn number(history: &History, owned: &[Arc<Watched>], given: Option<&Given>, facts: &Facts) -> i64 {
-        stamp(history, owned, given, facts, None).number
+    fn number(
+        history: &History,
+        owned: &[Arc<Watched>],
+        last_number: Option<&LastNumber>,
+        facts: &Facts,
+    ) -> i64 {
+        stamp(history, owned, last_number, facts, None).number
     }
 
     /// Design §2.8: an operator that was killed between the writes of revision and status continues with the number on
@@ -203,18 +214,18 @@ mod tests {
     fn a_number_that_was_given_is_not_given_to_another_config() {
         let (history, b, c) =
             (applied(&[("a", false)], 10), rendered("b", "b").facts, rendered("c", "c").facts);
-        let given = Given { number: 2, facts: Arc::clone(&b) };
-        assert_eq!(number(&history, &[], Some(&given), &c), 3);
-        assert_eq!(number(&history, &[], Some(&given), &b), 2, "it was meant for this one");
+        let last_number = LastNumber { number: 2, facts: Arc::clone(&b) };
+        assert_eq!(number(&history, &[], Some(&last_number), &c), 3);
+        assert_eq!(number(&history, &[], Some(&last_number), &b), 2, "it was meant for this one");
         // The later entries of the history continue from that number.
         let history = applied(&[("a", false), ("b", false), ("a", false)], 10);
-        assert_eq!(number(&history, &[], Some(&given), &b), 4);
+        assert_eq!(number(&history, &[], Some(&last_number), &b), 4);
         assert_eq!(
             Numbers {
                 history: &History::default(),
                 watched: &[],
                 owner: &owner(),
-                given: Some(&given),
+                last_number: Some(&last_number),
                 target: None
             }
             .highest(),
@@ -254,7 +265,7 @@ mod tests {
         let lost = History::default();
         let number = |target: &ConfigMap, history: &History, facts: &Facts| {
             let (owner, target) = (owner(), Some(target));
-            Numbers { history, watched: &[], owner: &owner, given: None, target }
+            Numbers { history, watched: &[], owner: &owner, last_number: None, target }
                 .stamp(facts, None, at(900))
                 .number
         };

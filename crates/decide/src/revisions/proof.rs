@@ -140,8 +140,8 @@ mod tests {
     fn a_manifest_of_another_digest_proves_nothing() {
         let forged = manifest(&[layer("config.json", b"EVIL")]).to_string();
         let content = content(&[("config.json", "EVIL")], &[]);
-        let asked = Digest::sha256(two().to_string().as_bytes());
-        assert_eq!(of(&desired(&json!([])), &asked, &forged, &content), None);
+        let artifact = Digest::sha256(two().to_string().as_bytes());
+        assert_eq!(of(&desired(&json!([])), &artifact, &forged, &content), None);
         assert!(of(&desired(&json!([])), &Digest::sha256(forged.as_bytes()), &forged, &content).is_some());
     }
 

@@ -85,7 +85,8 @@ pub(crate) mod tests {
 
     /// The stamp if only the history has numbers.
     pub fn stamp(history: &History, facts: &Facts, now: Timestamp) -> Stamp {
-        Numbers { history, watched: &[], owner: &owner(), given: None, target: None }.stamp(facts, None, now)
+        Numbers { history, watched: &[], owner: &owner(), last_number: None, target: None }
+            .stamp(facts, None, now)
     }
 
     pub fn at(second: i64) -> Timestamp {
@@ -229,14 +230,14 @@ pub(crate) mod tests {
     fn what_vouches_only_for_itself_is_recorded_without_its_hash() {
         for revision in [Some("web-0123456789".to_owned()), None] {
             let proven = Facts { revision, ..(*rendered("a", "a").facts).clone() };
-            let said = Facts { proven: false, ..proven.clone() };
+            let unproven = Facts { proven: false, ..proven.clone() };
             let after = |history: &History, facts: &Facts| {
                 let stamp = stamp(history, facts, at(9));
                 history.applied(facts, stamp, true, 10)
             };
-            let first = after(&History::default(), &said);
+            let first = after(&History::default(), &unproven);
             assert_eq!(first.to_entries()[0].hash, None);
-            assert_eq!(after(&first, &said), first);
+            assert_eq!(after(&first, &unproven), first);
             let known = after(&first, &proven).to_entries();
             assert_eq!(known[0].hash.as_ref(), Some(&proven.hash));
             assert_eq!(known.len(), if proven.revision.is_some() { 1 } else { 2 });

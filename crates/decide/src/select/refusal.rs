@@ -33,11 +33,11 @@ pub(super) fn nothing_of_the_type(question: Question<'_>) -> Failure {
             )
         }
         (near, known) => {
-            let meant: Vec<String> = near.iter().map(|name| quoted(name)).collect();
+            let similar: Vec<String> = near.iter().map(|name| quoted(name)).collect();
             let rest: Vec<&str> = known.iter().copied().filter(|name| !near.contains(name)).collect();
             let rest =
                 if rest.is_empty() { String::new() } else { format!(" There is also {}.", types(&rest)) };
-            format!("did you mean {}?{rest} Correct spec.artifactType", meant.join(" or "))
+            format!("did you mean {}?{rest} Correct spec.artifactType", similar.join(" or "))
         }
     };
     let what = format!("nothing of type {} is attached to {question}", quoted(artifact_type));

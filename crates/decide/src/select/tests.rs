@@ -249,23 +249,23 @@ fn a_faulty_one_that_does_not_match_does_not_matter() {
 fn a_slip_in_the_type_is_answered_with_what_is_attached() {
     let image: ImageRef = "r.example/web:v1".parse().unwrap();
     let subject = Digest::sha256(b"image");
-    let said = |artifact_type: &str, attached: &[&str]| {
+    let message = |artifact_type: &str, attached: &[&str]| {
         let attached: Vec<String> = attached.iter().map(|name| (*name).to_owned()).collect();
         let question = Question { image: &image, subject: &subject, artifact_type, attached: &attached };
         select::<Failure>(question, &[], &Selector::default(), identity).unwrap_err().message
     };
-    let slip = said("custom/conifg", &["custom/config", "x/y"]);
+    let slip = message("custom/conifg", &["custom/config", "x/y"]);
     assert!(slip.contains("did you mean 'custom/config'?") && slip.contains("'x/y'"), "{slip}");
     assert!(!slip.contains("oras attach"), "nobody is to attach the slip: {slip}");
-    let other = said("custom/config", &["x/y"]);
+    let other = message("custom/config", &["x/y"]);
     assert!(
         other.contains("'x/y'") && other.contains("oras attach --artifact-type custom/config"),
         "{other}"
     );
     let many: Vec<String> = (0..50).map(|number| format!("a/{number}{}", "x".repeat(500))).collect();
-    let many = said("custom/config", &many.iter().map(String::as_str).collect::<Vec<_>>());
+    let many = message("custom/config", &many.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(many.contains("and 45 more") && many.len() < 1000, "{many}");
-    let odd = said("custom/config", &["evil\u{1b}\n"]);
+    let odd = message("custom/config", &["evil\u{1b}\n"]);
     assert!(!odd.contains(['\u{1b}', '\n']), "{odd:?}");
 }
 

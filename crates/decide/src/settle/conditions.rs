@@ -1,4 +1,4 @@
-//! The conditions, each from a function of its own: its verdict, its reason and its message.
+//! The conditions. A function for each gives its verdict, its reason and its message.
 //!
 //! kstatus reads them: `Reconciling` and `Stalled` are there only while they are true, and never both
 //! (`kubernetes-sigs/cli-utils`, `pkg/kstatus`).

@@ -64,7 +64,7 @@ impl Timers {
 /// The variation is computed from the UID and the count, so it differs between resources and is the same in every run.
 #[must_use]
 pub fn usual(outcome: &Outcome, failures: u32, interval: Duration, took: Duration, uid: &str) -> Duration {
-    let told = match outcome {
+    let retry_after = match outcome {
         Outcome::Failed(failure) => failure.retry_after,
         _ => None,
     };
@@ -77,7 +77,7 @@ pub fn usual(outcome: &Outcome, failures: u32, interval: Duration, took: Duratio
             spread(pause, RETRY_SPREAD, uid, failures)
         }
     };
-    wait.max(told.unwrap_or_default().min(HIGHEST_CEILING))
+    wait.max(retry_after.unwrap_or_default().min(HIGHEST_CEILING))
 }
 
 /// Varies a duration by up to `percent` in both directions.

@@ -88,11 +88,12 @@ fn record(status: &mut ArtifactConfigStatus, applied: &Applied) {
     // A revision and the history do not keep all facts of a manifest. If the artifact is the same, the earlier ones
     // still hold.
     let same = status.artifact.take().filter(|before| before.digest == artifact.to_string());
-    let (said, still) = same.map_or_else(Default::default, |before| (before.created, before.annotations));
+    let (created_before, still) =
+        same.map_or_else(Default::default, |before| (before.created, before.annotations));
     status.artifact = Some(AppliedArtifact {
         digest: artifact.to_string(),
         short_digest: artifact.short(),
-        created: created.clone().or(said),
+        created: created.clone().or(created_before),
         annotations: if annotations.is_empty() { still } else { annotations.to_map() },
         size: i64::try_from(*size).unwrap_or(i64::MAX),
     });
@@ -309,12 +310,12 @@ mod tests {
     #[test]
     fn suspending_leaves_the_verdict_and_does_not_claim_a_request_as_handled() {
         let first = next(None, &header(1), &synced("a", true), at(0));
-        let mut asked = header(2);
-        asked.requested_at = Some("now".into());
-        let second = next(Some(&first), &asked, &Outcome::Suspended, at(1));
+        let mut requested = header(2);
+        requested.requested_at = Some("now".into());
+        let second = next(Some(&first), &requested, &Outcome::Suspended, at(1));
         assert_eq!(types(&second), [("Ready", "True", "Suspended")]);
         assert_eq!(second.last_handled_requested_at, None);
-        let third = next(Some(&second), &asked, &synced("a", false), at(2));
+        let third = next(Some(&second), &requested, &synced("a", false), at(2));
         assert_eq!(third.last_handled_requested_at.as_deref(), Some("now"));
     }
 
@@ -366,19 +367,19 @@ mod tests {
             let Outcome::Synced { applied, notes, .. } = synced("a", changed) else { unreachable!() };
             Outcome::Synced { applied, notes, rolled_back: true }
         };
-        let mut asked = header(1);
-        asked.requested_at = Some("now".into());
+        let mut requested = header(1);
+        requested.requested_at = Some("now".into());
         let seen = Report { latest: Some(latest(b"b")), ..Report::of(back(false)) };
         let half = Report { half_done: true, ..Report::of(back(true)) };
-        let first = reported(None, &asked, &half, at(0));
+        let first = reported(None, &requested, &half, at(0));
         assert_eq!(
             first.last_handled_requested_at, None,
             "half of it is done, and the question is not asked yet"
         );
-        let known = reported(Some(&first), &asked, &seen, at(1));
+        let known = reported(Some(&first), &requested, &seen, at(1));
         assert_eq!(known.last_handled_requested_at.as_deref(), Some("now"));
         assert!(!known.conditions[0].message.contains(NEXT_UNKNOWN));
-        let down = next(Some(&known), &asked, &back(false), at(2));
+        let down = next(Some(&known), &requested, &back(false), at(2));
         let message = &down.conditions[0].message;
         assert!(message.contains(NEXT_UNKNOWN) && !message.contains("would come next;"), "{message}");
         assert!(!message.contains(&Digest::sha256(b"b").to_string()), "{message}");

@@ -195,9 +195,9 @@ fn a_namespace_leaves_room_at_its_registry() {
     world.seconds += 60;
     world.end_all(Next::After(Duration::from_secs(1)));
     world.begin();
-    let told = world.is(&good, 2, asks("r.example", Lane::Registry));
+    let news = world.is(&good, 2, asks("r.example", Lane::Registry));
     world.begin();
-    assert!(told.due && world.running.contains_key(&good));
+    assert!(news.due && world.running.contains_key(&good));
 }
 
 /// A registry alone may use most of the turns. If it was slow once, it gets them back with its next answer.
@@ -266,8 +266,8 @@ fn a_change_of_what_is_asked_for_ends_what_is_under_way() {
     let key = world.there("shop", "web", "r.example");
     world.begin();
     assert_eq!(world.is(&key, 1, asks("r.example", Lane::Registry)), Effect::default(), "nothing new");
-    let told = world.is(&key, 2, asks("r.example", Lane::Cluster));
-    assert_eq!(told, Effect { due: true, over: true });
+    let news = world.is(&key, 2, asks("r.example", Lane::Cluster));
+    assert_eq!(news, Effect { due: true, over: true });
     world.begin();
     assert_eq!(world.begun.len(), 1, "one at a time");
     world.end(&key, Next::After(Duration::from_mins(5)));
@@ -317,8 +317,8 @@ fn a_resource_that_is_created_again_is_reconciled_again() {
     world.begin();
     assert!(world.turns.gone(&key));
     let now = world.now();
-    let told = world.turns.seen(&key, version("another", 1, None), asks("r.example", Lane::Registry), now);
-    assert_eq!(told, Effect { due: true, over: false }, "it was told already");
+    let news = world.turns.seen(&key, version("another", 1, None), asks("r.example", Lane::Registry), now);
+    assert_eq!(news, Effect { due: true, over: false }, "it was told already");
     world.end(&key, Next::OnChange);
     world.begin();
     assert_eq!(world.begun.len(), 2);

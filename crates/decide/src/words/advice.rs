@@ -182,8 +182,8 @@ mod tests {
     #[test]
     fn without_a_resource_no_field_is_named() {
         for advice in ALL {
-            let said = advice.at_the_command_line("r.example:5000");
-            assert!(!said.contains("spec."), "{said}");
+            let text = advice.at_the_command_line("r.example:5000");
+            assert!(!text.contains("spec."), "{text}");
             assert!(!advice.on_a_resource().contains("--"), "{advice:?}");
         }
         assert!(

@@ -100,9 +100,9 @@ mod tests {
             .at("namespace 'shop'")
             .with_notes(&["seen".to_owned()]);
         assert!(failure.message.contains("spec.registry.pullSecrets"), "{}", failure.message);
-        let said = failure.at_the_command_line("r.example");
-        assert!(said.contains("'docker login r.example'") && !said.contains("spec."), "{said}");
-        assert!(said.starts_with("namespace 'shop'") && said.ends_with("note: seen"), "{said}");
+        let message = failure.at_the_command_line("r.example");
+        assert!(message.contains("'docker login r.example'") && !message.contains("spec."), "{message}");
+        assert!(message.starts_with("namespace 'shop'") && message.ends_with("note: seen"), "{message}");
         let other = failure.advised(Advice::SpeakHttp);
         assert!(
             other.message.contains("plainHttp") && !other.message.contains("pullSecrets"),

@@ -72,17 +72,18 @@ mod tests {
 
     #[test]
     fn messages() {
-        let said = |wanted, known: &[&str]| no_such("ArtifactConfig", wanted, "in namespace 'shop'", known);
+        let message =
+            |wanted, known: &[&str]| no_such("ArtifactConfig", wanted, "in namespace 'shop'", known);
         assert_eq!(
-            said("wbe", &["web", "api"]),
+            message("wbe", &["web", "api"]),
             "there is no ArtifactConfig 'wbe' in namespace 'shop'; did you mean 'web'?"
         );
         assert_eq!(
-            said("billing", &["web", "api"]),
+            message("billing", &["web", "api"]),
             "there is no ArtifactConfig 'billing' in namespace 'shop'; there are web, api"
         );
         assert_eq!(
-            said("billing", &[]),
+            message("billing", &[]),
             "there is no ArtifactConfig 'billing' in namespace 'shop'; no ArtifactConfig exists"
         );
         let many: Vec<String> = (0..12).map(|number| format!("n{number}")).collect();

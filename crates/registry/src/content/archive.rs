@@ -69,7 +69,7 @@ impl Room {
 }
 
 fn take(from: &AtomicU64, much: u64) -> Option<()> {
-    let rest = |left: u64| left.checked_sub(much);
+    let rest = |remaining: u64| remaining.checked_sub(much);
     from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest).ok().map(|_| ())
 }
 

@@ -299,17 +299,17 @@ fn refused_by_registry(repository: &Repository, call: &Call, answer: &Answer) ->
     let answered =
         format!("{repository}: the registry answered {status} to {}{}", call.operation, error_detail(answer));
     let error = |kind| Error::new(kind, &answered);
-    let given = !repository.credentials.is_empty();
+    let has_credentials = !repository.credentials.is_empty();
     match (status.as_u16(), shown) {
         (401, Shown::Nothing) if answer.moved => error(Kind::Unauthorized(Login::Unsent))
             .and("it redirects to another host and back, where credentials do not go along"),
-        (401, Shown::Nothing) if given => error(Kind::Unauthorized(Login::Unsent))
+        (401, Shown::Nothing) if has_credentials => error(Kind::Unauthorized(Login::Unsent))
             .and("the credentials that are given for it do not fit what it asks for, and were not sent"),
         (401, Shown::Nothing) => error(Kind::Unauthorized(Login::Missing)),
         (401, Shown::Credentials) => error(Kind::Unauthorized(Login::Refused)),
         (401, Shown::Accepted) => error(Kind::Unauthorized(Login::Refused))
             .and("the credentials were accepted for this repository before"),
-        (403, Shown::Nothing) if given => error(Kind::Forbidden(Login::Unsent))
+        (403, Shown::Nothing) if has_credentials => error(Kind::Forbidden(Login::Unsent))
             .and("it did not ask for credentials, so those that are given for it were not sent"),
         (403, Shown::Nothing) => error(Kind::Forbidden(Login::Missing)),
         (403, _) => error(Kind::Forbidden(Login::Refused)),
@@ -324,7 +324,7 @@ fn wants_tls(answer: &Answer) -> bool {
     const SAID: [&str; 2] = ["HTTP request to an HTTPS server", "HTTP request was sent to HTTPS port"];
     let Body::Read(body) = &answer.body else { return false };
     let text = String::from_utf8_lossy(body);
-    answer.url.scheme() == "http" && SAID.iter().any(|said| text.contains(said))
+    answer.url.scheme() == "http" && SAID.iter().any(|phrase| text.contains(phrase))
 }
 
 /// The first bytes of a buffer.

@@ -233,9 +233,9 @@ mod tests {
     fn metadata_addresses_are_never_asked(#[case] url: &str, #[case] fine: bool) {
         let url = url.parse().unwrap();
         assert_eq!(AddressPolicy::default().check_url(&url, Reach::Anywhere).is_ok(), fine);
-        let told = AddressPolicy { link_local: true, ..AddressPolicy::default() };
-        assert!(told.check_url(&url, Reach::Anywhere).is_ok());
-        assert!(fine || told.check_url(&url, Reach::Private).is_err(), "the flag is for registries");
+        let permissive = AddressPolicy { link_local: true, ..AddressPolicy::default() };
+        assert!(permissive.check_url(&url, Reach::Anywhere).is_ok());
+        assert!(fine || permissive.check_url(&url, Reach::Private).is_err(), "the flag is for registries");
     }
 
     #[test]

@@ -123,28 +123,28 @@ impl Transport {
         loop {
             let result = self.follow(repository, call, authorization).await;
             let mut last = None;
-            let (error, told) = match result {
+            let (error, stated) = match result {
                 Ok(answer) if answer.moved && call.take_foreign_answer => return Ok(answer),
                 Ok(answer) if is_transient(answer.status) || answer.refuses_a_signed_url(repository) => {
-                    let told = retry_after(&answer.headers, SystemTime::now());
-                    let error = refused(repository, call, &answer, told);
+                    let stated = retry_after(&answer.headers, SystemTime::now());
+                    let error = refused(repository, call, &answer, stated);
                     last = call.take_last_answer.then_some(answer);
-                    (error, told)
+                    (error, stated)
                 }
                 Ok(answer) => return Ok(answer),
                 Err(error) if error.kind().is_unavailable() => (error, None),
                 Err(error) => return Err(error),
             };
             let host = &repository.host;
-            if told.is_some() || matches!(error.kind(), Kind::RateLimited(_)) {
+            if stated.is_some() || matches!(error.kind(), Kind::RateLimited(_)) {
                 (self.observer)(Observation::Throttled { host });
             }
-            let next = told.unwrap_or_else(|| jittered(wait));
+            let next = stated.unwrap_or_else(|| jittered(wait));
             if attempt == ATTEMPTS || next > LONGEST_WAIT {
                 return last.ok_or(error);
             }
             tokio::time::sleep(next).await;
-            let cause = if told.is_some() { WaitCause::RetryAfter } else { WaitCause::Backoff };
+            let cause = if stated.is_some() { WaitCause::RetryAfter } else { WaitCause::Backoff };
             (self.observer)(Observation::Waited { host, cause, time: next });
             (self.observer)(Observation::Retried { host, operation: call.operation });
             attempt += 1;

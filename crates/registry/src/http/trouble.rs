@@ -42,10 +42,10 @@ impl Trouble {
             if error.downcast_ref::<io::Error>().is_some_and(refused) {
                 return Self::Refused;
             }
-            let said = error.to_string();
-            if said.starts_with("dns error") || said.starts_with("failed to lookup address") {
+            let text = error.to_string();
+            if text.starts_with("dns error") || text.starts_with("failed to lookup address") {
                 found = Self::NoHost;
-            } else if said.starts_with("invalid HTTP") {
+            } else if text.starts_with("invalid HTTP") {
                 found = Self::NoHttp;
             }
             cause = error.source();

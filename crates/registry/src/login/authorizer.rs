@@ -16,7 +16,7 @@ use crate::http::answer::{Answer, Shown};
 use crate::http::call::Call;
 use crate::http::policy::Reach;
 use crate::http::transport::Transport;
-use crate::login::challenge::{self, Asked, Challenge, Namer};
+use crate::login::challenge::{self, Challenge, Challenges, Namer};
 use crate::login::header::{basic, sensitive};
 use crate::login::token::{self, Question};
 
@@ -92,7 +92,7 @@ impl Authorizer {
             return Ok(refused_before.filter(|_| is_forbidden).unwrap_or(answer));
         }
         let challenges = match challenge::parse(&answer.headers) {
-            Asked::Readable(challenges) => challenges,
+            Challenges::Readable(challenges) => challenges,
             nothing => return Err(repository.explain(unreadable(repository, call, &answer, &nothing))),
         };
         let (demands, mut refusal) = demands(repository, call, &challenges, answer);
@@ -198,9 +198,9 @@ fn demands(
 }
 
 /// The registry wants a login and sends no readable challenge. No credential was tried, so none is the cause.
-fn unreadable(repository: &Repository, call: &Call, answer: &Answer, asked: &Asked) -> Error {
-    let what = match asked {
-        Asked::Nothing => "without a challenge (the header WWW-Authenticate)",
+fn unreadable(repository: &Repository, call: &Call, answer: &Answer, challenges: &Challenges) -> Error {
+    let what = match challenges {
+        Challenges::Nothing => "without a challenge (the header WWW-Authenticate)",
         _ => {
             "with a challenge that cannot be read: the header WWW-Authenticate has neither Basic nor Bearer with the URL of a token endpoint"
         }

@@ -32,7 +32,7 @@ pub(crate) enum Challenge {
 
 /// The challenges of a 401.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum Challenges {
     /// The answer had no such header.
     Nothing,
     /// No challenge can be read, or only schemes that are unknown here.
@@ -49,11 +49,11 @@ const MAX_HEADER: usize = 8 * 1024;
 const MAX_CHALLENGES: usize = 4;
 
 /// Reads all challenges of all header lines.
-pub(crate) fn parse(headers: &HeaderMap) -> Asked {
+pub(crate) fn parse(headers: &HeaderMap) -> Challenges {
     let mut challenges: Vec<Challenge> = Vec::new();
     let mut lines = headers.get_all(WWW_AUTHENTICATE).iter().peekable();
     if lines.peek().is_none() {
-        return Asked::Nothing;
+        return Challenges::Nothing;
     }
     for line in lines {
         let bytes = line.as_bytes();
@@ -64,7 +64,7 @@ pub(crate) fn parse(headers: &HeaderMap) -> Asked {
         }
     }
     challenges.sort_by_key(|challenge| matches!(challenge, Challenge::Basic));
-    if challenges.is_empty() { Asked::Unreadable } else { Asked::Readable(challenges) }
+    if challenges.is_empty() { Challenges::Unreadable } else { Challenges::Readable(challenges) }
 }
 
 /// The challenges of a line. If a quote that is not closed hides all of them, each word that could begin a challenge is
@@ -178,14 +178,15 @@ fn value_of(text: &str) -> (String, &str) {
 /// token for another repository, or one that may push, is never needed, and could be stolen.
 ///
 /// A scope that is not a resource with actions is a registry's own name for "to pull" (`aws` at public.ecr.aws).
-pub(crate) fn scope(asked: Option<&str>, repository: &str) -> String {
-    let asked: Vec<&str> = asked.unwrap_or_default().split_whitespace().take(MAX_CHALLENGES).collect();
-    if !asked.is_empty() && asked.iter().all(|scope| !scope.contains(':')) {
-        return asked.join(" ");
+pub(crate) fn scope(requested: Option<&str>, repository: &str) -> String {
+    let requested: Vec<&str> =
+        requested.unwrap_or_default().split_whitespace().take(MAX_CHALLENGES).collect();
+    if !requested.is_empty() && requested.iter().all(|scope| !scope.contains(':')) {
+        return requested.join(" ");
     }
     let own = format!("repository:{repository}:");
     // Azure's name for the right to read tags and lists of referrers.
-    let metadata = asked.iter().any(|scope| {
+    let metadata = requested.iter().any(|scope| {
         scope
             .strip_prefix(own.as_str())
             .is_some_and(|actions| actions.split(',').any(|action| action == "metadata_read"))
@@ -256,7 +257,7 @@ mod tests {
     fn reads_every_challenge_and_prefers_tokens() {
         let expected =
             [bearer("https://a.example/token", Some("r"), Some("repository:web:pull")), Challenge::Basic];
-        let expected = Asked::Readable(expected.to_vec());
+        let expected = Challenges::Readable(expected.to_vec());
         let one = r#"Basic realm="x", Bearer realm="https://a.example/token",service="r",scope="repository:web:pull""#;
         assert_eq!(parse(&headers(&[one])), expected);
         let two = [
@@ -268,10 +269,10 @@ mod tests {
 
     #[test]
     fn says_when_there_is_nothing_to_read() {
-        assert_eq!(parse(&HeaderMap::new()), Asked::Nothing);
+        assert_eq!(parse(&HeaderMap::new()), Challenges::Nothing);
         for line in ["", "Negotiate", "Bearer service=x", "Bearer realm=\"::\"", "Bearer realm=", "=,=", "\""]
         {
-            assert_eq!(parse(&headers(&[line])), Asked::Unreadable, "{line}");
+            assert_eq!(parse(&headers(&[line])), Challenges::Unreadable, "{line}");
         }
     }
 
@@ -296,7 +297,7 @@ mod tests {
     fn takes_basic_as_others_do(#[case] line: &str) {
         let line = http::HeaderValue::from_bytes(line.as_bytes()).unwrap();
         let headers = HeaderMap::from_iter([(WWW_AUTHENTICATE, line)]);
-        assert_eq!(parse(&headers), Asked::Readable(vec![Challenge::Basic]));
+        assert_eq!(parse(&headers), Challenges::Readable(vec![Challenge::Basic]));
     }
 
     #[rstest::rstest]
@@ -329,13 +330,13 @@ mod tests {
         #[case] scope: Option<&str>,
     ) {
         let expected = vec![bearer("https://a.example/t", service, scope)];
-        assert_eq!(parse(&headers(&[line])), Asked::Readable(expected));
+        assert_eq!(parse(&headers(&[line])), Challenges::Readable(expected));
     }
 
     #[test]
     fn a_bad_line_hides_no_other() {
         let lines = ["Bearer realm=\"", "\"", "Digest", "Basic realm=/"];
-        assert_eq!(parse(&headers(&lines)), Asked::Readable(vec![Challenge::Basic]));
+        assert_eq!(parse(&headers(&lines)), Challenges::Readable(vec![Challenge::Basic]));
     }
 
     #[test]
@@ -344,7 +345,7 @@ mod tests {
             .map(|n| format!("Bearer realm=\"https://a.example/{n}\""))
             .collect::<Vec<_>>()
             .join(", ");
-        let Asked::Readable(challenges) = parse(&headers(&[&line])) else { panic!("unreadable") };
+        let Challenges::Readable(challenges) = parse(&headers(&[&line])) else { panic!("unreadable") };
         assert_eq!(challenges.len(), MAX_CHALLENGES);
     }
 
@@ -363,8 +364,8 @@ mod tests {
     #[case::azure_other(Some("repository:bank/vault:metadata_read"), "repository:shop/web:pull")]
     #[case::public_ecr(Some("aws"), "aws")]
     #[case::blank(Some("  "), "repository:shop/web:pull")]
-    fn asks_for_no_more_than_to_pull(#[case] asked: Option<&str>, #[case] expected: &str) {
-        assert_eq!(scope(asked, "shop/web"), expected);
+    fn asks_for_no_more_than_to_pull(#[case] requested: Option<&str>, #[case] expected: &str) {
+        assert_eq!(scope(requested, "shop/web"), expected);
     }
 
     /// The address that the registry answered from, in the third column.
@@ -420,7 +421,7 @@ mod tests {
         #[test]
         fn any_header_is_survived(value in "\\PC{0,200}") {
             if let Ok(value) = http::HeaderValue::from_bytes(value.as_bytes())
-                && let Asked::Readable(found) = parse(&HeaderMap::from_iter([(WWW_AUTHENTICATE, value)])) {
+                && let Challenges::Readable(found) = parse(&HeaderMap::from_iter([(WWW_AUTHENTICATE, value)])) {
                 prop_assert!(found.len() <= MAX_CHALLENGES);
             }
         }
@@ -430,7 +431,7 @@ mod tests {
         fn a_bad_challenge_hides_no_good_one(before in "([A-Za-z]{1,9}( [a-z]{1,5}=?(\"[ -!#-\\[\\]-~]{0,9}\"|[a-z/:]{0,5})?,?){0,3}, ){0,3}") {
             let line = format!("{before}Bearer realm=\"https://a.example/t\"");
             let found = match parse(&headers(&[&line])) {
-                Asked::Readable(found) => found,
+                Challenges::Readable(found) => found,
                 other => return Err(TestCaseError::fail(format!("{other:?}: {line}"))),
             };
             prop_assert!(found.contains(&bearer("https://a.example/t", None, None)), "{line}");

@@ -192,8 +192,9 @@ struct Answer {
 impl Answer {
     /// A stated life that is not positive counts as not stated.
     fn life(&self) -> Duration {
-        let said = self.seconds.filter(|&seconds| seconds > 0.0);
-        said.map_or(DEFAULT_LIFE, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_LIFE))
+        let stated = self.seconds.filter(|&seconds| seconds > 0.0);
+        stated
+            .map_or(DEFAULT_LIFE, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_LIFE))
             .min(LONGEST_LIFE)
     }
 }

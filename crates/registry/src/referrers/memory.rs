@@ -28,7 +28,7 @@ const TAGGED_IDLE: Duration = Duration::from_hours(24);
 
 /// A request for a list of referrers.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Asked {
+pub(crate) struct Question {
     pub repository: RepositoryKey,
     pub subject: Digest,
     pub artifact_type: Option<String>,
@@ -45,11 +45,11 @@ pub(crate) struct Memory {
     pub(crate) without_api: Cache<RepositoryKey, ()>,
     pub(crate) without_legacy_list: Cache<RepositoryKey, ()>,
     /// Questions that are asked without a filter.
-    pub(crate) unfiltered: Cache<Asked, ()>,
+    pub(crate) unfiltered: Cache<Question, ()>,
     /// Questions for which the tag has no more artifacts than the Referrers API.
-    pub(crate) without_tag: Cache<Asked, ()>,
-    pub(crate) tagged: Cache<Asked, Arc<Tagged>>,
-    pub(crate) recent: Answers<(Asked, bool), Arc<Index>>,
+    pub(crate) without_tag: Cache<Question, ()>,
+    pub(crate) tagged: Cache<Question, Arc<Tagged>>,
+    pub(crate) recent: Answers<(Question, bool), Arc<Index>>,
 }
 
 impl Memory {

@@ -22,7 +22,7 @@ use crate::fresh::shared;
 use crate::observe::CacheKind;
 use crate::port::{Freshness, Listing};
 use crate::session::Session;
-use memory::Asked;
+use memory::Question;
 
 impl Session<'_> {
     /// All artifacts of a type (or of any) that are attached to `subject`, complete and verified.
@@ -32,20 +32,20 @@ impl Session<'_> {
         wanted: Option<&str>,
         freshness: Freshness,
     ) -> Result<Listing, Error> {
-        let asked = Asked {
+        let question = Question {
             repository: self.repository.key(),
             subject: subject.clone(),
             artifact_type: wanted.map(str::to_owned),
         };
         let memory = &self.client.memory;
-        let filter = wanted.is_some() && !memory.unfiltered.contains_key(&asked);
-        let mut index = self.ask(&asked, filter, freshness).await?;
+        let filter = wanted.is_some() && !memory.unfiltered.contains_key(&question);
+        let mut index = self.ask(&question, filter, freshness).await?;
         let mut listing = self.read_candidates(subject, wanted, &index).await?;
-        let by_api = !memory.without_api.contains_key(&asked.repository);
+        let by_api = !memory.without_api.contains_key(&question.repository);
         if by_api && filter && listing.artifacts.is_empty() {
             // The registry may filter by another field than the type of the artifact.
-            memory.unfiltered.insert(asked.clone(), ());
-            index = self.ask(&asked, false, freshness).await?;
+            memory.unfiltered.insert(question.clone(), ());
+            index = self.ask(&question, false, freshness).await?;
             listing = self.read_candidates(subject, wanted, &index).await?;
         }
         if listing.artifacts.is_empty() {
@@ -53,7 +53,7 @@ impl Session<'_> {
             also(&mut listing, others);
         }
         if by_api && listing.artifacts.is_empty() {
-            self.under_the_tag(&asked, &mut listing).await?;
+            self.under_the_tag(&question, &mut listing).await?;
         }
         if listing.artifacts.is_empty()
             && let Some(index) = self.list_by_legacy_api(subject, wanted).await?
@@ -65,48 +65,53 @@ impl Session<'_> {
     }
 
     /// The list. Callers at the same time share one request.
-    async fn ask(&self, asked: &Asked, filter: bool, freshness: Freshness) -> Result<Arc<Index>, Error> {
+    async fn ask(
+        &self,
+        question: &Question,
+        filter: bool,
+        freshness: Freshness,
+    ) -> Result<Arc<Index>, Error> {
         let recent = &self.client.memory.recent;
-        let key = (asked.clone(), filter);
-        let (index, hit) = shared(recent, key, freshness, || self.ask_list(asked, filter)).await?;
+        let key = (question.clone(), filter);
+        let (index, hit) = shared(recent, key, freshness, || self.ask_list(question, filter)).await?;
         self.client.note_cached(CacheKind::List, hit);
         Ok(index)
     }
 
-    async fn ask_list(&self, asked: &Asked, filter: bool) -> Result<Arc<Index>, Error> {
+    async fn ask_list(&self, question: &Question, filter: bool) -> Result<Arc<Index>, Error> {
         let unsupported = &self.client.memory.without_api;
-        if !unsupported.contains_key(&asked.repository) {
-            let wanted = asked.artifact_type.as_deref();
-            if let Some(index) = self.list_by_api(&asked.subject, wanted, filter).await? {
+        if !unsupported.contains_key(&question.repository) {
+            let wanted = question.artifact_type.as_deref();
+            if let Some(index) = self.list_by_api(&question.subject, wanted, filter).await? {
                 return Ok(Arc::new(index));
             }
-            unsupported.insert(asked.repository.clone(), ());
+            unsupported.insert(question.repository.clone(), ());
         }
-        Ok(self.list_by_tag(asked).await?.unwrap_or_default())
+        Ok(self.list_by_tag(question).await?.unwrap_or_default())
     }
 
     /// A registry that was upgraded to the Referrers API may not list by it the artifacts under the tag. But the API
     /// has answered, so a refused request for the tag is not an error.
-    async fn under_the_tag(&self, asked: &Asked, listing: &mut Listing) -> Result<(), Error> {
+    async fn under_the_tag(&self, question: &Question, listing: &mut Listing) -> Result<(), Error> {
         let without = &self.client.memory.without_tag;
-        if without.contains_key(asked) {
+        if without.contains_key(question) {
             return Ok(());
         }
-        let index = match self.list_by_tag(asked).await {
+        let index = match self.list_by_tag(question).await {
             Ok(index) => index.unwrap_or_default(),
             Err(error) if error.kind().is_unavailable() || matches!(error.kind(), Kind::RateLimited(_)) => {
                 return Err(error);
             }
             Err(_) => Arc::default(),
         };
-        let wanted = asked.artifact_type.as_deref();
-        let mut tagged = self.read_candidates(&asked.subject, wanted, &index).await?;
+        let wanted = question.artifact_type.as_deref();
+        let mut tagged = self.read_candidates(&question.subject, wanted, &index).await?;
         if tagged.artifacts.is_empty() {
-            without.insert(asked.clone(), ());
+            without.insert(question.clone(), ());
         } else {
             tagged.notes.push(format!(
                 "the registry's Referrers API does not list what the tag {} does",
-                asked.subject.referrers_tag()
+                question.subject.referrers_tag()
             ));
         }
         also(listing, tagged);

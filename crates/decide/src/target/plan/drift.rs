@@ -69,12 +69,14 @@ pub fn own_part(desired: &Desired, observed: &ConfigMap) -> ConfigMap {
 fn abandoned(manager: &str, have: &ObjectMeta, want: &ObjectMeta) -> Nulls {
     let members =
         [("labels", &have.labels, &want.labels), ("annotations", &have.annotations, &want.annotations)];
-    let left = members.into_iter().map(|(member, have_keys, wanted)| {
+    let remaining = members.into_iter().map(|(member, have_keys, wanted)| {
         let owned = owned_keys(have, manager, &["f:metadata", &format!("f:{member}")]);
-        let left = owned.iter().filter(|key| has(have_keys.as_ref(), key) && !has(wanted.as_ref(), key));
-        (member.to_owned(), serde_json::Value::from(nulls(left)))
+        let remaining = owned.iter().filter(|key| has(have_keys.as_ref(), key) && !has(wanted.as_ref(), key));
+        (member.to_owned(), serde_json::Value::from(nulls(remaining)))
     });
-    left.filter(|(_, left)| left.as_object().is_some_and(|left| !left.is_empty())).collect()
+    remaining
+        .filter(|(_, remaining)| remaining.as_object().is_some_and(|remaining| !remaining.is_empty()))
+        .collect()
 }
 
 fn has<V>(map: Option<&BTreeMap<String, V>>, key: &str) -> bool {

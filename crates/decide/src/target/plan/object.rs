@@ -178,13 +178,13 @@ pub(crate) const MAX_CREATED: usize = 64;
 
 /// Annotations in key order until their bytes are used up: a manifest may carry 4 MiB of them.
 pub(crate) fn bounded(annotations: &Annotations) -> Annotations {
-    let mut left = MAX_ANNOTATIONS;
+    let mut remaining = MAX_ANNOTATIONS;
     annotations
         .iter()
         .take_while(|(key, value)| {
             let size = key.len() + value.len();
-            let fits = size <= left;
-            left = left.saturating_sub(size);
+            let fits = size <= remaining;
+            remaining = remaining.saturating_sub(size);
             fits
         })
         .collect()

@@ -1,12 +1,15 @@
 //! Selects files and their keys: paths → `ConfigMap` keys.
 
+mod rule;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use api::{FileMapping, Reason};
 use oci::text;
 
-use super::pattern::{self, Exhausted, MAX_PATTERN, Pattern, Steps};
+use self::rule::{Rule, Wish};
+use super::pattern::{self, Exhausted, Steps};
 use crate::Failure;
 use crate::limits::check_key;
 
@@ -14,22 +17,6 @@ use crate::limits::check_key;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileRules {
     rules: Vec<Rule>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Rule {
-    path: String,
-    wish: Wish,
-    key: Option<String>,
-}
-
-/// The files that a rule names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Wish {
-    /// One file. With escapes, the name differs from the path.
-    Name(String),
-    /// The file with exactly this name if it exists, otherwise all files that the pattern matches.
-    Pattern(Pattern),
 }
 
 /// Most entries, as the definition has it.
@@ -71,7 +58,7 @@ impl Effort {
         }
         // Directories that are matched at the same time may each use the steps that were left when they began.
         let used = before - steps.0;
-        let rest = |left: u32| Some(left.saturating_sub(used));
+        let rest = |remaining: u32| Some(remaining.saturating_sub(used));
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest);
         ended
     }
@@ -168,52 +155,6 @@ impl FileRules {
             })?;
         }
         Ok(matched)
-    }
-}
-
-impl Rule {
-    fn parse(index: usize, mapping: &FileMapping) -> Result<Self, String> {
-        let FileMapping { path, key } = mapping;
-        let shown = text::brief(path);
-        let length = path.chars().count();
-        if length > MAX_PATTERN {
-            return Err(format!(
-                "spec.files[{index}].path: it has {length} characters; at most {MAX_PATTERN} are read"
-            ));
-        }
-        if let Some(key) = key {
-            check_key(key).map_err(|why| format!("spec.files[{index}].key: '{}' {why}", text::brief(key)))?;
-        }
-        let wish = match (pattern::unescape(path), key) {
-            (Some(name), _) => Wish::Name(name),
-            (None, Some(_)) => {
-                return Err(format!(
-                    "spec.files[{index}].path: '{shown}' is a pattern, and a pattern cannot have a key; name one file, or leave the key out; in a name, write *, ? and [ as [*], [?] and [[]"
-                ));
-            }
-            (None, None) => Wish::Pattern(
-                Pattern::parse(path)
-                    .map_err(|why| format!("spec.files[{index}].path: '{shown}' is not a pattern: {why}"))?,
-            ),
-        };
-        Ok(Self { path: path.clone(), wish, key: key.clone() })
-    }
-
-    fn matches(&self, path: &str, steps: &mut Steps) -> Result<bool, Exhausted> {
-        match &self.wish {
-            Wish::Name(name) => Ok(name == path),
-            Wish::Pattern(_) if self.path == path => Ok(true),
-            Wish::Pattern(pattern) => pattern.matches(path, steps),
-        }
-    }
-
-    fn reaches_below(&self, directory: &str, steps: &mut Steps) -> Result<bool, Exhausted> {
-        let below = |path: &str| path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
-        match &self.wish {
-            Wish::Name(name) => Ok(below(name)),
-            Wish::Pattern(_) if below(&self.path) => Ok(true),
-            Wish::Pattern(pattern) => pattern.reaches_below(directory, steps),
-        }
     }
 }
 
