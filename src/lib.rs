@@ -23,6 +23,7 @@ pub mod cluster;
 #[cfg(feature = "operator")]
 pub mod controller;
 pub mod namespace;
+pub mod page;
 #[cfg(feature = "operator")]
 pub mod server;
 // The command line alone sends no traces, so only the spans of the registry client are used.

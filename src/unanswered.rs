@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reader_is_told_what_happened_then_what_to_do_then_the_remarks() {
+    fn a_message_says_what_happened_then_what_to_do_then_the_remarks() {
         let error = Error::new(Kind::Unauthorized(Login::Missing), "r.example/web: 401");
         let error = error.with_notes(&["seen".to_owned()]).at("shop");
         let advice = Advice::GiveCredentials.on_a_resource();

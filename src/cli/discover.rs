@@ -140,20 +140,13 @@ fn table(discovered: &Discovered) -> String {
     for referrer in &discovered.referrers {
         let or_none =
             |value: Option<&String>| value.map_or_else(|| "-".to_owned(), |value| text::brief(value));
-        let mut files: Vec<String> = referrer
-            .files
-            .iter()
-            .take(LISTED)
-            .map(|file| format!("{} ({})", text::brief(&file.name), file.size))
-            .collect();
-        let more = referrer.files.len().saturating_sub(LISTED);
-        files.extend((more > 0).then(|| format!("and {more} more")));
+        let files = referrer.files.iter().map(|file| format!("{} ({})", text::brief(&file.name), file.size));
         table.row([
             referrer.digest.clone(),
             text::brief(&referrer.artifact_type),
             or_none(referrer.created.as_ref()),
             or_none(referrer.annotations.get(VERSION)),
-            files.join(", "),
+            text::list(files, LISTED),
         ]);
     }
     head + &table.to_string()

@@ -8,6 +8,8 @@ use kube::core::ApiResource;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
+use crate::page::next_page;
+
 use super::kubectl_flags::{ClusterArgs, Connection};
 use super::output::{Format, print, say};
 use super::resource::{self, explained};
@@ -107,8 +109,8 @@ async fn read(args: &Args, connection: &Connection) -> anyhow::Result<Vec<Dynami
     loop {
         let list = api.list(&page).await.map_err(explained)?;
         objects.extend(list.items);
-        match list.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
+        match next_page(&page, &list.metadata) {
+            Some(next) => page = next,
             None => return Ok(objects),
         }
     }

@@ -98,7 +98,7 @@ pub async fn by_operator(
             let now = resource::get(connection, &written.metadata.name.clone().unwrap_or_default()).await?;
             let reason = verdict::ready(&now).map(|ready| ready.reason.as_str());
             if reason == Some(Reason::RevisionNotFound.as_str()) {
-                from_here(&now, registry).await.map_err(|failure| anyhow!(told(&now, &failure)))
+                from_here(&now, registry).await.map_err(|failure| anyhow!(self::failure(&now, &failure)))
             } else {
                 Err(why)
             }
@@ -137,7 +137,7 @@ pub const fn is_refused_here(reason: Reason) -> bool {
 
 /// The message for a failed request of this command.
 #[must_use]
-pub fn told(config: &ArtifactConfig, failure: &Failure) -> String {
+pub fn failure(config: &ArtifactConfig, failure: &Failure) -> String {
     let host = spec::parse(config).map(|desired| desired.referrers.host().to_owned()).unwrap_or_default();
     said::failure(failure, &host)
 }

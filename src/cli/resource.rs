@@ -186,7 +186,7 @@ pub async fn revision(
         let application = Application::read(entry);
         application.and_then(|application| kept::recorded(&desired, &object, &application))
     } else {
-        let told = kept::told(&desired, &object).map(|(_, kept)| kept);
+        let told = kept::by_annotations(&desired, &object).map(|(_, kept)| kept);
         told.filter(|kept| kept.origin.artifact.to_string() == entry.artifact)
     };
     let Some(kept) = found else {
@@ -220,10 +220,10 @@ async fn kept(
         api.list(&ListParams::default().labels(&selector).limit(NAMESAKES)).await.map_err(explained)?;
     let (history, mut search) = (History::read(history), Search::default());
     for object in &found.items {
-        let Some((_, told)) = kept::told(desired, object) else { continue };
+        let Some((_, told)) = kept::by_annotations(desired, object) else { continue };
         let artifact = &told.origin.artifact;
         let recorded: Vec<&Application> = history.of(artifact).filter(|known| known.hash.is_some()).collect();
-        search.look(desired, artifact, &recorded, object);
+        search.check(desired, artifact, &recorded, object);
     }
     Ok(search.found().and_then(|(name, kept)| {
         let object = found.items.into_iter().find(|object| object.name_any() == name)?;

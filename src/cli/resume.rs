@@ -107,11 +107,11 @@ async fn ask(
             Err(failure) if next::is_refused_here(failure.reason) => {
                 say!(
                     "note: the next config is not known here, but the operator may find it with its own credentials: {}",
-                    next::told(config, &failure)
+                    next::failure(config, &failure)
                 );
                 return Ok(None);
             }
-            asked => asked.map_err(|failure| anyhow!(next::told(config, &failure))),
+            asked => asked.map_err(|failure| anyhow!(next::failure(config, &failure))),
         }
     } else {
         next::by_operator(connection, config, &args.wait, &args.registry).await
@@ -185,7 +185,7 @@ async fn tried(
         _ if !forward => None,
         Ok(next) => Some(next),
         Err(failure) => {
-            say!("note: the next config is not known here: {}", next::told(config, &failure));
+            say!("note: the next config is not known here: {}", next::failure(config, &failure));
             None
         }
     };

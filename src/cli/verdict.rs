@@ -93,7 +93,7 @@ fn changed(written: &ArtifactConfig, now: &ArtifactConfig) -> Option<String> {
 /// The condition `Ready`.
 #[must_use]
 pub fn ready(config: &ArtifactConfig) -> Option<&Condition> {
-    config.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == condition::READY)
+    config.status.as_ref()?.condition(condition::READY)
 }
 
 /// The class of a reason. An unknown reason of a newer operator counts as one that may pass by itself.
@@ -172,14 +172,14 @@ mod tests {
 
     /// The artifact of the status decides, not the reason alone.
     #[test]
-    fn going_back_from_one_config_to_another_waits_for_the_right_one() {
+    fn a_rollback_from_one_config_to_another_waits_for_the_right_one() {
         let other = json!({"rollbackTo": CONFIG.replace('b', "c")});
         let (written, now) = (config(&other, 1, "RolledBack"), config(&other, 2, "RolledBack"));
         assert!(matches!(verdict(Asked::Change, &written, &now), Verdict::Waiting(_)));
     }
 
     #[test]
-    fn a_look_that_was_asked_for_is_over_however_it_went() {
+    fn a_requested_sync_is_over_however_it_ended() {
         let mut written = config(&json!({}), 2, "Synced");
         written.annotations_mut().insert(annotation::REQUESTED_AT.to_owned(), "now".to_owned());
         let mut now = written.clone();
@@ -195,7 +195,7 @@ mod tests {
 
     /// The hold is kept by its revision while the registry is down; whoever asked what comes next has no answer.
     #[test]
-    fn a_look_at_a_registry_that_does_not_answer_has_failed() {
+    fn a_sync_without_an_answer_of_the_registry_has_failed() {
         let mut written = config(&back(), 2, "RolledBack");
         written.annotations_mut().insert(annotation::REQUESTED_AT.to_owned(), "now".to_owned());
         let mut now = written.clone();

@@ -51,7 +51,7 @@ impl WaitArgs {
         let mut told = String::new();
         loop {
             // A moment without an API server ends nothing: what was asked for stands in the resource.
-            let (verdict, now) = match look(connection, &name).await {
+            let (verdict, now) = match read(connection, &name).await {
                 Ok(Some(now)) => (verdict(asked, written, &now), Some(now)),
                 Ok(None) => (Verdict::Failed("it was deleted meanwhile".to_owned()), None),
                 Err(why) => (Verdict::Waiting(said::chain(&why)), None),
@@ -75,7 +75,7 @@ impl WaitArgs {
     }
 }
 
-async fn look(connection: &Connection, name: &str) -> anyhow::Result<Option<ArtifactConfig>> {
+async fn read(connection: &Connection, name: &str) -> anyhow::Result<Option<ArtifactConfig>> {
     let api: Api<ArtifactConfig> = Api::namespaced(connection.client.clone(), &connection.namespace);
     api.get_opt(name).await.map_err(resource::explained).context("the resource cannot be read")
 }

@@ -68,7 +68,7 @@ pub async fn apply(
 
 /// The present target, if it may be written.
 async fn admitted(cluster: &impl Cluster, desired: &Desired) -> Result<Option<ConfigMap>, Failure> {
-    let observed = cluster.target(&desired.owner, &desired.target.name).await?;
+    let observed = cluster.config_map(&desired.owner, &desired.target.name).await?;
     let living = living(cluster, desired, plan::rivals(desired, observed.as_ref())).await?;
     plan::admit(desired, observed.as_ref(), &living)?;
     Ok(observed)
@@ -151,7 +151,7 @@ async fn keep_revision(
         return Ok(Kept { stamp: stamp(None), version: None });
     };
     for _ in 0..ATTEMPTS {
-        let existing = cluster.target(&desired.owner, name).await?;
+        let existing = cluster.config_map(&desired.owner, name).await?;
         let stamp = stamp(existing.as_ref());
         // Set before the write, which may take effect although its answer never comes.
         ledger.note(Given { number: stamp.number, facts: Arc::clone(&rendered.facts) });

@@ -187,7 +187,7 @@ impl Election {
         let timing = self.candidate.timing;
         match *self.until.borrow() {
             Some(until) => until.saturating_duration_since(Instant::now()).min(timing.period()),
-            None => timing.look(),
+            None => timing.poll(),
         }
     }
 

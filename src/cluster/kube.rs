@@ -19,6 +19,8 @@ use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::page::next_page;
+
 use super::problem::{Problem, limited};
 use super::targets::Targets;
 use super::{Cluster, WriteError, usage};
@@ -86,13 +88,13 @@ impl Cluster for KubeCluster {
             .and_then(|now| now.generation))
     }
 
-    async fn target(&self, owner: &Owner, name: &str) -> Result<Option<ConfigMap>, Failure> {
+    async fn config_map(&self, owner: &Owner, name: &str) -> Result<Option<ConfigMap>, Failure> {
         limited(self.config_maps(&owner.namespace).get_opt(name))
             .await
             .map_err(|problem| problem.into_failure(&format!("ConfigMap '{name}' was not read")))
     }
 
-    fn target_version(&self, owner: &Owner, name: &str) -> Option<String> {
+    fn version_of(&self, owner: &Owner, name: &str) -> Option<String> {
         self.targets.within(&owner.namespace)?.version(&owner.namespace, name)
     }
 
@@ -101,7 +103,7 @@ impl Cluster for KubeCluster {
         targets.map(|targets| targets.owned(&owner.namespace, &owner.uid)).unwrap_or_default()
     }
 
-    async fn revisions(&self, owner: &Owner, mut look: impl FnMut(&ConfigMap) + Send) -> Result<(), Failure> {
+    async fn revisions(&self, owner: &Owner, mut each: impl FnMut(&ConfigMap) + Send) -> Result<(), Failure> {
         // The same selector as that of the watch: an object that the watch does not show is never collected, so it must
         // not be used.
         let selector =
@@ -112,9 +114,9 @@ impl Cluster for KubeCluster {
             let page = limited(api.list(&parameters))
                 .await
                 .map_err(|problem| problem.into_failure("the revisions were not read"))?;
-            page.items.iter().for_each(&mut look);
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => parameters.continue_token = Some(token),
+            page.items.iter().for_each(&mut each);
+            match next_page(&parameters, &page.metadata) {
+                Some(next) => parameters = next,
                 None => return Ok(()),
             }
         }

@@ -82,14 +82,14 @@ pub trait Cluster: Send + Sync + 'static {
     ///
     /// # Errors
     /// If the API server does not answer or refuses.
-    fn target(
+    fn config_map(
         &self,
         owner: &Owner,
         name: &str,
     ) -> impl Future<Output = Result<Option<ConfigMap>, Failure>> + Send;
 
     /// `resourceVersion` of a `ConfigMap` of ours as the watch last reported it. Costs no request.
-    fn target_version(&self, owner: &Owner, name: &str) -> Option<String>;
+    fn version_of(&self, owner: &Owner, name: &str) -> Option<String>;
 
     /// `ConfigMaps` that carry the owner's UID, as the watch last reported them. Costs no request.
     fn owned(&self, owner: &Owner) -> Vec<Arc<Watched>>;
@@ -102,7 +102,7 @@ pub trait Cluster: Send + Sync + 'static {
     fn revisions(
         &self,
         owner: &Owner,
-        look: impl FnMut(&ConfigMap) + Send,
+        each: impl FnMut(&ConfigMap) + Send,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Names of all `ConfigMaps` that a workload in the namespace names: Pods, and every kind that creates Pods or

@@ -7,6 +7,8 @@ use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 
+use crate::page::next_page;
+
 use super::problem::{Problem, limited};
 
 /// Kinds that use `ConfigMaps` or store pod templates. `kubectl rollout undo` returns to a `ReplicaSet` without pods or
@@ -40,8 +42,8 @@ pub(super) async fn config_maps_in_use(
             for object in &list.items {
                 config_maps_named_in(&object.data, &mut names);
             }
-            match list.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => page = page.continue_token(&token),
+            match next_page(&page, &list.metadata) {
+                Some(next) => page = next,
                 None => break,
             }
         }

@@ -15,8 +15,6 @@ use jiff::Timestamp;
 use moka::sync::Cache;
 use oci::Digest;
 
-use super::settle::Base;
-
 /// Most resources whose memory is kept: ten times as many as the operator is measured for. Beyond it, the least used resource
 /// is read once more.
 const REMEMBERED: u64 = 100_000;
@@ -94,7 +92,7 @@ pub struct Question {
     pub artifact: Digest,
     /// It was put back because no newer config could be had. It may be rendered by the rules of an earlier generation, so it
     /// answers no question of a full pass.
-    pub held: bool,
+    pub provisional: bool,
 }
 
 /// A status that was written. Until the watch delivers it, the resource at hand is older than its status.
@@ -199,12 +197,6 @@ impl Recall {
     pub fn after(self, report: &Report) -> Self {
         let last = if report.repaired { self.last } else { LastPass::of(report).map(Box::new) };
         Self { last, ..self }
-    }
-
-    /// After a pass that wrote no status.
-    #[must_use]
-    pub(super) fn over(self, base: Base) -> Self {
-        Self { written: base.into_written(), ..self }
     }
 
     /// After a panic: only facts that no half-done step can have changed are believed.
@@ -321,7 +313,7 @@ mod tests {
     #[case::another_is_surplus(Some(8), 2, &["web-3", "web-4"], 0, false)]
     #[case::another_limit(Some(7), 3, &["web-3", "web-4"], 0, false)]
     #[case::too_long_ago(Some(7), 2, &["web-3", "web-4"], 600, false)]
-    fn a_look_at_surplus_revisions_answers_until_something_changes(
+    fn a_check_of_surplus_revisions_counts_until_something_changes(
         #[case] newest: Option<i64>,
         #[case] generation: i64,
         #[case] surplus: &[&str],

@@ -1,6 +1,7 @@
 //! The reconcile, and what triggers it.
 
 mod apply;
+mod base;
 mod context;
 mod find;
 mod gate;

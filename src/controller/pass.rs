@@ -32,7 +32,7 @@ pub(super) struct Pass<'a, R, C> {
     /// Its history, rebuilt from the revisions where it was lost.
     pub(super) history: &'a History,
     /// The status says already that the rollback of this `spec` is done.
-    pub(super) is_rollback_told: bool,
+    pub(super) is_rollback_reported: bool,
     /// Where a number is written down before it is used.
     pub(super) ledger: &'a Ledger,
 }
@@ -66,7 +66,7 @@ impl<R: Registry, C: Cluster> Pass<'_, R, C> {
             generation: self.desired.generation,
             image: image.clone(),
             artifact: artifact.clone(),
-            held: false,
+            provisional: false,
         }
     }
 
@@ -80,7 +80,7 @@ impl<R: Registry, C: Cluster> Pass<'_, R, C> {
         let (cluster, owner) = (&self.context.cluster, &self.desired.owner);
         let revision = applied.facts().revision.as_ref();
         let kept = revision
-            .is_none_or(|name| cluster.target_version(owner, name).as_deref() == applied.revision_version());
+            .is_none_or(|name| cluster.version_of(owner, name).as_deref() == applied.revision_version());
         // A target that somebody keeps changing is repaired when its pause is over.
         let resting =
             recall.contest.as_ref().is_some_and(|contest| contest.rest((self.context.now)()).is_some());
@@ -99,10 +99,10 @@ impl<R: Registry, C: Cluster> Pass<'_, R, C> {
     async fn target_version(&self) -> Option<String> {
         let (cluster, owner, name) = (&self.context.cluster, &self.desired.owner, &self.desired.target.name);
         match self.desired.target.creation_policy {
-            CreationPolicy::Owner | CreationPolicy::Orphan => cluster.target_version(owner, name),
+            CreationPolicy::Owner | CreationPolicy::Orphan => cluster.version_of(owner, name),
             // Somebody else's object carries no label of ours, so no watch reports it.
             CreationPolicy::Merge => {
-                let target = cluster.target(owner, name).await.ok()?;
+                let target = cluster.config_map(owner, name).await.ok()?;
                 target.and_then(|target| target.metadata.resource_version)
             }
         }

@@ -29,13 +29,14 @@ use registry::Registry;
 use crate::cluster::Cluster;
 
 use super::apply;
+use super::base::Base;
 use super::context::Context;
 use super::find::{self, Config, Found};
 use super::gate;
 use super::halt::{AGAIN, Halt};
 use super::memory::Recall;
 use super::pass::Pass;
-use super::settle::{Base, settle};
+use super::settle::settle;
 use super::turn::Turn;
 
 /// Brings the target of a resource to what the resource asks for, and says so in its status. Never fails: a failure is an
@@ -53,7 +54,7 @@ pub async fn reconcile<R: Registry, C: Cluster>(
     let recall = context.memory.of(&owner.uid);
     let ledger = Ledger::new(recall.given.clone());
     let distrusted = recall.distrusted();
-    let (next, recall) = match guarded(&owner, pass(object, context, turn, recall, &ledger)).await {
+    let (next, recall) = match catch_panic(&owner, pass(object, context, turn, recall, &ledger)).await {
         Ok(ended) => ended,
         Err(failure) => {
             // The panic came while the outcome was told: the log and the metrics tell of it instead.
@@ -84,18 +85,18 @@ async fn pass<R: Registry, C: Cluster>(
     let view = View::of(object, base.status().or(stored.as_deref()));
     if let Some(rest) = recall.rest((context.now)()).filter(|_| !view.is_news()) {
         // Only the target or its revision can have changed, which somebody keeps doing.
-        return (Next::After(rest), recall.over(base));
+        return (Next::After(rest), base.keep_in(recall));
     }
     // goal, find, gate, apply
     let distrusted = recall.distrusted();
     let (report, recall) =
-        match guarded(&view.header.owner, bring(&view, context, turn, recall, ledger)).await {
+        match catch_panic(&view.header.owner, bring(&view, context, turn, recall, ledger)).await {
             Ok((Ok(report), recall)) => (report, recall),
-            Ok((Err(next), recall)) => return (next, recall.over(base)),
+            Ok((Err(next), recall)) => return (next, base.keep_in(recall)),
             Err(failure) => (Report::failed(failure), distrusted),
         };
     if is_void(&report, context, turn) {
-        return (Next::OnChange, recall.over(base));
+        return (Next::OnChange, base.keep_in(recall));
     }
     let recall = recall.after(&report);
     let report = report.remarked(recall.contest.as_deref());
@@ -126,7 +127,7 @@ fn is_void<R, C>(report: &Report, context: &Context<R, C>, turn: &Turn) -> bool 
 /// task that panics does (kube-runtime raises it once more where the controller is polled).
 ///
 /// No `async fn`, which would hold the work twice: as its argument, and where it waits for it.
-fn guarded<T>(
+fn catch_panic<T>(
     owner: &Owner,
     work: impl Future<Output = T> + Send,
 ) -> impl Future<Output = Result<T, Failure>> + Send {
@@ -170,7 +171,7 @@ async fn bring<R: Registry, C: Cluster>(
         desired,
         status: view.status,
         history: rebuilt.as_ref().unwrap_or(&view.history),
-        is_rollback_told: view.is_rollback_told(),
+        is_rollback_reported: view.is_rollback_reported(),
         ledger,
     };
     let recall = recall.begin((context.now)(), rebuilt.is_some());
@@ -259,7 +260,7 @@ async fn rolled_back<R: Registry, C: Cluster>(
     applied: Applied,
     mut notes: Vec<String>,
 ) -> Result<Report, Next> {
-    let half_done = applied.changed() || !pass.is_rollback_told;
+    let half_done = applied.changed() || !pass.is_rollback_reported;
     let mut latest = None;
     if !half_done && notes.is_empty() {
         match find::latest(pass, trigger).await {

@@ -3,51 +3,22 @@
 
 use std::time::Instant;
 
-use api::{ArtifactConfig, ArtifactConfigStatus, Class};
+use api::{ArtifactConfigStatus, Class};
 use decide::Failure;
 use decide::report::{Outcome, Report};
 use decide::spec::{Header, Owner};
 use decide::turns::Next;
 use decide::view::View;
 use decide::{event, revision, schedule, status};
-use kube::Resource as _;
-use kube::core::DeserializeGuard;
 use tracing::Instrument as _;
 
 use crate::cluster::{self, Cluster, WriteError};
 use crate::spans::{self, stage};
 
+use super::base::Base;
 use super::context::Context;
 use super::halt::AGAIN;
 use super::memory::{Collected, Recall, Written};
-
-/// What the next status is written over.
-pub(super) struct Base {
-    /// The status as this operator wrote it, where the resource at hand is older than that.
-    written: Option<Written>,
-    /// `resourceVersion` of the resource with it.
-    version: Option<String>,
-}
-
-impl Base {
-    /// Takes it out of what is remembered.
-    pub(super) fn of(object: &DeserializeGuard<ArtifactConfig>, recall: Recall) -> (Self, Recall) {
-        let at_hand = object.meta().resource_version.as_ref();
-        let written = recall.written.and_then(|written| written.newer_than(at_hand));
-        let version = written.as_ref().map_or(at_hand, |written| written.version.as_ref()).cloned();
-        (Self { written, version }, Recall { written: None, ..recall })
-    }
-
-    /// The status that the resource at hand does not have yet.
-    pub(super) fn status(&self) -> Option<&ArtifactConfigStatus> {
-        self.written.as_ref().map(|written| &written.status)
-    }
-
-    /// For a pass that wrote no status.
-    pub(super) fn into_written(self) -> Option<Box<Written>> {
-        self.written.map(Box::new)
-    }
-}
 
 /// Tells of a report, and says when the next pass comes.
 pub(super) async fn settle<R, C: Cluster>(

@@ -32,98 +32,139 @@ async fn a_release_from_its_first_day_to_its_last(tools: Tools) -> Result<()> {
     let older = older_chart(&tools, packages.path())?;
     let (cluster, registry, oras) =
         tokio::try_join!(cluster(Vec::new()), EmbeddedRegistry::start(), Oras::locate())?;
-    let kubectl = async |args: &[&str]| -> Result<String> {
-        Ok(cluster.kubectl(args).await?.ok(&format!("kubectl {}", args.join(" ")))?.stdout)
-    };
-    let helm = async |args: &[&str]| -> Result<String> {
-        let whole = [args, &["--namespace", NAMESPACE]].concat();
-        Ok(cluster.helm(&whole).await?.ok(&format!("helm {}", args.join(" ")))?.stdout)
-    };
-    kubectl(&["create", "namespace", NAMESPACE]).await?;
-    restrict(&cluster, NAMESPACE).await?;
-    kubectl(&["create", "namespace", "shop"]).await?;
-    let empty = settled(&cluster).await?;
-    let chart = tools.chart();
-
-    // Installed, by an older release whose definition lacks a field.
-    let notes = helm(&["install", "artifactconfig", &older]).await?;
-    ensure!(notes.contains("rollout status deployment/artifactconfig"), "the notes teach nothing:\n{notes}");
-    same("the field, in the older definition", knows_field(&cluster).await?, false)?;
-    // The garbage collector looks for new kinds at its start, and then every 30 s.
-    cluster.stop_controller_manager().await?;
-    cluster.start_controller_manager().await?;
-    let kubeconfig = cluster.service_account_kubeconfig(NAMESPACE, "artifactconfig").await?;
-    let mut options = OperatorOptions::new(env!("CARGO_BIN_EXE_artifactconfig"), kubeconfig);
-    options.args = args(&objects(&helm(&["get", "manifest", "artifactconfig"]).await?)?)?;
-    let operator = OperatorProcess::start(options).await?;
     let image = format!("{}/shop/web:v1", registry.host());
     oras.push_image(&image).await?;
     oras.attach(&image, "custom/config", &[("config.json", b"{}")], &[]).await?;
-    cluster.apply(&resource(&image, None)).await?;
-    ready(&cluster).await?;
+    let release = Release { cluster: &cluster, chart: tools.chart(), image };
+    release.kubectl(&["create", "namespace", NAMESPACE]).await?;
+    restrict(&cluster, NAMESPACE).await?;
+    release.kubectl(&["create", "namespace", "shop"]).await?;
+    let empty = settled(&cluster).await?;
 
-    // Upgraded: the definition first, so that what the new operator reads is kept.
-    helm(&["upgrade", "artifactconfig", &chart]).await?;
-    same("the field, after the upgrade", knows_field(&cluster).await?, true)?;
-    // The API server hears of the new definition a moment after it took it, and until then refuses the field.
-    eventually("the field to be taken", || async {
-        let with_field = resource(&image, Some(3));
-        let output = cluster.kubectl_with_stdin(&["apply", "--server-side", "-f", "-"], &with_field).await?;
-        Ok(if output.success() { Ok(()) } else { Err(output.stderr) })
-    })
-    .await?;
-    same("the field, as written", limit(&cluster).await?, json!(3))?;
-    ready(&cluster).await?;
-
-    // Taken back and forth: the config stays in place.
-    helm(&["rollback", "artifactconfig", "1"]).await?;
-    same("the field, after going back", knows_field(&cluster).await?, false)?;
-    same(
-        "config",
-        kubectl(&["get", "configmap", "web", "-n", "shop", "-o", "jsonpath={.data.config\\.json}"]).await?,
-        "{}",
-    )?;
-    helm(&["upgrade", "artifactconfig", &chart]).await?;
-    same("the field, after going forward again", knows_field(&cluster).await?, true)?;
-    ready(&cluster).await?;
+    let operator = release.install_older(&older).await?;
+    release.upgrade().await?;
+    release.roll_back_and_upgrade_again().await?;
     ensure!(operator.exit_status().await.is_none(), "the operator has ended:\n{}", operator.log());
-
-    // Another release does not take the definition away unasked.
-    let second = ["install", "second", &chart, "--namespace", "shop", "--dry-run=server"];
-    let refused = cluster.helm(&second).await?;
-    ensure!(
-        !refused.success() && refused.stderr.contains("ownership"),
-        "a second release may have it: {refused:?}"
-    );
-    cluster.helm(&[&second[..], &["--set=crds.install=false"]].concat()).await?.ok("helm install second")?;
-
-    // Uninstalled: what people made stays, and of the release nothing.
+    release.refuse_a_second_release().await?;
     ensure!(operator.terminate().await?.success(), "the operator did not end well:\n{}", operator.log());
-    helm(&["uninstall", "artifactconfig"]).await?;
-    let kept = [
-        "/customresourcedefinition.apiextensions.k8s.io/artifactconfigs.artifactconfig.dev",
-        "shop/artifactconfig.artifactconfig.dev/web",
-        "shop/configmap/web",
-        &format!("shop/configmap/{}", revision(&cluster).await?),
-    ];
-    only_left(&cluster, &empty, &kept).await?;
-    // And stays: the garbage collector, which takes the rest, is not about to take that as well.
-    let rest: BTreeSet<_> = settled(&cluster).await?.difference(&empty).cloned().collect();
-    same("what is left for good", rest, kept.map(str::to_owned).into())?;
-
-    // Installed again under its name it takes up what it left. Removing everything, as the README says.
-    helm(&["install", "artifactconfig", &chart]).await?;
-    kubectl(&["delete", "artifactconfigs", "--all", "--all-namespaces", "--cascade=foreground"]).await?;
-    helm(&["uninstall", "artifactconfig"]).await?;
-    kubectl(&["delete", "crd", "artifactconfigs.artifactconfig.dev"]).await?;
-    only_left(&cluster, &empty, &[]).await?;
-
-    // Without `keep` uninstalling is enough.
-    helm(&["install", "artifactconfig", &chart, "--set=crds.keep=false"]).await?;
-    served(&cluster).await?;
-    helm(&["uninstall", "artifactconfig"]).await?;
-    only_left(&cluster, &empty, &[]).await?;
+    release.uninstall(&empty).await?;
+    release.install_again_and_remove_everything(&empty).await?;
+    release.uninstall_without_keep(&empty).await?;
     cluster.stop().await
+}
+
+/// A release of the chart in a cluster, with one resource for an image.
+struct Release<'a> {
+    cluster: &'a Cluster,
+    chart: String,
+    image: String,
+}
+
+impl Release<'_> {
+    async fn kubectl(&self, args: &[&str]) -> Result<String> {
+        Ok(self.cluster.kubectl(args).await?.ok(&format!("kubectl {}", args.join(" ")))?.stdout)
+    }
+
+    async fn helm(&self, args: &[&str]) -> Result<String> {
+        let whole = [args, &["--namespace", NAMESPACE]].concat();
+        Ok(self.cluster.helm(&whole).await?.ok(&format!("helm {}", args.join(" ")))?.stdout)
+    }
+
+    /// Installs a release whose definition lacks a field, and starts its operator.
+    async fn install_older(&self, older: &str) -> Result<OperatorProcess> {
+        let cluster = self.cluster;
+        let notes = self.helm(&["install", "artifactconfig", older]).await?;
+        ensure!(
+            notes.contains("rollout status deployment/artifactconfig"),
+            "the notes teach nothing:\n{notes}"
+        );
+        same("the field, in the older definition", knows_field(cluster).await?, false)?;
+        // The garbage collector looks for new kinds at its start, and then every 30 s.
+        cluster.stop_controller_manager().await?;
+        cluster.start_controller_manager().await?;
+        let kubeconfig = cluster.service_account_kubeconfig(NAMESPACE, "artifactconfig").await?;
+        let mut options = OperatorOptions::new(env!("CARGO_BIN_EXE_artifactconfig"), kubeconfig);
+        options.args = args(&objects(&self.helm(&["get", "manifest", "artifactconfig"]).await?)?)?;
+        let operator = OperatorProcess::start(options).await?;
+        cluster.apply(&resource(&self.image, None)).await?;
+        ready(cluster).await?;
+        Ok(operator)
+    }
+
+    /// An upgrade installs the definition first, so that the API server keeps the fields that the new operator reads.
+    async fn upgrade(&self) -> Result<()> {
+        let cluster = self.cluster;
+        self.helm(&["upgrade", "artifactconfig", &self.chart]).await?;
+        same("the field, after the upgrade", knows_field(cluster).await?, true)?;
+        // The API server uses the new definition a moment after it stored it, and refuses the field until then.
+        eventually("the field to be taken", || async {
+            let with_field = resource(&self.image, Some(3));
+            let output =
+                cluster.kubectl_with_stdin(&["apply", "--server-side", "-f", "-"], &with_field).await?;
+            Ok(if output.success() { Ok(()) } else { Err(output.stderr) })
+        })
+        .await?;
+        same("the field, as written", limit(cluster).await?, json!(3))?;
+        ready(cluster).await
+    }
+
+    /// The config stays in place.
+    async fn roll_back_and_upgrade_again(&self) -> Result<()> {
+        self.helm(&["rollback", "artifactconfig", "1"]).await?;
+        same("the field, after the rollback", knows_field(self.cluster).await?, false)?;
+        let path = "jsonpath={.data.config\\.json}";
+        same("config", self.kubectl(&["get", "configmap", "web", "-n", "shop", "-o", path]).await?, "{}")?;
+        self.helm(&["upgrade", "artifactconfig", &self.chart]).await?;
+        same("the field, after the second upgrade", knows_field(self.cluster).await?, true)?;
+        ready(self.cluster).await
+    }
+
+    /// Another release does not take over the definition, unless a flag says that it does not need it.
+    async fn refuse_a_second_release(&self) -> Result<()> {
+        let second = ["install", "second", &self.chart, "--namespace", "shop", "--dry-run=server"];
+        let refused = self.cluster.helm(&second).await?;
+        ensure!(
+            !refused.success() && refused.stderr.contains("ownership"),
+            "a second release may have it: {refused:?}"
+        );
+        let without = [&second[..], &["--set=crds.install=false"]].concat();
+        self.cluster.helm(&without).await?.ok("helm install second")?;
+        Ok(())
+    }
+
+    /// The objects of users stay, and no object of the release.
+    async fn uninstall(&self, empty: &BTreeSet<String>) -> Result<()> {
+        let cluster = self.cluster;
+        self.helm(&["uninstall", "artifactconfig"]).await?;
+        let kept = [
+            "/customresourcedefinition.apiextensions.k8s.io/artifactconfigs.artifactconfig.dev",
+            "shop/artifactconfig.artifactconfig.dev/web",
+            "shop/configmap/web",
+            &format!("shop/configmap/{}", revision(cluster).await?),
+        ];
+        only_left(cluster, empty, &kept).await?;
+        // The garbage collector does not delete them later either.
+        let rest: BTreeSet<_> = settled(cluster).await?.difference(empty).cloned().collect();
+        same("the objects that stay", rest, kept.map(str::to_owned).into())
+    }
+
+    /// A release of the same name takes over the objects that the first one left. Then everything is removed, as the
+    /// README says.
+    async fn install_again_and_remove_everything(&self, empty: &BTreeSet<String>) -> Result<()> {
+        self.helm(&["install", "artifactconfig", &self.chart]).await?;
+        self.kubectl(&["delete", "artifactconfigs", "--all", "--all-namespaces", "--cascade=foreground"])
+            .await?;
+        self.helm(&["uninstall", "artifactconfig"]).await?;
+        self.kubectl(&["delete", "crd", "artifactconfigs.artifactconfig.dev"]).await?;
+        only_left(self.cluster, empty, &[]).await
+    }
+
+    async fn uninstall_without_keep(&self, empty: &BTreeSet<String>) -> Result<()> {
+        self.helm(&["install", "artifactconfig", &self.chart, "--set=crds.keep=false"]).await?;
+        served(self.cluster).await?;
+        self.helm(&["uninstall", "artifactconfig"]).await?;
+        only_left(self.cluster, empty, &[]).await
+    }
 }
 
 /// Waits until nothing is there but what was before, and these. The garbage collector takes its time.

@@ -6,11 +6,11 @@ use serde_json::json;
 use crate::support::{Bench, cases, checked, same};
 
 cases! {
-    Embedded [only_the_named_namespaces_are_looked_at]
+    Embedded [only_the_named_namespaces_are_watched]
 }
 
 /// Three namespaces, two of them named. Everything works in those; in the third nothing is read, written or watched.
-async fn only_the_named_namespaces_are_looked_at(bench: Bench) -> Result<()> {
+async fn only_the_named_namespaces_are_watched(bench: Bench) -> Result<()> {
     let (second, other) = (bench.neighbour().await?, bench.neighbour().await?);
     bench.world.operator.terminate().await?;
     let mark = bench.world.audit.mark()?;

@@ -11,11 +11,11 @@ use serde_json::json;
 use crate::support::{Bench, Ready as _, cases, same, text};
 
 cases! {
-    Both [a_restart_stays_where_it_was_gone_back_to]
+    Both [a_restart_keeps_a_rollback]
     Embedded [
-        going_back_is_asked_for_while_the_operator_is_away,
+        a_rollback_is_requested_while_the_operator_is_away,
         a_deleted_revision_is_fetched_and_verified,
-        a_forged_revision_is_not_gone_back_to,
+        a_forged_revision_is_never_rolled_back_to,
         what_is_in_place_is_repaired_by_an_operator_that_has_never_asked,
     ]
 }
@@ -56,7 +56,7 @@ async fn revision(bench: &Bench, place: usize) -> Result<(String, String)> {
 
 /// A new operator knows nothing but what is in the cluster: it repairs what was gone back to, with nobody to ask, and goes
 /// forward when the field goes.
-async fn a_restart_stays_where_it_was_gone_back_to(bench: Bench) -> Result<()> {
+async fn a_restart_keeps_a_rollback(bench: Bench) -> Result<()> {
     use HistoryOutcome::{Applied, RolledBack, Superseded};
     let (image, [first, second]) = twice(&bench).await?;
     bench.apply("web", json!({"image": image, "rollbackTo": first})).await?;
@@ -86,7 +86,7 @@ async fn a_restart_stays_where_it_was_gone_back_to(bench: Bench) -> Result<()> {
 }
 
 /// The night: no registry, the operator on its way to another node, and somebody sets the field.
-async fn going_back_is_asked_for_while_the_operator_is_away(bench: Bench) -> Result<()> {
+async fn a_rollback_is_requested_while_the_operator_is_away(bench: Bench) -> Result<()> {
     let (image, [first, _]) = twice(&bench).await?;
     bench.world.kill_operator().await?;
     bench.world.stop_registry(bench.kind).await?;
@@ -118,7 +118,7 @@ async fn a_deleted_revision_is_fetched_and_verified(bench: Bench) -> Result<()> 
 
 /// Deleted and made anew with other content, with the annotation as it was and with one that says what it holds: with no
 /// registry to ask it is no way back at all.
-async fn a_forged_revision_is_not_gone_back_to(bench: Bench) -> Result<()> {
+async fn a_forged_revision_is_never_rolled_back_to(bench: Bench) -> Result<()> {
     let (image, [first, second]) = twice(&bench).await?;
     let ((_, of_second), (name, of_first)) = (revision(&bench, 0).await?, revision(&bench, 1).await?);
     for hash in [of_first, of_second] {

@@ -16,8 +16,8 @@ cases! {
         suspended_during_its_pull_nothing_is_written,
         edited_during_its_pull_the_new_spec_counts,
         made_anew_during_its_pull_the_new_one_counts,
-        going_back_does_not_wait_for_a_look_that_hangs,
-        staying_where_it_is_is_told_without_the_registry,
+        a_rollback_does_not_wait_for_a_reconcile_that_hangs,
+        a_rollback_in_place_is_reported_without_the_registry,
     ]
 }
 
@@ -117,7 +117,7 @@ async fn made_anew_during_its_pull_the_new_one_counts(bench: Bench) -> Result<()
 }
 
 /// The look of the same resource hangs already, for up to twice `spec.timeout`.
-async fn going_back_does_not_wait_for_a_look_that_hangs(bench: Bench) -> Result<()> {
+async fn a_rollback_does_not_wait_for_a_reconcile_that_hangs(bench: Bench) -> Result<()> {
     let (image, _, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;
     bench.ready("web").await?;
@@ -134,7 +134,7 @@ async fn going_back_does_not_wait_for_a_look_that_hangs(bench: Bench) -> Result<
 }
 
 /// `rollbackTo` the config that is in place: there is nothing to write but that it stays.
-async fn staying_where_it_is_is_told_without_the_registry(bench: Bench) -> Result<()> {
+async fn a_rollback_in_place_is_reported_without_the_registry(bench: Bench) -> Result<()> {
     let (image, _, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;
     bench.ready("web").await?;

@@ -13,7 +13,7 @@ use crate::support::{Bench, Forgery, Ready as _, cases, checked, same, text};
 
 cases! {
     Embedded [
-        what_was_applied_is_not_gone_back_to_as_something_else,
+        a_rollback_never_takes_a_config_for_another,
         what_was_never_applied_comes_from_the_registry,
         a_word_is_taken_only_while_the_registry_says_nothing,
         a_lost_status_does_not_make_a_word_a_record,
@@ -44,7 +44,7 @@ fn is_not_recorded(resource: &ArtifactConfig, forged: &Forgery<'_>) -> Result<()
 }
 
 /// The registry is down, and the revision was deleted and made anew with everything that anybody can work out.
-async fn what_was_applied_is_not_gone_back_to_as_something_else(bench: Bench) -> Result<()> {
+async fn a_rollback_never_takes_a_config_for_another(bench: Bench) -> Result<()> {
     let (registry, image, first) = own(&bench, "first").await?;
     bench.apply("web", json!({"image": image})).await?;
     bench.ready("web").await?;

@@ -41,19 +41,19 @@ table! {
         orphan_stays_without_the_resource: released(Orphan),
         merge_missing_is_not_created: missing(Merge),
         merge_config_changes: changes(Merge),
-        merge_edited_by_hand_is_repaired_at_the_next_look: edited(Merge),
+        merge_edited_by_hand_is_repaired_at_the_next_reconcile: edited(Merge),
         merge_deleted_by_hand_stays_deleted: deleted(Merge),
         merge_stays_as_it_is_without_the_resource: released(Merge),
     ]
     others [
         merging_leaves_everything_else_alone,
         keys_that_leave_the_config_leave_the_target,
-        a_target_to_merge_into_is_found_at_the_next_look,
+        a_target_to_merge_into_is_found_at_the_next_reconcile,
         the_second_that_merges_is_refused,
         what_a_deleted_resource_merged_is_free,
         what_another_resource_owns_is_not_merged_into,
         equal_values_are_merged_too,
-        merging_can_go_back,
+        merging_can_roll_back,
         owner_and_orphan_can_change_into_each_other,
         merge_is_chosen_once,
     ]
@@ -243,7 +243,7 @@ async fn keys_that_leave_the_config_leave_the_target(bench: Bench) -> Result<()>
 }
 
 /// Nothing reports somebody else's object, so it is the interval that finds it, or whoever asks.
-async fn a_target_to_merge_into_is_found_at_the_next_look(bench: Bench) -> Result<()> {
+async fn a_target_to_merge_into_is_found_at_the_next_reconcile(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     let target = json!({"creationPolicy": "Merge"});
     bench.apply("web", json!({"image": image, "target": target})).await?;
@@ -314,7 +314,7 @@ async fn equal_values_are_merged_too(bench: Bench) -> Result<()> {
 }
 
 /// A revision holds the keys of the config, and going back merges those.
-async fn merging_can_go_back(bench: Bench) -> Result<()> {
+async fn merging_can_roll_back(bench: Bench) -> Result<()> {
     let (image, _, first) = bench.image_with("web:v1", &[("a.ini", "a")]).await?;
     theirs(&bench).await?;
     let spec = json!({"image": image, "target": {"creationPolicy": "Merge"}});

@@ -13,15 +13,15 @@ use crate::support::{Bench, CONFIG_TYPE, Ready as _, cases, checked, same};
 cases! {
     Both [
         what_would_come_next_is_said_and_comes,
-        an_artifact_that_was_deleted_is_gone_back_to,
+        a_rollback_reaches_an_artifact_that_was_deleted,
         a_config_that_was_never_applied_is_fetched,
     ]
     Embedded [
         back_without_a_registry_byte_for_byte,
         a_digest_that_is_applied_already_stays,
         a_revision_that_was_deleted_is_fetched_and_kept_again,
-        other_bytes_are_not_gone_back_to,
-        a_forged_revision_is_not_gone_back_to,
+        other_bytes_are_never_rolled_back_to,
+        a_forged_revision_is_never_rolled_back_to,
         an_unknown_digest_is_not_found,
         a_config_of_another_image_is_not_found,
         what_is_no_config_is_not_found,
@@ -155,7 +155,7 @@ async fn a_digest_that_is_applied_already_stays(bench: Bench) -> Result<()> {
 }
 
 /// What the registry no longer has, its revision has.
-async fn an_artifact_that_was_deleted_is_gone_back_to(bench: Bench) -> Result<()> {
+async fn a_rollback_reaches_an_artifact_that_was_deleted(bench: Bench) -> Result<()> {
     let (image, _, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     let second = twice(&bench, &image).await?;
     let reference = bench.image(&format!("web@{first}"));
@@ -184,7 +184,7 @@ async fn a_revision_that_was_deleted_is_fetched_and_kept_again(bench: Bench) -> 
 }
 
 /// What is fetched for want of a revision is verified as everything is.
-async fn other_bytes_are_not_gone_back_to(bench: Bench) -> Result<()> {
+async fn other_bytes_are_never_rolled_back_to(bench: Bench) -> Result<()> {
     let (image, _, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.attach_at(&image, 2, &[("config.json", "second")]).await?;
     bench.apply("web", json!({"image": image})).await?;
@@ -200,7 +200,7 @@ async fn other_bytes_are_not_gone_back_to(bench: Bench) -> Result<()> {
 }
 
 /// Neither one that only holds something else, nor one whose annotation says what it holds.
-async fn a_forged_revision_is_not_gone_back_to(bench: Bench) -> Result<()> {
+async fn a_forged_revision_is_never_rolled_back_to(bench: Bench) -> Result<()> {
     let (image, _, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;
     bench.ready("web").await?;

@@ -9,7 +9,7 @@ use crate::support::{Bench, Ready as _, cases, checked, eventually, same};
 cases! {
     Embedded [
         kubectl_get_shows_the_columns,
-        a_resource_that_nobody_looked_at_is_not_current,
+        a_resource_that_was_never_reconciled_is_not_current,
         conditions_change_their_time_only_with_their_status,
         events_are_published_on_transitions_and_not_repeated,
         health_and_metrics_are_served,
@@ -33,7 +33,7 @@ async fn kubectl_get_shows_the_columns(bench: Bench) -> Result<()> {
 }
 
 /// kstatus takes an object without status for done; ours says from its first moment that nobody has looked at it.
-async fn a_resource_that_nobody_looked_at_is_not_current(bench: Bench) -> Result<()> {
+async fn a_resource_that_was_never_reconciled_is_not_current(bench: Bench) -> Result<()> {
     let fresh = bench.apply("web", json!({"image": bench.image("web:v1")})).await?;
     let status = fresh.seen()?;
     same("observedGeneration", status.observed_generation, Some(-1))?;

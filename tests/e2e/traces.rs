@@ -108,6 +108,11 @@ impl Trace {
         let mut stages = self.children(&self.root).into_iter().filter(|span| span.name == name);
         stages.next().with_context(|| format!("no stage {name}"))
     }
+
+    /// The requests of a stage.
+    fn requests(&self, stage: &str) -> Result<Vec<&Span>> {
+        Ok(self.children(self.stage(stage)?).into_iter().filter(|span| is_client(span)).collect())
+    }
 }
 
 fn shown(value: Option<&opentelemetry_proto::tonic::common::v1::AnyValue>) -> String {
@@ -147,7 +152,24 @@ async fn a_reconcile_is_a_tree_of_stages_and_requests(bench: Bench) -> Result<()
     })
     .await?;
 
-    // The tree: the reconcile, its stages in the order of the pipeline, the requests below them.
+    is_a_tree(&trace)?;
+    follows_the_conventions(&bench, &trace, &digest)?;
+    same("service", collector.resource().get("service.name").map(String::as_str), Some("artifactconfig"))?;
+    // Nothing that opens a registry.
+    let all = format!("{:?}", collector.kept());
+    for secret in ["secret-word", "Bearer", "Basic", "scope="] {
+        checked(&format!("no {secret} in any span"), !all.contains(secret), secret)?;
+    }
+    checked(
+        "what is exported is counted",
+        operator.metrics().await?.contains("artifactconfig_trace_spans_total{result=\"failed\"} 0"),
+        (),
+    )?;
+    checked("spans are no log lines", !operator.log().contains("otel."), ())
+}
+
+/// The reconcile, its stages in the order of the pipeline, the requests below them.
+fn is_a_tree(trace: &Trace) -> Result<()> {
     same("name", trace.root.name.as_str(), "reconcile")?;
     checked("it has no parent", trace.root.parent_span_id.is_empty(), &trace.root.parent_span_id)?;
     same("resource", text(&trace.root, "artifactconfig.name").as_deref(), Some("web"))?;
@@ -158,19 +180,18 @@ async fn a_reconcile_is_a_tree_of_stages_and_requests(bench: Bench) -> Result<()
         starts.push(stage.start_time_unix_nano);
     }
     checked("the stages follow each other", starts.is_sorted(), starts)?;
-    let requests = |stage: &str| -> Result<Vec<&Span>> {
-        Ok(trace.children(trace.stage(stage)?).into_iter().filter(|span| is_client(span)).collect())
-    };
     let names = |stage: &str| -> Result<Vec<String>> {
-        Ok(requests(stage)?.into_iter().map(|span| span.name.clone()).collect())
+        Ok(trace.requests(stage)?.into_iter().map(|span| span.name.clone()).collect())
     };
     same("requests of resolve", names("resolve")?, ["HEAD resolve", "GET token", "HEAD resolve"])?;
     same("requests of pull", names("pull")?, ["GET blob"])?;
     let discovered = names("discover")?;
-    checked("requests of discover", discovered.contains(&"GET referrers".to_owned()), &discovered)?;
+    checked("requests of discover", discovered.contains(&"GET referrers".to_owned()), &discovered)
+}
 
-    // Attributes by convention.
-    let refused = requests("resolve")?[0];
+/// The attributes of requests have the names and values of the conventions of OpenTelemetry.
+fn follows_the_conventions(bench: &Bench, trace: &Trace, digest: &str) -> Result<()> {
+    let refused = trace.requests("resolve")?[0];
     let (host, port) = bench.world.embedded.host().rsplit_once(':').map(own).context("no port")?;
     for (key, value) in [
         ("http.request.method", "HEAD"),
@@ -185,23 +206,10 @@ async fn a_reconcile_is_a_tree_of_stages_and_requests(bench: Bench) -> Result<()
     }
     let code = refused.status.as_ref().map(|status| status.code);
     same("status", code, Some(status::StatusCode::Error as i32))?;
-    let listed = requests("discover")?.into_iter().find(|span| span.name == "GET referrers");
+    let listed = trace.requests("discover")?.into_iter().find(|span| span.name == "GET referrers");
     let path = listed.and_then(|span| text(span, "url.path"));
     let expected = format!("/v2/{}/web/referrers/{digest}", bench.namespace);
-    same("the path of a question with a query", path, Some(expected))?;
-    same("service", collector.resource().get("service.name").map(String::as_str), Some("artifactconfig"))?;
-
-    // Nothing that opens a registry.
-    let all = format!("{:?}", collector.kept());
-    for secret in ["secret-word", "Bearer", "Basic", "scope="] {
-        checked(&format!("no {secret} in any span"), !all.contains(secret), secret)?;
-    }
-    checked(
-        "what is exported is counted",
-        operator.metrics().await?.contains("artifactconfig_trace_spans_total{result=\"failed\"} 0"),
-        (),
-    )?;
-    checked("spans are no log lines", !operator.log().contains("otel."), ())
+    same("the path of a question with a query", path, Some(expected))
 }
 
 fn own((host, port): (&str, &str)) -> (String, String) {

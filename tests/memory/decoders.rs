@@ -17,6 +17,9 @@ type Item = Box<dyn Fn(usize) -> String>;
 
 type Decoder = fn(&[u8]);
 
+/// A document with its name.
+type Input = (String, Vec<u8>);
+
 /// `around` with as many of `item` in place of `*` as fit.
 fn filled(around: &str, item: impl Fn(usize) -> String) -> Vec<u8> {
     let (before, after) = around.split_once('*').unwrap();
@@ -39,9 +42,14 @@ fn digest(number: usize) -> Digest {
     Digest::sha256(&number.to_be_bytes())
 }
 
-/// Every kind of text and list that could be made to cost more than it has bytes.
-fn worst() -> Vec<(String, Vec<u8>)> {
-    let items: Vec<(&str, Item)> = vec![
+/// Every kind of text and list that could cost more memory than it has bytes, with its name.
+fn worst() -> Vec<Input> {
+    [lists(), members(), texts(), broken()].concat()
+}
+
+/// Elements without a field that a decoder knows.
+fn plain_items() -> Vec<(&'static str, Item)> {
+    vec![
         ("objects", Box::new(|_| r#"{"a":1}"#.to_owned())),
         ("objects in objects", Box::new(|_| r#"{"a":{}}"#.to_owned())),
         ("empty objects", Box::new(|_| "{}".to_owned())),
@@ -51,6 +59,12 @@ fn worst() -> Vec<(String, Vec<u8>)> {
         ("texts", Box::new(|_| "\"\"".to_owned())),
         ("escapes", Box::new(|_| r#""\n\u0041\ud83d\ude00\ud800""#.to_owned())),
         ("deep", Box::new(|_| format!("{}{}", "[".repeat(1000), "]".repeat(1000)))),
+    ]
+}
+
+/// Elements with the fields of descriptors.
+fn descriptors() -> Vec<(&'static str, Item)> {
+    vec![
         ("types", Box::new(|number| format!(r#"{{"artifactType":"t/{number}"}}"#))),
         ("digests", Box::new(|number| format!(r#"{{"digest":"{}","size":1}}"#, digest(number)))),
         (
@@ -96,14 +110,24 @@ fn worst() -> Vec<(String, Vec<u8>)> {
                 )
             }),
         ),
-    ];
+    ]
+}
+
+/// Documents with as many elements in one list as fit.
+fn lists() -> Vec<Input> {
     let mut all = Vec::new();
-    for (name, item) in items {
+    for (name, item) in plain_items().into_iter().chain(descriptors()) {
         for list in ["manifests", "layers", "referrers", "annotations"] {
             let around = format!(r#"{{"schemaVersion":2,"{list}":[*]}}"#);
             all.push((format!("{name} as {list}"), filled(&around, &item)));
         }
     }
+    all
+}
+
+/// Documents with as many members in one object as fit.
+fn members() -> Vec<Input> {
+    let mut all = Vec::new();
     let member = |number: usize| format!(r#""{number:x}":"""#);
     let object = |_: usize| r#""a":{}"#.to_owned();
     for around in [
@@ -121,6 +145,12 @@ fn worst() -> Vec<(String, Vec<u8>)> {
     }
     let twice = |_: usize| r#""layers":[]"#.to_owned();
     all.push(("one member again and again".to_owned(), filled("{*}", twice)));
+    all
+}
+
+/// Documents with one text that is as long as fits.
+fn texts() -> Vec<Input> {
+    let mut all = Vec::new();
     let text = |_: usize| "x".repeat(1000);
     for around in [
         r#"{"mediaType":"*"}"#,
@@ -132,13 +162,19 @@ fn worst() -> Vec<(String, Vec<u8>)> {
     }
     let escapes = |_: usize| r"\n".repeat(500);
     all.push(("escapes in a text".to_owned(), filled(r#"{"artifactType":"*","layers":[]}"#, escapes)));
-    all.push(("brackets that never close".to_owned(), b"[".repeat(MOST)));
-    all.push(("objects that never close".to_owned(), br#"{"a":"#.repeat(MOST / 5)));
-    all.push(("no text".to_owned(), vec![0xff; MOST]));
+    all
+}
+
+/// Bytes that are not a document.
+fn broken() -> Vec<Input> {
     let mut bytes = filled(r#"{"manifests":[*]}"#, |_| r#"{"a":"?"}"#.to_owned());
     bytes.iter_mut().filter(|byte| **byte == b'?').for_each(|byte| *byte = 0xff);
-    all.push(("bytes that are no text".to_owned(), bytes));
-    all
+    vec![
+        ("brackets that never close".to_owned(), b"[".repeat(MOST)),
+        ("objects that never close".to_owned(), br#"{"a":"#.repeat(MOST / 5)),
+        ("not UTF-8".to_owned(), vec![0xff; MOST]),
+        ("texts that are not UTF-8".to_owned(), bytes),
+    ]
 }
 
 /// One page of this size once took a hundred times as much, above the chart's limit.

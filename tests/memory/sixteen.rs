@@ -93,7 +93,9 @@ async fn sixteen_hostile_registries_fit_into_the_charts_limit() {
     let host = registry.host();
     let child = tokio::task::spawn_blocking(move || {
         let mut command = Command::new(program);
-        command.args(["sixteen::looks_side_by_side", "--exact", "--ignored", "--nocapture"]).env(HOST, host);
+        command
+            .args(["sixteen::reconciles_side_by_side", "--exact", "--ignored", "--nocapture"])
+            .env(HOST, host);
         command.output().unwrap()
     });
     let output = child.await.unwrap();
@@ -108,7 +110,7 @@ async fn sixteen_hostile_registries_fit_into_the_charts_limit() {
 /// What the test above runs in a process of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "run by another test, in a process of its own"]
-async fn looks_side_by_side() {
+async fn reconciles_side_by_side() {
     let Ok(host) = std::env::var(HOST) else { return };
     testbed::install_crypto_provider();
     let client = Arc::new(OciRegistry::new(Settings::default(), Arc::new(|_| {})).unwrap());

@@ -382,32 +382,54 @@ fn any_image() -> impl Strategy<Value = &'static str> {
 
 /// Documents that are nearly right, in all that Go takes and in some that it does not.
 fn any_document() -> impl Strategy<Value = String> {
-    let name = {
-        let scheme = select(vec!["", "", "", "", "https://", "https://", "http://", "user@"]);
-        let hosts = [
-            "r.example",
-            "r.example",
-            "*.example",
-            "*.*",
-            "a.*.example",
-            "docker.io",
-            "127.0.0.1",
-            "[fd00::1]",
-            "index.docker.io",
-        ];
-        let host = prop_oneof![
-            9 => select(hosts.to_vec()).prop_map(str::to_owned),
-            1 => "[r*.]{1,4}example",
-        ];
-        let port = select(vec!["", "", "", "", ":5000", ":5000", ":", ":443", ":x"]);
-        let paths = ["", "", "", "/", "/v1/", "/v2/team", "/team", "/team"];
-        let path = prop_oneof![
-            8 => select(paths.to_vec()).prop_map(str::to_owned),
-            2 => "[/team%6?#v12]{0,9}",
-        ];
-        (scheme, host, port, path)
-            .prop_map(|(scheme, host, port, path)| format!("{scheme}{host}{port}{path}"))
-    };
+    let object = proptest::collection::vec(any_member(), 0..4).prop_map(|members| {
+        let members: Vec<String> =
+            members.iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
+        format!("{{{}}}", members.join(", "))
+    });
+    let entry = prop_oneof![9 => object, 1 => Just("null".to_owned())];
+    let entries = proptest::collection::vec((any_name(), entry), 0..4).prop_map(|entries| {
+        let entries: Vec<String> =
+            entries.iter().map(|(name, entry)| format!("{}: {entry}", json!(name))).collect();
+        format!("{{{}}}", entries.join(", "))
+    });
+    let around = prop_oneof![
+        Just("{\"auths\": IT}"),
+        Just(" {\"x\": [null], \"AUTHS\": IT, \"HttpHeaders\": null} "),
+        Just("{\"auths\": {}, \"auths\": IT}")
+    ];
+    (around, entries).prop_map(|(around, entries)| around.replace("IT", &entries))
+}
+
+/// The name of a registry, as an entry may have it.
+fn any_name() -> impl Strategy<Value = String> {
+    let scheme = select(vec!["", "", "", "", "https://", "https://", "http://", "user@"]);
+    let hosts = [
+        "r.example",
+        "r.example",
+        "*.example",
+        "*.*",
+        "a.*.example",
+        "docker.io",
+        "127.0.0.1",
+        "[fd00::1]",
+        "index.docker.io",
+    ];
+    let host = prop_oneof![
+        9 => select(hosts.to_vec()).prop_map(str::to_owned),
+        1 => "[r*.]{1,4}example",
+    ];
+    let port = select(vec!["", "", "", "", ":5000", ":5000", ":", ":443", ":x"]);
+    let paths = ["", "", "", "/", "/v1/", "/v2/team", "/team", "/team"];
+    let path = prop_oneof![
+        8 => select(paths.to_vec()).prop_map(str::to_owned),
+        2 => "[/team%6?#v12]{0,9}",
+    ];
+    (scheme, host, port, path).prop_map(|(scheme, host, port, path)| format!("{scheme}{host}{port}{path}"))
+}
+
+/// Name and value of a member of an entry.
+fn any_member() -> impl Strategy<Value = (&'static str, String)> {
     let text = prop_oneof![
         3 => "[a-z]{0,6}".prop_map(|text| json!(text).to_string()),
         1 => Just("null".to_owned()),
@@ -420,28 +442,11 @@ fn any_document() -> impl Strategy<Value = String> {
         }
         json!(encoded).to_string()
     });
-    let member = prop_oneof![
+    prop_oneof![
         2 => (prop_oneof![Just("username"), Just("userName")], text.clone()).boxed(),
         2 => (prop_oneof![Just("password"), Just("PASSWORD")], text.clone()).boxed(),
         3 => (prop_oneof![Just("auth"), Just("Auth")], encoded).boxed(),
         1 => (Just("email"), text).boxed(),
         1 => (Just("more"), prop_oneof![Just("null"), Just("[{}]"), Just("1e400"), Just("{\"auth\":1}")].prop_map(str::to_owned)).boxed(),
-    ];
-    let object = proptest::collection::vec(member, 0..4).prop_map(|members| {
-        let members: Vec<String> =
-            members.iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
-        format!("{{{}}}", members.join(", "))
-    });
-    let entry = prop_oneof![9 => object, 1 => Just("null".to_owned())];
-    let entries = proptest::collection::vec((name, entry), 0..4).prop_map(|entries| {
-        let entries: Vec<String> =
-            entries.iter().map(|(name, entry)| format!("{}: {entry}", json!(name))).collect();
-        format!("{{{}}}", entries.join(", "))
-    });
-    let around = prop_oneof![
-        Just("{\"auths\": IT}"),
-        Just(" {\"x\": [null], \"AUTHS\": IT, \"HttpHeaders\": null} "),
-        Just("{\"auths\": {}, \"auths\": IT}")
-    ];
-    (around, entries).prop_map(|(around, entries)| around.replace("IT", &entries))
+    ]
 }

@@ -282,7 +282,7 @@ async fn a_failure_is_not_remembered() {
 
 /// What was gone may come back: that something does not exist is no property of its digest.
 #[tokio::test]
-async fn a_missing_manifest_is_looked_for_again() {
+async fn a_missing_manifest_is_requested_again() {
     let world = World::new().await;
     let gone = world.registry.inject(world.on_config().status(404));
     assert_eq!(world.list().await.unwrap().artifacts, []);

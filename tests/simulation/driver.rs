@@ -27,7 +27,7 @@ const ROUNDS: usize = 16;
 const ROUND: i64 = 700;
 
 /// A reconcile under way, and what ends its turn.
-struct Look {
+struct Reconcile {
     future: Pin<Box<dyn std::future::Future<Output = Next> + Send>>,
     over: CancellationToken,
 }
@@ -37,7 +37,7 @@ pub struct Simulation {
     ports: Port,
     metrics: Metrics,
     operator: Arc<Context<Port, Port>>,
-    running: BTreeMap<Who, Look>,
+    running: BTreeMap<Who, Reconcile>,
     /// How many operators there were before this one.
     generation: usize,
 }
@@ -122,7 +122,7 @@ impl Simulation {
         let lane = lane.unwrap_or_else(|| Asks::of(&seen).first);
         let turn = Turn::new(lane, over.clone(), clock::now());
         let future = Box::pin(async move { reconcile(&seen, &operator, &turn).await });
-        self.running.insert(who, Look { future, over });
+        self.running.insert(who, Reconcile { future, over });
         true
     }
 
@@ -143,13 +143,15 @@ impl Simulation {
 
     /// Ends the turn of a reconcile whose resource has become another, as far as the watch has told.
     pub fn end_turn(&mut self, who: Who) {
-        let Some(look) = self.running.get(&who).filter(|_| who.operator == self.generation) else { return };
+        let Some(running) = self.running.get(&who).filter(|_| who.operator == self.generation) else {
+            return;
+        };
         let mut state = self.world.lock();
         let view = state.resources.view(who.name);
-        let Some(run) = state.runs.get_mut(&who).filter(|_| !look.over.is_cancelled()) else { return };
+        let Some(run) = state.runs.get_mut(&who).filter(|_| !running.over.is_cancelled()) else { return };
         let seen = Version::of(&run.seen);
         if view.is_none_or(|view| Version::of(&view).ends(&seen)) {
-            look.over.cancel();
+            running.over.cancel();
             if run.turn == worlds::Turn::Registry {
                 run.turn = worlds::Turn::Over;
             }
@@ -161,9 +163,9 @@ impl Simulation {
     pub fn poll(&mut self, who: Who) -> Option<Run> {
         let name = who.name;
         self.end_turn(who);
-        let look = self.running.get_mut(&who)?;
+        let running = self.running.get_mut(&who)?;
         self.world.lock().acting = who;
-        let polled = look.future.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
+        let polled = running.future.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
         let mut state = self.world.lock();
         if polled == Poll::Pending {
             let steps = state.runs.get(&who)?.steps;

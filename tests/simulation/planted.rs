@@ -152,12 +152,12 @@ impl Cluster for Port {
         self.world.generation(owner).await
     }
 
-    async fn target(&self, owner: &Owner, name: &str) -> Result<Option<ConfigMap>, Failure> {
-        self.world.target(owner, name).await
+    async fn config_map(&self, owner: &Owner, name: &str) -> Result<Option<ConfigMap>, Failure> {
+        self.world.config_map(owner, name).await
     }
 
-    fn target_version(&self, owner: &Owner, name: &str) -> Option<String> {
-        self.world.target_version(owner, name)
+    fn version_of(&self, owner: &Owner, name: &str) -> Option<String> {
+        self.world.version_of(owner, name)
     }
 
     fn owned(&self, owner: &Owner) -> Vec<Arc<Watched>> {
@@ -187,7 +187,7 @@ impl Cluster for Port {
         let mut created = self.world.create(map).await;
         if self.has(Bug::TakesOver) && created == Err(WriteError::Conflict) {
             let name = map.metadata.name.as_deref().unwrap_or_default();
-            if let Ok(Some(there)) = self.world.target(&nobody(), name).await {
+            if let Ok(Some(there)) = self.world.config_map(&nobody(), name).await {
                 created = self.world.update(map, &there, FIELD_MANAGER).await;
             }
         }
@@ -250,7 +250,7 @@ impl Cluster for Port {
         }
         if self.has(Bug::DeletesWhenNothing) && ready.reason == Reason::ArtifactNotFound.as_str() {
             let name = status.target.as_ref().map_or(owner.name.as_str(), |target| target.name.as_str());
-            if let Ok(Some(there)) = self.world.target(owner, name).await {
+            if let Ok(Some(there)) = self.world.config_map(owner, name).await {
                 let _ = self.world.delete(owner, &Watched::of(&there.metadata)).await;
             }
         }

@@ -36,7 +36,7 @@ enum Move {
     Miss,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Kind {
     Attach,
     Again,
@@ -124,9 +124,27 @@ impl Habits {
     fn act(&self, random: &mut Prng) -> Option<Act> {
         let name = RESOURCES[random.below(self.resources)];
         let (nth, flag) = (random.below(12), random.chance(500));
-        Some(match random.weighted(&self.acts)? {
+        // Each function draws what only its kinds need. The order of the draws decides which world a seed is.
+        let draw = Draw { name, nth, flag, kind: random.weighted(&self.acts)? };
+        draw.registry_act(random)
+    }
+}
+
+/// The choices that every act begins with.
+struct Draw {
+    name: &'static str,
+    nth: usize,
+    flag: bool,
+    kind: Kind,
+}
+
+impl Draw {
+    /// Acts on the registry and on the clock, and the outages of Secrets.
+    fn registry_act(&self, random: &mut Prng) -> Option<Act> {
+        let Self { name, nth, flag, kind } = *self;
+        Some(match kind {
             Kind::Attach => Act::Attach {
-                // Mostly to the image that is looked at.
+                // Mostly to the image that the resources name.
                 image: if random.chance(700) { 0 } else { random.below(IMAGES) },
                 kind: random.below(KINDS + 4),
                 when: *random.pick(&[When::Now, When::Now, When::Now, When::Tied, When::Never])?,
@@ -136,28 +154,22 @@ impl Habits {
             Kind::Detach => Act::Detach(nth),
             Kind::Tag => Act::MoveTag { tag: random.below(TAGS.len()), image: random.below(IMAGES) },
             Kind::DropTag => Act::DropTag(random.below(TAGS.len())),
-            Kind::Outage => {
-                if flag {
-                    Act::Down
-                } else {
-                    Act::Up
-                }
-            }
-            Kind::Secret => {
-                if flag {
-                    Act::Secret(random.chance(500))
-                } else {
-                    Act::PullSecret(name, random.chance(500))
-                }
-            }
+            Kind::Outage if flag => Act::Down,
+            Kind::Outage => Act::Up,
+            Kind::Secret if flag => Act::Secret(random.chance(500)),
+            Kind::Secret => Act::PullSecret(name, random.chance(500)),
+            Kind::Clock => Act::Clock(*random.pick(&[0, 1, 1, 5, 60, 900])?),
+            _ => return self.resource_act(random),
+        })
+    }
+
+    /// Acts on resources.
+    fn resource_act(&self, random: &mut Prng) -> Option<Act> {
+        let Self { name, nth, flag, kind } = *self;
+        Some(match kind {
             Kind::Create => Act::Create(name),
-            Kind::Delete => {
-                if flag {
-                    Act::Delete(name)
-                } else {
-                    Act::Mark(name)
-                }
-            }
+            Kind::Delete if flag => Act::Delete(name),
+            Kind::Delete => Act::Mark(name),
             Kind::Rollback => {
                 let backs = [Back::History(nth), Back::History(1), Back::Attached(nth), Back::Unknown];
                 Act::Rollback(name, *random.pick(&backs)?)
@@ -176,6 +188,14 @@ impl Habits {
             },
             Kind::Request => Act::Request(name),
             Kind::WipeStatus => Act::WipeStatus(name),
+            _ => return self.object_act(random),
+        })
+    }
+
+    /// Acts on targets, revisions, objects of others and Pods.
+    fn object_act(&self, random: &mut Prng) -> Option<Act> {
+        let Self { name, nth, flag, kind } = *self;
+        Some(match kind {
             Kind::EditTarget => Act::EditTarget(name, *random.pick(&EDITS)?),
             Kind::DeleteTarget => Act::DeleteTarget(name),
             Kind::HarmRevision => match random.below(8) {
@@ -184,26 +204,16 @@ impl Habits {
                 6 => Act::RelabelRevision(name, nth),
                 _ => Act::TakeRevision(name, nth),
             },
-            Kind::Forger => {
-                if flag {
-                    Act::Counterfeit(name, nth)
-                } else {
-                    Act::Impose(name, nth)
-                }
-            }
+            Kind::Forger if flag => Act::Counterfeit(name, nth),
+            Kind::Forger => Act::Impose(name, nth),
             Kind::Foreign => {
                 let target = random.below(TARGETS.len());
                 if random.chance(300) { Act::Foreign(target) } else { Act::Unforeign(target) }
             }
-            Kind::Pod => {
-                if flag {
-                    Act::PodStart(name, nth)
-                } else {
-                    Act::PodStop(nth)
-                }
-            }
+            Kind::Pod if flag => Act::PodStart(name, nth),
+            Kind::Pod => Act::PodStop(nth),
             Kind::Garbage => Act::Garbage,
-            Kind::Clock => Act::Clock(*random.pick(&[0, 1, 1, 5, 60, 900])?),
+            _ => unreachable!("{kind:?} is in no group of acts"),
         })
     }
 }

@@ -295,62 +295,7 @@ fn play(scenario: &Scenario, trouble: Trouble, trace: bool) -> (usize, Option<Vi
         }
         simulation.act(scenario.change);
         let base = simulation.world.lock().steps;
-        match trouble {
-            Trouble::Nothing => simulation.rounds_until(usize::MAX),
-            Trouble::Killed(step) => {
-                simulation.rounds_until(base + step);
-                simulation.restart();
-            }
-            Trouble::KilledTwice(first, second) => {
-                simulation.rounds_until(base + first);
-                simulation.restart();
-                simulation.rounds_until(base + first + second);
-                simulation.restart();
-            }
-            Trouble::Fault(step, fault) => {
-                simulation.world.lock().faults = Faults::At(base + step, fault);
-                simulation.rounds_until(usize::MAX);
-            }
-            Trouble::Act(step, acts) => {
-                simulation.rounds_until(base + step);
-                for act in acts {
-                    simulation.world.lock().act(*act);
-                }
-                simulation.rounds_until(usize::MAX);
-            }
-            Trouble::Told(step, acts) => {
-                simulation.rounds_until(base + step);
-                simulation.act(acts);
-                simulation.rounds_until(usize::MAX);
-            }
-            Trouble::Silence(step, acts) => {
-                simulation.world.lock().faults = Faults::At(base + step, Fault::Hang);
-                simulation.rounds_until(usize::MAX);
-                simulation.act(acts);
-                simulation.goes_on();
-            }
-            Trouble::LostTwice(first, second, nth) => {
-                simulation.loses_an_answer(first);
-                // The watch does not deliver the status that was written.
-                simulation.world.lock().act(Act::Detach(nth));
-                simulation.loses_an_answer(second);
-                simulation.act(&[Act::Down]);
-                simulation.rounds_until(usize::MAX);
-            }
-            Trouble::TakenOver(step, later, acts) => {
-                simulation.rounds_until(base + step);
-                let stopped = simulation.running();
-                if !acts.is_empty() {
-                    simulation.act(acts);
-                }
-                simulation.take_over();
-                simulation.rounds_until(base.saturating_add(step).saturating_add(later));
-                for who in stopped {
-                    simulation.finish(who);
-                }
-                simulation.rounds_until(usize::MAX);
-            }
-        }
+        simulation.meets(trouble);
         let steps = simulation.world.lock().steps - base;
         if simulation.violation().is_none() {
             simulation.settle();
@@ -368,6 +313,72 @@ impl Simulation {
         }
         state.objects.resync();
         state.resources.resync();
+    }
+
+    /// Reconciles every resource, and meets the trouble meanwhile.
+    fn meets(&mut self, trouble: Trouble) {
+        let base = self.world.lock().steps;
+        match trouble {
+            Trouble::Nothing => self.rounds_until(usize::MAX),
+            Trouble::Killed(step) => {
+                self.rounds_until(base + step);
+                self.restart();
+            }
+            Trouble::KilledTwice(first, second) => {
+                self.rounds_until(base + first);
+                self.restart();
+                self.rounds_until(base + first + second);
+                self.restart();
+            }
+            Trouble::Fault(step, fault) => {
+                self.world.lock().faults = Faults::At(base + step, fault);
+                self.rounds_until(usize::MAX);
+            }
+            Trouble::Act(step, acts) => {
+                self.rounds_until(base + step);
+                for act in acts {
+                    self.world.lock().act(*act);
+                }
+                self.rounds_until(usize::MAX);
+            }
+            Trouble::Told(step, acts) => {
+                self.rounds_until(base + step);
+                self.act(acts);
+                self.rounds_until(usize::MAX);
+            }
+            Trouble::Silence(step, acts) => {
+                self.world.lock().faults = Faults::At(base + step, Fault::Hang);
+                self.rounds_until(usize::MAX);
+                self.act(acts);
+                self.goes_on();
+            }
+            Trouble::LostTwice(first, second, nth) => self.loses_two_answers(first, second, nth),
+            Trouble::TakenOver(step, later, acts) => self.is_taken_over(base + step, later, acts),
+        }
+    }
+
+    /// The watch does not deliver the status that was written in between.
+    fn loses_two_answers(&mut self, first: usize, second: usize, nth: usize) {
+        self.loses_an_answer(first);
+        self.world.lock().act(Act::Detach(nth));
+        self.loses_an_answer(second);
+        self.act(&[Act::Down]);
+        self.rounds_until(usize::MAX);
+    }
+
+    /// The operator stops at this step. It goes on when the other one has made so many steps more.
+    fn is_taken_over(&mut self, step: usize, later: usize, acts: &[Act]) {
+        self.rounds_until(step);
+        let stopped = self.running();
+        if !acts.is_empty() {
+            self.act(acts);
+        }
+        self.take_over();
+        self.rounds_until(step.saturating_add(later));
+        for who in stopped {
+            self.finish(who);
+        }
+        self.rounds_until(usize::MAX);
     }
 
     /// One pass, of which so many steps are answered and the next one is not.
@@ -502,7 +513,7 @@ fn others_act_between_any_two_steps() {
 /// Suspended, deleted, edited or gone back in the middle of a look, and the watch tells of it: nothing is written any more
 /// for what was asked before, the deleted leave nothing behind, and the operator converges.
 #[test]
-fn a_change_ends_the_look_that_is_under_way() {
+fn a_change_ends_the_reconcile_under_way() {
     each(|step| CHANGES.iter().map(|acts| Trouble::Told(step, acts)).collect());
 }
 

@@ -28,7 +28,7 @@ fn act(simulation: &Simulation, act: Act) {
 /// The only turn at registries is held by a look that hangs. Going back has a turn of its own, is written and told; and so
 /// is the same for the resource that hangs itself, once its look has been told that it is over.
 #[test]
-fn going_back_needs_no_turn_that_a_registry_holds() {
+fn a_rollback_needs_no_turn_that_a_registry_holds() {
     within_runtime(|| {
         let mut simulation = Simulation::new(7, false, Bug::None);
         for name in ["web", "api"] {

@@ -48,6 +48,14 @@ pub struct ArtifactConfigStatus {
     pub last_handled_requested_at: Option<String>,
 }
 
+impl ArtifactConfigStatus {
+    /// The condition of a type, such as [`condition::READY`].
+    #[must_use]
+    pub fn condition(&self, kind: &str) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.type_ == kind)
+    }
+}
+
 /// The image whose config is applied.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]

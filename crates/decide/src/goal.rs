@@ -1,20 +1,19 @@
-//! Which config is to be in the target, as a value: every goal takes the same way through find, gate and apply.
+//! Which config must be in the target, as a value: every goal takes the same way through find, gate and apply.
 
 use oci::Digest;
 
 use crate::view::View;
 
-/// What a pass is to bring about.
+/// The purpose of a pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Goal {
-    /// Put back what was applied last, because somebody changed the target and nothing else is due. Costs no question to a
-    /// registry.
+    /// Restore the applied state of the target, because somebody changed it and nothing else is due. Asks no registry.
     Repair,
     /// Apply the config that `spec.rollbackTo` names, and stay on it.
     RollBack(Digest),
     /// Apply the config that the policy selects.
     Newest,
-    /// Keep what was applied last in place, because the next config cannot be had.
+    /// Keep the config that was applied last, because the next config is not available.
     KeepLast,
 }
 
@@ -46,7 +45,7 @@ pub enum Trigger {
 }
 
 impl Trigger {
-    /// Why this pass runs, as far as the resource says.
+    /// Why this pass runs, according to the resource.
     #[must_use]
     pub fn of(view: &View<'_>) -> Self {
         let is_requested = view.header.requested_at.is_some() && view.is_request_open();
@@ -59,8 +58,8 @@ impl Trigger {
         }
     }
 
-    /// Whether an answer counts only where the question was asked after this pass began: somebody who asks for a sync, or
-    /// has just written the resource, has usually just attached a config.
+    /// Whether only an answer to a request after the start of this pass counts: somebody who asks for a sync, or has
+    /// just written the resource, has usually just attached a config.
     #[must_use]
     pub const fn needs_new_answer(self) -> bool {
         match self {

@@ -12,7 +12,7 @@ use k8s_openapi::api::coordination::v1::LeaseSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 /// Longest time between two reads of a candidate; each is one small request.
-const LOOK: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_secs(2);
 
 /// Duration in a released lease, in seconds (client-go writes the same).
 const RELEASED_SECONDS: i32 = 1;
@@ -56,8 +56,8 @@ impl Timing {
 
     /// Time between two reads of a candidate. It is short even for a long lease, so that a release is seen soon.
     #[must_use]
-    pub fn look(self) -> Duration {
-        self.period().min(LOOK)
+    pub fn poll(self) -> Duration {
+        self.period().min(POLL)
     }
 
     /// The duration in the lease, in seconds, rounded up.
@@ -172,7 +172,7 @@ mod tests {
         }
     }
 
-    /// A candidate must never take over what its holder still counts on.
+    /// A candidate must never take over a lease that its holder still uses.
     #[test]
     fn a_holder_stops_before_anybody_takes_over() {
         for seconds in [3, 4, 15, 60, 3600] {
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(spec.lease_duration_seconds, Some(15));
     }
 
-    /// The time in the lease is that of another node's clock: an old one is no reason to take over.
+    /// The time in the lease is from the clock of another node: an old time is not a reason to take over.
     #[test]
     fn an_old_time_in_the_lease_does_not_count() {
         assert!(matches!(step_after(Some(&held_by("pod-b_2", 15)), 0), Step::Wait { .. }));

@@ -6,7 +6,7 @@
 //! | To | Go to |
 //! | --- | --- |
 //! | read the resource, its status and its history | [`view`], [`spec`], [`history`] |
-//! | decide what the pass is for | [`goal`] |
+//! | decide the purpose of the pass | [`goal`] |
 //! | select one of the attached artifacts | [`select`] |
 //! | make the content of a `ConfigMap` from its files | [`files`], [`render`], [`limits`] |
 //! | compare that content with the object in the cluster | [`plan`], [`watched`], [`contest`] |
@@ -34,6 +34,7 @@ mod words;
 pub use content::{files, limits, render};
 pub use read::{history, spec, view};
 pub use revisions::{kept, numbers, proof, revision};
+use revisions::{name, stamp};
 pub use settle::{conditions, event, report, schedule, status};
 pub use target::{contest, plan, watched};
 pub use words::{Advice, Failure, json, near};

@@ -14,8 +14,8 @@ pub const UNPACK: &str = "io.deis.oras.content.unpack";
 /// Annotation on a packed directory with the digest of the tar before compression.
 pub const UNPACKED_DIGEST: &str = "io.deis.oras.content.digest";
 
-/// Keys and values, ordered by key. Most manifests have one or two, and thousands of manifests are kept in memory: a
-/// `BTreeMap` would take room for eleven from the first on.
+/// Keys and values, ordered by key. Most manifests have one or two, and thousands of manifests are kept in memory: even
+/// a `BTreeMap` with one entry takes the memory of eleven.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Annotations(Box<[(Box<str>, Box<str>)]>);
 
@@ -32,7 +32,7 @@ impl Annotations {
         self.0.iter().map(|(key, value)| (&**key, &**value))
     }
 
-    /// Whether there is none.
+    /// Whether it is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -64,7 +64,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Few keys, so that they come twice.
+        /// Few keys, so that some come twice.
         #[test]
         fn they_are_what_a_map_is(pairs: Vec<(String, String)>, few in prop::collection::vec(("[a-c]{0,2}", ".{0,3}"), 0..12), absent: String) {
             for pairs in [pairs, few] {

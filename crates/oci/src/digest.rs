@@ -33,15 +33,15 @@ impl Algorithm {
     }
 }
 
-/// A well-formed digest of a supported algorithm. Clones share their text: what is remembered and cached of a resource
-/// names the same digest in several places.
+/// A well-formed digest of a supported algorithm. Clones share their text: memory and caches name the same digest in
+/// several places.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest {
     algorithm: Algorithm,
     hex: Arc<str>,
 }
 
-/// Why a string is no digest that can be used.
+/// Why a string is not a usable digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
     /// No `algorithm:hex` at all.
@@ -53,26 +53,26 @@ pub enum DigestError {
     /// Not the right number of lower-case hexadecimal characters.
     #[error("'{digest}' is not a digest; {algorithm} takes {expected} lower-case hexadecimal characters")]
     Hex {
-        /// What was given.
+        /// The string.
         digest: String,
         /// The algorithm it names.
         algorithm: &'static str,
-        /// How many characters it takes.
+        /// How many characters it needs.
         expected: usize,
     },
 }
 
-/// Bytes are not what their digest says.
+/// Bytes do not have the expected digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected digest {expected}, the content has {actual}")]
 pub struct MismatchError {
-    /// What was asked for.
+    /// The expected digest.
     pub expected: Digest,
-    /// What the bytes hash to.
+    /// The digest of the bytes.
     pub actual: Digest,
 }
 
-/// How much of a foreign string is repeated in an error message.
+/// How many bytes of a foreign string an error message repeats.
 const QUOTED: usize = 160;
 
 impl Digest {
@@ -92,7 +92,7 @@ impl Digest {
         Self::of(Algorithm::Sha256, bytes)
     }
 
-    /// Which algorithm it is of.
+    /// Its algorithm.
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
@@ -104,23 +104,23 @@ impl Digest {
         &self.hex
     }
 
-    /// Algorithm and twelve characters: enough for a person to tell two apart.
+    /// Algorithm and twelve characters: enough for a person to distinguish two digests.
     #[must_use]
     pub fn short(&self) -> String {
         format!("{}:{}", self.algorithm.as_str(), &self.hex[..12])
     }
 
-    /// Checks that bytes are what this digest names.
+    /// Checks that bytes have this digest.
     ///
     /// # Errors
-    /// [`MismatchError`] with the digest that the bytes do have.
+    /// [`MismatchError`] with the actual digest of the bytes.
     pub fn verify(&self, bytes: &[u8]) -> Result<(), MismatchError> {
         let actual = Self::of(self.algorithm, bytes);
         if actual == *self { Ok(()) } else { Err(MismatchError { expected: self.clone(), actual }) }
     }
 
-    /// The tag under which pushers keep the referrers of this digest where a registry has no Referrers API:
-    /// algorithm cut to 32 characters, `-`, encoded part cut to 64 (distribution-spec, "Referrers Tag Schema").
+    /// The tag under which pushers keep the referrers of this digest if a registry has no Referrers API: algorithm cut
+    /// to 32 characters, `-`, encoded part cut to 64 (distribution-spec, "Referrers Tag Schema").
     #[must_use]
     pub fn referrers_tag(&self) -> String {
         format!("{}-{}", self.algorithm.as_str(), &self.hex[..64])

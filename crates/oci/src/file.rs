@@ -1,4 +1,4 @@
-//! Files of an artifact, and the paths they go by.
+//! Files of an artifact, and their paths.
 
 use bytes::Bytes;
 
@@ -21,15 +21,15 @@ pub struct PathError {
     why: &'static str,
 }
 
-/// Longest path that is accepted, in bytes. Far above what anybody names a config, far below a nuisance.
+/// Longest path that is accepted, in bytes. No config needs a longer one, and a message can still repeat it.
 const MAX_PATH: usize = 1024;
 
 /// Brings a title or an archive entry into the one form that is matched and turned into a key: relative, `/` between
 /// segments, no empty or `.` segments.
 ///
 /// # Errors
-/// Absolute paths, `..`, backslashes, control characters and overlong or empty names. Nothing is ever written to a
-/// file system here, but such a name is either an accident of the push or an attempt on somebody who unpacks.
+/// Absolute paths, `..`, backslashes, control characters and overlong or empty names. Nothing is ever written to a file
+/// system here, but such a name is either a mistake of the pusher or an attack on programs that unpack files.
 pub fn normalize_path(path: &str) -> Result<String, PathError> {
     let refuse = |why| PathError { path: text::brief(path), why };
     if path.len() > MAX_PATH {

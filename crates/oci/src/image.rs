@@ -6,9 +6,9 @@ use std::str::FromStr;
 use super::digest::Digest;
 use super::reference::{self, Flaw};
 
-/// Docker Hub, as people call it.
+/// Docker Hub in references.
 const DOCKER_HUB: &str = "docker.io";
-/// The host of old under which Docker Hub's credentials are kept and its API is asked.
+/// The older name of Docker Hub. Credentials are stored under it, and the API answers under it.
 const DOCKER_HUB_HOST: &str = "index.docker.io";
 /// Longest path in characters that registries take (distribution's `RepositoryNameTotalLengthMax`).
 const MAX_PATH_LENGTH: usize = 255;
@@ -21,7 +21,7 @@ pub struct ImageRef {
     digest: Option<Digest>,
 }
 
-/// Why a string is no image reference.
+/// Why a string is not an image reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{image}' is not an image reference ({why}); expected registry/repository:tag or registry/repository@sha256:…"
@@ -38,26 +38,26 @@ impl ImageError {
 }
 
 impl ImageRef {
-    /// The repository that it lies in.
+    /// Its repository.
     #[must_use]
     pub fn repository(&self) -> RepositoryRef {
         self.repository.clone()
     }
 
-    /// Tag, where one is given or defaulted.
+    /// Tag, if one is given or defaulted.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// Digest, where the reference is pinned.
+    /// Digest, if the reference is pinned.
     #[must_use]
     pub const fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
 }
 
-/// A repository of a registry. Shows as a person would write it.
+/// A repository of a registry. `Display` writes it as a person would.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RepositoryRef {
     registry: String,
@@ -76,7 +76,7 @@ impl RepositoryRef {
         Ok(Self { registry: registry.to_owned(), path })
     }
 
-    /// Host, and port where one is given, under which the registry's API answers.
+    /// Host, and port if one is given, under which the registry's API answers.
     #[must_use]
     pub fn host(&self) -> &str {
         if self.registry == DOCKER_HUB { DOCKER_HUB_HOST } else { &self.registry }
@@ -212,7 +212,7 @@ mod tests {
         assert!(error.contains("255 characters"), "{error}");
     }
 
-    /// What a reference says: registry, host, path, tag, digest, and all of it in full.
+    /// The parts of a reference: registry, host, path, tag, digest, and the whole reference in full.
     type Said = (String, String, String, Option<String>, Option<String>, String);
 
     fn said(text: &str) -> Option<Said> {
@@ -223,15 +223,15 @@ mod tests {
         Some((registry, host, path, image.tag().map(str::to_owned), digest, image.to_string()))
     }
 
-    /// The same by oci-spec, but for where we differ on purpose.
+    /// The same by oci-spec, without references for which this parser differs on purpose.
     fn said_by_oci_spec(text: &str) -> Option<Said> {
-        // oci-spec knows no IPv6, which the grammar has: for it, an address is a name.
+        // oci-spec does not know IPv6 addresses, which the grammar has. So it gets a name instead of the address.
         let (text, stand_in) = without_ipv6(text);
         let reference = Reference::try_from(text.as_str()).ok()?;
         // `\w` is any letter in Rust, and ASCII in Go and in the distribution-spec: registries take no such tag.
         reference.tag().is_none_or(str::is_ascii).then_some(())?;
-        // `Shop/web` passes as a host and a path, and is then taken for a path, which is lower case. Distribution has
-        // come to take it for a host; whoever writes it means Docker Hub, and is told.
+        // `Shop/web` passes as a host and a path, and is then read as a path, which must be lower case. Newer versions
+        // of distribution read it as a host. But its author means Docker Hub, and gets an error.
         (!reference.repository().contains(|character: char| character.is_ascii_uppercase())).then_some(())?;
         // Upper case in the hexadecimal part, which the image-spec forbids, and algorithms that we cannot verify.
         reference.digest().is_none_or(|digest| digest.parse::<Digest>().is_ok()).then_some(())?;
@@ -249,7 +249,7 @@ mod tests {
         ))
     }
 
-    /// A reference with the IPv6 address of its registry exchanged for a name, and both of them.
+    /// A reference with a name instead of the IPv6 address of its registry; also the name and the address.
     fn without_ipv6(text: &str) -> (String, Option<(&'static str, String)>) {
         const NAME: &str = "six.example";
         let registry = text.split_once('/').map_or("", |(registry, _)| registry);
@@ -303,7 +303,7 @@ mod tests {
     }
 
     proptest! {
-        /// The parser that came before, with a regular expression, and this one read the same.
+        /// This parser and oci-spec, which uses a regular expression, read the same.
         #[test]
         fn reads_as_oci_spec_does(text in prop_oneof![jumbled(), orderly()]) {
             prop_assert_eq!(said(&text), said_by_oci_spec(&text));

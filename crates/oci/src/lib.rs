@@ -1,9 +1,9 @@
-//! Values of OCI, checked once and then passed along: whoever receives one cannot fail on its form.
+//! Values of OCI, checked once and then passed along: code that receives one cannot fail on its form.
 //!
-//! They are read as Go's clients and registries read them, because those have written what is there: digests, references to
-//! images, platforms, annotations, manifests and indexes, the names of files. Unknown members and media types are no error
-//! (image-spec, "Extensibility"); what can be read in two ways is. Every reader has bounds, and no error repeats what
-//! somebody else wrote unless it is escaped ([`text`]).
+//! They are parsed as Go's clients and registries parse them, because those programs wrote most of them: digests,
+//! references to images, platforms, annotations, manifests and indexes, the names of files. Unknown members and media
+//! types are not an error (image-spec, "Extensibility"). A document that can be read in two ways is one. Every parser
+//! has bounds, and errors only repeat escaped text of others ([`text`]).
 //!
 //! ```
 //! let image: oci::ImageRef = "registry.example.com/shop/web:v1".parse()?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// `os/architecture`, and a variant where there is one.
+/// `os/architecture`, and an optional variant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Platform {
     /// Operating system, in Go's words: `linux`, `windows`.
@@ -14,7 +14,7 @@ pub struct Platform {
     pub variant: Option<String>,
 }
 
-/// Why a string is no platform.
+/// Why a string is not a platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' is not a platform; expected os/architecture or os/architecture/variant, for example linux/arm64"
@@ -30,7 +30,7 @@ impl Platform {
             && (self.variant.is_none() || self.effective_variant() == entry.effective_variant())
     }
 
-    /// The variant, or the one that is meant where none is given: Go's tools write `arm64` for `arm64/v8` (containerd,
+    /// The variant, or the default one if none is given: Go's tools write `arm64` for `arm64/v8` (containerd,
     /// `platforms/database.go`).
     fn effective_variant(&self) -> &str {
         match (self.architecture.as_str(), self.variant.as_deref().unwrap_or_default()) {

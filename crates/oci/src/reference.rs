@@ -1,5 +1,5 @@
-//! The grammar of image references: that of <https://pkg.go.dev/github.com/distribution/reference>, where it lets two
-//! readings pass as Docker decides, and with digests and IPv6 addresses that are ones.
+//! The grammar of image references: that of <https://pkg.go.dev/github.com/distribution/reference>. If it allows two
+//! readings, this parser decides like Docker. Digests and IPv6 addresses must also be valid.
 
 use std::net::Ipv6Addr;
 
@@ -10,22 +10,22 @@ use super::text::truncate;
 const MAX_LENGTH: usize = 1024;
 /// Longest tag in characters (distribution-spec, "Pulling manifests").
 const MAX_TAG_LENGTH: usize = 128;
-/// How much of a part is repeated in an error message, in bytes.
+/// How many bytes of a part an error message repeats.
 const QUOTED: usize = 160;
-/// What a tag looks like (distribution-spec, "Pulling manifests").
+/// The format of a tag (distribution-spec, "Pulling manifests").
 const TAG_FORMAT: &str = "the format of a tag is [A-Za-z0-9_][A-Za-z0-9._-]*";
 
 /// The parts of a reference as they were written.
 #[derive(Debug)]
 pub(super) struct Written<'a> {
-    /// Host, and port where one is given.
+    /// Host, and port if one is given.
     pub registry: Option<&'a str>,
     pub path: &'a str,
     pub tag: Option<&'a str>,
     pub digest: Option<Digest>,
 }
 
-/// What is wrong with a reference.
+/// The fault of a reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Flaw {
     #[error("longer than {MAX_LENGTH} bytes")]
@@ -63,7 +63,7 @@ pub(super) enum Flaw {
     Digest(#[from] DigestError),
 }
 
-/// Takes a reference apart: `[registry/]path[:tag][@digest]`.
+/// Splits a reference: `[registry/]path[:tag][@digest]`.
 ///
 /// # Errors
 /// [`Flaw`], the first from the left.
@@ -84,7 +84,7 @@ pub(super) fn read(text: &str) -> Result<Written<'_>, Flaw> {
     Ok(Written { registry, path, tag, digest })
 }
 
-/// Splits at the first colon that no `last` follows.
+/// Splits at the first colon after the last `last`.
 fn split_at_colon_behind(last: char, text: &str) -> (&str, Option<&str>) {
     let from = text.rfind(last).unwrap_or_default();
     match text[from..].split_once(':') {
@@ -93,7 +93,7 @@ fn split_at_colon_behind(last: char, text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// By the grammar, `shop/web` may be a path or a host and a path. Docker takes for a host what looks like one.
+/// By the grammar, `shop/web` may be a path, or a host and a path. Docker decides by the form of the first part.
 fn split_registry(name: &str) -> (Option<&str>, &str) {
     match name.split_once('/') {
         Some((first, path)) if first == "localhost" || first.contains(['.', ':']) => (Some(first), path),
@@ -103,8 +103,8 @@ fn split_registry(name: &str) -> (Option<&str>, &str) {
 
 fn check_registry(registry: &str) -> Result<(), Flaw> {
     let (host, port) = split_at_colon_behind(']', registry);
-    // `my_registry.internal/web` is no host and a path by the grammar, but passes it as a path of two parts; Docker
-    // then takes the first for the host.
+    // By the grammar, `my_registry.internal/web` is not a host and a path, but it passes as a path of two parts. Docker
+    // then uses the first part as the host.
     let fine = is_domain(host) || is_ipv6(host) || (port.is_none() && is_part(host));
     if !fine {
         return Err(Flaw::Host(truncate(host, QUOTED)));

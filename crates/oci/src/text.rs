@@ -1,13 +1,13 @@
-//! Text that others wrote, as it is shown to people: of bounded length, and without anything that moves a cursor, begins
-//! a line of its own, hides, or turns the order of what is around it.
+//! Text of others, made safe to show to people: of bounded length, and without characters that move a cursor, begin a
+//! new line, are invisible, or change the direction of the text around them.
 //!
-//! A message takes what it says through [`line()`], and a program that writes to a terminal writes through [`screen`]. Where a value is shown as itself (a
-//! file name, an annotation) it is written by [`escape`], which can be read back.
+//! Messages pass through [`line()`], and text for a terminal through [`screen`]. A single value (a file name, an
+//! annotation) is written by [`escape`], which [`unescape`] reverses.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Longest message, in bytes: above the limit of a condition, and no burden for a log.
+/// Longest message, in bytes: longer than the limit of a condition, and still fit for a log.
 pub const MAX_MESSAGE: usize = 4096;
 
 /// One line of printable text of at most [`MAX_MESSAGE`] bytes, from any text.
@@ -16,7 +16,18 @@ pub fn message(text: &str) -> String {
     truncate(&line(text), MAX_MESSAGE)
 }
 
-/// Cuts on a character boundary and says that it did.
+/// A list for a sentence: the first ones, and how many more there are.
+#[must_use]
+pub fn list<S: Into<String>>(items: impl IntoIterator<Item = S>, most: usize) -> String {
+    let mut items = items.into_iter();
+    let shown: Vec<String> = items.by_ref().take(most).map(Into::into).collect();
+    match items.count() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// Cuts on a character boundary and marks the cut.
 #[must_use]
 pub fn truncate(text: &str, most: usize) -> String {
     if text.len() <= most {
@@ -29,8 +40,9 @@ pub fn truncate(text: &str, most: usize) -> String {
     format!("{}…", &text[..end])
 }
 
-/// Whether a character is seen, takes one place, and does nothing else. Not so control characters (C0, DEL, C1), those
-/// that turn the direction of text, separators of lines, spaces of other widths, and what is not seen at all.
+/// Whether a character is visible, takes one place, and has no other effect. `false` for control characters (C0, DEL,
+/// C1), characters that change the direction of text, line separators, spaces of other widths, and invisible
+/// characters.
 #[must_use]
 pub fn is_printable(c: char) -> bool {
     if c.is_ascii() {
@@ -44,7 +56,7 @@ pub fn is_printable(c: char) -> bool {
     plain && !is_invisible(c)
 }
 
-/// Characters that count as printable and are not seen (`Default_Ignorable_Code_Point` beyond the category Cf).
+/// Characters that count as printable and are invisible (`Default_Ignorable_Code_Point` beyond the category Cf).
 const fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -53,8 +65,8 @@ const fn is_invisible(c: char) -> bool {
     )
 }
 
-/// The text with every character escaped that is not printable, and every backslash: as itself in one line, and so that
-/// [`unescape`] gives it back. The escapes are those of a string in double quotes in YAML.
+/// Escapes every character that is not printable, and every backslash. The result is one line, and [`unescape`] returns
+/// the original. The escapes are those of a string in double quotes in YAML.
 #[must_use]
 pub fn escape(text: &str) -> Cow<'_, str> {
     replaced(text, |c| is_printable(c) && c != '\\')
@@ -72,10 +84,10 @@ pub fn screen(text: &str) -> Cow<'_, str> {
     replaced(text, |c| is_printable(c) || matches!(c, '\n' | '\t'))
 }
 
-/// [`escape`], cut where it is too long for a place among others.
+/// [`escape`], cut to the length of a column or a list item.
 #[must_use]
 pub fn brief(text: &str) -> String {
-    // Before it is escaped: an escape is not cut in two.
+    // Cut before it is escaped, so that no escape is cut in two.
     escape(&truncate(text, BRIEF)).into_owned()
 }
 
@@ -105,7 +117,7 @@ pub fn push_escaped(out: &mut String, c: char) {
     };
 }
 
-/// What [`escape`] has made, as it was.
+/// Reverses [`escape`].
 #[must_use]
 pub fn unescape(text: &str) -> Option<String> {
     let (mut out, mut chars) = (String::with_capacity(text.len()), text.chars());
@@ -133,6 +145,13 @@ pub fn unescape(text: &str) -> Option<String> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_list_says_how_many_more_there_are() {
+        assert_eq!(list(["a", "b"], 2), "a, b");
+        assert_eq!(list(["a", "b", "c", "d"], 2), "a, b and 2 more");
+        assert_eq!(list::<&str>([], 2), "");
+    }
 
     #[test]
     fn long_messages_are_cut_between_characters() {

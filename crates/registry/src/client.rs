@@ -1,4 +1,4 @@
-//! [`OciRegistry`]: what the client is bound by, and what it remembers.
+//! [`OciRegistry`]: the client with its bounds and its memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,13 +21,13 @@ use crate::login::authorizer::Authorizer;
 use crate::observe::{CacheKind, Observation, Observer};
 use crate::referrers::memory::Memory;
 
-/// Artifacts that are sorted or unpacked side by side in the whole process: each may take 16 MiB while it is.
+/// Artifacts that are sorted or unpacked side by side in the whole process. Each may take 16 MiB meanwhile.
 const UNPACKS: usize = 2;
 
-/// How long an image that has nothing attached is taken to exist, once the registry has said so.
+/// How long an image without attached artifacts counts as existing after the registry has confirmed it.
 const CONFIRMED_FOR: Duration = Duration::from_mins(10);
 
-/// How long it counts that a repository has answered: for the questions that belong together.
+/// How long the answer of a repository counts: long enough for the requests of one reconcile.
 const ADMITTED_FOR: Duration = Duration::from_mins(1);
 
 /// Bounds and permissions of the client.
@@ -37,14 +37,14 @@ pub struct Settings {
     pub content_cache: u64,
     /// Which registries may be asked.
     pub policy: AddressPolicy,
-    /// How much one registry is asked.
+    /// Bounds of the requests to one registry.
     pub rate: Rate,
-    /// Programs that know credentials.
+    /// Programs that give credentials.
     pub plugins: Plugins,
 }
 
 impl Default for Settings {
-    /// 16 MiB of content, which is that of some thousand typical configs; every registry; no plugins.
+    /// 16 MiB of content, which is enough for some thousand typical configs; every registry; no plugins.
     fn default() -> Self {
         Self {
             content_cache: 16 * 1024 * 1024,
@@ -64,7 +64,7 @@ pub struct OciRegistry {
     pub(crate) cache: ContentCache,
     pub(crate) unpacking: Arc<Semaphore>,
     pub(crate) room: Room,
-    /// What is remembered of lists.
+    /// Facts about lists of referrers.
     pub(crate) memory: Memory,
     /// Repositories that have answered lately.
     pub(crate) admitted: Cache<RepositoryKey, ()>,
@@ -76,7 +76,7 @@ impl OciRegistry {
     /// A client whose requests are reported to `observer`.
     ///
     /// # Errors
-    /// Where the system's certificates cannot be loaded.
+    /// If the system's certificates cannot be loaded.
     pub fn new(settings: Settings, observer: Observer) -> Result<Self, Error> {
         let Settings { content_cache, policy, rate, plugins } = settings;
         Ok(Self {
@@ -95,8 +95,8 @@ impl OciRegistry {
         })
     }
 
-    /// Reports whether an answer was there.
-    pub(crate) fn looked(&self, cache: CacheKind, hit: bool) {
+    /// Reports whether an answer was in the cache.
+    pub(crate) fn note_cached(&self, cache: CacheKind, hit: bool) {
         (self.transport.observer())(Observation::Cached { cache, hit });
     }
 }

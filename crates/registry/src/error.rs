@@ -1,13 +1,13 @@
 //! The one error of this client: a closed kind, the facts that belong to it, and a message that says what happened.
 //!
-//! What to do about it is not said here. It depends on who reads it, and everything that it follows from is in the kind.
+//! The message gives no advice: advice depends on the reader, and the kind has all facts that it follows from.
 
 use std::fmt;
 use std::time::Duration;
 
 use oci::{Digest, RepositoryRef, text};
 
-/// Why an answer is not known. It never means that there is nothing: nothing is an answer.
+/// Why an answer is unknown. An error never means that nothing exists: "nothing" is an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(Box<Facts>);
 
@@ -25,13 +25,13 @@ struct Facts {
 /// What kind of trouble it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The name of the registry is not one of a host.
+    /// The name of the registry is not the name of a host.
     Host,
     /// The settings permit other registries only: these.
     NotPermitted(Box<[String]>),
     /// The settings do not permit the address.
     Address {
-        /// Whether a name leads there, which may lead somewhere else tomorrow.
+        /// Whether the address came from a name, which may lead to another address tomorrow.
         by_name: bool,
         /// Whether it is a link-local address, or one of a metadata service.
         link_local: bool,
@@ -50,13 +50,13 @@ pub enum Kind {
     Unavailable(Cause),
     /// The registry says that the image does not exist.
     ImageNotFound,
-    /// What was sent is not what was asked for.
+    /// The bytes that were sent do not have the requested digest.
     DigestMismatch,
-    /// What is there contradicts itself or its specification.
+    /// The content contradicts itself or its specification.
     Invalid(Defect),
     /// More than is read.
     TooLarge(Bound),
-    /// Of a form that holds no files.
+    /// The artifact has a form that holds no files.
     Unsupported(Form),
     /// A wanted file has a name that no file may have.
     FileName,
@@ -68,18 +68,18 @@ pub enum Kind {
     Internal,
 }
 
-/// What the one who refused knew of the caller.
+/// Which credentials the refusing server had seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Login {
     /// No credentials were given for the repository.
     Missing,
-    /// Credentials were given, and it asked for none that they could answer, so they were not sent.
+    /// Credentials were given, and they do not fit its challenges, so they were not sent.
     Unsent,
-    /// Credentials were given, and it did not say how to log in, so they were not sent.
+    /// Credentials were given, and it sent no challenge, so they were not sent.
     Unasked,
     /// The credentials were sent.
     Refused,
-    /// The credentials were sent, and have just been good enough for other requests.
+    /// The credentials were sent, and the registry has just accepted them for other requests.
     Admitted,
 }
 
@@ -94,26 +94,26 @@ pub enum Party {
     Elsewhere,
 }
 
-/// What kept a usable answer away.
+/// Why no usable answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// It answered with a status that says nothing.
+    /// It answered with a status that decides nothing.
     Status(Party),
     /// Another host refuses the URL that the registry gave, which is most likely a signed one.
     SignedUrl,
-    /// It was asked by HTTPS, and speaks HTTP.
+    /// The client used HTTPS, and the registry speaks HTTP.
     SpeaksHttp,
-    /// It was asked by HTTP, and speaks HTTPS.
+    /// The client used HTTP, and the registry speaks HTTPS.
     SpeaksHttps,
     /// Its certificate is not accepted.
     Certificate,
-    /// Nobody listens there, or there is no such host.
+    /// Nobody listens there, or the host does not exist.
     NoConnection,
     /// Anything else: silence, an answer that breaks off or cannot be read.
     Other,
 }
 
-/// What is wrong with what is there.
+/// The fault of the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Defect {
     /// A manifest breaks a rule of its specification.
@@ -126,7 +126,7 @@ pub enum Defect {
     Other,
 }
 
-/// Which bound was met.
+/// The bound that was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// Annotations of a manifest.
@@ -145,19 +145,19 @@ pub enum Bound {
     Bytes,
 }
 
-/// Why a form holds no files.
+/// Why the form of an artifact holds no files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// A manifest has more entries than any config.
     Manifest,
-    /// No layer has the name of a file.
+    /// No layer has a file name.
     Untitled,
     /// Anything else.
     Other,
 }
 
 impl Kind {
-    /// One word for it. Several kinds share one: it is for lists and labels, and what follows from a kind is not in it.
+    /// One word for the kind, for lists and labels. Several kinds share a word, so decisions must use the kind itself.
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
@@ -178,13 +178,13 @@ impl Kind {
         }
     }
 
-    /// Whether it says that nobody was let in.
+    /// Whether the error is a refused login.
     #[must_use]
     pub const fn is_unauthorized(&self) -> bool {
         matches!(self, Self::Unauthorized(_) | Self::TokenEndpoint)
     }
 
-    /// Whether it says that no usable answer came, so that the next one may be another.
+    /// Whether no usable answer came, so that the next request may have a different result.
     #[must_use]
     pub const fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Address { by_name: true, .. })
@@ -192,7 +192,7 @@ impl Kind {
 }
 
 impl Error {
-    /// An error whose message is one line of printable text, whatever was put into it. It holds nothing that changes by
+    /// Makes an error. Its message is one line of printable text, for any input. It must hold nothing that changes by
     /// itself.
     #[must_use]
     pub fn new(kind: Kind, message: impl AsRef<str>) -> Self {
@@ -225,7 +225,7 @@ impl Error {
         &self.0.notes
     }
 
-    /// The repository that was asked, where one was.
+    /// The repository that was asked, if any.
     #[must_use]
     pub fn repository(&self) -> Option<&RepositoryRef> {
         self.0.repository.as_ref()
@@ -237,25 +237,25 @@ impl Error {
         self.repository().map(RepositoryRef::host)
     }
 
-    /// The digest that was asked for, where it was one.
+    /// The digest that was asked for; `None` for a tag.
     #[must_use]
     pub fn digest(&self) -> Option<&Digest> {
         self.0.digest.as_ref()
     }
 
-    /// The status that was answered, where the error is what it stands for.
+    /// The status of the answer, if the error follows from it.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
-    /// Not before this much time has passed, where somebody said so (`Retry-After`).
+    /// The time to wait before the next request, if a server stated one (`Retry-After`).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// The same, naming where it happened, unless it does already.
+    /// The same with a place at the beginning of its message, unless the message names it already.
     #[must_use]
     pub fn at(mut self, place: &str) -> Self {
         if !self.0.message.contains(place) {
@@ -271,7 +271,7 @@ impl Error {
         self
     }
 
-    /// The same with another half of a sentence.
+    /// The same with another clause at the end of its message.
     pub(crate) fn and(mut self, more: &str) -> Self {
         self.0.message.push_str("; ");
         self.0.message.push_str(&text::message(more));
@@ -284,13 +284,13 @@ impl Error {
         self
     }
 
-    /// The same with the answer that it stands for.
+    /// The same with the status that it follows from.
     pub(crate) fn answered(mut self, status: u16, retry_after: Option<Duration>) -> Self {
         (self.0.status, self.0.retry_after) = (Some(status), retry_after);
         self
     }
 
-    /// The same with what was asked for, unless that is known already.
+    /// The same with the repository and digest that were asked for, unless they are known already.
     pub(crate) fn asked(mut self, repository: &RepositoryRef, digest: Option<&Digest>) -> Self {
         self.0.repository.get_or_insert_with(|| repository.clone());
         self.0.digest = self.0.digest.take().or_else(|| digest.cloned());

@@ -8,23 +8,23 @@ use moka::future::Cache as SharedCache;
 use crate::error::Error;
 use crate::port::Freshness;
 
-/// How old an answer that may change can be and still serve another caller. Shorter than the shortest interval at which one
-/// should ask, so that nobody is ever served his own last answer.
+/// The age up to which an answer that may change serves other callers. It is shorter than the shortest interval of a
+/// caller, so that a caller never gets its own last answer again.
 pub(crate) const RECENT: Duration = Duration::from_millis(900);
 
-/// Repositories of which something is remembered.
+/// Most repositories about which facts are remembered.
 pub(crate) const REPOSITORIES: u64 = 10_000;
 
 /// Answers that may change, each with the time at which it was asked for.
 pub(crate) type Answers<K, V> = SharedCache<K, (Instant, V)>;
 
-/// An answer that may change: the recent one of somebody with the same rights, or the one that is being fetched for
-/// them, or a new one.
+/// Returns an answer that may change: a recent answer to a caller with the same rights, the answer that is being
+/// fetched for such a caller, or a new one.
 ///
-/// Where it has to be new, an answer counts that was asked for after this question: many who ask anew at the same time
-/// still share, except for the one question that is under way when they come.
+/// With `Freshness::Now`, only a request that started after this call counts. Many callers at the same time still share
+/// a request, unless it was already running when they called.
 ///
-/// Also returns whether the answer was had without asking for it here.
+/// Also returns whether the answer came without a request of this call.
 pub(crate) async fn shared<K, V, A>(
     answers: &Answers<K, V>,
     key: K,
@@ -50,7 +50,7 @@ where
             .try_get_with(key.clone(), fetch)
             .await
             .map_err(|error: Arc<Error>| Error::clone(&error))?;
-        // Ends at the second turn at the latest: whatever is fetched from now on is begun after `asked`.
+        // Ends in the second round at the latest: a request that starts now starts after `asked`.
         if freshness == Freshness::Recent || begun >= asked {
             return Ok((answer, hit));
         }

@@ -1,5 +1,5 @@
-//! The ways in for fuzzing: each reads bytes that others choose, and says what holds of whatever comes out. Only there
-//! for the targets in `fuzz/`, and for the test that reads their seeds.
+//! The entry points for fuzzing: each parses bytes that others choose, and asserts what must hold for every result.
+//! They exist only for the targets in `fuzz/`, and for the test that reads their seeds.
 #![allow(clippy::missing_panics_doc, reason = "a panic is what is searched")]
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, LINK, WWW_AUTHENTICATE};
@@ -29,7 +29,7 @@ pub fn archive(bytes: &[u8]) {
     }
 }
 
-/// What a registry answers to a request without a token: header lines, separated by line breaks.
+/// The answer of a registry to a request without a token: header lines, separated by line breaks.
 pub fn challenge(bytes: &[u8]) {
     let Asked::Readable(challenges) = parse(&headers(&WWW_AUTHENTICATE, bytes)) else { return };
     assert!(!challenges.is_empty(), "what is readable has a challenge");
@@ -50,14 +50,14 @@ pub fn json(bytes: &[u8]) {
     if let Ok(value) = serde_json::from_slice::<serde_json::Value>(bytes) {
         assert_eq!(serde_json::from_str(&mended).ok(), Some(value), "what is right is left as it is");
     }
-    // A second byte order mark is left, and would be taken for the first.
+    // A second byte order mark stays, and a second pass would remove it as the first.
     if !mended.starts_with('\u{feff}') {
         assert_eq!(*go_json::text(mended.as_bytes()), *mended, "what was mended is right");
     }
     let _ = (docker_config::read(bytes).is_ok(), docker_config::read_legacy(bytes).is_ok());
 }
 
-/// What a list says of its next page: header lines, separated by line breaks.
+/// The headers of a list that name its next page: header lines, separated by line breaks.
 pub fn link(bytes: &[u8]) {
     let Some(page) = page() else { return };
     if let Ok(Some(next)) = next_page(&headers(&LINK, bytes), &page) {
@@ -69,7 +69,7 @@ fn page() -> Option<Url> {
     Url::parse("https://r.example/v2/shop/web/referrers/x?artifactType=y").ok()
 }
 
-/// As many lines as there are, without those that no header can have.
+/// All lines, without those that are not valid in a header.
 fn headers(name: &HeaderName, bytes: &[u8]) -> HeaderMap {
     let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| HeaderValue::from_bytes(line).ok());
     lines.fold(HeaderMap::new(), |mut headers, line| {
@@ -84,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    /// An input that broke a parser becomes a seed, and is tried here from then on.
+    /// An input that broke a parser becomes a seed. This test tries all seeds.
     #[rstest::rstest]
     #[case("archive", archive)]
     #[case("challenge", challenge)]

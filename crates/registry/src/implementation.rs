@@ -1,4 +1,4 @@
-//! The port, answered by [`OciRegistry`]. Every error says what was asked for.
+//! The port, implemented by [`OciRegistry`]. Every error names the repository and the digest of the request.
 
 use std::sync::Arc;
 

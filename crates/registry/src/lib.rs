@@ -1,14 +1,16 @@
 //! A read-only client for OCI registries that never takes silence for absence.
 //!
-//! It answers four questions of the port [`Registry`]: which digest a tag stands for, what is attached to an image, what an
-//! artifact is, and which files it holds. Every answer is one of three: found, none, or an [`Error`], which means that it
-//! is not known and decides nothing. A list that breaks off, a page that a gateway answers, a login that is refused, a
-//! redirect to a web site: none of them is ever taken for "nothing is attached". Only the registry's own word is.
+//! It answers the four questions of the port [`Registry`]: which digest a tag stands for, which artifacts are attached
+//! to an image, what an artifact contains, and which files it holds. Every answer is one of three: found, none, or an
+//! [`Error`], which means that the answer is unknown and decides nothing. A list that breaks off, a page of a gateway,
+//! a refused login or a redirect to a web site never counts as "nothing is attached". Only an answer of the registry
+//! itself does.
 //!
 //! - What it returns is verified: size, then digest, then subject and type.
 //! - Everything that it reads, keeps, repeats or does side by side has a bound.
-//! - A credential goes to the registry that it is for, and what one caller may see is never shown to another.
-//! - An [`Error`] is a closed [`Kind`] with facts. What to do about it is for the caller to say.
+//! - A credential only goes to the registry that it is for, and an answer to one caller's credentials is never shown to
+//!   another caller.
+//! - An [`Error`] is a closed [`Kind`] with facts. The caller decides what to do about it.
 //!
 //! [`OciRegistry`] answers the port from real registries; a test may answer it from memory.
 //!

@@ -1,4 +1,4 @@
-//! What the client tells whoever counts.
+//! The observations that the client reports, for metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Url;
 use strum::IntoStaticStr;
 
-/// Target of the log lines, so that one filter is for this client and the program around it.
+/// Target of the log lines, so that one filter selects those of this client and of the program around it.
 pub(crate) const LOG: &str = "artifactconfig::registry";
 
 /// One request as it went out.
@@ -14,15 +14,15 @@ pub(crate) const LOG: &str = "artifactconfig::registry";
 pub struct RequestRecord {
     /// Host that was asked, with its port where the URL names one: a registry, a token endpoint, or a store of blobs.
     pub host: String,
-    /// What was asked: `resolve`, `referrers`, `manifest`, `blob` or `token`.
+    /// The operation: `resolve`, `referrers`, `manifest`, `blob` or `token`.
     pub operation: &'static str,
-    /// Status code, or `None` where no answer came.
+    /// Status code; `None` if no answer came.
     pub status: Option<u16>,
-    /// How long the answer's head took.
+    /// Time until the headers of the answer came.
     pub took: Duration,
 }
 
-/// What is kept so that a registry need not be asked again.
+/// The caches that save requests to registries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum CacheKind {
@@ -48,11 +48,11 @@ impl CacheKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum WaitCause {
-    /// The bounds of our own for one host: requests side by side, or a second.
+    /// The client's own bounds for one host: requests side by side, or a second.
     Turn,
     /// The registry named a time in `Retry-After`.
     RetryAfter,
-    /// An answer asked to try again, or none came, without a time.
+    /// An answer asked for another try without a time, or no answer came.
     Backoff,
 }
 
@@ -99,11 +99,11 @@ pub enum Observation<'a> {
         /// How long.
         time: Duration,
     },
-    /// An answer was to be had.
+    /// A cache was asked for an answer.
     Cached {
-        /// Where it was looked for.
+        /// The cache.
         cache: CacheKind,
-        /// It was there, or somebody else was asking for it just then.
+        /// Whether the answer was there, or another caller was just fetching it.
         hit: bool,
     },
 }
@@ -111,7 +111,7 @@ pub enum Observation<'a> {
 /// Receives what happens. Called from the middle of requests, so it must not block.
 pub type Observer = Arc<dyn Fn(Observation<'_>) + Send + Sync>;
 
-/// Bytes of one body, reported when it is given up: read to its end, or not.
+/// Counts the bytes of one body. Reports them when the body is dropped, read to its end or not.
 pub(crate) struct Meter {
     observer: Observer,
     host: String,

@@ -1,4 +1,4 @@
-//! The port: what there is to ask of a registry, and what it answers.
+//! The port: the questions to a registry, and its answers.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,50 +9,51 @@ use crate::credentials::access::Access;
 use crate::error::Error;
 use crate::wanted::Wanted;
 
-/// An artifact that is attached to an image. Where it cannot be used, it says why.
+/// An artifact that is attached to an image. If it cannot be used, its `fault` says why.
 pub type Artifact = oci::Artifact<Error>;
 
 /// An image, and the digest that its reference stands for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// As the caller names it.
+    /// The reference of the caller.
     pub image: ImageRef,
-    /// What it resolved to.
+    /// The digest that it resolved to.
     pub digest: Digest,
 }
 
-/// What to list.
+/// Which artifacts to list.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
-    /// Where what is attached lies: the image's own repository, or a mirror's.
+    /// The repository of the attached artifacts: that of the image, or a mirror.
     pub repository: &'a RepositoryRef,
     /// Only artifacts of this type.
     pub artifact_type: Option<&'a str>,
-    /// Where the subject is an index that has nothing attached, the manifest to look at instead.
+    /// If the subject is an index and nothing is attached to it, artifacts of the manifest for this platform are listed
+    /// instead.
     pub platform: Option<&'a Platform>,
     /// How old an answer may be.
     pub freshness: Freshness,
 }
 
-/// How old an answer to a question that can change its answer may be.
+/// How old an answer may be, if it can change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Freshness {
-    /// A second: many callers with one question ask it once.
+    /// Up to a second: many callers with one question send one request.
     #[default]
     Recent,
-    /// Asked anew: somebody who has just attached something wants to see it.
+    /// From a new request: somebody who has just attached an artifact wants to see it.
     Now,
 }
 
-/// Everything of a type that is attached: complete, or it would be an [`Error`].
+/// All attached artifacts of a type. The listing is complete, otherwise the answer is an [`Error`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Verified manifests whose subject and type are the ones asked for, ordered by digest. One that cannot be used is
-    /// among them where it may be of the type; it says so itself.
+    /// Verified manifests whose subject and type are the requested ones, ordered by digest. An unusable manifest is
+    /// included if it may be of the type; its `fault` is set.
     pub artifacts: Vec<Artifact>,
-    /// What was passed over and why, for a person.
+    /// Sentences for a person: which manifests were skipped, and why.
     pub notes: Vec<String>,
-    /// Where nothing of the type is attached, the types of what is, some of them.
+    /// If no artifact of the type is attached, some of the types of the attached artifacts.
     pub types: Vec<String>,
 }
 
@@ -65,12 +66,13 @@ pub struct Pulled {
     pub others: Vec<String>,
 }
 
-/// What there is to ask of a registry.
+/// The questions to a registry.
 pub trait Registry: Send + Sync + 'static {
     /// The digest that a reference stands for now. A pinned reference is its own answer and costs no request.
     ///
     /// # Errors
-    /// [`Kind::ImageNotFound`](crate::Kind::ImageNotFound) only where the registry says so; any other error means that it is not known.
+    /// [`Kind::ImageNotFound`](crate::Kind::ImageNotFound) only if the registry says so; any other error means that the
+    /// answer is unknown.
     fn resolve(
         &self,
         access: &Access,
@@ -78,11 +80,11 @@ pub trait Registry: Send + Sync + 'static {
         freshness: Freshness,
     ) -> impl Future<Output = Result<Subject, Error>> + Send;
 
-    /// Everything that is attached to the subject and that the query asks for. An empty listing is the registry's word
-    /// that there is nothing.
+    /// All artifacts that are attached to the subject and match the query. An empty listing means that the registry has
+    /// confirmed it.
     ///
     /// # Errors
-    /// Whenever the listing is not known to be complete.
+    /// If it is not certain that the listing is complete.
     fn referrers(
         &self,
         access: &Access,
@@ -90,10 +92,10 @@ pub trait Registry: Send + Sync + 'static {
         query: Query<'_>,
     ) -> impl Future<Output = Result<Listing, Error>> + Send;
 
-    /// An artifact that can be used, by its digest, or nothing where the registry says that it does not exist.
+    /// A usable artifact by its digest; `None` if the registry says that it does not exist.
     ///
     /// # Errors
-    /// Where the registry does not say, or what it sends is not what was asked for.
+    /// If the registry gives no clear answer, or sends other bytes than the requested ones.
     fn artifact(
         &self,
         access: &Access,
@@ -104,7 +106,7 @@ pub trait Registry: Send + Sync + 'static {
     /// The files of an artifact that are wanted.
     ///
     /// # Errors
-    /// Whenever a wanted file is not to be had whole.
+    /// If any wanted file cannot be fetched completely.
     fn pull(
         &self,
         access: &Access,

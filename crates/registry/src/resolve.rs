@@ -1,4 +1,4 @@
-//! What a tag stands for now, and whether there is such an image.
+//! The digest that a tag stands for now, and whether the image exists.
 
 use oci::{Digest, ImageRef, ManifestError, parse_artifact};
 
@@ -11,7 +11,7 @@ use crate::port::{Freshness, Subject};
 use crate::session::Session;
 
 impl Session<'_> {
-    /// The digest of a tag or digest, asked at most once at a time.
+    /// The digest of a tag or digest. Callers at the same time share one request.
     pub(crate) async fn resolve(
         &self,
         image: &ImageRef,
@@ -21,12 +21,12 @@ impl Session<'_> {
         let key = (self.repository.key(), reference.to_owned());
         let (digest, hit) =
             shared(&self.client.digests, key, freshness, || self.ask_digest(image, reference)).await?;
-        self.client.looked(CacheKind::Digest, hit);
+        self.client.note_cached(CacheKind::Digest, hit);
         Ok(digest)
     }
 
-    /// `HEAD`, and `GET` wherever that does not tell the digest: registries need not say it in a header, and what stands
-    /// in front of them may know `GET` alone. Nothing is said about an image that rests on `HEAD`.
+    /// `HEAD`, and `GET` if that does not give the digest: registries need not send it in a header, and gateways in
+    /// front of them may support only `GET`. No error about an image follows from `HEAD` alone.
     async fn ask_digest(&self, image: &ImageRef, reference: &str) -> Result<Digest, Error> {
         let path = format!("manifests/{reference}");
         match self.head(RESOLVE, &path, accept_manifests()).await? {
@@ -35,7 +35,8 @@ impl Session<'_> {
         }
     }
 
-    /// The digest of what stands under a tag, once it is known to be a manifest: the page of a gateway has a digest too.
+    /// The digest of the content under a tag, after a check that it is a manifest: the page of a gateway has a digest,
+    /// too.
     async fn digest_of_content(&self, image: &ImageRef, path: &str) -> Result<Digest, Error> {
         let Some(content) = self.get(RESOLVE, path, Some(accept_manifests()), MAX_MANIFEST).await? else {
             return Err(self.image_not_found(image));
@@ -43,7 +44,7 @@ impl Session<'_> {
         let bytes = content.inflated(MAX_MANIFEST).unwrap_or_else(|| content.bytes.clone());
         let digest = Digest::sha256(&bytes);
         match parse_artifact(digest.clone(), &bytes, content.content_type.as_deref()) {
-            // That it is an image is all that has to be known of it.
+            // It is enough to know that it is an image.
             Ok(_)
             | Err(ManifestError::Member(..) | ManifestError::Entry { .. } | ManifestError::TooMany(..)) => {
                 Ok(digest)
@@ -55,8 +56,9 @@ impl Session<'_> {
         }
     }
 
-    /// Makes sure that the registry has a manifest of this digest, where nothing else has shown it lately: "nothing is
-    /// attached" to what does not exist would mislead, and the digest of a tag is only what a header said.
+    /// Makes sure that the registry has a manifest of this digest, unless another answer has shown it lately. "Nothing
+    /// is attached" would mislead for an image that does not exist, and the digest of a tag is only the value of a
+    /// header.
     pub(crate) async fn confirm(&self, subject: &Subject, freshness: Freshness) -> Result<(), Error> {
         let key = (self.repository.key(), subject.digest.clone());
         if !self.client.confirmed.contains_key(&key) {

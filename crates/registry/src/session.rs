@@ -66,13 +66,13 @@ impl Session<'_> {
         }
     }
 
-    /// What the status of an answer means.
+    /// The error that the status of an answer stands for.
     pub(crate) fn refusal(&self, answer: &Answer, call: &Call) -> Error {
         let error = answer.to_error(&self.repository, call);
         if answer.moved { error } else { self.explained(error, call) }
     }
 
-    /// Credentials that have just been good enough are not what is wrong.
+    /// Credentials that were accepted just before are not the cause.
     fn explained(&self, error: Error, call: &Call) -> Error {
         let admitted = match error.kind() {
             Kind::Unauthorized(Login::Refused) => Kind::Unauthorized(Login::Admitted),
@@ -84,10 +84,10 @@ impl Session<'_> {
         if is_admitted { error.of_kind(admitted) } else { error }
     }
 
-    /// The digest that `HEAD` tells, or nothing where it is for `GET` to say what there is.
+    /// The digest from `HEAD`; `None` if `GET` has to decide.
     ///
     /// # Errors
-    /// Where nobody answers, or who does wants to be asked less.
+    /// If no answer comes, or if the answer asks for fewer requests.
     pub(crate) async fn head(
         &self,
         operation: &'static str,
@@ -105,7 +105,7 @@ impl Session<'_> {
         }
     }
 
-    /// A body, or nothing for 404.
+    /// A body; `None` for 404.
     pub(crate) async fn get(
         &self,
         operation: &'static str,
@@ -120,7 +120,7 @@ impl Session<'_> {
         }
     }
 
-    /// The same, where the beginning of what is too long is of use.
+    /// The same for a caller that can use the beginning of a body that is too long.
     pub(crate) async fn read(
         &self,
         operation: &'static str,
@@ -132,14 +132,14 @@ impl Session<'_> {
         let answer = self.send(&call).await?;
         match answer.status {
             StatusCode::OK => answer.read(&self.repository, path, most, &self.client.room).await.map(Some),
-            // The word of the registry; that of a gateway or another host it leads to is none.
+            // Only a 404 of the registry itself counts, not one of another host that it redirects to.
             StatusCode::NOT_FOUND if !answer.moved => Ok(None),
             _ => Err(self.refusal(&answer, &call)),
         }
     }
 }
 
-/// The digest that an answer names, where it can be read.
+/// The digest in the header of an answer, if it can be read.
 fn digest_header(answer: &Answer) -> Option<Digest> {
     answer.headers.get(DOCKER_CONTENT_DIGEST)?.to_str().ok()?.trim().parse().ok()
 }

@@ -1,17 +1,17 @@
-//! What a caller wants of an artifact.
+//! The files of an artifact that a caller wants.
 
 use crate::error::{Bound, Error, Kind};
 
-/// Which files of an artifact are wanted, and how many bytes of them. Made for one pull: what an answer costs may be
-/// counted over the whole artifact, whose parts are asked about side by side.
+/// Which files of an artifact are wanted, and how many bytes of them. Made for one pull: an implementation may count
+/// the cost of its answers over the whole artifact. Several parts of the artifact are asked about side by side.
 pub trait Wanted: Send + Sync + 'static {
-    /// Whether a file is wanted. One that is not is not even fetched, and cannot spoil the others.
+    /// Whether a file is wanted. Other files are not fetched, and cause no errors.
     ///
     /// # Errors
-    /// A sentence, where it takes too long to tell.
+    /// A sentence, if the decision takes too long.
     fn wants(&self, path: &str) -> Result<bool, String>;
 
-    /// Whether anything below a directory may be wanted.
+    /// Whether any file below a directory may be wanted.
     ///
     /// # Errors
     /// As above.
@@ -20,7 +20,7 @@ pub trait Wanted: Send + Sync + 'static {
     /// Most bytes that all wanted files may have together.
     fn budget(&self) -> u64;
 
-    /// Says that these files, each with its size, have more than the budget.
+    /// A message that these files, each with its size, exceed the budget.
     fn over_budget(&self, files: &[(&str, u64)]) -> String;
 }
 
@@ -50,7 +50,7 @@ impl Wanted for Everything {
     }
 }
 
-/// Refuses what is more than the budget.
+/// Refuses files that exceed the budget together.
 pub(crate) fn check_budget<'a>(
     wanted: &dyn Wanted,
     files: impl Iterator<Item = (&'a str, u64)>,
@@ -63,7 +63,7 @@ pub(crate) fn check_budget<'a>(
     Err(Error::new(Kind::TooLarge(Bound::Budget), wanted.over_budget(&files)))
 }
 
-/// What a filter cannot tell.
+/// The error for a filter that cannot decide.
 pub(crate) fn undecided(why: String) -> Error {
     Error::new(Kind::Filter, why)
 }

@@ -14,6 +14,7 @@ use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
 use kube::{Api, ResourceExt as _};
 use registry::{Error, Freshness, OciRegistry, Query, Registry as _, Settings};
 
+use crate::page::next_page;
 use crate::unanswered;
 
 use super::docker::RegistryArgs;
@@ -138,8 +139,8 @@ async fn pods(connection: &Connection) -> anyhow::Result<BTreeMap<String, Vec<Po
                 by_name.entry(name).or_default().push(pod);
             }
         }
-        match list.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
+        match next_page(&page, &list.metadata) {
+            Some(next) => page = next,
             None => return Ok(by_name),
         }
     }

@@ -11,7 +11,8 @@ use crate::cluster::Cluster;
 use super::super::halt::Halt;
 use super::super::memory::{Question, Recall};
 use super::super::pass::Pass;
-use super::{Config, Found, Wanted, revisions};
+use super::found::{Config, Found, Wanted};
+use super::revisions;
 
 /// By what this operator remembers, out of the revision: the registry is not asked for what is known. Nothing where nobody
 /// changed the target, or where the revision does not give it: then the full way is taken.
@@ -23,7 +24,7 @@ pub(super) async fn repair<R: Registry, C: Cluster>(pass: &Pass<'_, R, C>, recal
     }
     // A failure of the API server shows again on the full way, which tells of it.
     let (cluster, owner) = (&pass.context.cluster, &pass.desired.owner);
-    let Ok(Some(revision)) = cluster.target(owner, name).await else { return nothing };
+    let Ok(Some(revision)) = cluster.config_map(owner, name).await else { return nothing };
     let kept = kept::remembered(&revision, facts);
     Found::of(Ok(kept.map(|kept| Config::Wanted(Box::new(Wanted::kept(kept, question.clone()))))))
 }
@@ -35,7 +36,7 @@ fn remembered<'r, R, C>(
 ) -> Option<(&'r Question, &'r Facts, &'r str)> {
     let (question, applied) = recall.applied.as_ref()?;
     let facts = applied.facts();
-    let is_known = question.generation == pass.desired.generation && !question.held && facts.proven;
+    let is_known = question.generation == pass.desired.generation && !question.provisional && facts.proven;
     let name = facts.revision.as_deref().filter(|_| is_known)?;
     Some((question, facts, name))
 }
@@ -58,7 +59,8 @@ pub(super) async fn last<R: Registry, C: Cluster>(
         return Ok(Some(Config::InPlace(applied)));
     }
     let Some(kept) = last_good(pass, current).await? else { return Ok(None) };
-    let question = Question { held: true, ..pass.question(&kept.origin.image_digest, &kept.origin.artifact) };
+    let question =
+        Question { provisional: true, ..pass.question(&kept.origin.image_digest, &kept.origin.artifact) };
     Ok(Some(Config::Wanted(Box::new(Wanted::kept(kept, question)))))
 }
 
@@ -74,9 +76,9 @@ async fn last_good<R: Registry, C: Cluster>(
     if let Some(given) = pass.ledger.last().filter(|given| given.number > current.number)
         && let Some(name) = given.facts.revision.as_ref().filter(|_| given.facts.proven)
     {
-        let target = cluster.target(&desired.owner, &desired.target.name).await?;
+        let target = cluster.config_map(&desired.owner, &desired.target.name).await?;
         if target.is_some_and(|target| given.is_in(&target))
-            && let Some(revision) = cluster.target(&desired.owner, name).await?
+            && let Some(revision) = cluster.config_map(&desired.owner, name).await?
             && let Some(kept) = kept::remembered(&revision, &given.facts)
         {
             return Ok(Some(kept));

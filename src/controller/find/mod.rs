@@ -1,68 +1,22 @@
 //! Goal → config: from the registry, from a revision, or in the target already.
 
+mod found;
 mod keep;
 mod newest;
 mod revisions;
 mod rollback;
 
+pub(super) use found::{Config, Found, Wanted};
 pub(super) use newest::latest;
 pub(super) use revisions::rebuilt;
 
 use decide::goal::{Goal, Trigger};
-use decide::kept::Kept;
-use decide::plan::{Applied, Origin};
-use decide::render::Content;
-use decide::report::Latest;
 use registry::Registry;
 
 use crate::cluster::Cluster;
 
-use super::halt::Halt;
-use super::memory::{Question, Recall};
+use super::memory::Recall;
 use super::pass::Pass;
-
-/// What was found for a goal, and what was learned on the way.
-pub(super) struct Found {
-    /// The config. `None` where the goal has nothing to put into the target.
-    pub(super) config: Result<Option<Config>, Halt>,
-    /// The config that the policy selects, where the registry was asked for it.
-    pub(super) latest: Option<Latest>,
-    /// Remarks that a person should see.
-    pub(super) notes: Vec<String>,
-}
-
-impl Found {
-    /// Found without a question to the registry.
-    const fn of(config: Result<Option<Config>, Halt>) -> Self {
-        Self { config, latest: None, notes: Vec::new() }
-    }
-}
-
-/// The config for a goal.
-pub(super) enum Config {
-    /// It is in the target, and nobody changed it.
-    InPlace(Applied),
-    /// It is to be applied.
-    Wanted(Box<Wanted>),
-}
-
-/// Content that is to be applied, if it passes the gate.
-pub(super) struct Wanted {
-    /// What it answers.
-    pub(super) question: Question,
-    /// Where it comes from.
-    pub(super) origin: Origin,
-    /// The content.
-    pub(super) content: Content,
-}
-
-impl Wanted {
-    /// Content that an object in the cluster keeps.
-    fn kept(kept: Kept, question: Question) -> Self {
-        let Kept { origin, content } = kept;
-        Self { question, origin, content }
-    }
-}
 
 /// Finds the config for a goal.
 pub(super) async fn config<R: Registry, C: Cluster>(

@@ -17,7 +17,7 @@ use crate::{unanswered, wanted};
 use super::super::halt::Halt;
 use super::super::memory::Recall;
 use super::super::pass::{Pass, freshness};
-use super::{Config, Found, Wanted};
+use super::found::{Config, Found, Wanted};
 
 /// Asks the registry which config the policy selects, and for its files unless it is in the target already.
 pub(super) async fn find<R: Registry, C: Cluster>(

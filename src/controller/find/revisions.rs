@@ -32,8 +32,8 @@ pub(super) async fn of_artifact<R, C: Cluster>(
         return Ok(Some(found));
     }
     let mut search = Search::default();
-    let look = |object: &_| search.look(pass.desired, digest, &recorded, object);
-    pass.context.cluster.revisions(&pass.desired.owner, look).await?;
+    let check = |object: &_| search.check(pass.desired, digest, &recorded, object);
+    pass.context.cluster.revisions(&pass.desired.owner, check).await?;
     match (search.found(), recorded.first()) {
         (None, Some(known)) => in_target(pass, known).await,
         (found, _) => Ok(found),
@@ -46,7 +46,7 @@ pub(super) async fn of_application<R, C: Cluster>(
     recorded: &Application,
 ) -> Result<Option<Kept>, Failure> {
     let Some(name) = &recorded.config_map else { return Ok(None) };
-    let revision = pass.context.cluster.target(&pass.desired.owner, name).await?;
+    let revision = pass.context.cluster.config_map(&pass.desired.owner, name).await?;
     Ok(revision.and_then(|revision| kept::recorded(pass.desired, &revision, recorded)))
 }
 
@@ -57,7 +57,7 @@ async fn in_target<R, C: Cluster>(
 ) -> Result<Option<(String, Kept)>, Failure> {
     let Pass { context, desired, .. } = pass;
     let name = &desired.target.name;
-    let target = context.cluster.target(&desired.owner, name).await?;
+    let target = context.cluster.config_map(&desired.owner, name).await?;
     let ours = target.filter(|target| plan::admit(desired, Some(target), &[]).is_ok());
     let found = ours.and_then(|target| match desired.target.creation_policy {
         CreationPolicy::Owner | CreationPolicy::Orphan => kept::recorded(desired, &target, recorded)
@@ -78,8 +78,8 @@ pub(in super::super) async fn rebuilt(
         return Ok(None);
     }
     let mut applications = Vec::new();
-    let look = |object: &_| applications.extend(kept::entry_of(desired, object));
-    cluster.revisions(&desired.owner, look).await?;
+    let each = |object: &_| applications.extend(kept::entry_of(desired, object));
+    cluster.revisions(&desired.owner, each).await?;
     let history = kept::history(applications, desired.history_limit);
     Ok((!history.is_empty()).then_some(history))
 }

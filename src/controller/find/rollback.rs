@@ -7,7 +7,7 @@ use decide::goal::Trigger;
 use decide::kept::Kept;
 use decide::plan::{Applied, Origin};
 use futures::TryFutureExt as _;
-use oci::Digest;
+use oci::{Digest, text};
 use registry::{Artifact, Registry};
 
 use crate::cluster::Cluster;
@@ -17,7 +17,8 @@ use crate::unanswered;
 use super::super::halt::Halt;
 use super::super::memory::{Question, Recall};
 use super::super::pass::{Pass, freshness};
-use super::{Config, Found, Wanted, newest, revisions};
+use super::found::{Config, Found, Wanted};
+use super::{newest, revisions};
 
 /// How many digests a message lists.
 const LISTED: usize = 5;
@@ -58,13 +59,15 @@ async fn still_applied<R: Registry, C: Cluster>(
     recall: &Recall,
 ) -> Option<Applied> {
     let (question, _) = recall.applied.as_ref()?;
-    let same =
-        question.artifact == *digest && question.generation == pass.desired.generation && !question.held;
+    let same = question.artifact == *digest
+        && question.generation == pass.desired.generation
+        && !question.provisional;
     if same { pass.still_applied(recall, question).await } else { None }
 }
 
-fn restored<R: Registry, C: Cluster>(pass: &Pass<'_, R, C>, kept: Kept, held: bool) -> Config {
-    let question = Question { held, ..pass.question(&kept.origin.image_digest, &kept.origin.artifact) };
+fn restored<R: Registry, C: Cluster>(pass: &Pass<'_, R, C>, kept: Kept, provisional: bool) -> Config {
+    let question =
+        Question { provisional, ..pass.question(&kept.origin.image_digest, &kept.origin.artifact) };
     Config::Wanted(Box::new(Wanted::kept(kept, question)))
 }
 
@@ -113,11 +116,10 @@ fn not_found<R, C>(
     let kept = pass.history.iter().filter(|known| known.config_map.is_some());
     let mut known: Vec<String> = kept.map(|known| known.artifact.to_string()).collect();
     known.dedup();
-    known.truncate(LISTED);
     let known = if known.is_empty() {
         "there is no revision yet".to_owned()
     } else {
-        format!("revisions are kept of {}", known.join(", "))
+        format!("revisions are kept of {}", text::list(known, LISTED))
     };
     let keeps = said.map_or_else(
         || format!("no revision keeps {digest}"),

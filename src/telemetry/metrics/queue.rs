@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_comes_before_the_next_look_and_one_in_the_middle_of_a_turn_is_kept() {
+    fn an_event_comes_before_the_next_reconcile_and_one_in_the_middle_of_a_turn_is_kept() {
         let queue = leading();
         queue.changed("a", "web");
         let turn = queue.begin("a", "web");

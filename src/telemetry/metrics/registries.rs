@@ -37,7 +37,7 @@ struct Host {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Looked {
+struct Cached {
     cache: &'static str,
     result: &'static str,
 }
@@ -53,7 +53,7 @@ pub(super) struct Registries {
     retries: Family<Asked, Counter>,
     throttled: Family<Host, Counter>,
     waited: Family<Waited, Seconds>,
-    cache: Family<Looked, Counter>,
+    cache: Family<Cached, Counter>,
 }
 
 /// 1 ms to 16 s; longer requests are timeouts. Fewer buckets than for reconciles, because each host has its own.
@@ -141,7 +141,7 @@ impl Registries {
             }
             Observation::Cached { cache, hit } => {
                 let result = if hit { "hit" } else { "miss" };
-                self.cache.get_or_create_owned(&Looked { cache: cache.as_str(), result }).inc();
+                self.cache.get_or_create_owned(&Cached { cache: cache.as_str(), result }).inc();
             }
         }
     }

@@ -76,7 +76,7 @@ impl<'a> Resource<'a> {
             // As the reconcile says it of a resource that cannot be read.
             return ("False", Reason::InvalidSpec.as_str());
         }
-        let ready = self.conditions().iter().find(|given| given.type_ == condition::READY);
+        let ready = self.status().and_then(|status| status.condition(condition::READY));
         ready.map_or(NOT_LOOKED_AT, |ready| (&ready.status, &ready.reason))
     }
 
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn without_them_only_their_number_is_told() {
+    fn without_them_only_their_number_is_reported() {
         let text = text(vec![object("web", Some(("True", "Synced")))], false);
         assert!(text.contains(r#"artifactconfig_resources{ready="True",reason="Synced"} 1"#), "{text}");
         assert!(!text.contains("resource_condition") && !text.contains("resource_info"), "{text}");

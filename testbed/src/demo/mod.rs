@@ -1,5 +1,6 @@
 //! `testbed demo`: the operator's story on a real cluster and a real registry, each step checked.
 
+mod attach;
 mod look;
 mod narrator;
 mod night;

@@ -1,6 +1,7 @@
 //! Telling the story: plain text in a pipe, some colour on a terminal.
 
 use std::io::{IsTerminal as _, stdout};
+use std::time::Duration;
 
 /// Prints titles, commands, their output, and what was seen.
 #[derive(Debug)]
@@ -60,4 +61,9 @@ impl Narrator {
     fn paint(&self, code: &str, text: &str) -> String {
         if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
+}
+
+/// A time as people read it.
+pub(super) fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
 }

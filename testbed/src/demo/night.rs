@@ -5,16 +5,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use super::Stage;
+use super::attach::{ORAS_CLOCK, V2, V3, V4, attach};
 use super::look::{get, holds, ready, types, wait_for};
-use super::steps::{ORAS_CLOCK, V2, attach, seconds};
+use super::narrator::seconds;
 
 /// How many steps there are.
 pub(super) const COUNT: u32 = 4;
-
-const V3: &str =
-    "{\n  \"greeting\": \"hello again\",\n  \"database\": \"staging\",\n  \"logLevel\": \"debug\"\n}\n";
-const V4: &str =
-    "{\n  \"greeting\": \"hello again\",\n  \"database\": \"production\",\n  \"logLevel\": \"debug\"\n}\n";
 
 pub(super) async fn story(stage: &mut Stage, image: &str) -> Result<()> {
     let bad = bad_config(stage, image).await?;

@@ -1,27 +1,22 @@
 //! The steps.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use testbed::{Manifests, OperatorProcess};
 
 use super::Stage;
+use super::attach::{ORAS_CLOCK, V1, V2, attach};
 use super::look::{NAMESPACE, get, holds, ready, show, wait_for};
-use super::narrator::Narrator;
+use super::narrator::{Narrator, seconds};
 use super::night;
 use crate::world::{World, sample};
 
 /// How many there are.
 pub(super) const COUNT: u32 = 9 + night::COUNT;
 
-const V1: &str = "{\n  \"greeting\": \"hello\",\n  \"logLevel\": \"info\"\n}\n";
-pub(super) const V2: &str = "{\n  \"greeting\": \"hello again\",\n  \"logLevel\": \"debug\"\n}\n";
 const BY_HAND: &str = r#"{"data":{"config.json":"edited by hand"}}"#;
-
-/// oras dates an artifact by the second, and the newest counts: two attached within one second would be a
-/// tie.
-pub(super) const ORAS_CLOCK: Duration = Duration::from_millis(1100);
 
 pub(super) async fn cluster_and_registry(narrator: &mut Narrator, manifests: &Manifests) -> Result<World> {
     narrator.step(
@@ -185,26 +180,8 @@ async fn registry_up(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// Runs the real `oras attach` on a `config.json` with this content.
-pub(super) async fn attach(stage: &Stage, image: &str, config: &str) -> Result<String> {
-    let directory = tempfile::tempdir().context("cannot create a temporary directory")?;
-    std::fs::write(directory.path().join("config.json"), config).context("cannot write config.json")?;
-    stage.narrator.command("cat config.json");
-    stage.narrator.output(config);
-    let args = ["attach", "--plain-http", "--artifact-type", "custom/config", image, "config.json"];
-    stage.narrator.command(&format!("oras {}", args.join(" ")));
-    let output = stage.world.oras.run(&args, directory.path()).await?;
-    stage.narrator.output(&output.stdout);
-    let digest = output.stdout.lines().find_map(|line| line.strip_prefix("Digest: "));
-    Ok(digest.context("oras did not print the artifact's digest")?.trim().to_owned())
-}
-
 async fn request_sync(stage: &Stage) -> Result<()> {
     let annotation = format!("artifactconfig.dev/requestedAt={}", jiff::Timestamp::now());
     show(&stage.narrator, &stage.world.cluster, &["annotate", "--overwrite", "acfg", "web", &annotation])
         .await
-}
-
-pub(super) fn seconds(time: Duration) -> String {
-    format!("{:.1} s", time.as_secs_f64())
 }

@@ -15,6 +15,7 @@ use futures::{Stream, StreamExt as _, stream};
 use super::auth::Auth;
 use super::fault::Action;
 use super::faults::Faults;
+use super::marks::DISCONNECT;
 use super::record::Recorder;
 
 /// The registry behind accepts no larger manifest, and tests have no larger blob.
@@ -25,9 +26,6 @@ const ENDLESS_PIECE: &[u8] = &[b'x'; 16 * 1024];
 
 /// Between the last byte that is sent and the end of the connection.
 const BEFORE_BREAKING: Duration = Duration::from_millis(20);
-
-/// Header of an answer that is not to be sent: the server closes the connection instead.
-pub(super) const DISCONNECT: HeaderName = HeaderName::from_static("x-testbed-disconnect");
 
 /// What the layer knows.
 #[derive(Debug)]

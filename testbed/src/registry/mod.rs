@@ -5,6 +5,7 @@ mod embedded;
 mod fault;
 mod faults;
 mod layer;
+mod marks;
 mod process;
 mod record;
 mod scope;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
-use super::server::ClientCertificate;
+use super::marks::ClientCertificate;
 
 /// The oldest go first beyond this; about 100 MB, more than any test looks at.
 const MOST: usize = 100_000;

@@ -19,11 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::layer::DISCONNECT;
-
-/// Marks requests of a client that showed a certificate.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ClientCertificate;
+use super::marks::{ClientCertificate, DISCONNECT};
 
 /// Accepts connections until it is dropped or stopped.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! `testbed soak`: the operator under churn and trouble for as long as one likes, watched, and judged at the end.
 
 mod churn;
+mod end;
 mod log;
 mod model;
 mod pace;
@@ -12,35 +13,25 @@ mod stats;
 mod trouble;
 mod verdict;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::ResourceExt as _;
-use kube::api::ListParams;
 use testbed::Manifests;
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, interval};
 
-use self::churn::{Churn, tried};
-use self::log::Summary;
-use self::model::Files;
+use self::churn::Churn;
+use self::end::{End, Start, circumstances, judge, settle};
 use self::pace::Pace;
 use self::report::Report;
-use self::sample::{MANAGED, Sample};
+use self::sample::Sample;
 use self::stage::Stage;
 use self::trouble::Troubles;
-use self::verdict::{Check, Complaints, Managed, Observed};
 use crate::long::{duration, save, say};
 use crate::measure::machine;
 use crate::world::check_operator;
-
-/// How long everything may take to come to rest once nothing is done and nothing broken any more. Failures are tried
-/// again after at most an interval, which is a minute; collecting what a deleted resource owned is up to Kubernetes.
-const SETTLE: Duration = Duration::from_mins(4);
 
 /// The shortest run that is any use.
 const SHORTEST: Duration = Duration::from_secs(10);
@@ -92,95 +83,30 @@ pub(crate) async fn run(args: SoakArgs) -> Result<()> {
 }
 
 async fn soak(stage: &Stage, args: &SoakArgs, pace: &Pace, seed: u64) -> Result<()> {
-    let started = Timestamp::now();
-    let before = machine();
-    let pid = stage.operator.pid().await;
+    let start = Start { at: Timestamp::now(), machine: machine() };
     let mut churn = Churn::new(stage, pace.clone(), seed, args.resources.into());
     churn.prepare().await?;
     let (complaints, _) = settle(stage, &churn).await?;
     ensure!(complaints.is_empty(), "before anything was broken: {complaints:?}");
 
     say(&format!("{} resources are ready; churn for {:?} …", args.resources, pace.duration));
-    let begun = Instant::now();
-    let deadline = begun + pace.duration;
     let troubles = Troubles::default();
-    let samples = Mutex::new(Vec::new());
-    let work = async {
-        tokio::try_join!(churn.run(deadline), troubles.run(stage, pace, seed.wrapping_add(1), deadline))
-    };
-    tokio::select! {
-        result = work => { result?; }
-        result = watch(stage, pace, pid, begun, &troubles, &samples) => result?,
-    }
-    let samples = samples.into_inner().unwrap_or_else(PoisonError::into_inner);
-    ensure!(
-        samples.len() >= 4,
-        "only {} looks at the operator: the machine is too slow for this",
-        samples.len()
-    );
+    let (begun, samples) = disturb(stage, pace, seed, &mut churn, &troubles).await?;
 
     say("everything works again; waiting until it has settled …");
     churn.end().await?;
-    let (complaints, took) = settle(stage, &churn).await?;
-    let written = written_in(stage, pace.quiet).await?;
-    stage.check_operator().await?;
-    let settled = Sample::take(stage, pid, begun, &troubles).await?;
-    let log = Summary::of(&stage.operator.log());
-
-    let mut checks = vec![
-        Check::none("resources that are not what their model says", &complaints.state),
-        Check::none("revisions beyond revisionHistoryLimit", &complaints.revisions),
-        Check::none("ConfigMaps of deleted resources", &complaints.orphans),
-        Check::none("objects written once it had settled", &written),
-        Check::none("panics, errors and foreign lines in the log", &log.alarming),
-    ];
-    checks.extend(verdict::of_samples(&samples, &settled, pace));
-    let usage = settled.usage;
+    let end = End::observe(stage, pace, &churn, begun, &troubles).await?;
+    let checks = judge(&samples, &end, pace);
     let report = Report {
-        circumstances: vec![
-            ("operator", described(&args.operator)),
-            ("started", started.strftime("%Y-%m-%d %H:%M UTC").to_string()),
-            (
-                "churn",
-                format!(
-                    "{:?}, then settled within {:.0} s, then watched for {:?}",
-                    pace.duration,
-                    took.as_secs_f64(),
-                    pace.quiet
-                ),
-            ),
-            ("seed", seed.to_string()),
-            (
-                "resources",
-                format!(
-                    "{}; {} deleted on the way",
-                    args.resources,
-                    churn.model.left.len() + churn.model.gone.len()
-                ),
-            ),
-            ("artifacts attached", churn.model.artifacts.len().to_string()),
-            (
-                "processor time of the operator",
-                format!("{:.1} s, {:.2} % of a core", usage.cpu.as_secs_f64(), share(usage.cpu, settled.at)),
-            ),
-            ("connections to the API server", format!("{} opened in all", stage.proxy.accepted())),
-            ("machine before", before),
-            ("machine after", machine()),
-        ],
+        circumstances: circumstances(stage, args, pace, seed, &churn, start, &end),
         checks: &checks,
         samples: &samples,
-        settled: &settled,
+        settled: &end.settled,
         acts: churn.done.into_iter().collect(),
         troubles: troubles.table(),
-        log: &log,
+        log: &end.log,
     };
-    let mut verdict = String::new();
-    report.verdict(&mut verdict);
-    println!("{verdict}");
-    if let Some(path) = &args.report {
-        save(path, &report.markdown())?;
-        say(&format!("report: {}", path.display()));
-    }
+    publish(&report, args.report.as_deref())?;
     let failed: Vec<_> =
         checks.iter().filter(|check| check.passed == Some(false)).map(|check| check.name).collect();
     if !failed.is_empty() {
@@ -190,7 +116,43 @@ async fn soak(stage: &Stage, args: &SoakArgs, pace: &Pace, seed: u64) -> Result<
     Ok(())
 }
 
-/// Looks at the operator again and again; ends only with an error.
+/// Churn and trouble until the time is up, with samples meanwhile. Returns when it began.
+async fn disturb(
+    stage: &Stage,
+    pace: &Pace,
+    seed: u64,
+    churn: &mut Churn<'_>,
+    troubles: &Troubles,
+) -> Result<(Instant, Vec<Sample>)> {
+    let pid = stage.operator.pid().await;
+    let begun = Instant::now();
+    let deadline = begun + pace.duration;
+    let samples = Mutex::new(Vec::new());
+    let work = async {
+        tokio::try_join!(churn.run(deadline), troubles.run(stage, pace, seed.wrapping_add(1), deadline))
+    };
+    tokio::select! {
+        result = work => { result?; }
+        result = watch(stage, pace, pid, begun, troubles, &samples) => result?,
+    }
+    let samples = samples.into_inner().unwrap_or_else(PoisonError::into_inner);
+    ensure!(samples.len() >= 4, "only {} samples of the operator: the machine is too slow", samples.len());
+    Ok((begun, samples))
+}
+
+/// Prints the checks and writes the report.
+fn publish(report: &Report<'_>, path: Option<&Path>) -> Result<()> {
+    let mut verdict = String::new();
+    report.verdict(&mut verdict);
+    println!("{verdict}");
+    if let Some(path) = path {
+        save(path, &report.markdown())?;
+        say(&format!("report: {}", path.display()));
+    }
+    Ok(())
+}
+
+/// Takes a sample of the operator at each interval; ends only with an error.
 async fn watch(
     stage: &Stage,
     pace: &Pace,
@@ -207,84 +169,6 @@ async fn watch(
         let sample = Sample::take(stage, pid, begun, troubles).await?;
         samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
     }
-}
-
-/// Waits until nothing is wrong, or the time is up; returns what is wrong then, and how long it took.
-async fn settle(stage: &Stage, churn: &Churn<'_>) -> Result<(Complaints, Duration)> {
-    let begun = Instant::now();
-    loop {
-        stage.check_operator().await?;
-        let complaints = Complaints::of(&churn.model, &observe(stage).await?);
-        if complaints.is_empty() || begun.elapsed() > SETTLE {
-            return Ok((complaints, begun.elapsed()));
-        }
-        sleep(Duration::from_secs(1)).await;
-    }
-}
-
-async fn observe(stage: &Stage) -> Result<Observed> {
-    let mut observed = Observed::default();
-    let all = ListParams::default();
-    for namespace in &stage.namespaces {
-        let (configs, config_maps) = (stage.configs(namespace), stage.config_maps(namespace));
-        for resource in tried(|| async { configs.list(&all).await }).await? {
-            observed.resources.insert(resource.name_any(), serde_json::to_value(&resource)?);
-        }
-        for config_map in tried(|| async { config_maps.list(&all).await }).await? {
-            let (name, labels) = (config_map.name_any(), config_map.labels());
-            if labels.get("app.kubernetes.io/managed-by").is_some_and(|manager| manager == "artifactconfig") {
-                observed.managed.push(Managed {
-                    name: name.clone(),
-                    owner: labels.get("artifactconfig.dev/owner-uid").cloned().unwrap_or_default(),
-                    is_revision: labels.contains_key("artifactconfig.dev/revision"),
-                });
-            }
-            observed.content.insert((namespace.clone(), name), content(config_map));
-        }
-    }
-    Ok(observed)
-}
-
-/// Text and bytes together.
-fn content(config_map: ConfigMap) -> Files {
-    let text = config_map.data.unwrap_or_default().into_iter().map(|(key, text)| (key, text.into_bytes()));
-    let bytes = config_map.binary_data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0));
-    text.chain(bytes).collect()
-}
-
-/// What is written while nothing changes: nothing should be.
-async fn written_in(stage: &Stage, time: Duration) -> Result<Vec<String>> {
-    let before = versions(stage).await?;
-    sleep(time).await;
-    let after = versions(stage).await?;
-    let changed = after.iter().filter(|(name, version)| before.get(*name) != Some(version));
-    Ok(changed.map(|(name, _)| name.clone()).collect())
-}
-
-async fn versions(stage: &Stage) -> Result<BTreeMap<String, Option<String>>> {
-    let mut versions = BTreeMap::new();
-    let (all, managed) = (ListParams::default(), ListParams::default().labels(MANAGED));
-    for namespace in &stage.namespaces {
-        let (configs, config_maps) = (stage.configs(namespace), stage.config_maps(namespace));
-        for object in tried(|| async { configs.list_metadata(&all).await }).await? {
-            versions.insert(format!("ArtifactConfig {}", object.name_any()), object.resource_version());
-        }
-        for object in tried(|| async { config_maps.list_metadata(&managed).await }).await? {
-            versions.insert(format!("ConfigMap {}", object.name_any()), object.resource_version());
-        }
-    }
-    Ok(versions)
-}
-
-/// Percent of one core.
-fn share(cpu: Duration, time: Duration) -> f64 {
-    cpu.as_secs_f64() / time.as_secs_f64().max(f64::MIN_POSITIVE) * 100.0
-}
-
-/// Its last directory, which is the profile where cargo built it, and its name.
-fn described(operator: &Path) -> String {
-    let parts: Vec<_> = operator.iter().rev().take(2).map(|part| part.to_string_lossy()).collect();
-    parts.into_iter().rev().collect::<Vec<_>>().join("/")
 }
 
 #[cfg(test)]

@@ -12,10 +12,10 @@ use crate::support::{Bench, Ready as _, cases, checked, same};
 cases! {
     Embedded [
         back_with_the_registry_stopped_and_forward_with_it_back,
-        back_twice_goes_back_two_configs,
+        two_rollbacks_go_back_two_configs,
         back_by_number_and_by_digest,
         a_dry_run_says_it_and_changes_nothing,
-        what_cannot_be_gone_back_to_changes_nothing,
+        a_rollback_that_is_impossible_changes_nothing,
         a_config_that_failed_is_passed_over,
         what_nobody_keeps_fails_and_says_how_to_undo_it,
     ]
@@ -66,7 +66,7 @@ async fn back_with_the_registry_stopped_and_forward_with_it_back(bench: Bench) -
     checked("nothing is left to take away", nothing.contains("nothing to resume for 'web'"), nothing)
 }
 
-async fn back_twice_goes_back_two_configs(bench: Bench) -> Result<()> {
+async fn two_rollbacks_go_back_two_configs(bench: Bench) -> Result<()> {
     let (_night, person) = (Night::begins(&bench).await?, Person::at(&bench)?);
     person.types(&["rollback", "web"]).await?.ok()?;
     person.types(&["rollback", "web"]).await?.ok()?;
@@ -104,7 +104,7 @@ async fn a_dry_run_says_it_and_changes_nothing(bench: Bench) -> Result<()> {
     same("nothing changed", bench.snapshot().await?, before)
 }
 
-async fn what_cannot_be_gone_back_to_changes_nothing(bench: Bench) -> Result<()> {
+async fn a_rollback_that_is_impossible_changes_nothing(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     bench.apply("web", json!({"image": image})).await?;
     bench.ready("web").await?;

@@ -14,7 +14,7 @@ cases! {
         flux_leaves_what_git_does_not_set,
         argo_cd_leaves_what_git_does_not_set,
         client_side_apply_leaves_what_git_does_not_set,
-        what_git_sets_comes_back_and_whoever_goes_against_it_is_told,
+        the_value_of_git_comes_back_and_the_command_says_so,
     ]
 }
 
@@ -119,7 +119,7 @@ async fn client_side_apply_leaves_what_git_does_not_set(bench: Bench) -> Result<
 }
 
 /// Rolling back in Git: then Git decides, and a hurry lasts until the next apply.
-async fn what_git_sets_comes_back_and_whoever_goes_against_it_is_told(bench: Bench) -> Result<()> {
+async fn the_value_of_git_comes_back_and_the_command_says_so(bench: Bench) -> Result<()> {
     let (night, person) = (Night::begins(&bench).await?, Person::at(&bench)?);
     let manager = "kustomize-controller";
     let mut spec = in_git(&night);

@@ -11,7 +11,7 @@ cases! {
         sync_waits_and_says_what_came_of_it,
         suspend_waits_until_nothing_is_written_any_more,
         of_two_holds_the_suspension_ends_first,
-        what_is_suspended_goes_nowhere_unless_told_to,
+        a_suspended_resource_is_rolled_back_only_by_force,
         forward_keeps_the_hold_while_the_registry_is_down,
         forward_says_what_really_comes,
         what_is_suspended_is_asked_for_from_here,
@@ -62,7 +62,7 @@ async fn of_two_holds_the_suspension_ends_first(bench: Bench) -> Result<()> {
     same("forward", applied(&bench).await?.as_str(), TEXTS[2])
 }
 
-async fn what_is_suspended_goes_nowhere_unless_told_to(bench: Bench) -> Result<()> {
+async fn a_suspended_resource_is_rolled_back_only_by_force(bench: Bench) -> Result<()> {
     let (night, person) = (Night::begins(&bench).await?, Person::at(&bench)?);
     person.types(&["suspend", "web"]).await?.ok()?;
     // Of a change the event comes after the status.

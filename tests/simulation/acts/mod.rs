@@ -107,26 +107,13 @@ impl State {
     pub fn act(&mut self, act: Act) {
         self.trace.add(|| format!("                    {act:?}"));
         match act {
-            Act::Attach { image, kind, when, what } => self.attach(image, kind, when, what),
-            Act::Again => {
-                let newest = self.registry.known.values().max_by_key(|attached| attached.artifact.created());
-                let Some(newest) = newest.cloned() else { return };
-                let image = (0..names::IMAGES)
-                    .find(|index| newest.artifact.subject.as_ref() == Some(&names::image(*index)));
-                self.registry.attach(image.unwrap(), TYPE, newest.files, Some(created()), None);
-            }
-            Act::Detach(nth) => {
-                let digest = pick(self.registry.held.artifacts.iter().cloned().collect(), nth);
-                self.registry.change(|held| {
-                    digest.map(|digest| held.artifacts.remove(&digest));
-                });
-            }
-            Act::MoveTag { tag, image } => self.registry.change(|held| {
-                held.tags.insert(TAGS[tag].to_owned(), names::image(image));
-            }),
-            Act::DropTag(tag) => self.registry.change(|held| drop(held.tags.remove(TAGS[tag]))),
-            Act::Down => self.registry.up = false,
-            Act::Up => self.registry.up = true,
+            Act::Attach { .. }
+            | Act::Again
+            | Act::Detach(_)
+            | Act::MoveTag { .. }
+            | Act::DropTag(_)
+            | Act::Down
+            | Act::Up => self.change_registry(act),
             Act::Secret(there) => self.secret = there,
             Act::Create(name) => self.create_resource(name, |_| {}),
             Act::Merging(name) => {
@@ -139,25 +126,10 @@ impl State {
             Act::Garbage => self.collect_garbage(),
             Act::Clock(seconds) => clock::advance(seconds),
             Act::Foreign(target) => self.put_foreign(TARGETS[target]),
-            Act::Unforeign(target) => {
-                let is_foreign = |object: &Object| object.belongs == Belongs::User;
-                if self.objects.get(TARGETS[target]).is_some_and(is_foreign) {
-                    self.objects.delete(TARGETS[target]);
-                }
-            }
-            Act::PodStart(name, nth) => {
-                if let Some(revision) = self.revision(name, nth) {
-                    let pod = format!("pod-{}", self.objects.version());
-                    self.pods.insert(pod, revision);
-                }
-            }
+            Act::Unforeign(target) => self.remove_foreign(TARGETS[target]),
+            Act::PodStart(name, nth) => self.start_pod(name, nth),
             Act::PodStop(nth) => self.stop_pod(nth),
-            Act::DeleteTarget(name) => {
-                if let Some(target) = self.target(name) {
-                    self.disturb(&target);
-                    self.objects.delete(&target);
-                }
-            }
+            Act::DeleteTarget(name) => self.delete_target(name),
             Act::EditTarget(name, edit) => self.edit_target(name, edit),
             Act::RelabelRevision(name, nth)
             | Act::DeleteRevision(name, nth)
@@ -177,6 +149,56 @@ impl State {
         if self.objects.create(&foreign(name), Belongs::User).is_ok() {
             self.ledger.nothing_is_merged_into(name);
         }
+    }
+
+    fn remove_foreign(&mut self, name: &str) {
+        let is_foreign = |object: &Object| object.belongs == Belongs::User;
+        if self.objects.get(name).is_some_and(is_foreign) {
+            self.objects.delete(name);
+        }
+    }
+
+    fn delete_target(&mut self, name: Name) {
+        if let Some(target) = self.target(name) {
+            self.disturb(&target);
+            self.objects.delete(&target);
+        }
+    }
+
+    fn start_pod(&mut self, name: Name, nth: usize) {
+        if let Some(revision) = self.revision(name, nth) {
+            let pod = format!("pod-{}", self.objects.version());
+            self.pods.insert(pod, revision);
+        }
+    }
+
+    /// Acts on the registry.
+    fn change_registry(&mut self, act: Act) {
+        match act {
+            Act::Attach { image, kind, when, what } => self.attach(image, kind, when, what),
+            Act::Again => self.attach_newest_again(),
+            Act::Detach(nth) => {
+                let digest = pick(self.registry.held.artifacts.iter().cloned().collect(), nth);
+                self.registry.change(|held| {
+                    digest.map(|digest| held.artifacts.remove(&digest));
+                });
+            }
+            Act::MoveTag { tag, image } => self.registry.change(|held| {
+                held.tags.insert(TAGS[tag].to_owned(), names::image(image));
+            }),
+            Act::DropTag(tag) => self.registry.change(|held| drop(held.tags.remove(TAGS[tag]))),
+            Act::Down => self.registry.up = false,
+            Act::Up => self.registry.up = true,
+            _ => unreachable!("{act:?} does not act on the registry"),
+        }
+    }
+
+    fn attach_newest_again(&mut self) {
+        let newest = self.registry.known.values().max_by_key(|attached| attached.artifact.created());
+        let Some(newest) = newest.cloned() else { return };
+        let image =
+            (0..names::IMAGES).find(|index| newest.artifact.subject.as_ref() == Some(&names::image(*index)));
+        self.registry.attach(image.unwrap(), TYPE, newest.files, Some(created()), None);
     }
 
     fn attach(&mut self, image: usize, kind: usize, when: When, what: What) {

@@ -16,90 +16,34 @@ type Change = Box<dyn FnOnce(&mut ArtifactConfig)>;
 
 impl State {
     pub(super) fn edit_spec(&mut self, act: Act) {
-        let digest = self.digest_to_go_back_to(act);
-        let now = clock::second();
+        let digest = self.rollback_digest(act);
         let (name, change): (Name, Change) = match act {
             Act::Rollback(name, _) => (name, Box::new(|config| config.spec.rollback_to = digest)),
             Act::Resume(name) => (name, Box::new(|config| config.spec.rollback_to = None)),
             Act::Mapping(name, index) => {
                 (name, Box::new(move |config| config.spec.files = names::mapping(index)))
             }
-            Act::Rename(name, index) => (
-                name,
-                Box::new(move |config| {
-                    config.spec.target.name = TARGETS.get(index).map(|name| (*name).to_owned());
-                }),
-            ),
             Act::Limit(name, index) => {
                 (name, Box::new(move |config| config.spec.revision_history_limit = names::LIMITS[index]))
             }
             Act::Suspend(name, suspend) => (name, Box::new(move |config| config.spec.suspend = suspend)),
-            Act::Image(name, index) => (
-                name,
-                Box::new(move |config| {
-                    config.spec.image = match TAGS.get(index) {
-                        Some(tag) => format!("{REPOSITORY}:{tag}"),
-                        None => format!("{REPOSITORY}@{}", names::image(0)),
-                    };
-                }),
-            ),
-            Act::Retain(name, retain) => (
-                name,
-                Box::new(move |config| {
-                    config.spec.target.deletion_policy =
-                        if retain { DeletionPolicy::Retain } else { DeletionPolicy::Delete };
-                }),
-            ),
-            Act::Orphan(name, orphan) => (
-                name,
-                Box::new(move |config| {
-                    let policy = &mut config.spec.target.creation_policy;
-                    // Merging is for ever.
-                    if *policy != CreationPolicy::Merge {
-                        *policy = if orphan { CreationPolicy::Orphan } else { CreationPolicy::Owner };
-                    }
-                }),
-            ),
-            Act::Team(name, team) => (
-                name,
-                Box::new(move |config| {
-                    let labels = team.then(|| ("team".to_owned(), "shop".to_owned()));
-                    config.spec.target.labels = labels.into_iter().collect();
-                }),
-            ),
-            Act::Only(name, only) => (
-                name,
-                Box::new(move |config| {
-                    config.spec.selection.policy =
-                        if only { SelectionPolicy::Only } else { SelectionPolicy::Newest };
-                }),
-            ),
-            Act::PullSecret(name, wanted) => (
-                name,
-                Box::new(move |config| {
-                    let secret = wanted.then(|| SecretRef { name: SECRET.to_owned() });
-                    config.spec.registry.pull_secrets = secret.into_iter().collect();
-                }),
-            ),
-            Act::Request(name) => (
-                name,
-                Box::new(move |config| {
-                    let annotations = config.metadata.annotations.get_or_insert_default();
-                    annotations.insert(annotation::REQUESTED_AT.to_owned(), now.to_string());
-                }),
-            ),
+            Act::Image(name, index) => (name, image(index)),
+            Act::Only(name, only) => (name, selection(only)),
+            Act::PullSecret(name, wanted) => (name, pull_secret(wanted)),
+            Act::Request(name) => (name, request()),
+            Act::Rename(name, _) | Act::Retain(name, _) | Act::Orphan(name, _) | Act::Team(name, _) => {
+                (name, target(act))
+            }
             Act::WipeStatus(name) => {
                 self.forget_numbers(name);
-                // What the definition of the resource makes of none.
-                let none = ArtifactConfigStatus { observed_generation: Some(-1), ..Default::default() };
-                (name, Box::new(|config| config.status = Some(none)))
+                (name, Box::new(|config| config.status = Some(default_status())))
             }
             _ => return,
         };
         self.edit_resource(name, change);
     }
 
-    fn digest_to_go_back_to(&self, act: Act) -> Option<String> {
+    fn rollback_digest(&self, act: Act) -> Option<String> {
         let Act::Rollback(name, back) = act else { return None };
         let history = self.resources.actual(name)?.status.as_ref().map(|status| status.history.clone());
         let unknown = names::image(99).to_string();
@@ -149,4 +93,62 @@ impl State {
             self.ledger.of(&uid).numbers.remove(&number);
         }
     }
+}
+
+fn image(index: usize) -> Change {
+    Box::new(move |config| {
+        config.spec.image = match TAGS.get(index) {
+            Some(tag) => format!("{REPOSITORY}:{tag}"),
+            None => format!("{REPOSITORY}@{}", names::image(0)),
+        };
+    })
+}
+
+fn selection(only: bool) -> Change {
+    Box::new(move |config| {
+        config.spec.selection.policy = if only { SelectionPolicy::Only } else { SelectionPolicy::Newest };
+    })
+}
+
+fn pull_secret(wanted: bool) -> Change {
+    Box::new(move |config| {
+        let secret = wanted.then(|| SecretRef { name: SECRET.to_owned() });
+        config.spec.registry.pull_secrets = secret.into_iter().collect();
+    })
+}
+
+/// Asks for a sync.
+fn request() -> Change {
+    let now = clock::second();
+    Box::new(move |config| {
+        let annotations = config.metadata.annotations.get_or_insert_default();
+        annotations.insert(annotation::REQUESTED_AT.to_owned(), now.to_string());
+    })
+}
+
+/// The status that the definition of the resource gives to a resource without one.
+fn default_status() -> ArtifactConfigStatus {
+    ArtifactConfigStatus { observed_generation: Some(-1), ..Default::default() }
+}
+
+/// Edits of `spec.target`.
+fn target(act: Act) -> Change {
+    Box::new(move |config| {
+        let target = &mut config.spec.target;
+        match act {
+            Act::Rename(_, index) => target.name = TARGETS.get(index).map(|name| (*name).to_owned()),
+            Act::Retain(_, retain) => {
+                target.deletion_policy = if retain { DeletionPolicy::Retain } else { DeletionPolicy::Delete };
+            }
+            // The API server refuses to change the policy Merge.
+            Act::Orphan(_, orphan) if target.creation_policy != CreationPolicy::Merge => {
+                target.creation_policy = if orphan { CreationPolicy::Orphan } else { CreationPolicy::Owner };
+            }
+            Act::Team(_, team) => {
+                let labels = team.then(|| ("team".to_owned(), "shop".to_owned()));
+                target.labels = labels.into_iter().collect();
+            }
+            _ => {}
+        }
+    })
 }

@@ -203,7 +203,11 @@ fn only_what_was_chosen(state: &State, actor: &Actor, before: Option<&Object>, a
     let said = actor.said(state).contains(&held.artifact.to_string());
     // What no status speaks of is not believed by who has not applied it itself.
     let unsaid = applied.is_some_and(|applied| !actor.said(state).contains(&applied.artifact.to_string()));
+    // Another operator can write its status between the answer and the write: no request is bound to both.
+    let was_unsaid =
+        applied.is_some_and(|applied| run.statuses.iter().any(|said| *said != applied.artifact.to_string()));
     let lost = unsaid
+        || was_unsaid
         || in_place.as_ref() != applied
         || applied.is_none_or(|applied| kept_as(state, actor, applied).is_none());
     let kept = kept || (said && lost);

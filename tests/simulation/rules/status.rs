@@ -18,7 +18,7 @@ pub fn check(
     after: &ArtifactConfigStatus,
 ) -> Vec<Finding> {
     vec![
-        a_panic_is_told(state, actor, after),
+        a_panic_is_reported(state, actor, after),
         unknown_is_never_none(state, actor, after),
         what_is_not_applied_is_not_claimed(state, actor, before, after),
         the_history_forgets_nothing(actor, before, after),
@@ -37,7 +37,7 @@ pub fn ready(status: &ArtifactConfigStatus) -> (&str, &str) {
 }
 
 /// A reconcile that panicked says so, and no other does.
-fn a_panic_is_told(state: &State, actor: &Actor, after: &ArtifactConfigStatus) -> Finding {
+fn a_panic_is_reported(state: &State, actor: &Actor, after: &ArtifactConfigStatus) -> Finding {
     let says = ready(after).1 == Reason::InternalError.as_str();
     broken("a panic is told, and nothing else is", says != state.runs[&actor.who].panicked(), || {
         after.conditions[0].message.clone()

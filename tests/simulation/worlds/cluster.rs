@@ -96,7 +96,13 @@ impl Cluster for World {
         self.step(
             || "read status".to_owned(),
             trouble,
-            |state| Ok(state.resources.actual(&owner.name).and_then(|config| config.status.clone())),
+            |state| {
+                let status = state.resources.actual(&owner.name).and_then(|config| config.status.clone());
+                let artifact = status.as_ref().and_then(|status| status.artifact.as_ref());
+                let digest = artifact.map(|artifact| artifact.digest.clone());
+                state.run().statuses.push(digest.unwrap_or_default());
+                Ok(status)
+            },
         )
         .await
     }
@@ -114,7 +120,7 @@ impl Cluster for World {
         .await
     }
 
-    async fn target(&self, _: &Owner, name: &str) -> Result<Option<ConfigMap>, Failure> {
+    async fn config_map(&self, _: &Owner, name: &str) -> Result<Option<ConfigMap>, Failure> {
         self.step(
             || format!("read {name}"),
             trouble,
@@ -123,7 +129,7 @@ impl Cluster for World {
         .await
     }
 
-    fn target_version(&self, _: &Owner, name: &str) -> Option<String> {
+    fn version_of(&self, _: &Owner, name: &str) -> Option<String> {
         self.lock().watched().get(name)?.resource_version.clone()
     }
 

@@ -72,6 +72,8 @@ pub struct Run {
     pub no_image: bool,
     /// The registry said whether it has the one artifact that it was asked for.
     pub artifact_answered: bool,
+    /// The artifacts that the status named whenever the API server was asked for it; empty where it named none.
+    pub statuses: Vec<String>,
     /// How often content or a manifest was asked for by digest.
     pub fetched: usize,
     /// What pods have named ever since the beginning, or since it was asked.
@@ -123,6 +125,7 @@ impl Run {
             listed: None,
             no_image: false,
             artifact_answered: false,
+            statuses: Vec::new(),
             fetched: 0,
             disturbed: BTreeSet::new(),
             steps: 0,

@@ -273,18 +273,13 @@ fn collision(key: &str, first: &str, second: &str) -> Failure {
 fn nothing_matches(index: usize, rule: &Rule, paths: &[&str], others: &[String]) -> Failure {
     let mut sorted: Vec<&str> = paths.iter().copied().chain(others.iter().map(String::as_str)).collect();
     sorted.sort_unstable();
-    let mut names: Vec<String> =
-        sorted.iter().take(LISTED).map(|path| format!("'{}'", text::brief(path))).collect();
-    let more = sorted.len().saturating_sub(LISTED);
-    if more > 0 {
-        names.push(format!("and {more} more"));
-    }
+    let names = sorted.iter().map(|path| format!("'{}'", text::brief(path)));
     Failure::new(
         Reason::InvalidFiles,
         format!(
             "spec.files[{index}].path: '{}' matches none of the artifact's files ({})",
             text::brief(&rule.path),
-            names.join(", ")
+            text::list(names, LISTED)
         ),
     )
 }
@@ -381,7 +376,7 @@ mod tests {
         assert!(FileRules::parse(&many).unwrap_err().contains("257 entries"));
     }
 
-    /// As many rules as there may be, each as bad as can be, and as many names.
+    /// The highest number of rules and names, each of the worst form.
     #[test]
     fn the_worst_patterns_and_names_end_by_a_count_of_steps() {
         let worst = format!("*{}b", "a".repeat(500));
@@ -401,14 +396,14 @@ mod tests {
         assert!(rules.want_below("a", &effort).is_err(), "and all that comes after");
     }
 
-    /// What the message advises, taken out of it and read as YAML.
+    /// The entry that the message advises, parsed as YAML.
     fn advised(message: &str) -> FileMapping {
         let entry = &message[message.rfind("{path: ").unwrap()..];
         serde_saphyr::from_str(&entry.replace('…', "k")).unwrap()
     }
 
     proptest! {
-        /// Whatever the name of a file that is no key, and whatever lies beside it.
+        /// For any file name that is not a valid key, and any files beside it.
         #[test]
         fn advice_parses_and_selects_just_that_file(
             name in "[a-c*?\\[\\]!{}\"'#: /\u{e4}\u{202e}\u{85}-]{1,12}", beside in "[abc*?\\[\\]]{1,4}",
@@ -421,7 +416,7 @@ mod tests {
             prop_assert_eq!(keys(&rules, &all), [("k".to_owned(), name.to_owned())]);
         }
 
-        /// Whatever the names: keys are valid, distinct, and no file is lost or invented.
+        /// For any names: keys are valid and distinct, and no file is lost or invented.
         #[test]
         fn flattening_never_loses_a_file(paths in proptest::collection::btree_set("[a-z./ _-]{1,12}", 1..8)) {
             let normalized: std::collections::BTreeSet<String> =
@@ -436,7 +431,7 @@ mod tests {
             }
         }
 
-        /// The order in which files are listed decides nothing.
+        /// The order in which files are listed does not matter.
         #[test]
         fn order_does_not_matter(mut paths in proptest::collection::vec("[ab./]{1,5}", 1..6), rotate in 0usize..6) {
             paths.retain(|path| oci::normalize_path(path).is_ok_and(|normal| normal == *path));

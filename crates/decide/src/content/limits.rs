@@ -9,7 +9,8 @@ use api::Reason;
 use oci::text;
 
 use crate::Failure;
-use crate::render::Content;
+
+use super::values::Content;
 
 /// Largest body of a request that the API server reads (`MaxRequestBodyBytes` in kubernetes
 /// `staging/src/k8s.io/apiserver/pkg/server/config.go`). 3 MiB.
@@ -216,7 +217,7 @@ mod tests {
         check(&many(4000, 10, 200)).unwrap();
     }
 
-    /// Within the 1 MiB of values, and refused by the API server or etcd all the same.
+    /// Within the 1 MiB of values, but the API server or etcd still refuses it.
     #[rstest::rstest]
     #[case::grows_sixfold_in_the_request(content([("a".to_owned(), vec![1; 600_000])]), "most of all 'a'")]
     #[case::so_do_others(content([("a".to_owned(), vec![0x7f; 600_000])]), "a request to the API server")]
@@ -252,7 +253,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is counted is what is sent, or more.
+        /// The computed size is at least the size that is sent.
         #[test]
         fn no_request_is_larger_than_it_is_counted(files in prop::collection::btree_map("[a-z.]{1,9}", any::<Vec<u8>>(), 0..4), text: String, wild in "[\\x00-\\x1f\u{7f}-\u{a0}\u{2028}\u{feff}\u{e0041}]{0,9}") {
             let more = [("text".to_owned(), text.into_bytes()), ("wild".to_owned(), wild.into_bytes())];

@@ -4,3 +4,4 @@ pub mod files;
 pub mod limits;
 mod pattern;
 pub mod render;
+mod values;

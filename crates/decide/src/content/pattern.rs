@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(matches(pattern, path), expected);
     }
 
-    /// Patterns that take a matcher with backtracking hours. Each ends within the product of both lengths.
+    /// Patterns for which a matcher with backtracking needs hours. Each ends within the product of both lengths.
     #[test]
     fn the_number_of_steps_is_bounded_by_the_product_of_the_lengths() {
         let a = |count: usize| "a".repeat(count);
@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(pattern.reaches_below(directory, &mut Steps(ENOUGH)), Ok(reaches));
     }
 
-    /// The words of the crate that was used before, which stay what they were.
+    /// The result of the crate `glob`, whose syntax this is.
     fn by_glob(pattern: &str, path: &str) -> Option<bool> {
         let options = glob::MatchOptions {
             case_sensitive: true,

@@ -1,77 +1,22 @@
 //! Files → content of the `ConfigMap`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use api::Reason;
 use oci::{ConfigFile, text};
-use sha2::{Digest as _, Sha256};
 
 use crate::Failure;
 use crate::files::FileRules;
 use crate::limits;
 
-/// Largest sum of the values of a `ConfigMap`, without keys (`MaxSecretSize` in kubernetes `pkg/apis/core/validation`).
-/// 1 MiB.
-pub const MAX_CONFIG_MAP: u64 = 1024 * 1024;
-
-/// Content of a `ConfigMap`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Content {
-    /// Values that are text.
-    pub data: BTreeMap<String, String>,
-    /// All other values.
-    pub binary_data: BTreeMap<String, Vec<u8>>,
-}
-
-impl Content {
-    /// Bytes of all values.
-    #[must_use]
-    pub fn size(&self) -> u64 {
-        let text: usize = self.data.values().map(String::len).sum();
-        let binary: usize = self.binary_data.values().map(Vec::len).sum();
-        (text + binary) as u64
-    }
-
-    /// Adds a value: text goes to `data`, all other bytes to `binaryData`. Nothing but the value decides that, so the same
-    /// content is the same object wherever it was read.
-    pub fn insert(&mut self, key: String, value: Vec<u8>) {
-        match String::from_utf8(value) {
-            // NUL is valid UTF-8 but breaks environment variables and most readers of text.
-            Ok(text) if !text.contains('\0') => drop(self.data.insert(key, text)),
-            Ok(text) => drop(self.binary_data.insert(key, text.into_bytes())),
-            Err(bytes) => drop(self.binary_data.insert(key, bytes.into_bytes())),
-        }
-    }
-
-    /// Hash over keys and values, each after its length, so that different contents cannot give the same input. The
-    /// value itself determines whether it is in `data` or `binaryData`, so that is not hashed.
-    #[must_use]
-    pub fn hash(&self) -> String {
-        let mut values: BTreeMap<&str, &[u8]> =
-            self.data.iter().map(|(key, value)| (key.as_str(), value.as_bytes())).collect();
-        values.extend(self.binary_data.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
-        let mut hasher = Sha256::new();
-        for (key, value) in values {
-            for part in [key.as_bytes(), value] {
-                hasher.update((part.len() as u64).to_be_bytes());
-                hasher.update(part);
-            }
-        }
-        hasher.finalize().iter().fold("sha256:".to_owned(), |mut out, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "{byte:02x}");
-            out
-        })
-    }
-}
+pub use super::values::{Content, MAX_CONFIG_MAP};
 
 /// Makes the content from files. `others` are the paths of files that are not selected, for the message if a rule
 /// matches none.
 ///
 /// # Errors
-/// `InvalidFiles` as [`FileRules::keys`] finds it; `TooLarge` with the sizes; `UnsupportedArtifact` where there is no
-/// file at all.
+/// `InvalidFiles` from [`FileRules::keys`]; `TooLarge` with the sizes; `UnsupportedArtifact` if the artifact has no
+/// files.
 pub fn render(files: &[ConfigFile], others: &[String], rules: &FileRules) -> Result<Content, Failure> {
     if files.is_empty() && others.is_empty() {
         return Err(Failure::new(
@@ -127,20 +72,15 @@ fn total(files: &[(&str, u64)]) -> u64 {
     files.iter().fold(0_u64, |sum, (_, size)| sum.saturating_add(*size))
 }
 
-/// Says that files of these sizes are more than a `ConfigMap` holds, and which are the largest.
+/// A failure that names the sum of these sizes, the limit and the largest files.
 #[must_use]
 pub fn too_large(mut files: Vec<(&str, u64)>) -> String {
     let total = total(&files);
     files.sort_by(|left, right| right.1.cmp(&left.1).then_with(|| left.0.cmp(right.0)));
-    let more = files.len().saturating_sub(LISTED);
-    let mut largest: Vec<String> =
-        files.iter().take(LISTED).map(|(path, size)| format!("'{}' {size}", text::brief(path))).collect();
-    if more > 0 {
-        largest.push(format!("and {more} more"));
-    }
+    let largest = files.iter().map(|(path, size)| format!("'{}' {size}", text::brief(path)));
     format!(
         "the files have {total} bytes and a ConfigMap holds {MAX_CONFIG_MAP} (1 MiB): {}; take fewer with spec.files or attach less",
-        largest.join(", ")
+        text::list(largest, LISTED)
     )
 }
 
@@ -196,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_matches_nothing_is_told_what_there_is() {
+    fn a_rule_that_matches_nothing_lists_the_paths() {
         let rules = FileRules::parse(&[api::FileMapping { path: "app.yaml".into(), key: None }]).unwrap();
         let failure = render(&[], &["config.json".to_owned()], &rules).unwrap_err();
         assert_eq!(failure.reason, Reason::InvalidFiles);

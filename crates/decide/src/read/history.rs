@@ -12,12 +12,14 @@
 //!
 //! At most one entry is `Applied`, and no entry that did not fail stands above it.
 
+use std::collections::BTreeSet;
+
 use api::{HistoryEntry, HistoryOutcome};
 use jiff::Timestamp;
 use oci::Digest;
 
-use crate::numbers::{self, Stamp};
 use crate::plan::Facts;
+use crate::stamp::{LIMIT, Stamp, is_plausible};
 
 /// One application of a config, or one attempt that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +34,7 @@ pub struct Application {
     pub image_reference: Option<String>,
     /// Name of the revision that keeps it.
     pub config_map: Option<String>,
-    /// Hash over the content, where the content is proven.
+    /// Hash over the content, if the content is proven.
     pub hash: Option<String>,
     /// When it was applied or failed. Whole seconds.
     pub applied_at: Timestamp,
@@ -41,7 +43,8 @@ pub struct Application {
 }
 
 impl Application {
-    /// Reads an entry of the status. `None` where a digest or the time cannot be read, which the operator never writes.
+    /// Parses an entry of the status. `None` if a digest or the time cannot be read; the operator never writes such an
+    /// entry.
     #[must_use]
     pub fn read(entry: &HistoryEntry) -> Option<Self> {
         Some(Self {
@@ -71,13 +74,13 @@ impl Application {
         }
     }
 
-    /// Whether applying `facts` again is this application: the same config for the same image, kept under the same name,
-    /// because a target that was renamed has revisions under names of its own. A revision that is no longer kept makes no
-    /// other entry.
+    /// Whether applying `facts` again belongs to this application: the same config for the same image, kept under the
+    /// same name, because revisions of a renamed target have other names. If the revision is no longer kept, it is
+    /// still the same application.
     #[must_use]
     pub fn is_of(&self, facts: &Facts) -> bool {
         let kept = facts.revision.is_none() || self.config_map == facts.revision;
-        // Content without a proof has no hash here. Its revision's name follows from the content.
+        // Content without proof has no hash in the history. But the name of its revision follows from the content.
         let unproven = facts.revision.is_some() || !facts.proven;
         let same = self.hash.as_ref().map_or(unproven, |hash| *hash == facts.hash);
         self.artifact == facts.artifact && self.image == facts.image_digest && kept && same
@@ -97,14 +100,14 @@ impl Application {
     }
 }
 
-/// The entry of what is in the target, in a history as the status holds it: the newest that did not fail.
+/// The entry of the config in the target, in the history of a status: the newest that did not fail.
 #[must_use]
 pub fn current(entries: &[HistoryEntry]) -> Option<&HistoryEntry> {
     entries.iter().find(|entry| entry.outcome != HistoryOutcome::Failed)
 }
 
-/// An entry of the history. One that cannot be read is kept as it stands, and nothing is decided from it but that its number
-/// is taken.
+/// An entry of the history. An unreadable entry is kept unchanged. Decisions only use its number, which must not be
+/// used again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Entry {
     Read(Application),
@@ -164,7 +167,7 @@ impl History {
         self.0.iter().map(entry).collect()
     }
 
-    /// Whether there is no entry, readable or not.
+    /// Whether it has no entry, readable or not.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -185,6 +188,23 @@ impl History {
         self.0.iter().map(Entry::number)
     }
 
+    /// Highest number that counts. A number beyond the limit is ignored.
+    #[must_use]
+    pub fn highest_number(&self) -> i64 {
+        self.numbers().filter(|number| is_plausible(*number)).max().unwrap_or(0)
+    }
+
+    /// The number after the highest one, here or elsewhere. If that is beyond the limit, the lowest number that the history
+    /// does not have.
+    #[must_use]
+    pub fn next_number(&self, elsewhere: i64) -> i64 {
+        let after = self.highest_number().max(elsewhere).checked_add(1).filter(|next| is_plausible(*next));
+        after.unwrap_or_else(|| {
+            let used: BTreeSet<i64> = self.numbers().collect();
+            (1..LIMIT).find(|number| !used.contains(number)).unwrap_or(1)
+        })
+    }
+
     /// The application that is in the target: the newest that did not fail.
     #[must_use]
     pub fn current(&self) -> Option<&Application> {
@@ -192,8 +212,9 @@ impl History {
         newest.and_then(Entry::application)
     }
 
-    /// Whether a remembered application can be in the target: it is the one that stands here last, or a later one that no
-    /// status was written for. One that followed from an older history is neither, and its number may be another's by now.
+    /// Whether a remembered application can be in the target: it is the last one here, or a later one for which no
+    /// status was written. An application that followed from an older history is neither. Another application may have
+    /// its number by now.
     #[must_use]
     pub fn admits(&self, facts: &Facts, stamp: Stamp) -> bool {
         let is_current =
@@ -214,7 +235,7 @@ impl History {
             });
             next.0.insert(0, Entry::Read(Application::of(facts, stamp)));
         } else if let Some(current) = next.current_mut() {
-            // A history that was rebuilt does not know yet which of its entries is applied, nor an unproven hash.
+            // A rebuilt history does not know yet which of its entries is applied, and has no unproven hash.
             current.outcome = HistoryOutcome::Applied;
             // The same digest under another name: the newer name is what the next repair writes.
             current.image_reference = Some(facts.image.clone());
@@ -223,14 +244,14 @@ impl History {
             }
         }
         if facts.revision.is_none() {
-            // With a limit of 0 no revision is kept, and those that were kept before are let go.
+            // With a limit of 0 no revision is kept, and earlier revisions are released.
             next.forget_revisions();
         }
         next.bounded(limit)
     }
 
-    /// The history after an artifact could not be applied. One entry for each artifact, however often it fails. `highest` is
-    /// the highest number in use.
+    /// The history after an artifact could not be applied. Each artifact has one entry, even if it fails several times.
+    /// `highest` is the highest number in use.
     #[must_use]
     pub fn failed(
         &self,
@@ -246,7 +267,7 @@ impl History {
         }
         let mut next = self.clone();
         let failed = Application {
-            number: numbers::next(self, highest),
+            number: self.next_number(highest),
             artifact: artifact.clone(),
             image: image.clone(),
             image_reference: None,
@@ -284,9 +305,9 @@ impl History {
         }
     }
 
-    /// The application in the target, and as many others as the limit says. The one in the target is never dropped, and
-    /// failed ones take no place from those that a rollback can name. The newest entry stays whatever it is, because the
-    /// numbers go on from it.
+    /// The application in the target, and as many others as the limit allows. The one in the target is never dropped.
+    /// Failed ones are counted separately, so that they do not replace applications that a rollback can name. The
+    /// newest entry always stays, because the numbers continue from it.
     fn bounded(self, limit: usize) -> Self {
         let (mut others, mut failed) = (0, 0);
         let kept = self.0.into_iter().enumerate().filter(|(index, entry)| {
@@ -307,7 +328,8 @@ mod tests {
     use super::*;
     use crate::revision::tests::{applied, at, rendered, stamp};
 
-    /// A status that somebody else wrote, or a later version of the operator: an entry that cannot be read stays as it is.
+    /// Somebody else, or a later version of the operator, may have written the status: an unreadable entry stays
+    /// unchanged.
     #[test]
     fn an_entry_that_cannot_be_read_is_kept_and_its_number_is_taken() {
         let history = applied(&[("a", false), ("b", false)], 10);
@@ -322,7 +344,7 @@ mod tests {
         assert_eq!((next[0].revision, &next[2]), (3, &entries[1]));
     }
 
-    /// An application that followed from a status of before is not the one that is recorded, whatever its number.
+    /// An application that followed from an earlier status is not the recorded one, even with the same number.
     #[test]
     fn an_application_of_an_older_history_is_not_admitted() {
         let first = applied(&[("a", false)], 10);
@@ -335,7 +357,7 @@ mod tests {
         assert!(second.admits(&b, stamp(2)) && second.admits(&a, stamp(3)));
     }
 
-    /// Design §2.4: a status that is read and written again is the same.
+    /// Design §2.4: a status that is parsed and written again is the same.
     #[test]
     fn reading_and_writing_changes_nothing() {
         let entries = applied(&[("a", false), ("b", false), ("a", true)], 10).to_entries();

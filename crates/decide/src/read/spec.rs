@@ -5,7 +5,10 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use api::Reason;
-use api::{ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, SelectionPolicy, annotation};
+use api::{
+    ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, SelectionPolicy, TargetSpec,
+    annotation,
+};
 use oci::{Digest, ImageRef, Platform, RepositoryRef};
 
 use crate::Failure;
@@ -140,12 +143,7 @@ pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
         timeout,
         suspend: _,
     } = &config.spec;
-    if artifact_type.trim().is_empty() {
-        return Err(invalid(
-            "spec.artifactType",
-            "it is empty; set the type that you use with 'oras attach --artifact-type'",
-        ));
-    }
+    let artifact_type = parse_artifact_type(artifact_type)?;
     let image: ImageRef = image.parse().map_err(|error| invalid("spec.image", error))?;
     let referrers = match referrers_repository {
         Some(repository) => repository.parse().map_err(|error| invalid("spec.referrersRepository", error))?,
@@ -160,8 +158,7 @@ pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
         .map_err(|error| invalid("spec.rollbackTo", error))?;
     let history_limit = usize::try_from(*revision_history_limit)
         .map_err(|_| invalid("spec.revisionHistoryLimit", "it is negative; expected 0 to 100"))?;
-    limits::check_labels(&target.labels).map_err(|why| invalid("spec.target.labels", why))?;
-    limits::check_annotations(&target.annotations).map_err(|why| invalid("spec.target.annotations", why))?;
+    let target = parse_target(target, &owner)?;
     Ok(Desired {
         generation,
         rollback_to,
@@ -169,16 +166,10 @@ pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
         image,
         referrers,
         platform,
-        artifact_type: artifact_type.trim().to_owned(),
+        artifact_type,
         selector: Selector { annotations: selection.match_annotations.clone(), policy: selection.policy },
         files: FileRules::parse(files).map_err(|error| invalid("spec.files", error))?,
-        target: Target {
-            name: target.name.clone().unwrap_or_else(|| owner.name.clone()),
-            labels: target.labels.clone(),
-            annotations: target.annotations.clone(),
-            creation_policy: target.creation_policy,
-            deletion_policy: target.deletion_policy,
-        },
+        target,
         pull_secrets: registry.pull_secrets.iter().map(|secret| secret.name.clone()).collect(),
         service_account: registry.service_account_name.clone(),
         cert_secret: registry.cert_secret_ref.as_ref().map(|secret| secret.name.clone()),
@@ -186,6 +177,29 @@ pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
         interval: duration("spec.interval", interval, Duration::from_hours(24))?,
         timeout: duration("spec.timeout", timeout, Duration::from_mins(10))?,
         owner,
+    })
+}
+
+fn parse_artifact_type(artifact_type: &str) -> Result<String, Failure> {
+    let trimmed = artifact_type.trim();
+    if trimmed.is_empty() {
+        return Err(invalid(
+            "spec.artifactType",
+            "it is empty; set the type that you use with 'oras attach --artifact-type'",
+        ));
+    }
+    Ok(trimmed.to_owned())
+}
+
+fn parse_target(target: &TargetSpec, owner: &Owner) -> Result<Target, Failure> {
+    limits::check_labels(&target.labels).map_err(|why| invalid("spec.target.labels", why))?;
+    limits::check_annotations(&target.annotations).map_err(|why| invalid("spec.target.annotations", why))?;
+    Ok(Target {
+        name: target.name.clone().unwrap_or_else(|| owner.name.clone()),
+        labels: target.labels.clone(),
+        annotations: target.annotations.clone(),
+        creation_policy: target.creation_policy,
+        deletion_policy: target.deletion_policy,
     })
 }
 

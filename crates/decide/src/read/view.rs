@@ -10,10 +10,10 @@ use crate::Failure;
 use crate::history::History;
 use crate::spec::{self, Desired, Header};
 
-/// Interval of a resource whose own cannot be read.
+/// Interval of a resource with an unreadable `spec.interval`.
 pub const USUAL_INTERVAL: Duration = Duration::from_mins(5);
 
-/// Length of the history of a resource whose own limit cannot be read: nothing is dropped because of that.
+/// Length of the history of a resource with an unreadable limit. It is the highest one, so that nothing is dropped.
 const LONGEST_HISTORY: usize = 100;
 
 /// The resource as one pass sees it.
@@ -23,7 +23,7 @@ pub struct View<'a> {
     pub header: Header,
     /// `spec.suspend`.
     pub suspended: bool,
-    /// What it asks for.
+    /// The parsed `spec`, or its fault.
     pub desired: Result<Desired, Failure>,
     /// The status that was written last.
     pub status: Option<&'a ArtifactConfigStatus>,
@@ -32,7 +32,7 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Reads the resource. `status` is the one that was written last, which the resource at hand may not have yet.
+    /// Parses the resource. `status` is the last written one, which `config` may not have yet.
     #[must_use]
     pub fn of(object: &DeserializeGuard<ArtifactConfig>, status: Option<&'a ArtifactConfigStatus>) -> Self {
         let header = spec::header(object.meta());
@@ -65,7 +65,7 @@ impl<'a> View<'a> {
         self.desired.as_ref().map_or(LONGEST_HISTORY, |desired| desired.history_limit)
     }
 
-    /// Whether the status speaks of an earlier `spec`.
+    /// Whether the status describes an earlier `spec`.
     #[must_use]
     pub fn is_spec_new(&self) -> bool {
         self.status.and_then(|status| status.observed_generation) != Some(self.header.generation)
@@ -78,18 +78,18 @@ impl<'a> View<'a> {
             != self.header.requested_at.as_ref()
     }
 
-    /// Whether the resource says anything that the status does not answer yet.
+    /// Whether the status has not yet answered the current `spec` or the last request for a sync.
     #[must_use]
     pub fn is_news(&self) -> bool {
         self.is_spec_new() || self.is_request_open()
     }
 
-    /// Whether the status says already that the rollback of this `spec` is done.
+    /// Whether the status already reports the rollback of this `spec` as done.
     #[must_use]
-    pub fn is_rollback_told(&self) -> bool {
+    pub fn is_rollback_reported(&self) -> bool {
         let is_rolled_back = |status: &ArtifactConfigStatus| {
-            let is_set = |reason: &str| reason == Reason::RolledBack.as_str();
-            status.conditions.iter().any(|set| set.type_ == condition::READY && is_set(&set.reason))
+            let ready = status.condition(condition::READY);
+            ready.is_some_and(|ready| ready.reason == Reason::RolledBack.as_str())
         };
         !self.is_spec_new() && self.status.is_some_and(is_rolled_back)
     }

@@ -27,8 +27,8 @@ pub struct Kept {
     pub content: Content,
 }
 
-/// The content of an object, without any check. Where somebody moved a key between `data` and `binaryData`, it is back in
-/// its place: `envFrom` reads only `data`, and what is put back from here must be what was applied.
+/// The content of an object, without any check. A key that somebody moved between `data` and `binaryData` is in its
+/// right place again: `envFrom` reads only `data`, and a repair must restore the applied state.
 #[must_use]
 pub fn content_of(object: &ConfigMap) -> Content {
     let text = object.data.iter().flatten().map(|(key, value)| (key, value.clone().into_bytes()));
@@ -79,7 +79,7 @@ pub fn remembered(object: &ConfigMap, facts: &Facts) -> Option<Kept> {
 /// A revision by its own annotations, and whether it proves them. `None` if the annotations contradict each other, or
 /// the object does not belong to the resource.
 #[must_use]
-pub fn told(desired: &Desired, object: &ConfigMap) -> Option<(Stamp, Kept)> {
+pub fn by_annotations(desired: &Desired, object: &ConfigMap) -> Option<(Stamp, Kept)> {
     let annotated = |key: &str| object.annotations().get(key);
     let watched = Watched::of(&object.metadata);
     let stamp = numbers::read_stamp(&object.metadata)?;
@@ -136,7 +136,7 @@ fn said(object: &ConfigMap, artifact: Digest, image: String, image_digest: Diges
 /// trusted later.
 #[must_use]
 pub fn entry_of(desired: &Desired, object: &ConfigMap) -> Option<Application> {
-    let (stamp, Kept { origin, content }) = told(desired, object)?;
+    let (stamp, Kept { origin, content }) = by_annotations(desired, object)?;
     Some(Application {
         number: stamp.number,
         artifact: origin.artifact,
@@ -171,7 +171,7 @@ pub struct Search {
 impl Search {
     /// Checks a revision. `recorded` are the entries of the artifact with a hash. If there are any, no other content
     /// counts.
-    pub fn look(
+    pub fn check(
         &mut self,
         desired: &Desired,
         artifact: &Digest,
@@ -182,7 +182,9 @@ impl Search {
         let mut named = entries.iter().filter(|_| is_of(object, artifact));
         let by_hash = named.find_map(|entry| Some((entry.number, recorded(desired, object, entry)?)));
         let found = match by_hash {
-            None if entries.is_empty() => told(desired, object).map(|(stamp, kept)| (stamp.number, kept)),
+            None if entries.is_empty() => {
+                by_annotations(desired, object).map(|(stamp, kept)| (stamp.number, kept))
+            }
             by_hash => by_hash,
         };
         let Some((number, kept)) = found.filter(|(_, kept)| kept.origin.artifact == *artifact) else {
@@ -238,8 +240,8 @@ mod tests {
         annotations.extend(value.map(|value| (key.to_owned(), value.to_owned())));
     }
 
-    /// What anybody can make of a revision who may create `ConfigMaps`: other content, under the name, the hash and the
-    /// labels that go with it.
+    /// The forgery that everyone who may create `ConfigMaps` can make: other content, with the name, the hash and the
+    /// labels that fit it.
     fn forged(of: &ConfigMap, artifact: &Digest, text: &str, number: i64) -> ConfigMap {
         let mut forged = of.clone();
         forged.data = Some([("config.json".to_owned(), text.to_owned())].into());
@@ -254,7 +256,7 @@ mod tests {
     fn found(artifact: &Digest, entries: &[&Application], objects: &[&ConfigMap]) -> Option<(bool, String)> {
         let mut search = Search::default();
         for object in objects {
-            search.look(&desired(), artifact, entries, object);
+            search.check(&desired(), artifact, entries, object);
         }
         search.found().map(|(_, kept)| (kept.origin.proven, kept.content.data["config.json"].clone()))
     }
@@ -262,14 +264,15 @@ mod tests {
     #[test]
     fn a_revision_proves_what_it_holds_and_from_where() {
         let (digest, revision) = revision("good", 1);
-        let (stamp, Kept { origin, content }) = told(&desired(), &revision).unwrap();
+        let (stamp, Kept { origin, content }) = by_annotations(&desired(), &revision).unwrap();
         assert_eq!((stamp.number, content.data["config.json"].as_str()), (1, "good"));
         assert_eq!((origin.artifact, origin.image_digest), (digest, Digest::sha256(b"image")));
         assert_eq!(origin.created.as_deref(), Some("2026-01-01T00:00:00Z"));
         assert!(origin.proven && origin.manifest.is_some() && origin.annotations.get("a") == Some("b"));
     }
 
-    /// The attack: the revision is deleted, and another one made with the same digest and everything that goes with it.
+    /// The attack: somebody deletes the revision, and creates another one with the same digest and matching labels and
+    /// annotations.
     #[test]
     fn a_forged_revision_is_never_better_than_a_word() {
         let (digest, good) = revision("good", 1);
@@ -277,7 +280,7 @@ mod tests {
         assert_eq!(found(&digest, &[], &[&evil]), Some((false, "EVIL".to_owned())), "it has its own word");
         assert_eq!(found(&digest, &[], &[&evil, &good]), Some((true, "good".to_owned())));
         assert_eq!(found(&digest, &[], &[&good, &evil]), Some((true, "good".to_owned())));
-        // What the history recorded counts alone, wherever it is found.
+        // Only the content that the history recorded counts, in any object.
         let entry = entry_of(&desired(), &good).unwrap();
         assert_eq!(found(&digest, &[&entry], &[&evil]), None);
         let mut moved = good.clone();
@@ -285,7 +288,7 @@ mod tests {
         assert_eq!(found(&digest, &[&entry], &[&evil, &moved]), Some((true, "good".to_owned())));
     }
 
-    /// Nothing of what an object says of itself goes into the status with content that was recorded.
+    /// With recorded content, no claim of the object itself gets into the status.
     #[test]
     fn what_was_recorded_says_where_it_is_from() {
         let (_, good) = revision("good", 1);
@@ -320,13 +323,13 @@ mod tests {
             ("label", &unlabelled),
             ("number", &far),
         ] {
-            assert_eq!(told(&desired(), object), None, "{what}");
+            assert_eq!(by_annotations(&desired(), object), None, "{what}");
         }
     }
 
-    /// A status is believed from then on, so a forged hash must not get there by way of a history that is made anew.
+    /// A hash in the status is trusted later, so a forged hash must not get there through a rebuilt history.
     #[test]
-    fn a_history_that_is_made_anew_believes_no_word() {
+    fn a_rebuilt_history_trusts_no_revision_without_proof() {
         let (digest, good) = revision("good", 1);
         let mut old = revision("old", 2).1;
         annotate(&mut old, annotation::MANIFEST, None);

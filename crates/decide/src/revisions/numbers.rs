@@ -1,6 +1,5 @@
 //! Numbers of applications: computes the next one, even if others forge labels.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use api::annotation;
@@ -11,34 +10,25 @@ use kube_core::ResourceExt as _;
 
 use crate::history::History;
 use crate::plan::Facts;
-use crate::revision::is_name;
 use crate::spec::Owner;
 use crate::watched::{Watched, number};
 
-/// Numbers below this one count. Every JSON parser reads them exactly (RFC 8259, 6), and no operator reaches it by
-/// counting: a number beyond it was written by hand, or follows from such a number.
-const LIMIT: i64 = 1 << 53;
+use super::name::is_name;
+use super::stamp::is_plausible;
+
+pub use super::stamp::Stamp;
 
 /// How far beyond the history a number on a label counts. A killed operator leaves one number at a time that no status
-/// names, so a few would be enough. With a thousand at a step, forged numbers cannot reach the [`LIMIT`].
+/// names, so a few would be enough. With a thousand at a step, forged numbers cannot reach [`LIMIT`](super::stamp::LIMIT).
 const AHEAD: i64 = 1000;
 
-/// Number and time of an application.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// Counts up by one; never used again.
-    pub number: i64,
-    /// Whole seconds.
-    pub applied_at: Timestamp,
-}
-
-/// The last number that was given, and its application. A watch that lags behind does not show it yet, and neither does
-/// a status that was not written.
+/// The last number that the operator used, and its application. A watch that lags behind does not show it yet, and
+/// neither does a status that was not written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
     /// The number.
     pub number: i64,
-    /// The config that has it, or was meant to have it. Shared with the applied config.
+    /// The config that has it, or was intended to have it. Shared with the applied config.
     pub facts: Arc<Facts>,
 }
 
@@ -73,19 +63,19 @@ impl Ledger {
         Self(Mutex::new(given))
     }
 
-    /// The number that was given last.
+    /// The number that was used last.
     #[must_use]
     pub fn last(&self) -> Option<Given> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Writes down a number.
+    /// Records a number.
     pub fn note(&self, given: Given) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(given);
     }
 }
 
-/// Where numbers of a resource stand.
+/// The places that hold the numbers of a resource.
 #[derive(Clone, Copy, Debug)]
 pub struct Numbers<'a> {
     /// The history of its status.
@@ -94,17 +84,17 @@ pub struct Numbers<'a> {
     pub watched: &'a [Arc<Watched>],
     /// The resource.
     pub owner: &'a Owner,
-    /// The number that this operator gave last.
+    /// The last number that this operator used.
     pub given: Option<&'a Given>,
-    /// Its target, where it was read. With a limit of 0 no revision carries the number, so after a lost status only the
+    /// Its target, if it was read. With a limit of 0 no revision carries the number, so after a lost status only the
     /// target knows it.
     pub target: Option<&'a ConfigMap>,
 }
 
 impl Numbers<'_> {
     /// The number and time for applying `facts`: those of the newest entry if it is the same config for the same image,
-    /// those that a killed operator left on the revision or on the target, those that were meant for it before, or new
-    /// ones.
+    /// those that a killed operator left on the revision or on the target, those that were intended for it before, or
+    /// new ones.
     #[must_use]
     pub fn stamp(&self, facts: &Facts, existing: Option<&ConfigMap>, now: Timestamp) -> Stamp {
         let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
@@ -113,7 +103,7 @@ impl Numbers<'_> {
         if let Some(same) = same {
             return Stamp { number: same.number, applied_at: same.applied_at };
         }
-        let recorded = recorded(self.history);
+        let recorded = self.history.highest_number();
         let left = existing.and_then(|existing| read_stamp(&existing.metadata));
         if let Some(left) = left.filter(|left| is_next(left.number, recorded)) {
             // Everyone can write the label and the time, so neither may lie in the future.
@@ -124,16 +114,16 @@ impl Numbers<'_> {
         let meant = meant.map(|given| given.number);
         let on_target =
             || self.on_target().filter(|_| self.target.is_some_and(|target| names(target, facts)));
-        let number = meant.or_else(on_target).unwrap_or_else(|| next(self.history, self.highest()));
+        let number = meant.or_else(on_target).unwrap_or_else(|| self.history.next_number(self.highest()));
         Stamp { number, applied_at: now }
     }
 
-    /// Highest number that a revision of the resource or its target has, or was meant to have. Only plausible numbers
-    /// count: on an object that belongs to the resource, on a revision only if it has the name of one, and not far from
-    /// those of the history.
+    /// Highest number that a revision of the resource or its target has, or was intended to have. Only plausible
+    /// numbers count: on an object that belongs to the resource, on a revision only if it has the name of one, and not
+    /// far from those of the history.
     #[must_use]
     pub fn highest(&self) -> i64 {
-        let recorded = recorded(self.history);
+        let recorded = self.history.highest_number();
         let is_revision =
             |object: &&Arc<Watched>| object.is_revision && object.is_of(self.owner) && is_name(&object.name);
         let revisions = self.watched.iter().filter(is_revision);
@@ -143,22 +133,12 @@ impl Numbers<'_> {
         numbers.chain(given).chain(self.on_target()).max().unwrap_or(recorded)
     }
 
-    /// The number on the annotation of the target, where it counts.
+    /// The number on the annotation of the target, if it counts.
     fn on_target(&self) -> Option<i64> {
         let target = self.target.filter(|target| Watched::of(&target.metadata).is_of(self.owner))?;
         let number = target.annotations().get(annotation::REVISION)?.parse().ok()?;
-        Some(number).filter(|number| is_next(*number, recorded(self.history)))
+        Some(number).filter(|number| is_next(*number, self.history.highest_number()))
     }
-}
-
-/// The number after the highest one. If that is beyond the limit, the lowest number that the history does not have.
-#[must_use]
-pub fn next(history: &History, highest: i64) -> i64 {
-    let after = recorded(history).max(highest).checked_add(1).filter(|next| is_plausible(*next));
-    after.unwrap_or_else(|| {
-        let used: BTreeSet<i64> = history.numbers().collect();
-        (1..LIMIT).find(|number| !used.contains(number)).unwrap_or(1)
-    })
 }
 
 /// Number and time on a revision.
@@ -169,21 +149,13 @@ pub fn read_stamp(metadata: &ObjectMeta) -> Option<Stamp> {
     Some(Stamp { number, applied_at })
 }
 
-/// Highest number in the history that counts. A number beyond the limit is ignored.
-fn recorded(history: &History) -> i64 {
-    history.numbers().filter(|number| is_plausible(*number)).max().unwrap_or(0)
-}
-
-fn is_plausible(number: i64) -> bool {
-    (1..LIMIT).contains(&number)
-}
-
 fn is_next(number: i64, recorded: i64) -> bool {
     is_plausible(number) && number > recorded && number <= recorded.saturating_add(AHEAD)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::stamp::LIMIT;
     use api::label;
 
     use super::*;
@@ -211,7 +183,8 @@ mod tests {
         stamp(history, owned, given, facts, None).number
     }
 
-    /// Design §2.8: killed between revision and status, the operator takes up the number that it left on the revision.
+    /// Design §2.8: an operator that was killed between the writes of revision and status continues with the number on
+    /// the revision.
     #[test]
     fn a_killed_operator_goes_on_with_the_number_it_left() {
         let history = applied(&[("a", false)], 10);
@@ -220,12 +193,12 @@ mod tests {
         let owned = [watched(&left)];
         let again = stamp(&history, &owned, None, &next.facts, Some(&left));
         assert_eq!(again, Stamp { number: 2, applied_at: at(50) });
-        // Another config in the meantime gets a number of its own.
+        // Another config in the meantime gets another number.
         assert_eq!(number(&history, &owned, None, &rendered("c", "c").facts), 3);
     }
 
-    /// The watch may not have reported a revision yet when the next one is made, and no status names the first: two configs
-    /// under one number could not be told apart once a history is rebuilt from the revisions.
+    /// The watch may not have reported a revision yet when the next one is made, and no status names the first. If both
+    /// had one number, a history that is rebuilt from the revisions could not distinguish the two configs.
     #[test]
     fn a_number_that_was_given_is_not_given_to_another_config() {
         let (history, b, c) =
@@ -233,7 +206,7 @@ mod tests {
         let given = Given { number: 2, facts: Arc::clone(&b) };
         assert_eq!(number(&history, &[], Some(&given), &c), 3);
         assert_eq!(number(&history, &[], Some(&given), &b), 2, "it was meant for this one");
-        // What is in the history by now was counted on from there.
+        // The later entries of the history continue from that number.
         let history = applied(&[("a", false), ("b", false), ("a", false)], 10);
         assert_eq!(number(&history, &[], Some(&given), &b), 4);
         assert_eq!(
@@ -250,7 +223,7 @@ mod tests {
         );
     }
 
-    /// Anybody who may create `ConfigMaps` writes any number on a label.
+    /// Everyone who may create `ConfigMaps` can write any number on a label.
     #[rstest]
     #[case::at_the_end("9223372036854775806", 2)]
     #[case::the_very_last("9223372036854775807", 2)]
@@ -265,7 +238,7 @@ mod tests {
         map.metadata.labels.as_mut().unwrap().insert(label::REVISION.to_owned(), forged.to_owned());
         let b = rendered("b", "b");
         assert_eq!(number(&history, &[watched(&map)], None, &b.facts), expected);
-        // Also where it stands on the very revision that is to be made.
+        // Also on the label of the same revision that will be made.
         let mut own = assemble(&b, Stamp { number: 1, applied_at: at(5_000) });
         own.metadata.labels.as_mut().unwrap().insert(label::REVISION.to_owned(), forged.to_owned());
         let taken = stamp(&history, &[], None, &b.facts, Some(&own));
@@ -273,7 +246,7 @@ mod tests {
         assert!(taken.applied_at <= at(900), "nothing was applied in the future");
     }
 
-    /// With a limit of 0 nothing but the target carries the number once the status is lost.
+    /// With a limit of 0 only the target has the number after the status is lost.
     #[test]
     fn a_number_that_only_the_target_has_is_not_given_to_another_config() {
         let (a, b) = (rendered("a", "a"), rendered("b", "b"));
@@ -287,7 +260,7 @@ mod tests {
         };
         assert_eq!(number(&target, &lost, &b.facts), 8);
         assert_eq!(number(&target, &lost, &a.facts), 7, "it is in place already");
-        // As on a label: nobody's word reaches far, and the status knows better.
+        // As on a label: a forged number only counts near the history, and the status comes first.
         let mut forged = target.clone();
         let annotations = forged.metadata.annotations.as_mut().unwrap();
         annotations.insert(annotation::REVISION.to_owned(), (LIMIT - 1).to_string());
@@ -315,7 +288,7 @@ mod tests {
         }
     }
 
-    /// A resource whose history has such a number from before comes free again, and its numbers stay apart.
+    /// A resource whose history already has such a number gets normal numbers again, and they stay distinct.
     #[test]
     fn a_number_in_the_history_that_cannot_be_counted_on_stops_nothing() {
         for stuck in [i64::MAX, LIMIT, LIMIT - 1] {

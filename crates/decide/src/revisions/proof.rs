@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(proven(&files, &two(), &content), expected);
     }
 
-    /// Whoever makes a manifest of his own gets another digest.
+    /// A manifest with other content has another digest.
     #[test]
     fn a_manifest_of_another_digest_proves_nothing() {
         let forged = manifest(&[layer("config.json", b"EVIL")]).to_string();

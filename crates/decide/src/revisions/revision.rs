@@ -8,40 +8,16 @@ use std::sync::Arc;
 
 use api::{HistoryEntry, annotation, label};
 use k8s_openapi::api::core::v1::ConfigMap;
-use oci::{Digest, MAX_KEPT_MANIFEST};
-use sha2::{Digest as _, Sha256};
+use oci::MAX_KEPT_MANIFEST;
 
-use crate::numbers::Stamp;
 use crate::plan::Rendered;
 use crate::render::MAX_CONFIG_MAP;
 use crate::spec::Owner;
 use crate::watched::Watched;
 
-/// Hexadecimal characters of the hash at the end of the name: as many as `ReplicaSets` have, and enough that two
-/// revisions of one target never share them.
-const NAME_HASH: usize = 10;
+use super::stamp::Stamp;
 
-/// Name of the revision of an artifact with some content. Two artifacts with equal bytes are two revisions.
-#[must_use]
-pub fn name(target: &str, artifact: &Digest, hash: &str) -> String {
-    let digest = Sha256::digest(format!("{artifact}\n{hash}"));
-    let hex: String =
-        digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]).map(hex_digit).take(NAME_HASH).collect();
-    format!("{target}-{hex}")
-}
-
-fn hex_digit(nibble: u8) -> char {
-    char::from_digit(u32::from(nibble), 16).unwrap_or('0')
-}
-
-/// Whether an object has the name of a revision.
-#[must_use]
-pub fn is_name(name: &str) -> bool {
-    let hash = name.rsplit_once('-').map(|(_, hash)| hash);
-    hash.is_some_and(|hash| {
-        hash.len() == NAME_HASH && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    })
-}
+pub use super::name::{is_name, name};
 
 /// The revision of a rendered config: the same content and origin, immutable, under its own name.
 #[must_use]
@@ -104,10 +80,10 @@ pub(crate) mod tests {
     use crate::render::Content;
     use crate::spec;
     use jiff::Timestamp;
-    use oci::Annotations;
+    use oci::{Annotations, Digest};
     use serde_json::json;
 
-    /// The stamp where nothing but the history tells of numbers.
+    /// The stamp if only the history has numbers.
     pub fn stamp(history: &History, facts: &Facts, now: Timestamp) -> Stamp {
         Numbers { history, watched: &[], owner: &owner(), given: None, target: None }.stamp(facts, None, now)
     }
@@ -144,7 +120,7 @@ pub(crate) mod tests {
         plan::assemble(&desired(), origin, content)
     }
 
-    /// Applies one after the other, as the operator does it with its status written each time.
+    /// Applies one config after the other, with a written status each time.
     pub fn applied(steps: &[(&str, bool)], limit: usize) -> History {
         steps.iter().enumerate().fold(History::default(), |history, (index, (artifact, back))| {
             let facts = rendered(artifact, artifact).facts;
@@ -172,7 +148,7 @@ pub(crate) mod tests {
             name_of(&a, "sha256:2"),
             "another files mapping is another revision"
         );
-        assert_eq!(name_of(&a, "sha256:1").len(), "web-".len() + NAME_HASH);
+        assert_eq!(name_of(&a, "sha256:1").len(), "web-".len() + 10);
     }
 
     #[test]
@@ -186,7 +162,7 @@ pub(crate) mod tests {
         assert!(is_name(revision.metadata.name.as_deref().unwrap()));
     }
 
-    /// The manifest must not be what makes an object too large, and stands on no target.
+    /// The manifest must not make an object too large, and no target has one.
     #[test]
     fn a_manifest_is_kept_where_there_is_room_for_it() {
         let mut rendered = rendered("a", "1");
@@ -211,7 +187,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn going_forward_supersedes_and_going_back_gives_up() {
+    fn an_update_supersedes_and_a_rollback_rolls_back() {
         let history = applied(&[("a", false), ("b", false), ("a", true)], 10);
         assert_eq!(
             outline(&history),
@@ -233,7 +209,7 @@ pub(crate) mod tests {
         assert_eq!(outline(&applied(&[("a", false), ("b", false)], 0)), [(2, HistoryOutcome::Applied)]);
     }
 
-    /// What is applied, and the hash that a revision without a proof could not give.
+    /// The applied entry has the hash that a revision without proof could not give.
     #[test]
     fn a_rebuilt_history_learns_what_is_applied() {
         let rendered = rendered("a", "a");
@@ -247,8 +223,8 @@ pub(crate) mod tests {
         assert_eq!(history.to_entries()[0].hash.as_ref(), Some(&rendered.facts.hash));
     }
 
-    /// What was taken on its own word while nothing else could be had is one entry, however often it is looked at, and its
-    /// hash is not in the status until it is known to be right.
+    /// An unproven config, applied because nothing else was available, stays one entry over several reconciles. The
+    /// status has no hash for it until the content is proven.
     #[test]
     fn what_vouches_only_for_itself_is_recorded_without_its_hash() {
         for revision in [Some("web-0123456789".to_owned()), None] {
@@ -268,7 +244,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_failed_takes_no_place_from_what_can_be_gone_back_to() {
+    fn a_failure_takes_no_place_of_a_config_for_a_rollback() {
         let history = applied(&[("a", false), ("b", false)], 1);
         let (artifact, image) = (&Digest::sha256(b"x"), &Digest::sha256(b"image"));
         let numbered = history.failed(artifact, image, 7, at(5), 1);
@@ -315,7 +291,7 @@ pub(crate) mod tests {
         assert_eq!(Some(surplus[0].name.to_string()), revisions[0].metadata.name);
     }
 
-    /// Labels are anybody's to write, also on what a controller of somebody else keeps.
+    /// Everyone can write labels, also on objects that belong to another controller.
     #[test]
     fn what_has_another_controller_is_not_surplus() {
         let mut object = assemble(&rendered("x", "x"), Stamp { number: 7, applied_at: at(0) });

@@ -26,16 +26,16 @@ pub struct Selected<'a, E> {
     pub notes: Vec<String>,
 }
 
-/// What was asked, for messages.
+/// The query, for messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     /// The image as the resource names it.
     pub image: &'a ImageRef,
-    /// What it resolved to.
+    /// The digest that it resolved to.
     pub subject: &'a Digest,
     /// Artifact type.
     pub artifact_type: &'a str,
-    /// The types of what is attached instead, where nothing of the type is.
+    /// If nothing of the type is attached, the types of the attached artifacts.
     pub attached: &'a [String],
 }
 
@@ -45,19 +45,19 @@ impl std::fmt::Display for Question<'_> {
     }
 }
 
-/// Those of the candidates that match: what can be used, and what cannot and might have been chosen.
+/// The candidates that match: the usable ones, and the unusable ones that might have been selected.
 struct Matching<'a, E> {
     sound: Vec<&'a Artifact<E>>,
     faulty: Vec<&'a Artifact<E>>,
     failure: fn(E) -> Failure,
 }
 
-/// Chooses one of `candidates`, all of which are of the type asked for and attached to the subject, except that some
-/// cannot be read: then they may be. `failure` says what the fault of such an artifact means to the reader.
+/// Selects one of `candidates`. All have the requested type and subject, except for unreadable ones, which may have
+/// them. `failure` turns the fault of such an artifact into a failure for the reader.
 ///
 /// # Errors
-/// `ArtifactNotFound` where nothing is attached or nothing matches; `AmbiguousArtifact` where the policy cannot choose;
-/// the fault of the artifact that is chosen, or of one that might be if more were known of it.
+/// `ArtifactNotFound` if nothing is attached or nothing matches; `AmbiguousArtifact` if the policy cannot select; the
+/// fault of the artifact that is selected, or that might be selected if its unknown members were known.
 pub fn select<'a, E: Clone>(
     question: Question<'_>,
     candidates: &'a [Artifact<E>],
@@ -89,7 +89,7 @@ pub fn select<'a, E: Clone>(
 }
 
 impl<'a, E: Clone> Matching<'a, E> {
-    /// The greatest of what can be used, unless something that cannot be used is greater, or may be.
+    /// The greatest usable artifact, unless an unusable one is greater, or may be.
     fn greatest(
         &self,
         sound: &[&'a Artifact<E>],
@@ -101,7 +101,7 @@ impl<'a, E: Clone> Matching<'a, E> {
         self.fault_of(|faulty| may_beat(faulty, best)).map_or(Ok(best), Err)
     }
 
-    /// What is wrong with one of those that cannot be used: always the same one, whatever the order.
+    /// The failure of one unusable artifact: always the same one, for every order.
     fn fault_of(&self, which: impl Fn(&Artifact<E>) -> bool) -> Option<Failure> {
         let faulty = self.faulty.iter().filter(|artifact| which(artifact));
         let first = faulty.max_by(|left, right| by_age(left, right))?;
@@ -111,7 +111,7 @@ impl<'a, E: Clone> Matching<'a, E> {
 
 fn newest<'a, E: Clone>(matching: &Matching<'a, E>) -> Result<Selected<'a, E>, Failure> {
     let artifact = matching.greatest(&matching.sound, rank::may_be_newer)?;
-    // ORAS writes whole seconds, so two attaches in one second cannot be told apart by time.
+    // ORAS writes whole seconds, so the times of two attaches in one second are equal.
     let tied = matching.sound.iter().filter(|other| created(other) == created(artifact)).count();
     let mut notes = Vec::new();
     if tied > 1 {
@@ -122,7 +122,7 @@ fn newest<'a, E: Clone>(matching: &Matching<'a, E>) -> Result<Selected<'a, E>, F
             _ => format!("{tied} artifacts have no readable creation time; the digest decided"),
         });
     }
-    // Whoever attached it may have meant it to be the newest.
+    // The person who attached it may have intended it as the newest.
     let garbled = |other: &&&Artifact<E>| {
         other.created().is_some_and(|text| !text.is_empty()) && created(other).is_none()
     };
@@ -185,7 +185,7 @@ fn highest_version<'a, E: Clone>(
     Ok(Selected { artifact, notes })
 }
 
-/// One that cannot be used is one of several all the same, where it is known to match.
+/// An unusable artifact still counts as one of several, if it is known to match.
 fn only<'a, E: Clone>(
     question: Question<'_>,
     matching: &Matching<'a, E>,

@@ -1,7 +1,7 @@
 //! Messages for the case that nothing was selected. Types and annotations are text of others, so they are quoted.
 
 use api::Reason;
-use oci::{Artifact, VERSION, truncate};
+use oci::{Artifact, VERSION, text, truncate};
 
 use crate::Failure;
 use crate::near;
@@ -45,11 +45,7 @@ pub(super) fn nothing_of_the_type(question: Question<'_>) -> Failure {
 }
 
 fn types(known: &[&str]) -> String {
-    let shown: Vec<String> = known.iter().take(TYPES).map(|name| quoted(name)).collect();
-    match known.len().checked_sub(TYPES) {
-        Some(more) if more > 0 => format!("{} and {more} more", shown.join(", ")),
-        _ => shown.join(", "),
-    }
+    text::list(known.iter().map(|name| quoted(name)), TYPES)
 }
 
 fn quoted(text: &str) -> String {

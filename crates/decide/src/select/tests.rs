@@ -69,7 +69,7 @@ fn two_attaches_in_one_second_are_decided_by_the_digest_and_reported() {
     );
 }
 
-/// It counts as older than all that have a date, which nobody must have to guess.
+/// An artifact without a date counts as older than all others, and a note says so.
 #[test]
 fn a_date_that_cannot_be_read_is_said() {
     let candidates = dated(&["2026-01-01T00:00:00Z", "yesterday"]);
@@ -176,7 +176,7 @@ proptest! {
     }
 }
 
-/// The same, but nobody can use it. What is known of it may be all, or nothing but its digest.
+/// The same, but unusable. All its members may be known, or only its digest.
 fn faulty(sound: &Artifact<Failure>, known: Known) -> Artifact<Failure> {
     let failure = Failure::new(Reason::InvalidContent, format!("{} is damaged", sound.digest));
     let mut artifact =
@@ -215,7 +215,7 @@ fn a_faulty_one_counts_where_it_would_be_the_highest(#[case] versions: &[&str], 
     assert_eq!(choose(&candidates, SelectionPolicy::HighestVersion).is_ok(), chosen);
 }
 
-/// One of several all the same, where it is known to match; where that is not known, nothing is.
+/// It still counts as one of several, if it is known to match. If that is unknown, the result is unknown.
 #[test]
 fn a_faulty_one_is_one_of_several() {
     let sound = versioned(&["1", "2"]);
@@ -226,7 +226,7 @@ fn a_faulty_one_is_one_of_several() {
     assert_eq!(reason(&[faulty(&sound[0], ALL)]), Reason::InvalidContent);
 }
 
-/// One that does not match the annotations asked for does not matter; one of which that is not known does.
+/// An unusable artifact without the required annotations does not matter. It matters if its annotations are unknown.
 #[test]
 fn a_faulty_one_that_does_not_match_does_not_matter() {
     let sound = artifact("a", &[("environment", "production"), (CREATED, "2026-01-01T00:00:00Z")]);
@@ -270,7 +270,8 @@ fn a_slip_in_the_type_is_answered_with_what_is_attached() {
 }
 
 proptest! {
-    /// Whatever becomes of one that is not chosen, the choice stays, or it is not known: never another one.
+    /// If an artifact that was not selected becomes unusable, the selection stays or becomes unknown. It never changes
+    /// to another artifact.
     #[test]
     fn damage_to_one_never_changes_the_choice(
         kinds in proptest::collection::vec((0usize..5, 0usize..5), 2..8),

@@ -22,7 +22,7 @@ pub struct Verdict<'a> {
     pub message: &'a str,
 }
 
-/// What the verdicts follow from.
+/// The facts that the verdicts follow from.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
     /// How the pass ended.
@@ -33,13 +33,14 @@ pub struct Evidence<'a> {
     pub message: &'a str,
 }
 
-/// A condition, or nothing where it is not there.
+/// Returns a condition; `None` if it is absent.
 type Rule = for<'a> fn(Evidence<'a>) -> Option<Verdict<'a>>;
 
 /// Every condition, in the order of the status.
 const CONDITIONS: [Rule; 4] = [ready, stalled, reconciling, rolled_back];
 
-/// The conditions after a pass. `generation` is that of the resource; `now` stands only where a condition changes its status.
+/// The conditions after a pass. `generation` is that of the resource; `now` is used only if a condition changes its
+/// status.
 #[must_use]
 pub fn all(evidence: Evidence<'_>, generation: i64, now: Timestamp) -> Vec<Condition> {
     let condition = |verdict: Verdict<'_>| Condition {

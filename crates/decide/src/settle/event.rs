@@ -48,11 +48,8 @@ pub fn transition(
         return None;
     }
     let ready = |status: &ArtifactConfigStatus| {
-        status
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == condition::READY)
-            .map(|ready| (ready.status.clone(), ready.reason.clone(), ready.message.clone()))
+        let ready = status.condition(condition::READY)?;
+        Some((ready.status.clone(), ready.reason.clone(), ready.message.clone()))
     };
     let (status, reason, message) = ready(next)?;
     let before = previous.and_then(ready).map(|(status, reason, _)| (status, reason));

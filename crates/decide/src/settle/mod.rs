@@ -1,4 +1,4 @@
-//! What follows from the report of a pass: the status, its conditions, an event, and the time of the next pass.
+//! From the report of a pass to the status, its conditions, an event, and the time of the next pass.
 
 pub mod conditions;
 pub mod event;

@@ -11,7 +11,7 @@ use crate::plan::Applied;
 /// How a pass ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// The config that was asked for is in the target.
+    /// The requested config is in the target.
     Synced {
         /// Returned by applying; nothing else makes one.
         applied: Applied,
@@ -54,28 +54,28 @@ pub struct Latest {
     pub image: Digest,
 }
 
-/// How a pass ended, and what it learned on the way.
+/// How a pass ended, and the facts that it learned.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// How it ended.
     pub outcome: Outcome,
     /// The config that the policy selects. `None`: not known this time.
     pub latest: Option<Latest>,
-    /// A rollback is done, and the registry was not yet asked which config would come next. The status tells of the
+    /// A rollback is done, and the registry was not yet asked which config would come next. The status reports the
     /// rollback first.
     pub half_done: bool,
-    /// The history as the revisions tell it, where the status had lost it.
+    /// The history from the revisions, if the status had lost it.
     pub rebuilt: Option<History>,
     /// Highest revision number in use. It may exceed the history's: a crash can leave a revision that no status mentions.
     pub highest: i64,
-    /// The config in the target after a failure, where the pass had to put it back or to look it up.
+    /// The config in the target after a failure, if the pass had to restore it or to read it.
     pub kept: Option<Applied>,
-    /// The target was repaired, and nothing else was looked at.
+    /// The pass only repaired the target, and checked nothing else.
     pub repaired: bool,
 }
 
 impl Report {
-    /// Of a pass that learned nothing on the way.
+    /// The report of a pass that learned no other facts.
     #[must_use]
     pub const fn of(outcome: Outcome) -> Self {
         Self {
@@ -89,13 +89,13 @@ impl Report {
         }
     }
 
-    /// Of a pass that failed before it learned anything.
+    /// The report of a pass that failed before it learned any facts.
     #[must_use]
     pub const fn failed(failure: Failure) -> Self {
         Self::of(Outcome::Failed(failure))
     }
 
-    /// What is in the target by this pass.
+    /// The config in the target after this pass, if known.
     #[must_use]
     pub const fn applied(&self) -> Option<&Applied> {
         match &self.outcome {

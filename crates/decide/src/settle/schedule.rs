@@ -26,11 +26,12 @@ const SPREAD: u64 = 5;
 /// Random variation of a retry, in percent in both directions: many resources fail together when their registry does.
 const RETRY_SPREAD: u64 = 20;
 
-/// Before the second half of a rollback: the status tells of the config first, and then the registry is asked which config
-/// would come next, which may take its time-out.
+/// Before the second half of a rollback: the status reports the config first, and then the registry is asked which
+/// config would come next, which may take its time-out.
 pub const SECOND_HALF: Duration = Duration::from_secs(1);
 
-/// What the next pass may come for. A new reason to wait is a new field, and a line in the list that it belongs to.
+/// The reasons for a next pass, each with its wait. A new reason to wait is a new field, and a line in the list that it
+/// belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timers {
     /// The interval, or the pause before a retry.
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_settled_resource_is_looked_at_around_its_interval_and_not_all_at_once() {
+    fn settled_resources_reconcile_around_their_interval_and_not_all_at_once() {
         let waits: Vec<Duration> =
             (0..100).map(|uid| usual(&Outcome::Suspended, 0, INTERVAL, AT_ONCE, &uid.to_string())).collect();
         assert!(waits.iter().all(|wait| (285..=315).contains(&wait.as_secs())), "{waits:?}");
@@ -123,7 +124,7 @@ mod tests {
         assert!(waits[39] >= 240, "{waits:?}");
     }
 
-    /// What hangs does not hang again at once, and is not left alone for long either.
+    /// A reconcile that hung waits before it is tried again, but not long.
     #[test]
     fn a_failure_that_took_long_is_followed_by_a_longer_pause() {
         let failure = failed(Reason::RegistryUnavailable);

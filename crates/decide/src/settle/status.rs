@@ -201,7 +201,7 @@ mod tests {
         Outcome::Synced { applied, notes: Vec::new(), rolled_back: false }
     }
 
-    /// The status after an outcome, with nothing to say of discovery.
+    /// The status after an outcome, without a result of discovery.
     fn next(
         previous: Option<&ArtifactConfigStatus>,
         header: &Header,
@@ -300,8 +300,8 @@ mod tests {
         assert_eq!(third.last_handled_requested_at.as_deref(), Some("now"));
     }
 
-    /// Neither a revision nor the history keeps all that the manifest said, and whoever goes back by them must not change the
-    /// status because of that.
+    /// Neither a revision nor the history keeps all facts of the manifest. A rollback by them must not change these
+    /// facts in the status.
     #[test]
     fn what_was_known_of_the_same_artifact_stays() {
         let before = next(None, &header(3), &synced("a", true), at(1));
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn going_back_says_what_would_come_next() {
+    fn a_rollback_says_which_config_would_come_next() {
         let Outcome::Synced { applied, notes, .. } = synced("a", true) else { unreachable!() };
         let back = Outcome::Synced { applied, notes, rolled_back: true };
         let seen = |outcome| Report { latest: Some(latest(b"b")), ..Report::of(outcome) };
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(types(&forward), [("Ready", "True", "Synced")]);
     }
 
-    /// With the registry down nobody can say what is newest; what was applied until now is the best answer.
+    /// With the registry down the newest config is unknown. The config that was applied until now is the best answer.
     #[test]
     fn what_was_given_up_would_come_next() {
         let first = next(None, &header(1), &synced("b", true), at(0));
@@ -341,7 +341,7 @@ mod tests {
         assert_eq!(next(Some(&second), &header(2), &back, at(9)), second);
     }
 
-    /// A promise is as old as the answer that it rests on: where a look brought none, nothing is promised.
+    /// If a reconcile got no answer from the registry, the status does not name the next config.
     #[test]
     fn what_would_come_next_is_not_said_where_nobody_answered() {
         let back = |changed| {
@@ -367,7 +367,8 @@ mod tests {
         assert_eq!(down.latest, known.latest, "what was seen last is still the best guess");
     }
 
-    /// An artifact that cannot be applied is in the history once, however often it is looked at, and says that it failed.
+    /// An artifact that cannot be applied has one entry in the history over several reconciles, with the outcome
+    /// `Failed`.
     #[test]
     fn an_unusable_artifact_is_recorded_once() {
         let first = next(None, &header(1), &synced("a", true), at(0));

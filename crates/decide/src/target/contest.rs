@@ -32,7 +32,7 @@ pub struct Contest {
 }
 
 impl Contest {
-    /// After a repair. `by` is the field manager whose changes it undid, where that is known.
+    /// After a repair. `by` is the field manager whose changes it undid, if known.
     #[must_use]
     pub fn repaired(before: Option<&Self>, by: Option<&str>, now: Timestamp) -> Self {
         let before = before.filter(|before| !before.is_over(now));
@@ -86,7 +86,7 @@ mod tests {
         Timestamp::from_millisecond(millisecond).unwrap()
     }
 
-    /// Repairs as soon as it may, against somebody who writes at once; the times of the repairs.
+    /// Repairs as soon as possible against a writer that writes again at once. Returns the times of the repairs.
     fn fought(until: i64) -> (Vec<i64>, Contest) {
         let (mut now, mut contest, mut repairs) = (0, None::<Contest>, Vec::new());
         while now < until {
@@ -111,7 +111,7 @@ mod tests {
         assert!(contest.rest(contest.last).is_some_and(|rest| rest == LONGEST_PAUSE));
     }
 
-    /// A person edits, sees it undone, and edits again some minutes later.
+    /// A person edits, sees the repair, and edits again some minutes later.
     #[test]
     fn one_edit_now_and_then_is_repaired_at_once() {
         let mut contest = None::<Contest>;
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_is_told_who_writes_once_it_is_no_slip() {
+    fn a_repeated_change_names_its_writer() {
         let first = Contest::repaired(None, Some("helm"), at(0));
         let second = Contest::repaired(Some(&first), None, at(5_000));
         assert_eq!((first.note("web"), second.note("web")), (None, None));

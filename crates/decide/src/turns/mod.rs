@@ -5,7 +5,9 @@
 //! these shares, the resource that has been due longest comes first. A reconcile ends early if its resource has changed
 //! since it began.
 
+mod key;
 mod line;
+mod lines;
 mod news;
 mod share;
 
@@ -13,40 +15,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use self::key::Key;
+pub use self::line::Lane;
 pub use self::news::{Asks, Version};
 
-use self::line::{Line, Lines, Ticket};
+use self::line::Line;
+use self::lines::{Lines, Ticket};
 use self::share::{Held, Hold};
 
 /// A reconcile that held its turn for this long was slow. A working registry needs far less, and it takes far longer to
 /// starve others.
 pub const SLOW: Duration = Duration::from_secs(5);
-
-/// The name of a resource.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
-    /// Its namespace.
-    pub namespace: Arc<str>,
-    /// Its name in the namespace.
-    pub name: Arc<str>,
-}
-
-impl Key {
-    /// Names a resource.
-    #[must_use]
-    pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
-    }
-}
-
-/// The servers that a reconcile may ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Lane {
-    /// The API server only.
-    Cluster,
-    /// Registries as well.
-    Registry,
-}
 
 /// When to reconcile again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use kube_core::DeserializeGuard;
 use kube_core::Resource as _;
 use oci::{ImageRef, RepositoryRef};
 
-use super::Lane;
+use super::line::Lane;
 
 /// The properties that trigger a reconcile. The status is not one of them, because a reconcile writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Times are seconds from a beginning, and a look takes as long as the test says.
+//! Times are seconds from the beginning, and a reconcile takes as long as the test says.
 
 use std::collections::BTreeMap;
 
@@ -21,13 +21,13 @@ fn version(uid: &str, generation: i64, requested: Option<&str>) -> Version {
     Version::of(&serde_json::from_value(object).unwrap())
 }
 
-/// A world of looks that are begun as soon as there is a turn.
+/// A world in which a reconcile begins as soon as it gets a turn.
 struct World {
     turns: Turns,
     begin: Instant,
     seconds: u64,
     running: BTreeMap<Key, Lane>,
-    /// In the order in which they were begun.
+    /// In the order of their beginning.
     begun: Vec<Key>,
 }
 
@@ -41,7 +41,7 @@ impl World {
         self.begin + Duration::from_secs(self.seconds)
     }
 
-    /// A resource as it is at its first generation.
+    /// A resource at its first generation.
     fn there(&mut self, namespace: &str, name: &str, place: &str) -> Key {
         let key = Key::new(namespace, name);
         self.is(&key, 1, asks(place, Lane::Registry));
@@ -67,7 +67,7 @@ impl World {
         self.turns.ended(key, next, now);
     }
 
-    /// Every look that is under way ends.
+    /// Every running reconcile ends.
     fn end_all(&mut self, next: Next) {
         for key in self.running.keys().cloned().collect::<Vec<_>>() {
             self.end(&key, next);
@@ -96,13 +96,13 @@ fn what_is_due_longest_comes_first() {
     });
     for _ in &keys {
         world.begin();
-        // Due again at once: behind all that wait already, however often.
+        // Due again at once: each time behind all resources that already wait.
         world.end_all(Next::After(Duration::ZERO));
     }
     assert_eq!(world.begun, keys);
 }
 
-/// What fails and is due again after a second does not push others out.
+/// A resource that fails and is due again after a second does not displace others.
 #[test]
 fn everybody_has_a_turn_before_anybody_has_a_second() {
     let mut world = World::new(SIZE);
@@ -118,8 +118,8 @@ fn everybody_has_a_turn_before_anybody_has_a_second() {
     assert_eq!(distinct.len(), 200);
 }
 
-/// Two hundred that hang, however they are spread: a resource of a registry that answers has its turn at once, and so has
-/// one that goes back, which asks none.
+/// Two hundred reconciles hang, in any distribution. A resource of a registry that answers still gets its turn at once.
+/// So does a rollback, which asks no registry.
 #[rstest::rstest]
 #[case::one_registry_one_namespace(1, 1)]
 #[case::many_registries_in_one_namespace(200, 1)]
@@ -178,7 +178,7 @@ fn what_hangs_from_the_start_starves_nobody(#[case] registries: usize, #[case] n
     assert!(world.running.contains_key(&good));
 }
 
-/// A namespace whose looks at a registry take long, where the registry answers others.
+/// The reconciles of one namespace at a registry are slow, and the registry answers others.
 #[test]
 fn a_namespace_leaves_room_at_its_registry() {
     let mut world = World::new(SIZE);
@@ -200,7 +200,7 @@ fn a_namespace_leaves_room_at_its_registry() {
     assert!(told.due && world.running.contains_key(&good));
 }
 
-/// Whoever is alone may use most of the turns, and a registry that is slow once gets them back with its next answer.
+/// A registry alone may use most of the turns. If it was slow once, it gets them back with its next answer.
 #[test]
 fn alone_it_gets_most_of_the_turns() {
     let mut world = World::new(SIZE);
@@ -234,7 +234,7 @@ fn with_one_turn_each_everybody_comes_in_the_end() {
     assert_eq!(world.begun.len(), 10);
 }
 
-/// A registry named in vain beside another does not count for the other.
+/// A registry without an answer does not count against another registry that the resource also names.
 #[test]
 fn a_mirror_that_hangs_takes_no_share_of_the_image_s_registry() {
     let place = |spec: serde_json::Value| {
@@ -259,7 +259,7 @@ fn who_needs_no_registry_begins_without(#[case] change: serde_json::Value, #[cas
     assert_eq!(Asks::of(&serde_json::from_value(object).unwrap()).first, first);
 }
 
-/// A change ends the look that is under way for what was before, and the next one follows as soon as it has ended.
+/// A change ends the running reconcile of the earlier state, and the next one follows as soon as it has ended.
 #[test]
 fn a_change_of_what_is_asked_for_ends_what_is_under_way() {
     let mut world = World::new(SIZE);
@@ -275,8 +275,8 @@ fn a_change_of_what_is_asked_for_ends_what_is_under_way() {
     assert_eq!(world.running.get(&key), Some(&Lane::Cluster));
 }
 
-/// Whoever asks for a look is heard when the one under way has ended: asked for faster than a registry answers, it would
-/// never end otherwise.
+/// A request for a sync is handled after the running reconcile. Otherwise requests that come faster than the registry
+/// answers would always end it early.
 #[test]
 fn a_request_ends_nothing_and_is_not_forgotten() {
     let mut world = World::new(SIZE);
@@ -309,9 +309,9 @@ fn deletion_ends_what_is_under_way_and_leaves_nothing_behind() {
     assert_eq!(format!("{held:?}"), format!("{:?}", Held::new(SIZE)));
 }
 
-/// Deleted and made anew under its name while it is looked at: another resource, and its look follows.
+/// Deleted and created again under its name during its reconcile: it is another resource, and its reconcile follows.
 #[test]
-fn what_is_made_anew_is_looked_at_anew() {
+fn a_resource_that_is_created_again_is_reconciled_again() {
     let mut world = World::new(SIZE);
     let key = world.there("shop", "web", "r.example");
     world.begin();
@@ -324,7 +324,7 @@ fn what_is_made_anew_is_looked_at_anew() {
     assert_eq!(world.begun.len(), 2);
 }
 
-/// What cannot go on without a registry keeps its place among those who wait for one.
+/// A reconcile that cannot continue without a registry keeps its place among those that wait for one.
 #[test]
 fn who_turns_out_to_need_a_registry_keeps_the_place() {
     let mut world = World::new(1);
@@ -339,7 +339,7 @@ fn who_turns_out_to_need_a_registry_keeps_the_place() {
     world.end(&back, Next::AtRegistry);
     world.begin();
     assert_eq!(world.turns.waiting(Lane::Registry), 2);
-    // What changed meanwhile is repaired without one.
+    // A change in the meantime is repaired without a registry.
     let now = world.now();
     world.turns.touched(&back, now);
     world.begin();
@@ -353,8 +353,8 @@ fn who_turns_out_to_need_a_registry_keeps_the_place() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever happens: never more turns than there are, a look at a time for each, and what is due has its turn once
-    /// everybody else's looks end.
+    /// For any sequence of events: never more turns than exist, one reconcile at a time for each resource, and a due
+    /// resource gets its turn when the reconciles of others end.
     #[test]
     fn bounded_and_fair(size in 1_usize..20, acts in prop::collection::vec((0_u8..6, 0_usize..12, 0_u64..70), 1..200)) {
         let mut world = World::new(size);

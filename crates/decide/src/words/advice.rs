@@ -1,39 +1,39 @@
-//! What to do about a failure, said to who reads it: the one who wrote a resource, or the one at a command line.
+//! Advice about a failure, in the words of its reader: the author of a resource, or the user of a command.
 
-/// What to do about a failure.
+/// Advice about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
     /// No credentials were given.
     GiveCredentials,
     /// The credentials that were given are not accepted.
     CheckCredentials,
-    /// The credentials are accepted, and may not do this.
+    /// The credentials are accepted, but lack the right.
     GrantPull,
-    /// What was refused is one kind of request, while others with the same credentials are answered.
+    /// One kind of request is refused, and others with the same credentials are answered.
     AllowRequest,
     /// Requests are limited.
     AskLess,
-    /// HTTPS was spoken to somebody who speaks HTTP.
+    /// The operator used HTTPS, and the server speaks HTTP.
     SpeakHttp,
-    /// HTTP was spoken to somebody who speaks HTTPS.
+    /// The operator used HTTP, and the server speaks HTTPS.
     SpeakHttps,
     /// Its certificate is not trusted.
     TrustCertificate,
-    /// There is no such image.
+    /// The image does not exist.
     PushImage,
-    /// Nobody listens there, or there is no such host.
+    /// Nobody listens there, or the host does not exist.
     CheckHost,
-    /// Nothing that the reader can do.
+    /// The reader can do nothing.
     Wait,
-    /// The same, at another host that the registry leads to.
+    /// The same, at another host that the registry redirects to.
     WaitElsewhere,
-    /// Another host that the registry leads to limits requests.
+    /// Another host that the registry redirects to limits requests.
     Limited,
     /// It is tried again.
     Retry,
     /// A store of blobs refuses a URL that the registry has signed for it.
     CompareClocks,
-    /// A file has a name that none may have.
+    /// A file has an invalid name.
     RenameFile,
     /// A manifest breaks a rule.
     ReplaceManifest,
@@ -49,12 +49,12 @@ pub enum Advice {
     AttachFewer,
     /// Its files have no names.
     AttachByOras,
-    /// Too much is attached to the image.
+    /// Too many artifacts are attached to the image.
     DeleteOld,
 }
 
 impl Advice {
-    /// To the one who wrote a resource.
+    /// The advice for the author of a resource.
     #[must_use]
     pub const fn on_a_resource(self) -> &'static str {
         match self {
@@ -99,7 +99,7 @@ impl Advice {
         }
     }
 
-    /// To the one at a command line, who has flags and a Docker configuration. `host` is the registry's.
+    /// The advice for the user of a command, who has flags and a Docker configuration. `host` is that of the registry.
     #[must_use]
     pub fn at_the_command_line(self, host: &str) -> String {
         match self {
@@ -124,7 +124,7 @@ impl Advice {
             Self::PushImage => "push it, or correct its name".to_owned(),
             Self::CheckHost => "check its host and port, and that the registry runs".to_owned(),
             Self::Wait => "this is for the registry's operator to mend; try again later".to_owned(),
-            // What is to be done to the registry or the artifact is the same for everybody.
+            // Advice about the registry or the artifact is the same for all readers.
             Self::AllowRequest
             | Self::WaitElsewhere
             | Self::Limited
@@ -143,7 +143,7 @@ impl Advice {
     }
 }
 
-/// Docker Hub is what `docker login` means where no host is named.
+/// Without a host, `docker login` means Docker Hub.
 fn login(host: &str) -> String {
     if host == "index.docker.io" { "docker login".to_owned() } else { format!("docker login {host}") }
 }
@@ -180,7 +180,7 @@ mod tests {
     ];
 
     #[test]
-    fn who_has_no_resource_is_told_of_no_field() {
+    fn without_a_resource_no_field_is_named() {
         for advice in ALL {
             let said = advice.at_the_command_line("r.example:5000");
             assert!(!said.contains("spec."), "{said}");

@@ -7,28 +7,28 @@ use oci::text;
 
 use crate::Advice;
 
-/// Why something could not be done: one closed reason, one message, wherever it happened.
+/// A failure of any stage: one closed reason and one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The closed reason.
     pub reason: Reason,
-    /// What happened and what to do, for a person. Holds nothing that changes by itself, or every retry would be a
-    /// write to the status.
+    /// What happened and what to do, for a person. It holds nothing that changes by itself, because otherwise every
+    /// retry would write the status.
     pub message: String,
-    /// Not before this much time has passed, where somebody said so (`Retry-After`).
+    /// The time to wait before the next try, if a server stated one (`Retry-After`).
     pub retry_after: Option<Duration>,
-    /// What to do about it, where that depends on who reads it. The message ends with it as it is said about a resource.
+    /// Advice, if it depends on the reader. The message ends with the advice for the author of a resource.
     pub advice: Option<Advice>,
 }
 
 impl Failure {
-    /// A failure without a time of its own. Its message is one line of printable text, whatever was put into it.
+    /// A failure without a stated time. Its message is one line of printable text, for any input.
     #[must_use]
     pub fn new(reason: Reason, message: impl AsRef<str>) -> Self {
         Self { reason, message: text::message(message.as_ref()), retry_after: None, advice: None }
     }
 
-    /// The same, naming where it happened, unless it does already.
+    /// The same with a place at the beginning of its message, unless the message names it already.
     #[must_use]
     pub fn at(mut self, place: &str) -> Self {
         if !self.message.contains(place) {
@@ -37,7 +37,7 @@ impl Failure {
         self
     }
 
-    /// The same with another half of a sentence.
+    /// The same with another clause at the end of its message.
     #[must_use]
     pub fn and(mut self, more: &str) -> Self {
         self.message.push_str("; ");
@@ -45,7 +45,7 @@ impl Failure {
         self
     }
 
-    /// The same with advice, which takes the place of any that it has.
+    /// The same with this advice, which replaces an earlier one.
     #[must_use]
     pub fn advised(mut self, advice: Advice) -> Self {
         match self.advice.replace(advice) {
@@ -57,7 +57,7 @@ impl Failure {
         self
     }
 
-    /// The message for somebody who asks at the command line: flags take the place of fields. `host` is the registry's.
+    /// The message for the user of a command: it names flags instead of fields. `host` is that of the registry.
     #[must_use]
     pub fn at_the_command_line(&self, host: &str) -> String {
         match self.advice {
@@ -81,7 +81,7 @@ impl Failure {
 mod tests {
     use super::*;
 
-    /// Where text of others comes into a message nobody has to think of it: one line, printable, and not for ever.
+    /// Text of others in a message is always made safe: one printable line of bounded length.
     #[test]
     fn a_message_is_one_line_whatever_is_put_into_it() {
         let foreign = "a\u{1b}[31m\nReady=True\u{202e}";

@@ -1,13 +1,13 @@
-//! JSON of text that others wrote, in which nothing is left that a reader might take for more than text.
+//! JSON that contains text of others, without characters that are more than text for its readers.
 
 use std::fmt::Write as _;
 
 use oci::text;
 use serde::Serialize;
 
-/// JSON that YAML reads as the same: it is what the API server makes of an apply. There, control characters are refused
-/// (DEL and C1, which JSON takes), and some line breaks turn into spaces. Beyond U+FFFF nothing is special to YAML, and
-/// nothing is escaped: the pairs of escapes that JSON has for it are an error there.
+/// JSON that has the same meaning as YAML, because the API server parses the body of an apply as YAML. YAML refuses
+/// control characters that JSON accepts (DEL and C1), and turns some line breaks into spaces. Characters beyond U+FFFF
+/// are not special in YAML and are not escaped: the pairs of escapes that JSON uses for them are an error there.
 ///
 /// # Errors
 /// Where a value has no such form; none of ours is like that.
@@ -15,7 +15,7 @@ pub fn to_yaml_safe(value: &impl Serialize) -> serde_json::Result<String> {
     Ok(escaped(&serde_json::to_string(value)?, false))
 }
 
-/// JSON for people and programs, indented, in which everything is seen.
+/// JSON for people and programs, indented, in which every character is visible.
 ///
 /// # Errors
 /// Where a value has no such form; none of ours is like that.
@@ -23,7 +23,7 @@ pub fn to_printable(value: &impl Serialize) -> serde_json::Result<String> {
     Ok(escaped(&serde_json::to_string_pretty(value)?, true))
 }
 
-/// Escapes what is not printable, which stands in strings alone but for the line breaks between them.
+/// Escapes characters that are not printable. They only occur in strings, except for the line breaks between members.
 #[must_use]
 pub fn escaped(json: &str, astral: bool) -> String {
     let mut out = String::with_capacity(json.len());

@@ -2,6 +2,8 @@
 
 use std::borrow::Borrow;
 
+use oci::text;
+
 /// How many names a message lists.
 const LISTED: usize = 10;
 
@@ -44,11 +46,7 @@ pub fn no_such(what: &str, wanted: &str, place: &str, known: &[&str]) -> String 
 /// A list of names for people, at most ten of them.
 #[must_use]
 pub fn listed<S: Borrow<str>>(names: &[S]) -> String {
-    let shown: Vec<&str> = names.iter().take(LISTED).map(Borrow::borrow).collect();
-    match names.len().checked_sub(LISTED) {
-        Some(more) if more > 0 => format!("{} and {more} more", shown.join(", ")),
-        _ => shown.join(", "),
-    }
+    text::list(names.iter().map(Borrow::<str>::borrow), LISTED)
 }
 
 fn alternatives(names: &[&str]) -> String {

@@ -1,4 +1,4 @@
-//! Annotations within a document, of which only so many are kept.
+//! Annotations within a document. Their number is bounded.
 
 use std::ops::ControlFlow;
 
@@ -6,15 +6,15 @@ use super::error::ManifestError;
 use super::json::{Raw, each_member, text};
 use crate::annotations::Annotations;
 
-/// Annotations of one manifest that are kept. Kubernetes has room for 256 KiB of them on an object, which is far more
+/// Most annotations of one manifest that are kept. Kubernetes allows 256 KiB of them on an object, which is far more
 /// than anybody reads.
 const MAX_ANNOTATIONS: usize = 1024;
 
 /// Bytes of the annotations of one manifest that are kept.
 const MAX_ANNOTATION_BYTES: usize = 256 * 1024;
 
-/// Annotations, as far as they can be read, and whether these are all of them. Of several values for a key the last one
-/// holds, as in Go.
+/// The annotations that can be read, and whether they are all. Of several values for a key the last one counts, as in
+/// Go.
 pub(super) fn annotations_of(value: Raw<'_>) -> (Annotations, Result<(), ManifestError>) {
     let mut kept: Vec<(String, Box<str>)> = Vec::new();
     let (mut wrong, mut bytes) = (Ok(()), 0);

@@ -7,30 +7,31 @@ use super::error::ManifestError;
 use crate::annotations::{Annotations, CREATED};
 use crate::digest::Digest;
 
-/// A manifest that is attached to an image: what selection and pulling go by. Without slack, because thousands are kept
-/// in memory. `E` is what is said of one that cannot be used.
+/// A manifest that is attached to an image, with the fields that selection and pulling need. It has no unused capacity,
+/// because thousands are kept in memory. `E` is the error of an artifact that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact<E = ManifestError> {
     /// Digest of the manifest.
     pub digest: Digest,
     /// Media type of the manifest.
     pub media_type: String,
-    /// Artifact type, or what stands for it (the config's media type).
+    /// Artifact type, or its replacement (the config's media type).
     pub artifact_type: String,
-    /// What it is attached to.
+    /// Digest of the manifest that it is attached to.
     pub subject: Option<Digest>,
     /// Annotations of the manifest.
     pub annotations: Annotations,
     /// Layers, without empty ones.
     pub layers: Box<[Descriptor]>,
-    /// Manifests, where this one is an index. What describes an image instead of being one (`unknown/unknown`) is left
+    /// Manifests, if this one is an index. Entries that describe an image and are not one (`unknown/unknown`) are left
     /// out.
     pub children: Box<[Child]>,
     /// How many of its entries could not be read.
     pub unreadable_children: usize,
-    /// Why it cannot be used, where it cannot.
+    /// Why it cannot be used; `None` if it can.
     pub fault: Option<Box<Fault<E>>>,
-    /// The manifest byte for byte, where it is small enough to keep: by its digest it proves what a copy of the files is.
+    /// The manifest byte for byte, if it is small enough to keep. Together with its digest it proves which files a copy
+    /// must have.
     pub manifest: Option<Arc<str>>,
 }
 
@@ -39,13 +40,13 @@ pub struct Artifact<E = ManifestError> {
 pub const MAX_KEPT_MANIFEST: usize = 16 * 1024;
 
 impl<E> Artifact<E> {
-    /// `org.opencontainers.image.created`, as it stands there.
+    /// `org.opencontainers.image.created`, unparsed.
     #[must_use]
     pub fn created(&self) -> Option<&str> {
         self.annotations.get(CREATED)
     }
 
-    /// One of which nothing is known but its digest and why.
+    /// An unusable artifact of which only the digest and the error are known.
     #[must_use]
     pub fn unknown(digest: Digest, error: E) -> Self {
         Self {
@@ -62,7 +63,7 @@ impl<E> Artifact<E> {
         }
     }
 
-    /// Lets go of what it is made of, where that is too much to keep.
+    /// Drops layers, children and manifest, if they are too large to keep.
     pub fn forget_content(&mut self, why: impl FnOnce() -> E) {
         let known = Known { artifact_type: true, subject: true, annotations: true };
         (self.layers, self.children, self.manifest) = (Box::default(), Box::default(), None);
@@ -72,7 +73,7 @@ impl<E> Artifact<E> {
     /// The same, or why it cannot be used.
     ///
     /// # Errors
-    /// The fault, where it has one.
+    /// Its fault, if it has one.
     pub fn sound(self) -> Result<Self, E> {
         match self.fault {
             Some(fault) => Err(fault.error),
@@ -81,25 +82,26 @@ impl<E> Artifact<E> {
     }
 }
 
-/// Why an artifact cannot be used, and what is known of it all the same: enough to tell that it would not be chosen
-/// anyway, or not.
+/// Why an artifact cannot be used, and which of its members are still known. They can show that it would not be
+/// selected anyway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault<E = ManifestError> {
     /// Why.
     pub error: E,
-    /// Which of its members say what the manifest says.
+    /// Which of its members have the values of the manifest.
     pub known: Known,
-    /// Whether it is one of the bytes that the digest names, which never change, and not of what was sent this time.
+    /// Whether the fault is in the bytes that the digest names. These never change, unlike the bytes that were sent
+    /// this time.
     pub lasting: bool,
 }
 
-/// What of an artifact is known for certain. What is not may be anything.
+/// Which members of an artifact are certain. The others may have any value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// `artifact_type`.
     pub artifact_type: bool,
     /// `subject`.
     pub subject: bool,
-    /// All of `annotations`: one that is not there does not exist.
+    /// All of `annotations`: an annotation that is not among them does not exist.
     pub annotations: bool,
 }

@@ -1,4 +1,4 @@
-//! Descriptors: what points to content (image-spec, descriptor.md).
+//! Descriptors, which point to content (image-spec, descriptor.md).
 
 use std::ops::ControlFlow;
 
@@ -9,23 +9,23 @@ use crate::annotations::{Annotations, TITLE, UNPACK, UNPACKED_DIGEST};
 use crate::digest::{Digest, DigestError};
 use crate::platform::Platform;
 
-/// Layers of one artifact that are read: far above what any config has.
+/// Most layers of one artifact that are read: far more than any config has.
 pub(super) const MAX_LAYERS: usize = 4096;
 
-/// Manifests of one index that are read: far above the platforms there are.
+/// Most manifests of one index that are read: far more than the number of existing platforms.
 const MAX_CHILDREN: usize = 1024;
 
-/// Points to the content of a layer. `urls` are not read: content comes from the registry or not at all. Of the
-/// annotations only those are kept that say what file the content is.
+/// Points to the content of a layer. `urls` are not read: content comes from the registry or not at all. Only those
+/// annotations are kept that describe the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Descriptor {
-    /// What the content is.
+    /// Media type of the content.
     pub media_type: Box<str>,
     /// Digest of the content.
     pub digest: Digest,
     /// Size of the content in bytes.
     pub size: u64,
-    /// Annotations that say what file it is.
+    /// Annotations that describe the file.
     pub annotations: Annotations,
     /// The content itself, base64; to be verified like any other.
     pub data: Option<Box<str>>,
@@ -100,7 +100,7 @@ fn layer(entry: Raw<'_>) -> Result<Descriptor, &'static str> {
     Ok(Descriptor { media_type, digest, size: size.unwrap_or_default(), annotations, data })
 }
 
-/// What file a layer is. Other annotations are nobody's business here, whatever they are.
+/// The annotations that describe the file of a layer. Other annotations are not read, so they may be invalid.
 fn file_annotations(value: Raw<'_>) -> Option<Annotations> {
     let mut pairs = Vec::new();
     let mut wrong = false;
@@ -116,8 +116,8 @@ fn file_annotations(value: Raw<'_>) -> Option<Annotations> {
     (is_object && !wrong).then(|| pairs.into_iter().collect())
 }
 
-/// The manifests of an index, and how many of its entries could not be read. What describes an image instead of being
-/// one (`unknown/unknown`) is left out.
+/// The manifests of an index, and how many of its entries could not be read. Entries that describe an image and are not
+/// one (`unknown/unknown`) are left out.
 pub(super) fn children(value: Raw<'_>) -> Result<(Box<[Child]>, usize), ManifestError> {
     let mut children = Vec::new();
     let (mut unreadable, mut count) = (0, 0);
@@ -163,12 +163,12 @@ fn read_platform(value: Raw<'_>) -> Option<Platform> {
     })
 }
 
-/// Why a digest is not to be had.
+/// Why a member has no usable digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoDigest {
-    /// It is of an algorithm that is not known here, and so certainly no digest that is.
+    /// Its algorithm is unknown here, so it certainly differs from every known digest.
     Algorithm,
-    /// There is none, or none that can be read.
+    /// It is missing, or cannot be read.
     Unreadable,
 }
 
@@ -180,7 +180,7 @@ pub(super) fn read_digest(member: Member<'_>) -> Result<Digest, NoDigest> {
     })
 }
 
-/// What a member says, `None` where it is missing or `null`. `Err` where that is not to be known.
+/// The value of a member; `None` if it is missing or `null`. `Err` if it comes twice or cannot be read.
 pub(super) fn optional<'a, T>(
     member: Member<'a>,
     read: impl Fn(Raw<'a>) -> Result<Option<T>, ()>,

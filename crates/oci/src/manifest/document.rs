@@ -10,8 +10,8 @@ use super::media_type;
 use crate::annotations::Annotations;
 use crate::digest::Digest;
 
-/// Reads an attached manifest: OCI image manifest, index, or OCI artifact manifest (and the ORAS one). `digest` is
-/// what the bytes were verified against.
+/// Reads an attached manifest: OCI image manifest, index, or OCI artifact manifest (and the ORAS one). The bytes must
+/// be verified against `digest` before.
 ///
 /// # Errors
 /// [`ManifestError`] says which rule the document breaks.
@@ -23,7 +23,7 @@ pub fn parse_artifact(
     read_artifact(digest, bytes, content_type, ManifestError::clone).sound()
 }
 
-/// The same, where the artifact carries what is wrong with it, said by `describe`.
+/// The same, but the artifact carries its fault, which `describe` turns into an error.
 pub fn read_artifact<E>(
     digest: Digest,
     bytes: &[u8],
@@ -42,12 +42,12 @@ pub fn read_artifact<E>(
         }
         Err(error) => wrong = wrong.or(Some(error)),
     }
-    // Where it breaks off is what a person can look for.
+    // The place where the document breaks off helps a person most.
     let wrong = document.error.as_ref().map(position).or(wrong);
     if let Some(wrong) = wrong {
         artifact.fault = Some(Box::new(Fault { error: describe(&wrong), known, lasting: true }));
     } else if bytes.len() <= MAX_KEPT_MANIFEST && !is_index(&artifact.media_type) {
-        // What an index lists is not in the index, so it proves nothing of the files.
+        // An index does not contain the digests of files, so it proves nothing about them.
         artifact.manifest = std::str::from_utf8(bytes).ok().map(std::sync::Arc::from);
     }
     artifact
@@ -63,7 +63,7 @@ struct Document<'a> {
     manifests: Member<'a>,
     subject: Member<'a>,
     annotations: Member<'a>,
-    /// Where it breaks off; what stands before that was read.
+    /// Why it breaks off. The members before that place were read.
     error: Option<serde_json::Error>,
 }
 
@@ -80,9 +80,10 @@ impl<'a> Document<'a> {
         Self { media_type, artifact_type, config, layers, blobs, manifests, subject, annotations, error }
     }
 
-    /// What tells an artifact from others, as far as it can be read: a member that is damaged spoils no other.
+    /// The members that distinguish an artifact from others, as far as they can be read. A damaged member does not
+    /// affect the others.
     fn head<E>(&self, digest: Digest) -> (Artifact<E>, Known, Option<ManifestError>) {
-        // What is missing from a document that breaks off may have stood in the rest of it.
+        // If a document breaks off, a missing member may be in the lost part.
         let whole = self.error.is_none();
         let mut wrong = None;
         let artifact_type = self.artifact_type();
@@ -146,7 +147,7 @@ impl<'a> Document<'a> {
                 let ([digest], _) = members(subject.get(), ["digest"]);
                 match read_digest(digest) {
                     Ok(digest) => Ok(Some(digest)),
-                    // Something else than any digest that is known here.
+                    // It differs from every digest of a known algorithm.
                     Err(NoDigest::Algorithm) => Ok(None),
                     Err(NoDigest::Unreadable) => {
                         Err(ManifestError::Member("subject", "a descriptor with a digest"))

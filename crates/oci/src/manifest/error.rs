@@ -1,5 +1,5 @@
-//! Why a document is refused. None of these repeats what stands in the document: what a registry sends is shown to
-//! those who may read a condition, and it can be anything that the registry, or whoever it leads to, has.
+//! Why a document is refused. No error repeats text of the document. People who may read a condition would see it, and
+//! it can be anything that the registry, or a host that it redirects to, has.
 
 use super::media_type;
 
@@ -17,29 +17,29 @@ pub enum ManifestError {
     /// A member that the document must have.
     #[error("it has no member '{0}'")]
     Missing(&'static str),
-    /// A member that is not what it must be.
+    /// A member with a wrong value.
     #[error("its member '{0}' cannot be read: expected {1}")]
     Member(&'static str, &'static str),
-    /// An element of a list that is not what it must be.
+    /// An element of a list with a wrong value.
     #[error("entry {number} of its '{list}' cannot be read: expected {expected}")]
     Entry {
         /// The list.
         list: &'static str,
         /// Which of its entries, from 1.
         number: usize,
-        /// What should stand there.
+        /// The expected value.
         expected: &'static str,
     },
     /// More than is read.
     #[error("its '{0}' are too many: at most {1} are read")]
     TooMany(&'static str, usize),
-    /// Readable in two ways: it is two kinds of document.
+    /// Readable in two ways: it has the members of two kinds of document.
     #[error("it is ambiguous: it has both '{0}' and '{1}'")]
     Ambiguous(&'static str, &'static str),
     /// Readable in two ways: some readers take the first, others the last.
     #[error("it is ambiguous: it has the member '{0}' more than once")]
     Twice(&'static str),
-    /// The header says one thing, the document another.
+    /// The header and the document state different media types.
     #[error("its Content-Type is {header}, its mediaType {document}")]
     ContentType {
         /// `Content-Type` of the answer.
@@ -52,7 +52,7 @@ pub enum ManifestError {
     Kind(&'static str, &'static str),
 }
 
-/// A media type in a message: by its name where that is known here, because any other is somebody's text.
+/// A media type in a message: only a known one is named, because any other is text of somebody else.
 pub(super) fn named(media_type: &str) -> &'static str {
     const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+json";
     const SIGNED_SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";

@@ -1,5 +1,5 @@
-//! Lists of what is attached, entry by entry. Of an entry the digest is needed, and the type for the filter; all the
-//! rest stands in the manifest, so what stands here does not matter.
+//! Lists of referrers, entry by entry. Only the digest of an entry is needed, and its type for the filter. The manifest
+//! has everything else, so the other members of an entry do not matter.
 
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,11 +14,12 @@ use super::media_type;
 use crate::annotations::Annotations;
 use crate::digest::Digest;
 
-/// Entries of one list that may be of the type asked for: their manifests are all read, so it is the number of requests
-/// that bounds it.
+/// Most entries of one list that may be of the requested type. All their manifests are fetched, so the number of
+/// requests is the reason for the bound.
 pub const MAX_ENTRIES: usize = 1000;
 
-/// Other entries that are kept, in case their manifests know better. An image has a signature, an SBOM, an attestation.
+/// Most other entries that are kept, in case their manifests have the requested type. An image has a signature, an
+/// SBOM, an attestation.
 const MAX_OTHERS: usize = 8;
 
 /// Types of other entries that are kept, for a message.
@@ -27,27 +28,27 @@ const MAX_TYPES: usize = 50;
 /// Longest type that is compared or kept. Media types have at most 127 characters on each side (RFC 6838, 4.2).
 const MAX_TYPE: usize = 512;
 
-/// Longest text of an entry's annotations that is kept, in bytes. They only matter where the manifest cannot be read.
+/// Longest text of an entry's annotations that is kept, in bytes. They only matter if the manifest cannot be read.
 const MAX_ANNOTATIONS: usize = 2048;
 
-/// What a list says of one artifact.
+/// The members of one entry of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// Its type; `None` where the list does not say one that can be read.
+    /// Its type; `None` if the entry has no readable type.
     pub artifact_type: Option<Box<str>>,
-    /// Its annotations as they stand there.
+    /// Its annotations, unparsed.
     annotations: Option<Box<str>>,
 }
 
 impl Entry {
-    /// Its annotations. The manifest's own count wherever that can be read.
+    /// Its annotations. If the manifest can be read, its own annotations count instead.
     #[must_use]
     pub fn annotations(&self) -> Annotations {
         let raw = self.annotations.as_deref().and_then(|text| serde_json::from_str::<Raw<'_>>(text).ok());
         raw.map(|raw| annotations_of(raw).0).unwrap_or_default()
     }
 
-    /// About what it takes in memory.
+    /// Its approximate size in memory.
     #[must_use]
     pub fn weight(&self) -> usize {
         let length = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len() + 16);
@@ -55,16 +56,16 @@ impl Entry {
     }
 }
 
-/// A list, as the Referrers API and the referrers tag give it: what may be of the type asked for.
+/// A list of the Referrers API or the referrers tag, with the entries that may be of the requested type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
-    /// What may be of the type.
+    /// Entries that may be of the type.
     pub entries: BTreeMap<Digest, Entry>,
-    /// What the list calls another type, the first few.
+    /// Entries that have another type in the list, the first few.
     pub others: BTreeSet<Digest>,
-    /// Those types, some of them.
+    /// Some of the other types.
     pub types: BTreeSet<Box<str>>,
-    /// Why it is empty, where that is worth a remark.
+    /// A remark about the reason for an empty list.
     pub note: Option<String>,
 }
 
@@ -72,7 +73,7 @@ impl Index {
     /// Adds the entries of another page.
     ///
     /// # Errors
-    /// Where both together are too many.
+    /// If both together have too many entries.
     pub fn merge(&mut self, page: Self) -> Result<(), ManifestError> {
         for (digest, entry) in page.entries {
             self.add(digest, entry)?;
@@ -86,7 +87,7 @@ impl Index {
         Ok(())
     }
 
-    /// Several entries of one digest are one; where they contradict each other, the manifest decides.
+    /// Several entries of one digest become one. If they contradict each other, the manifest decides.
     fn add(&mut self, digest: Digest, entry: Entry) -> Result<(), ManifestError> {
         match self.entries.entry(digest) {
             Slot::Vacant(slot) => drop(slot.insert(entry)),
@@ -114,10 +115,10 @@ impl Index {
     }
 }
 
-/// Reads a list of descriptors. `wanted` is the type that is asked for, if any.
+/// Parses a list of descriptors. `wanted` is the requested type, if any.
 ///
 /// # Errors
-/// [`ManifestError`] where the document is no OCI image index, or where an entry cannot be read that may be of the type.
+/// [`ManifestError`] if the document is not an OCI image index, or if an entry that may be of the type cannot be read.
 pub fn parse_index(
     bytes: &[u8],
     content_type: Option<&str>,
@@ -132,14 +133,14 @@ pub fn parse_index(
     if *media_type != *media_type::OCI_INDEX {
         return Err(ManifestError::Kind(named(&media_type), "an OCI image index"));
     }
-    // Required (image-spec, image-index.md): without it the document says nothing, which is not that there is nothing.
+    // Required (image-spec, image-index.md): a document without it is invalid, and not an empty list.
     listed("manifests", manifests, wanted)
 }
 
 /// Reads the list of ORAS artifact manifests (`_oras/artifacts/referrers`, before OCI 1.1).
 ///
 /// # Errors
-/// [`ManifestError`] where the document is no such list: `Missing` where it does not even look like one.
+/// [`ManifestError`] if the document is not such a list: `Missing` if it does not even have the members of one.
 pub fn parse_legacy_list(bytes: &[u8], wanted: Option<&str>) -> Result<Index, ManifestError> {
     let text = text_of(bytes);
     // "references" in old drafts.
@@ -171,7 +172,8 @@ fn listed(name: &'static str, list: Member<'_>, wanted: Option<&str>) -> Result<
     if is_list { Ok(index) } else { Err(ManifestError::Member(name, "a list")) }
 }
 
-/// What cannot be read and may be of the type makes the list unknown. What is certainly of another type does not matter.
+/// An unreadable entry that may be of the type makes the list unknown. An entry that is certainly of another type does
+/// not matter.
 fn read_entry(
     index: &mut Index,
     list: &'static str,
@@ -181,7 +183,7 @@ fn read_entry(
 ) -> Result<(), ManifestError> {
     let names = ["digest", "artifactType", "annotations"];
     let ([digest, artifact_type, annotations], _) = members(entry.get(), names);
-    // Pushers that leave the type out, or write the empty one (cosign#4641), leave the question to the manifest.
+    // If a pusher leaves the type out, or writes the empty one (cosign#4641), the manifest decides.
     let artifact_type = optional(artifact_type, text).ok().flatten();
     let artifact_type = artifact_type
         .filter(|text| !text.is_empty() && **text != *media_type::EMPTY && text.len() <= MAX_TYPE);

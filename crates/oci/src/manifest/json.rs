@@ -1,13 +1,12 @@
 //! JSON that others wrote, read member by member.
 //!
-//! Nothing becomes a tree: what is not needed is skipped, and what is needed stays a slice of the text until somebody
-//! reads it. So what is read of a document costs about what it holds of use, whatever else stands in it, and a member
-//! that cannot be read spoils no other.
+//! No tree is built: unneeded members are skipped, and needed members stay slices of the text until they are used. So
+//! the cost depends on the needed members alone, and an unreadable member does not affect the others.
 //!
-//! Most of what lies in registries was written by Go, or for it, so this takes what Go's `encoding/json` takes: `null`
-//! is the zero value of whatever stands there, names are compared without case, and bytes that are no UTF-8 spoil
-//! nothing. One thing is left to those who call: Go takes the last of several members of one name, and not everybody
-//! does (GHSA-mc8v-mgrf-8f4m), so a member that comes twice is reported as such.
+//! Most documents in registries were written by Go programs, or for them. So this parser accepts the same as Go's
+//! `encoding/json`: `null` is the zero value of any type, names are compared without case, and bytes that are not UTF-8
+//! are replaced. One decision is left to callers: Go uses the last of several members of one name, and other parsers do
+//! not (GHSA-mc8v-mgrf-8f4m). So a member that comes twice is reported as such.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,11 +17,11 @@ use serde_json::value::RawValue;
 
 use super::error::ManifestError;
 
-/// A value as it stands in the document.
+/// A value, as written in the document.
 pub(super) type Raw<'a> = &'a RawValue;
 
-/// What stands for a byte that is no UTF-8, as U+FFFD does in Go: one byte as well, so that a document does not grow, and
-/// one that stands in no type, digest or name.
+/// The replacement for a byte that is not UTF-8, like U+FFFD in Go. It is one byte, so that a document does not grow,
+/// and no type, digest or name contains it.
 const NO_TEXT: char = '\u{7f}';
 
 /// The text of a document.
@@ -38,8 +37,8 @@ pub(super) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     text.into()
 }
 
-/// Where a document cannot be read. The parser's own words are left out, because they quote what they found, and what
-/// was found may be anybody's.
+/// The position of a syntax error. The parser's own message is left out, because it quotes the document, which may be
+/// the text of anybody.
 pub(super) fn position(error: &serde_json::Error) -> ManifestError {
     ManifestError::Json { line: error.line(), column: error.column() }
 }
@@ -61,7 +60,7 @@ impl<'a> Member<'a> {
         };
     }
 
-    /// Whether it says anything: `null` does not.
+    /// Whether it has a value: `null` does not count.
     pub(super) fn is_present(self) -> bool {
         match self {
             Self::Missing => false,
@@ -71,9 +70,9 @@ impl<'a> Member<'a> {
     }
 }
 
-/// The members of an object that have one of these names, whatever else it has.
+/// The members of an object that have one of these names. Others are skipped.
 ///
-/// Where the text ends too early or goes wrong, the members before that are returned beside the error.
+/// If the text ends too early or is invalid, the members before that place are returned beside the error.
 pub(super) fn members<'a, const N: usize>(
     text: &'a str,
     names: [&str; N],
@@ -91,7 +90,8 @@ pub(super) fn members<'a, const N: usize>(
     (found, read)
 }
 
-/// Every member of an object with its name, until somebody has had enough. `false` where the text is no object.
+/// Calls `each` for every member of an object with its name, until `each` breaks. Returns `false` if the text is not an
+/// object.
 pub(super) fn each_member<'a>(
     value: Raw<'a>,
     mut each: impl FnMut(String, Raw<'a>) -> ControlFlow<()>,
@@ -102,7 +102,7 @@ pub(super) fn each_member<'a>(
     is_null(value) || serde_json::Deserializer::from_str(value.get()).deserialize_any(object).is_ok()
 }
 
-/// Every element of a list. `false` where the value is no list.
+/// Calls `each` for every element of a list. Returns `false` if the value is not a list.
 pub(super) fn each_element<'a>(value: Raw<'a>, each: impl FnMut(Raw<'a>) -> ControlFlow<()>) -> bool {
     is_null(value) || serde_json::Deserializer::from_str(value.get()).deserialize_any(List(each)).is_ok()
 }
@@ -111,16 +111,16 @@ pub(super) fn is_null(value: Raw<'_>) -> bool {
     value.get() == "null"
 }
 
-/// A text, `None` for `null`. `Err` where it is something else.
+/// A text, `None` for `null`. `Err` for another type.
 pub(super) fn text(value: Raw<'_>) -> Result<Option<Box<str>>, ()> {
     if is_null(value) {
         return Ok(None);
     }
-    // As bytes, because half a surrogate pair is no text to the parser, and U+FFFD to Go.
+    // Parsed as bytes, because the parser refuses half a surrogate pair in a text, and Go reads it as U+FFFD.
     serde_json::Deserializer::from_str(value.get()).deserialize_bytes(Text).map(Some).map_err(|_| ())
 }
 
-/// A size, 0 for `null`. `Err` where it is something else.
+/// A size, 0 for `null`. `Err` for another type.
 pub(super) fn size(value: Raw<'_>) -> Result<u64, ()> {
     if is_null(value) { Ok(0) } else { value.get().parse().map_err(|_| ()) }
 }

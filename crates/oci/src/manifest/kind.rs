@@ -1,4 +1,4 @@
-//! What kind of document it is.
+//! The kind of a document.
 
 use super::descriptor::optional;
 use super::error::{ManifestError, named};
@@ -28,7 +28,8 @@ pub(super) fn ambiguous(
     Ok(())
 }
 
-/// `mediaType` of the document, else of the answer, else what the members say (old pushers left it out).
+/// `mediaType` of the document, else of the answer, else the type that follows from the members (old pushers left it
+/// out).
 pub(super) fn effective_media_type(
     media_type: Member<'_>,
     content_type: Option<&str>,
@@ -41,7 +42,7 @@ pub(super) fn effective_media_type(
     // Parameters such as charset do not take part (image-spec, "Media Type Conflicts"), nor does case (RFC 9110, 8.3.1).
     let header = content_type.and_then(|header| header.split(';').next()).unwrap_or_default();
     let header = header.trim().to_ascii_lowercase();
-    // A registry that serves manifests as plain JSON or bytes says nothing about them.
+    // If a registry serves manifests as plain JSON or bytes, its header means nothing.
     let header = Some(header).filter(|header| header.starts_with("application/vnd."));
     match (header, document) {
         (Some(header), Some(document)) if header != *document => {

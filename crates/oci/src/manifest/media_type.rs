@@ -1,4 +1,4 @@
-//! Media types of manifests and of what they hold.
+//! Media types of manifests and of their content.
 
 /// OCI image manifest.
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";

@@ -1,8 +1,8 @@
 //! Manifests and indexes, read from the raw bytes that were verified.
 //!
 //! Own readers instead of those of a client library: unknown fields and unknown media types must not be errors
-//! (image-spec, "Extensibility"), a document that can be read in two ways must be (GHSA-mc8v-mgrf-8f4m), and of what
-//! others put beside a config no more is read than it takes to know that it is something else.
+//! (image-spec, "Extensibility"), a document that can be read in two ways must be one (GHSA-mc8v-mgrf-8f4m). Of other
+//! artifacts beside a config, only the members are read that show that they are not a config.
 
 mod annotations;
 mod artifact;

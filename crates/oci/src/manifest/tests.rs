@@ -91,7 +91,7 @@ fn null_is_the_zero_value_everywhere() {
     assert_eq!(read.annotations.iter().collect::<Vec<_>>(), [("a", ""), ("b", "c")]);
 }
 
-/// Two readers would read two documents.
+/// Two parsers would read two different documents.
 #[rstest::rstest]
 #[case::the_same_name(r#"{"layers": [], "layers": [1]}"#)]
 #[case::another_case(r#"{"layers": [], "Layers": [1]}"#)]
@@ -101,7 +101,7 @@ fn a_member_that_comes_twice_is_refused(#[case] text: &str) {
     assert!(parse_artifact(Digest::sha256(b""), text.as_bytes(), None).is_err());
 }
 
-/// What stands in a document is anybody's, and whoever may read a condition would read it.
+/// Anybody may have written the document, and everyone who may read a condition would read its text.
 #[rstest::rstest]
 #[case(r#"{"config": "SECRET", "layers": []}"#)]
 #[case(r#"{"mediaType": "SECRET"}"#)]
@@ -132,7 +132,8 @@ fn no_message_repeats_what_was_sent(#[case] text: &str) {
     }
 }
 
-/// A damaged member spoils no other: what tells that a manifest is another one is still told.
+/// A damaged member does not affect the others: the members that show that a manifest is of another type or subject are
+/// still read.
 #[rstest::rstest]
 #[case::layer(json!({"layers": [{"digest": SUBJECT, "size": -1}]}), [true, true, true])]
 #[case::kind(json!({"mediaType": "a/b"}), [true, true, true])]
@@ -151,14 +152,14 @@ fn what_is_known_of_a_damaged_manifest(#[case] damage: serde_json::Value, #[case
     let read = read_artifact(Digest::sha256(bytes.as_bytes()), bytes.as_bytes(), None, ManifestError::clone);
     let found = read.fault.unwrap().known;
     assert_eq!([found.artifact_type, found.subject, found.annotations], known);
-    // One that breaks off: what came before is known, and no more.
+    // A document that breaks off: only the members before that are known.
     let cut = bytes.find("\"subject\"").unwrap();
     let read = read_artifact(Digest::sha256(b""), &bytes.as_bytes()[..cut], None, ManifestError::clone);
     let found = read.fault.unwrap().known;
     assert!(!found.subject && found.artifact_type == (known[0] && document["artifactType"] != json!(null)));
 }
 
-/// Of a list: what is certainly of another type does not matter, what may be of the type has to be readable.
+/// Entries of a list that may be of the type must be readable. Entries that are certainly of another type need not be.
 #[test]
 fn an_entry_is_read_as_far_as_it_is_needed() {
     let other = json!({"artifactType": "x/y", "digest": SUBJECT, "size": 1});

@@ -1,7 +1,7 @@
 //! Directories that ORAS attached: a tar, usually gzipped, marked by an annotation.
 //!
-//! Nothing is written to a file system. Links and special files are refused all the same: half a directory is a
-//! wrong config, and they were the way out of the directory in CVE-2026-50163.
+//! Nothing is written to a file system. Links and special files are still refused: half a directory is a wrong config,
+//! and they were the way out of the directory in CVE-2026-50163.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,15 +14,15 @@ use crate::error::{Bound, Defect, Error, Kind};
 use crate::port::Pulled;
 use crate::wanted::{Wanted, undecided};
 
-/// Most bytes of packed directories that are fetched of an artifact. A caller whose budget is smaller may want only part of
-/// it.
+/// Most bytes of packed directories that are fetched of an artifact. A caller with a smaller budget may want only a
+/// part of them.
 pub const MAX_ARCHIVE: u64 = 4 * 1024 * 1024;
 
-/// Most bytes that the directories of an artifact are inflated to: sixteen times as large as most configs may be. A bomb ends here, and so do
-/// many small ones.
+/// Most bytes that the directories of an artifact are inflated to: sixteen times as large as most configs may be. A
+/// decompression bomb ends here, and so do many small ones.
 const MAX_INFLATED: u64 = 16 * 1024 * 1024;
 
-/// Files of one artifact that are looked at, wanted or not: far above what any config has.
+/// Files of one artifact that are read, wanted or not: far more than any config has.
 pub const MAX_FILES: usize = 4096;
 
 /// Whether a layer is a packed directory.
@@ -30,7 +30,7 @@ pub(crate) fn is_directory(layer: &Descriptor) -> bool {
     layer.is_directory()
 }
 
-/// What is left for one artifact, whichever of its directories comes first.
+/// The remaining bytes and entries of one artifact. All its directories share them, in any order.
 pub(crate) struct Room {
     bytes: AtomicU64,
     entries: AtomicU64,
@@ -43,13 +43,13 @@ impl Default for Room {
 }
 
 impl Room {
-    /// What can be inflated at the most now.
+    /// How many more bytes may be inflated now.
     fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
     fn take_bytes(&self, bytes: u64) -> Result<(), Error> {
-        // No directory is named: which of several comes last is chance.
+        // The message names no directory: which of several directories comes last is chance.
         take(&self.bytes, bytes).ok_or_else(|| {
             Error::new(
                 Kind::TooLarge(Bound::Inflated),
@@ -95,13 +95,13 @@ impl Archive {
     }
 }
 
-/// The regular files of a packed directory that are wanted. What is not wanted cannot spoil it: neither a name that no file
-/// may have nor a link.
+/// The regular files of a packed directory that are wanted. Entries that are not wanted cause no error, even with an
+/// invalid name or as a link.
 ///
 /// # Errors
-/// [`Kind::Invalid`] for what is no archive or where a link or special file is wanted, [`Kind::DigestMismatch`] where it does
-/// not match its digest; [`Kind::FileName`] for wanted names that leave the directory; [`Kind::TooLarge`] beyond the bounds
-/// of this module.
+/// [`Kind::Invalid`] if the bytes are not an archive or if a link or special file is wanted, [`Kind::DigestMismatch`]
+/// if they do not match the digest; [`Kind::FileName`] for wanted names that leave the directory; [`Kind::TooLarge`]
+/// beyond the bounds of this module.
 pub(crate) fn unpack(archive: &Archive, wanted: &dyn Wanted, room: &Room) -> Result<Pulled, Error> {
     let title = text::brief(&archive.title);
     let broken =
@@ -160,7 +160,7 @@ pub(crate) fn unpack(archive: &Archive, wanted: &dyn Wanted, room: &Room) -> Res
     Ok(Pulled { files, others })
 }
 
-/// What every entry's path must begin with: ORAS packs `conf.d` as `conf.d/…`, and `.` as it is.
+/// The prefix that every entry's path must have: ORAS packs `conf.d` as `conf.d/…`, and `.` as it is.
 fn directory_prefix(title: &str) -> Result<String, Error> {
     if title.trim_end_matches('/') == "." {
         return Ok(String::new());
@@ -223,7 +223,7 @@ mod tests {
 
     const ALL: Everything = Everything { bytes: u64::MAX };
 
-    /// Names as they stand there, and all that begin with one that ends in `*`.
+    /// Wants these names. A name that ends in `*` stands for all names with this prefix.
     struct Names(Vec<&'static str>);
 
     impl Wanted for Names {
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(unpacked(&archive).unwrap_err().kind(), &Kind::DigestMismatch);
     }
 
-    /// Checklist A13: whatever leaves the directory or is no regular file is refused, not skipped.
+    /// Checklist A13: an entry that leaves the directory or is not a regular file is refused, not skipped.
     #[rstest::rstest]
     #[case("conf.d/../../etc/passwd", EntryType::Regular, Kind::FileName)]
     #[case("/etc/passwd", EntryType::Regular, Kind::FileName)]
@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(failure(&[("conf.d/a", EntryType::Regular, b"a"), (name, kind, b"")]).kind(), &found);
     }
 
-    /// What nobody wants spoils nothing; a rule that matches it wants it.
+    /// An entry that nobody wants causes no error. A rule that matches the entry wants it.
     #[rstest::rstest]
     #[case("conf.d/a\\b", EntryType::Regular, "conf.d/a\\b")]
     #[case("conf.d/../../etc/passwd", EntryType::Regular, "conf.d/../../etc/passwd")]

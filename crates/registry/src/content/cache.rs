@@ -1,4 +1,4 @@
-//! Immutable content that was fetched before, by what it takes in memory.
+//! Immutable content that was fetched before. Its size in memory is bounded.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use oci::{Annotations, Child, Descriptor, Digest, Platform};
 use crate::credentials::access::RepositoryKey;
 use crate::port::Artifact;
 
-/// What a digest names in a repository, as one identity may see it.
+/// The content that a digest names in a repository, as one identity may see it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ContentKey {
     pub repository: RepositoryKey,
@@ -19,20 +19,20 @@ pub(crate) struct ContentKey {
 /// Immutable content that was fetched before.
 pub(crate) struct ContentCache {
     pub manifests: Cache<ContentKey, Option<Arc<Artifact>>>,
-    /// The size that the descriptor says belongs to the key: a descriptor that lies about it must not profit from one
-    /// that does not.
+    /// The size in the descriptor belongs to the key: a descriptor with a wrong size must not profit from one with the
+    /// right size.
     pub blobs: Cache<(ContentKey, u64), Bytes>,
 }
 
 impl ContentCache {
-    /// `bytes` bounds the blobs; manifests, of which only what was parsed is kept, get half as much.
+    /// `bytes` bounds the blobs. Manifests get half as much, because only their parsed form is kept.
     pub(crate) fn new(bytes: u64) -> Self {
         let manifests = Cache::builder()
             .max_capacity(bytes / 2)
             .weigher(|_, artifact: &Option<Arc<Artifact>>| {
                 artifact.as_ref().map_or(256, |artifact| weight(artifact))
             })
-            // The absence of a manifest is no immutable fact: it may be pushed again.
+            // That a manifest does not exist can change: somebody may push it again.
             .time_to_live(std::time::Duration::from_hours(24))
             .build();
         let blobs = Cache::builder()
@@ -43,7 +43,7 @@ impl ContentCache {
     }
 }
 
-/// About what a parsed manifest takes in memory.
+/// The approximate size of a parsed manifest in memory.
 pub(crate) fn weight(artifact: &Artifact) -> u32 {
     let annotations = |annotations: &Annotations| -> usize {
         annotations.iter().map(|(key, value)| key.len() + value.len() + 64).sum()
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Wherever somebody puts megabytes, they count.
+    /// Megabytes count in every field of a manifest.
     #[rstest::rstest]
     #[case::type_of_the_artifact("/artifactType")]
     #[case::annotation("/annotations/a")]

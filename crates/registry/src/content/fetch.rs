@@ -15,12 +15,12 @@ use crate::observe::CacheKind;
 use crate::port::Artifact;
 use crate::session::Session;
 
-/// Largest manifest or index that is read: what registries must support at least (distribution-spec, "Pushing
+/// Largest manifest or index that is read: the minimum that registries must support (distribution-spec, "Pushing
 /// Manifests"), and oras-go's own limit. 4 MiB.
 pub(crate) const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
 
-/// Memory that one manifest may take once it is read: twice what a config can be that comes inside of its manifest.
-/// Larger ones are no configs.
+/// Memory that one manifest may take after it is parsed: twice the size of the largest config that is embedded in its
+/// manifest. A larger manifest is not one of a config.
 const MAX_ARTIFACT: u32 = 2 * 1024 * 1024;
 
 /// Every manifest type, for an `Accept` header. Listed in full, because registries answer 404 for a type that is not
@@ -30,8 +30,8 @@ pub(crate) fn accept_manifests() -> String {
 }
 
 impl Session<'_> {
-    /// An attached manifest, or nothing where the registry says that it does not exist. It may be one that cannot be
-    /// used; then it says so itself.
+    /// An attached manifest; `None` if the registry says that it does not exist. The manifest may be unusable; then its
+    /// `fault` is set.
     pub(crate) async fn manifest(&self, digest: &Digest) -> Result<Option<Arc<Artifact>>, Error> {
         let key = ContentKey { repository: self.repository.key(), digest: digest.clone() };
         let cached = &self.client.cache.manifests;
@@ -41,7 +41,7 @@ impl Session<'_> {
             self.fetch_manifest(digest).await
         };
         let found = cached.try_get_with(key.clone(), fetch).await.map_err(|error| Error::clone(&error))?;
-        self.client.looked(CacheKind::Manifest, hit);
+        self.client.note_cached(CacheKind::Manifest, hit);
         let may_change = |artifact: &Artifact| artifact.fault.as_ref().is_some_and(|fault| !fault.lasting);
         if found.as_deref().is_none_or(may_change) {
             cached.invalidate(&key).await;
@@ -49,7 +49,7 @@ impl Session<'_> {
         Ok(found)
     }
 
-    /// The same, where nothing but one that can be used will do.
+    /// The same for a caller that needs a usable manifest: an unusable one is an error.
     pub(crate) async fn sound_manifest(&self, digest: &Digest) -> Result<Option<Artifact>, Error> {
         let found = self.manifest(digest).await?;
         found.map(|artifact| Artifact::clone(&artifact).sound()).transpose()
@@ -68,8 +68,8 @@ impl Session<'_> {
         let artifact = match self.read("manifest", &path, Some(accept_manifests()), MAX_MANIFEST).await? {
             None => return Ok(None),
             Some(Read::TooLong { beginning, error }) => {
-                // Its beginning tells what it is, as far as that goes: it is not verified, and as good as what the list
-                // says. Nothing of it is used.
+                // Its first bytes show its type. They are not verified, so the type counts as much as the type in the
+                // list. Nothing else of them is used.
                 let error = error.of_kind(Kind::TooLarge(Bound::Manifest));
                 let error = error.at(&format!("{}@{digest}", self.repository));
                 let mut artifact = read_artifact(digest.clone(), &beginning, None, |_| error.clone());
@@ -97,7 +97,8 @@ impl Session<'_> {
         Ok(Some(Arc::new(artifact)))
     }
 
-    /// The manifest of a platform in an index of images, or nothing where there is none, or no index.
+    /// The manifest of a platform in an index of images; `None` if the index has no such manifest, or if it is not an
+    /// index.
     pub(crate) async fn platform_manifest(
         &self,
         index: &Digest,
@@ -109,7 +110,7 @@ impl Session<'_> {
         if let Some(child) = image.children.iter().find(serves) {
             return Ok(Some(child.digest.clone()));
         }
-        // What cannot be read may be the one for the platform.
+        // The unreadable manifest may be the one for the platform.
         if let Some(fault) = &image.fault {
             return Err(fault.error.clone());
         }
@@ -125,7 +126,7 @@ impl Session<'_> {
         Ok(None)
     }
 
-    /// A layer: from its descriptor where the content stands there, else from the registry. Never from `urls`.
+    /// A layer: from its descriptor if the content is embedded there, else from the registry. Never from `urls`.
     pub(crate) async fn blob(&self, layer: &Descriptor) -> Result<Bytes, Error> {
         if let Some(data) = &layer.data {
             let bytes = STANDARD.decode(data.as_bytes()).map_err(|_| {
@@ -149,14 +150,14 @@ impl Session<'_> {
         };
         let cached = &self.client.cache.blobs;
         let blob = cached.try_get_with(key, fetch).await.map_err(|error| Error::clone(&error))?;
-        self.client.looked(CacheKind::Blob, hit);
+        self.client.note_cached(CacheKind::Blob, hit);
         Ok(blob)
     }
 
     async fn fetch_blob(&self, layer: &Descriptor) -> Result<Bytes, Error> {
         let path = format!("blobs/{}", layer.digest);
         let Some(content) = self.get("blob", &path, None, layer.size).await.map_err(|error| match error.kind() {
-            // Longer than the descriptor says is not large, it is wrong.
+            // A blob that is longer than its descriptor says is wrong, and not too large.
             Kind::TooLarge(_) => Error::new(
                 Kind::DigestMismatch,
                 format!("{}@{}: the blob is longer than the {} bytes of its descriptor; nothing of it is used", self.repository, layer.digest, layer.size),
@@ -174,7 +175,7 @@ impl Session<'_> {
 }
 
 /// The bytes that a digest names: as they were sent, or without an encoding that nobody asked for. In this order,
-/// because stores of blobs call a compressed layer encoded, whose digest is that of what they send.
+/// because stores of blobs declare a compressed layer as encoded, and its digest is the digest of the compressed bytes.
 fn verified(
     repository: &Repository,
     digest: &Digest,

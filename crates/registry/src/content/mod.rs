@@ -1,4 +1,4 @@
-//! What is attached, as bytes: manifests and blobs by digest, and the files that they hold.
+//! The bytes of artifacts: manifests and blobs by digest, and the files that they hold.
 
 pub(crate) mod archive;
 pub(crate) mod cache;

@@ -1,4 +1,4 @@
-//! Artifact → files: which layers to fetch, what they hold, and how much of it is allowed.
+//! Artifact → files: which layers to fetch, which files they hold, and how many bytes are allowed.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::port::{Artifact, Pulled};
 use crate::session::{FETCHES, Session};
 use crate::wanted::{Wanted, check_budget, undecided};
 
-/// Manifests of an index that is attached as an artifact.
+/// Most manifests of an index that is attached as an artifact.
 const MAX_CHILDREN: usize = 64;
 
-/// A layer to fetch, and what it holds.
+/// A layer to fetch, and the kind of its content.
 struct Layer {
     descriptor: Descriptor,
     holds: Holds,
@@ -26,7 +26,7 @@ enum Holds {
     Directory,
 }
 
-/// What the manifest alone tells.
+/// The facts that follow from the manifest alone.
 #[derive(Default)]
 struct Layers {
     wanted: Vec<Layer>,
@@ -64,7 +64,7 @@ impl Session<'_> {
             held = held.saturating_add(files.iter().map(|file| file.bytes.len() as u64).sum());
             pulled.files.extend(files);
             pulled.others.extend(others);
-            // As they come: many small archives must not add up in memory to more than is ever used.
+            // Checked after each archive: many small archives must not take more memory in total than the caller uses.
             if held > wanted.budget() {
                 let files = pulled.files.iter();
                 check_budget(&**wanted, files.map(|file| (file.path.as_str(), file.bytes.len() as u64)))?;
@@ -73,7 +73,7 @@ impl Session<'_> {
         Ok(pulled)
     }
 
-    /// The layers, those of the children where the artifact is an index.
+    /// The layers; if the artifact is an index, the layers of its manifests.
     async fn layers_of(&self, artifact: &Artifact, place: &str) -> Result<Vec<Descriptor>, Error> {
         if artifact.children.len() > MAX_CHILDREN {
             return Err(unsupported(
@@ -130,9 +130,9 @@ impl Session<'_> {
 }
 
 impl OciRegistry {
-    /// Does work for the processor, whose length others choose, apart from the threads that wait on sockets: not one
-    /// caller may keep all others waiting. Its turn ends with the work and not with who waits for it, because nobody
-    /// can end what has begun.
+    /// Does processor work, whose length others choose, outside of the threads that wait on sockets: one caller must
+    /// not keep all others waiting. The permit is held until the work ends, even if the caller no longer waits, because
+    /// a blocking task cannot be cancelled.
     async fn apart<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
@@ -148,8 +148,8 @@ impl OciRegistry {
     }
 }
 
-/// Refuses everything that can be told from the manifest alone, and sorts out what is not wanted: that cannot spoil the
-/// config, whatever its name and size.
+/// Refuses everything that the manifest alone shows to be wrong, and leaves out the files that are not wanted. Those
+/// cause no error, with any name and size.
 fn sort(descriptors: Vec<Descriptor>, wanted: &dyn Wanted, place: &str) -> Result<Layers, Error> {
     let wants = |path: &str| wanted.wants(path).map_err(undecided);
     if descriptors.len() > MAX_FILES {

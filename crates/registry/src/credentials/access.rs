@@ -1,4 +1,4 @@
-//! With what rights, and over which scheme, a repository is reached.
+//! The rights and the scheme with which a repository is reached.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::credentials::keyring::Keyring;
 use crate::credentials::tls::Tls;
 use crate::error::{Error, Kind};
 
-/// What one caller may use to reach registries: its own credentials and nobody else's.
+/// The credentials and certificates of one caller. They are never used for another caller.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     keyring: Arc<Keyring>,
@@ -27,25 +27,25 @@ impl Access {
         Self { keyring: Arc::new(keyring), plain_http: false, tls: None, notes: Arc::default() }
     }
 
-    /// Speaks plain HTTP, where asked to.
+    /// Speaks plain HTTP if `plain_http` is set.
     #[must_use]
     pub fn with_plain_http(self, plain_http: bool) -> Self {
         Self { plain_http, ..self }
     }
 
-    /// Trusts and shows these certificates.
+    /// Trusts these authorities and shows this client certificate.
     #[must_use]
     pub fn with_tls(self, tls: Option<Tls>) -> Self {
         Self { tls: tls.map(Arc::new), ..self }
     }
 
-    /// Says what could not be used of what is meant to give access.
+    /// Adds sources of credentials that cannot be used, each with its reason.
     #[must_use]
     pub fn with_notes(self, notes: Vec<String>) -> Self {
         Self { notes: notes.into(), ..self }
     }
 
-    /// What could not be used: it is not known what it would have opened.
+    /// Sources of credentials that cannot be used. The registries they are for are unknown.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -54,8 +54,8 @@ impl Access {
     /// A repository as it is reached with this access, and with credentials that come from elsewhere (`more`).
     ///
     /// # Errors
-    /// [`Kind::Credentials`] where credentials are given for it and none of them can be read: to go on as if there were
-    /// none would take what is unknown for absent.
+    /// [`Kind::Credentials`] if credentials exist for it and none of them can be read. Unreadable credentials must not
+    /// count as missing credentials.
     pub(crate) fn repository(
         &self,
         repository: &RepositoryRef,
@@ -84,8 +84,8 @@ impl Access {
     }
 }
 
-/// Tells sets of credentials apart without holding them. Everything that is remembered about a repository is
-/// remembered per identity, so that nobody profits from an answer that others earned.
+/// Distinguishes sets of credentials without holding them. Everything that is remembered about a repository is
+/// remembered per identity, so that nobody profits from an answer to credentials of others.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Identity([u8; 32]);
 
@@ -116,7 +116,7 @@ pub(crate) struct Repository {
     broken: Vec<String>,
 }
 
-/// What remembered things are filed under: repository and identity.
+/// The key of remembered facts: repository and identity.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct RepositoryKey {
     plain_http: bool,
@@ -141,12 +141,12 @@ impl Repository {
         own.is_ok_and(|own| own.origin() == url.origin())
     }
 
-    /// An error on the way in, with the credentials that could not be tried.
+    /// An error of the login, with a note about the credentials that could not be tried.
     pub(crate) fn explain(&self, error: Error) -> Error {
         error.with_notes(&self.broken)
     }
 
-    /// Whether a text of the registry's repeats a credential that it was shown.
+    /// Whether a text of the registry repeats a credential that was sent to it.
     pub(crate) fn gives_away(&self, text: &str) -> bool {
         // Shorter ones would be found in any text, and are no secrets.
         const SHORTEST: usize = 4;

@@ -17,7 +17,7 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// What must be shown nowhere: password, identity token, and the pair as it is sent.
+    /// The texts that no message may show: password, identity token, and the encoded pair as it is sent.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = Zeroizing<String>> {
         let [username, password, token] = self.parts();
         let pair = Zeroizing::new(format!("{username}:{password}"));
@@ -25,7 +25,7 @@ impl Credential {
         [password.to_owned(), token.to_owned(), encoded].into_iter().map(Zeroizing::new)
     }
 
-    /// Parts that tell one credential from another.
+    /// The parts by which credentials are compared.
     pub(crate) fn parts(&self) -> [&str; 3] {
         [
             &self.username,

@@ -1,5 +1,5 @@
-//! Docker config documents, as the kubelet reads them (kubernetes v1.36 `pkg/credentialprovider/config.go`), and no less
-//! of one because an entry for another registry in it is broken.
+//! Docker config documents, as the kubelet reads them (kubernetes v1.36 `pkg/credentialprovider/config.go`). Unlike
+//! there, a broken entry does not make the other entries of its document unusable.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,11 +16,11 @@ use zeroize::Zeroizing;
 use crate::credentials::credential::{Credential, KeyringError};
 use crate::credentials::go_json::{self, Member, is_named};
 
-/// Entries of one document. A Secret of 1 MiB could hold more than a hundred thousand, each of which takes twenty times
-/// its bytes in memory; nobody has that many registries.
+/// Most entries of one document. A Secret of 1 MiB could hold more than a hundred thousand, and each takes twenty times
+/// its bytes in memory. Nobody has that many registries.
 const MAX_ENTRIES: usize = 10_000;
 
-/// Docker writes padding, some tools do not; Go minds neither bits that are left over nor line breaks.
+/// Docker writes padding, some tools do not. Go accepts trailing bits and line breaks.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -28,7 +28,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// What stands under the name of a registry: a credential, nothing, or what is wrong with it.
+/// The value under the name of a registry: a credential, nothing, or its fault.
 pub(crate) type Read = Result<Option<Credential>, &'static str>;
 
 /// A `.dockerconfigjson` document.
@@ -42,11 +42,11 @@ pub(crate) fn read_legacy(bytes: &[u8]) -> Result<BTreeMap<String, Read>, Keyrin
 }
 
 fn parse<T: de::DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, KeyringError> {
-    // The kubelet passes over a Secret with nothing under its key.
+    // The kubelet skips a Secret with an empty value under its key.
     if bytes.is_empty() {
         return Ok(T::default());
     }
-    // Line and column only: serde's own message may quote the value that it stumbled over.
+    // Line and column only: serde's own message may quote the wrong value, which can be a password.
     serde_json::from_str(&go_json::text(bytes)).map_err(|error| {
         KeyringError::Json(format!(
             "{:?} error at line {} column {}",
@@ -88,7 +88,7 @@ impl<'de> Deserialize<'de> for Document {
                         continue;
                     }
                     match members.next_value::<Option<Entries>>()? {
-                        // As Go fills a map that is there, and takes it away for `null`.
+                        // Like Go, which adds members to a map that exists, and removes the map for `null`.
                         Some(more) => entries.0.extend(more.0),
                         None => entries.0.clear(),
                     }
@@ -222,7 +222,7 @@ impl Found {
             let decoded =
                 std::str::from_utf8(&decoded).map_err(|_| "its 'auth' is base64 of what is no UTF-8")?;
             let (user, pass) = decoded.split_once(':').ok_or("its 'auth' is not base64 of user:password")?;
-            // Docker itself pads passwords with NUL, and takes it off again.
+            // Docker itself pads passwords with NUL, and removes the padding again.
             (username, password) = (user.to_owned(), pass.trim_end_matches('\0').into());
         }
         let has_token = !identity_token.expose_secret().is_empty();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Why a text is no duration. Its words are those of Go, less the text itself.
+/// Why a text is not a duration. The words are those of Go, without the text itself.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DurationError {
     #[error("it is not a sequence of numbers with units, such as 1h30m")]
@@ -17,7 +17,7 @@ pub(crate) enum DurationError {
     TooLong,
 }
 
-/// Nanoseconds of each unit, in the order in which they are looked for.
+/// Nanoseconds of each unit, in the order in which they are tried.
 const UNITS: [(&str, u64); 8] = [
     ("ns", 1),
     ("us", 1_000),
@@ -57,7 +57,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, DurationError> {
     }
 }
 
-/// The nanoseconds of one number with its unit, and what comes after it.
+/// The nanoseconds of one number with its unit, and the rest of the text.
 fn component(text: &str) -> Result<(u64, &str), DurationError> {
     let (whole, rest) = digits(text);
     let (fraction, rest) = match rest.strip_prefix('.') {

@@ -1,6 +1,6 @@
-//! JSON as Go reads it. What lies in Secrets, and what token endpoints answer, was written by Go programs or for them:
-//! `null` stands for nothing, names of members have no case, the last of several counts, and text that is not UTF-8 is
-//! mended.
+//! JSON as Go reads it. The documents in Secrets and the answers of token endpoints are written by Go programs or for
+//! them: `null` stands for nothing, names of members have no case, the last of several members counts, and text that is
+//! not UTF-8 is repaired.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use zeroize::Zeroizing;
 
-/// A document with what is no UTF-8, and halves of surrogate pairs, replaced as Go replaces them, and without the byte
-/// order mark that some editors put first.
+/// A document in which bytes that are not UTF-8, and halves of surrogate pairs, are replaced as Go replaces them. The
+/// byte order mark that some editors write is removed.
 pub(crate) fn text(bytes: &[u8]) -> Zeroizing<String> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut text = Zeroizing::new(String::with_capacity(bytes.len()));
@@ -47,8 +47,8 @@ fn mend_surrogates(text: &mut String) {
     }
 }
 
-/// Whether a member's name is the one that is meant. Go compares by Unicode's simple folding, in which two letters
-/// outside of ASCII fold to ones of it.
+/// Whether a member has this name. Go compares by Unicode's simple folding, in which two letters outside of ASCII fold
+/// to ASCII letters.
 pub(crate) fn is_named(key: &str, name: &str) -> bool {
     let folded = key.chars().map(|letter| match letter {
         'ſ' => 's',
@@ -58,13 +58,13 @@ pub(crate) fn is_named(key: &str, name: &str) -> bool {
     folded.eq(name.chars())
 }
 
-/// A member of which text is expected.
+/// The value of a member that must be a text.
 pub(crate) enum Member {
     /// `null`, which changes nothing.
     Null,
     Text(SecretString),
     Number(f64),
-    /// Of another shape.
+    /// A value of another type.
     Other,
 }
 

@@ -1,5 +1,5 @@
-//! Registry credentials from Docker config documents, matched exactly as the kubelet does it
-//! (kubernetes v1.36 `pkg/credentialprovider`); the table that the kubelet's own package made says so (`tests/registry`).
+//! Registry credentials from Docker config documents, matched exactly as the kubelet does it (kubernetes v1.36
+//! `pkg/credentialprovider`). A table that the kubelet's own package wrote proves it (`tests/registry`).
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ pub struct Keyring {
     entries: BTreeMap<String, Vec<Slot>>,
 }
 
-/// What stands under a pattern.
+/// The value under a pattern.
 #[derive(Clone, Debug)]
 enum Slot {
     Credential(Credential),
-    /// An entry without credentials. It is a match to the kubelet all the same.
+    /// An entry without credentials. The kubelet still counts it as a match.
     Empty,
-    /// There is a credential, and it cannot be read: that is not the same as none.
+    /// A credential exists and cannot be read. This is not the same as no credential.
     Broken(String),
 }
 
@@ -54,7 +54,7 @@ impl Keyring {
         self.put(registry, Slot::Credential(credential));
     }
 
-    /// Adds what another keyring holds; where something of it is broken, `source` says whose it is.
+    /// Adds the entries of another keyring. The message about a broken entry names `source`.
     pub fn extend(&mut self, other: Self, source: &str) {
         for (pattern, slots) in other.entries {
             let named = slots.into_iter().map(|slot| match slot {
@@ -100,7 +100,7 @@ impl Keyring {
         self.matching(name).into_iter().filter_map(credential).collect()
     }
 
-    /// What is wrong with the entries that are for `name` and cannot be used.
+    /// The faults of the entries that are for `name` and cannot be used.
     #[must_use]
     pub fn broken(&self, name: &str) -> Vec<String> {
         let why = |slot: &Slot| match slot {
@@ -125,8 +125,8 @@ impl Keyring {
     }
 }
 
-/// The kubelet also takes `localhost/web` for Docker Hub's, because it has no dot. It is a host all the same, and Docker
-/// Hub's password is not for whoever listens there.
+/// The kubelet also takes `localhost/web` for an image of Docker Hub, because the name has no dot. But `localhost` is a
+/// host, and Docker Hub's password must not go to a server there.
 fn is_docker_hub(name: &str) -> bool {
     match name.split_once('/') {
         None => !name.is_empty(),

@@ -1,4 +1,4 @@
-//! What opens a registry: credentials as the kubelet finds and matches them, certificates, and both together for one
+//! The rights to a registry: credentials as the kubelet finds and matches them, certificates, and both together for one
 //! caller.
 
 pub(crate) mod access;

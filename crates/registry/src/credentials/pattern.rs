@@ -4,9 +4,9 @@
 /// Host, with its port, and decoded path of a URL.
 type Place = (String, String);
 
-/// What credentials under the name of a registry are for, or nothing where Go cannot read it as a URL; the kubelet then
-/// passes over the entry. Scheme, user information, query and fragment do not count, nor the `/v1/` or `/v2/` of old
-/// configs.
+/// The pattern of images that credentials under the name of a registry are for; `None` if Go cannot read the name as a
+/// URL. The kubelet then skips the entry. Scheme, user information, query and fragment do not count, nor the `/v1/` or
+/// `/v2/` of old configs.
 pub(crate) fn key(registry: &str) -> Option<String> {
     let bare =
         registry.strip_prefix("https://").or_else(|| registry.strip_prefix("http://")).unwrap_or(registry);
@@ -42,7 +42,7 @@ fn parse(text: &str) -> Option<Place> {
     if !user.bytes().all(is_user) {
         return None;
     }
-    // Of these only the form counts.
+    // Only the form of the user information is checked.
     bytes_of(user)?;
     bytes_of(fragment)?;
     Some((parse_host(host)?, unescape(path)?))
@@ -61,7 +61,7 @@ fn parse_host(host: &str) -> Option<String> {
         return if fine { Some(format!("[{bare}{}]{port}", unescape_zone(zone)?)) } else { None };
     }
     let port = host.find(':').map_or("", |colon| &host[colon..]);
-    // Below 0x80 what a host may hold stands for itself, and from there on it may be escaped.
+    // Characters of a host below 0x80 are written as they are. Others may be escaped.
     let is_host =
         |byte: u8| byte >= 0x80 || byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:[]<>\"%".contains(&byte);
     let escapes_ascii =
@@ -73,7 +73,7 @@ fn unescape_zone(zone: &str) -> Option<String> {
     if zone.is_empty() { Some(String::new()) } else { Some(format!("%{}", unescape(zone)?)) }
 }
 
-/// What is no text when its escapes are resolved matches no image.
+/// A path whose unescaped bytes are not UTF-8 matches no image.
 fn unescape(text: &str) -> Option<String> {
     String::from_utf8(bytes_of(text)?).ok()
 }
@@ -94,7 +94,7 @@ fn bytes_of(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Go's `net.SplitHostPort`, and where that finds no port, the host as a whole.
+/// Go's `net.SplitHostPort`; if that finds no port, the host as a whole.
 fn split_port(authority: &str) -> (&str, &str) {
     let split = || {
         let (host, port) = authority.rsplit_once(':')?;

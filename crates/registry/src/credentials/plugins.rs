@@ -30,7 +30,7 @@ const API_VERSION: &str = "credentialprovider.kubelet.k8s.io/v1";
 /// Longest run of a plugin; the kubelet's own limit.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Most that a plugin may write.
+/// Most bytes that a plugin may write.
 const MAX_OUTPUT: u64 = 1024 * 1024;
 
 /// Answers that are kept for each plugin.
@@ -48,7 +48,7 @@ struct Plugin {
     program: std::path::PathBuf,
     default_duration: Duration,
     answers: Cache<String, Answered>,
-    /// One run at a time: whoever waited finds the answer of the one before.
+    /// One run at a time: a caller that waited finds the answer of the run before.
     running: Mutex<()>,
 }
 
@@ -111,7 +111,7 @@ struct Auth {
     password: SecretString,
 }
 
-/// `null` where something else is expected, as Go writes it for an empty slice or map.
+/// Reads `null` as the default value: Go writes it for an empty slice or map.
 fn or_nothing<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -148,8 +148,8 @@ impl Plugins {
         Ok(Self { plugins: plugins.into() })
     }
 
-    /// What the plugins know for a repository. One that fails is passed over, as the kubelet does it: the image may be
-    /// public, or another one may know.
+    /// The credentials that plugins give for a repository. A plugin that fails is skipped, as in the kubelet: the image
+    /// may be public, or another plugin may have credentials.
     pub(crate) async fn credentials(&self, repository: &RepositoryRef) -> Vec<Credential> {
         let name = repository.to_string();
         let mut credentials = Vec::new();
@@ -253,7 +253,7 @@ impl Plugin {
             .spawn()
             .with_context(|| format!("{} cannot be started", self.program.display()))?;
         if let Some(mut stdin) = child.stdin.take() {
-            // A plugin that does not read its request will say what it thinks of it by its status.
+            // If a plugin does not read its request, its exit status shows whether that was a failure.
             let _ = stdin.write_all(&request).await;
         }
         let mut output = Zeroizing::new(Vec::new());

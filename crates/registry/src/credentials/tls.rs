@@ -1,4 +1,4 @@
-//! Certificates for registries: whom to trust, and what to show.
+//! Certificates for registries: the trusted authorities and the client certificate.
 
 use reqwest::{Certificate, ClientBuilder, Identity};
 use rustls::RootCertStore;
@@ -7,7 +7,7 @@ use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret as _, SecretSlice};
 use sha2::{Digest as _, Sha256};
 
-/// Certificates as they stand in a Secret, checked once.
+/// Certificates of a Secret, checked once.
 #[derive(Clone, Debug)]
 pub struct Tls {
     ca: Vec<u8>,
@@ -15,7 +15,7 @@ pub struct Tls {
     identity: Option<SecretSlice<u8>>,
 }
 
-/// Tells certificates apart without holding a key.
+/// Distinguishes certificates without holding a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TlsKey([u8; 32]);
 
@@ -23,7 +23,8 @@ impl Tls {
     /// Reads `ca.crt`, `tls.crt` and `tls.key`, each PEM.
     ///
     /// # Errors
-    /// Says which of them cannot be used. A bad CA is an error: to go on without it would mean to trust others.
+    /// Names the one that cannot be used. A bad CA is an error: without it, the client would trust the system's
+    /// authorities instead.
     pub fn new(ca: Option<&[u8]>, certificate: Option<&[u8]>, key: Option<&[u8]>) -> Result<Self, String> {
         // cert-manager leaves an empty 'ca.crt' beside certificates of a public issuer.
         let ca = ca.filter(|ca| !ca.is_empty());
@@ -81,8 +82,8 @@ impl TlsKey {
     }
 }
 
-/// Reads every certificate as it will be read when a registry shows its own: one that is damaged would be noticed only
-/// then, and blamed on the registry.
+/// Parses every certificate as rustls does when a registry shows its own. Otherwise a damaged certificate would be
+/// noticed only then, and the error would blame the registry.
 fn check_ca(pem: &[u8]) -> Result<(), String> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {

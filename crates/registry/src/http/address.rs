@@ -1,4 +1,4 @@
-//! What an address stands for in a network. The one place that judges addresses, whoever names them.
+//! The place of an address in a network. All addresses are judged here, no matter who names them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(crate) enum Place {
     /// Somewhere on the internet.
     Public,
-    /// A network of somebody's own.
+    /// A private network.
     Internal,
     /// This machine, or this Pod.
     Loopback,
@@ -16,7 +16,7 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// An IPv6 address is judged by every IPv4 address that it may stand for as well: a gateway on the way would lead
+    /// An IPv6 address is also judged by every IPv4 address that it may stand for: a gateway on the way would lead
     /// there.
     pub(crate) fn of(address: IpAddr) -> Self {
         match address {
@@ -48,7 +48,8 @@ const METADATA_V4: [Ipv4Addr; 3] = [
 
 /// The same over IPv6, each with the bits that count.
 const METADATA_V6: [(Ipv6Addr, u32); 6] = [
-    // AWS, all that it keeps for services of its own: metadata ::254, EKS Pod Identity ::23, DNS ::253, time ::123.
+    // AWS, the whole range that it reserves for its services: metadata ::254, EKS Pod Identity ::23, DNS ::253, time
+    // ::123.
     (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0), 32),
     // Google Cloud.
     (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128),
@@ -67,7 +68,7 @@ fn of_v4(address: Ipv4Addr) -> Place {
     if address.is_link_local() || METADATA_V4.contains(&address) {
         Place::LinkLocal
     } else if address.is_loopback() || first == 0 {
-        // Linux takes 0.0.0.0 for itself.
+        // Linux connects 0.0.0.0 to the local machine.
         Place::Loopback
     } else if address.is_private()
         // Carrier-grade NAT (RFC 6598), which clouds give to Pods; benchmarks (RFC 2544); multicast, and the reserved rest.
@@ -122,7 +123,7 @@ fn embedded(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     };
     let mut found = if in_the_last_bits { vec![last] } else { Vec::new() };
     match s {
-        // How long the prefix for local use is, nobody can tell from here (RFC 6052, section 2.2).
+        // The length of the prefix for local use is unknown here (RFC 6052, section 2.2).
         [0x64, 0xff9b, 1, ..] => {
             found.extend([
                 [o[6], o[7], o[9], o[10]],
@@ -132,11 +133,11 @@ fn embedded(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
         }
         // 6to4 (RFC 3056).
         [0x2002, ..] => found.push([o[2], o[3], o[4], o[5]]),
-        // Teredo (RFC 4380): its server, and the client with every bit turned.
+        // Teredo (RFC 4380): its server, and the client with every bit inverted.
         [0x2001, 0, ..] => found.extend([[o[4], o[5], o[6], o[7]], last.map(|octet| !octet)]),
         _ => {}
     }
-    // What begins with 0 is no address that a gateway leads to, but a reading that is not meant.
+    // No gateway leads to an address that begins with 0: the IPv6 address does not have this form.
     found.into_iter().filter(|octets| octets[0] != 0).map(Ipv4Addr::from)
 }
 
@@ -205,7 +206,7 @@ mod tests {
     }
 
     proptest! {
-        /// However an IPv4 address is wrapped, it leads to no less private a place.
+        /// An IPv4 address within an IPv6 address of any form counts as at least as private as by itself.
         #[test]
         fn no_wrapping_makes_an_address_more_public(octets in any::<[u8; 4]>()) {
             let bare = Ipv4Addr::from(octets);

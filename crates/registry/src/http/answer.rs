@@ -1,4 +1,4 @@
-//! Answers of registries: bodies that are read with a bound, and what a refusal means.
+//! Answers of registries: bodies that are read with a bound, and the errors that refusals stand for.
 
 use std::io::Read as _;
 use std::net::IpAddr;
@@ -23,20 +23,20 @@ use crate::observe::{Meter, authority};
 /// Bytes of an error body that are read for its message.
 const MAX_ERROR_BODY: usize = 16 * 1024;
 
-/// Bytes that are kept of what is too long. Go writes the type of a manifest first.
+/// Bytes that are kept of a body that is too long. Go writes the type of a manifest first.
 const MAX_BEGINNING: usize = 64 * 1024;
 
 /// The head of an answer; the body is read with a bound, or not at all.
 pub(crate) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// Where the answer came from in the end.
+    /// The URL that the answer came from, after all redirects.
     pub url: Url,
     /// Whether a redirect led to another scheme, host or port.
     pub moved: bool,
-    /// What of the credentials the one who answered was shown.
+    /// The credentials that the request to this server carried.
     pub shown: Shown,
-    /// The address that it came from; nothing where a proxy stands in between.
+    /// The address that it came from; `None` behind a proxy.
     pub peer: Option<IpAddr>,
     pub body: Body,
 }
@@ -53,12 +53,12 @@ pub(crate) struct Sent {
     _place: Option<Place>,
 }
 
-/// How a body was sent, although none but the plain one was asked for.
+/// The encoding of a body, although the client asked for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     None,
     Gzip,
-    /// One that is not known here.
+    /// An unknown encoding.
     Other,
 }
 
@@ -74,9 +74,8 @@ impl Encoding {
 }
 
 impl Sent {
-    /// What was sent, as it is without an encoding that nobody asked for: some gateways compress for every client,
-    /// because Go's always asks for it. At most `most` bytes. Nothing where there is no such encoding, or where it
-    /// cannot be undone.
+    /// The body without an encoding that nobody asked for: some gateways compress for every client, because Go's client
+    /// always asks for it. At most `most` bytes. `None` if the body has no such encoding, or if it cannot be decoded.
     pub(crate) fn inflated(&self, most: u64) -> Option<Bytes> {
         if self.encoding != Encoding::Gzip {
             return None;
@@ -87,50 +86,51 @@ impl Sent {
     }
 }
 
-/// A body, or why not.
+/// A body, or the beginning of one that is too long.
 pub(crate) enum Read {
     Whole(Sent),
-    /// Its beginning, for what can be told from that.
+    /// Its first bytes, which may show its type.
     TooLong {
         beginning: Bytes,
         error: Error,
     },
 }
 
-/// What an answer is the answer to.
+/// The credentials of a request that was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shown {
-    /// A request of nobody in particular, or with a token that everybody gets.
+    /// A request without credentials, or with a token that everybody gets.
     Nothing,
-    /// A request with credentials, or with what they earned.
+    /// A request with credentials, or with a token for them.
     Credentials,
     /// The same, with credentials that the registry has accepted for this repository before.
     Accepted,
 }
 
-/// What is left to read of an answer.
+/// The body of an answer, read or not.
 pub(crate) enum Body {
-    /// The content that was asked for. The turn at the host lasts until it is read, so it must be read, or dropped,
-    /// before the next request is sent: whoever waits for a turn while holding one may wait for ever.
+    /// The content that was asked for. The turn at the host lasts until the body is read. So it must be read, or
+    /// dropped, before the next request is sent: a caller that waits for a turn while it holds one may wait forever.
     Content { response: reqwest::Response, turn: OwnedSemaphorePermit, meter: Meter },
-    /// Anything else: as much of it as an error message needs, and the turn is over.
+    /// Any other body: the part of it that an error message needs. The turn is over.
     Read(Bytes),
 }
 
 impl Answer {
-    /// Whether it is the word of another host, to which the registry leads: not that of the registry after a detour.
+    /// Whether another host answered, to which the registry redirected. `false` if the redirects led back to the
+    /// registry.
     fn is_of_another(&self, repository: &Repository) -> bool {
         self.moved && !repository.owns(&self.url)
     }
 
-    /// Whether another host refuses what the registry sent its client there for. The URL is most likely signed, and the
-    /// next one is signed anew.
+    /// Whether another host refuses the URL to which the registry redirected. The URL is most likely signed, and the
+    /// next one gets a new signature.
     pub(crate) fn refuses_a_signed_url(&self, repository: &Repository) -> bool {
         self.is_of_another(repository)
             && matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
     }
 
-    /// `Content-Type`, where it is text. One that cannot be read says nothing, and then what was sent has to.
+    /// `Content-Type`, if it is text. If it cannot be read, the body decides.
     pub(crate) fn content_type(&self) -> Option<&str> {
         self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
     }
@@ -149,8 +149,8 @@ impl Answer {
         }
     }
 
-    /// The same, where the beginning of what is too long is of use. Of what claims to be longer no more is read than
-    /// that.
+    /// The same for a caller that can use the beginning of a body that is too long. If the declared length is too long,
+    /// only the beginning is read.
     pub(crate) async fn read(
         self,
         repository: &Repository,
@@ -167,9 +167,9 @@ impl Answer {
                 format!("{repository}: {what} has {size} bytes; at most {most} are read"),
             ),
         };
-        // What was compressed without being asked for can be a little longer than what it holds.
+        // A body that was compressed unasked can be a little longer than its content.
         let most_sent = if encoding == Encoding::None { most } else { most + most / 100 + 1024 };
-        // A length that is no number breaks the connection before it comes here.
+        // The HTTP client has already refused a length that is not a number.
         let declared =
             self.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         let claims_too_much = declared.filter(|declared| *declared > most_sent);
@@ -219,19 +219,19 @@ impl Answer {
         }
     }
 
-    /// Whether it asks for fewer requests, or for later ones.
+    /// Whether the answer asks for fewer or later requests.
     pub(crate) fn wants_less(&self) -> bool {
         let later = self.status.is_server_error() && self.headers.contains_key(RETRY_AFTER);
         later || self.status == StatusCode::TOO_MANY_REQUESTS
     }
 
-    /// The error that a status stands for where it is none of those a caller expects.
+    /// The error for a status that the caller does not expect.
     pub(crate) fn to_error(&self, repository: &Repository, call: &Call) -> Error {
         refused(repository, call, self, retry_after(&self.headers, SystemTime::now()))
     }
 }
 
-/// The beginning of a body that is only good for a message; whatever goes wrong with it does not matter.
+/// The beginning of a body that is only used for a message. Errors while reading it do not matter.
 pub(crate) async fn beginning(mut response: reqwest::Response, meter: &mut Meter) -> Bytes {
     let mut bytes = BytesMut::new();
     let mut pace = Pace::begin();
@@ -257,7 +257,7 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     }
 }
 
-/// Who did or did not answer, as the beginning of a sentence.
+/// The server that did or did not answer, as the beginning of a sentence.
 fn who(repository: &Repository, url: &Url) -> String {
     if repository.owns(url) {
         format!("registry {}", repository.host)
@@ -267,8 +267,8 @@ fn who(repository: &Repository, url: &Url) -> String {
     }
 }
 
-/// No answer at all. Words of the other side are repeated of the registry itself alone: what another host says, its
-/// certificate for example, is not for everybody who can make a registry lead there.
+/// The error for no answer at all. Only text from the registry itself is repeated. Text of another host, for example of
+/// its certificate, must not reach everybody who can make a registry redirect there.
 pub(crate) fn unreachable(repository: &Repository, url: &Url, error: &reqwest::Error) -> Error {
     let (trouble, who) = (Trouble::of(error), who(repository, url));
     if !repository.owns(url) {
@@ -278,7 +278,7 @@ pub(crate) fn unreachable(repository: &Repository, url: &Url, error: &reqwest::E
     Error::new(Kind::Unavailable(trouble.cause(repository.plain_http)), message)
 }
 
-/// What a refusal means. Statuses that a caller knows how to take never come here.
+/// The error for a refusal. Statuses that a caller handles itself never come here.
 pub(crate) fn refused(
     repository: &Repository,
     call: &Call,
@@ -293,7 +293,7 @@ pub(crate) fn refused(
     error.answered(answer.status.as_u16(), retry_after)
 }
 
-/// What it means follows from what was sent: who was shown nothing has refused no credentials.
+/// The meaning depends on the request: a server that got no credentials has not refused any.
 fn refused_by_registry(repository: &Repository, call: &Call, answer: &Answer) -> Error {
     let Answer { status, shown, .. } = answer;
     let answered =
@@ -319,7 +319,7 @@ fn refused_by_registry(repository: &Repository, call: &Call, answer: &Answer) ->
     }
 }
 
-/// Whether this is what servers say to HTTP where they speak HTTPS: Go's in its own words, nginx on a page.
+/// Whether this is the answer of an HTTPS server to plain HTTP: Go's server and nginx have fixed texts for it.
 fn wants_tls(answer: &Answer) -> bool {
     const SAID: [&str; 2] = ["HTTP request to an HTTPS server", "HTTP request was sent to HTTPS port"];
     let Body::Read(body) = &answer.body else { return false };
@@ -327,14 +327,14 @@ fn wants_tls(answer: &Answer) -> bool {
     answer.url.scheme() == "http" && SAID.iter().any(|said| text.contains(said))
 }
 
-/// The beginning of what was read.
+/// The first bytes of a buffer.
 fn first(mut bytes: BytesMut, most: usize) -> Bytes {
     bytes.truncate(most);
     bytes.freeze()
 }
 
-/// Another host was shown no credentials, so they are not to blame. Nothing of its text is shown: it may be any host that
-/// the registry likes to name.
+/// Another host got no credentials, so credentials are not the cause. Its text is not shown: the registry may have
+/// named any host.
 fn refused_elsewhere(repository: &Repository, call: &Call, answer: &Answer) -> Error {
     let kind = match answer.status.as_u16() {
         401 | 403 => Kind::Unavailable(Cause::SignedUrl),
@@ -353,8 +353,8 @@ fn refused_elsewhere(repository: &Repository, call: &Call, answer: &Answer) -> E
 }
 
 /// The codes of an error envelope (distribution-spec, "Error Codes"). Its messages are left out: some registries put
-/// request ids there, which would make every retry a new message. Of another host that the registry leads to nothing is
-/// repeated at all.
+/// request ids there, which would make every retry a new message. Nothing of another host that the registry redirects
+/// to is repeated.
 fn error_detail(answer: &Answer) -> String {
     #[derive(serde::Deserialize)]
     struct Envelope {

@@ -1,9 +1,10 @@
-//! A request, before anybody has a right to it.
+//! A request before it is authorized.
 
 use http::Method;
 use reqwest::Url;
 
-/// The operation that asks for an image: the first question about it, and the one that may be refused to nobody who may pull.
+/// The operation that resolves an image: the first request for it. A registry must not refuse it to a caller that may
+/// pull.
 pub(crate) const RESOLVE: &str = "resolve";
 
 /// A request that is not yet authorized.
@@ -13,9 +14,9 @@ pub(crate) struct Call {
     pub method: Method,
     pub url: Url,
     pub accept: Option<String>,
-    /// Return whatever another origin answers to a redirect, instead of trying again. GHCR sends questions about
-    /// referrers to a web site that answers 429 on some days (artifacthub#4785), which says nothing about the registry.
+    /// Return any answer of another origin after a redirect, instead of trying again. GHCR redirects requests for
+    /// referrers to a web site that answers 429 on some days (artifacthub#4785). This means nothing for the registry.
     pub take_foreign_answer: bool,
-    /// Return the last answer, whatever its status, to a caller who has a plainer question left.
+    /// Return the last answer with any status: the caller can still send a simpler request.
     pub take_last_answer: bool,
 }

@@ -1,5 +1,5 @@
-//! How slowly a body may come. A time for each read alone would let a byte every half a minute hold a turn at the host,
-//! and whoever waits for it, for as long as the sender likes.
+//! How slowly a body may come. With only a limit for each read, one byte every half a minute could hold a turn at the
+//! host, and block all callers that wait for it, without end.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::http::trouble::innermost;
 /// Any body may take this long, which is also the longest silence within an answer.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Beyond that, what has come must have come at least this fast, in bytes a second. A config of 1 MiB then takes a minute
-/// and a half at the worst, and the slowest lines to registries are ten times as fast.
+/// After that, the average speed must be at least this, in bytes a second. A config of 1 MiB then takes a minute and a
+/// half at the worst, and the slowest lines to registries are ten times as fast.
 const SLOWEST: u64 = 16 * 1024;
 
 /// Watches over one body.
@@ -26,10 +26,10 @@ impl Pace {
         Self { begun: Instant::now(), received: 0 }
     }
 
-    /// The next part of the body; nothing at its end.
+    /// The next part of the body; `None` at its end.
     ///
     /// # Errors
-    /// What the sender did, for a message: "answered …".
+    /// A clause for a message that says what the sender did: "answered …".
     pub(crate) async fn next(&mut self, response: &mut reqwest::Response) -> Result<Option<Bytes>, String> {
         let chunk = timeout_at(self.latest(), response.chunk()).await.map_err(|_| {
             format!("sends its answer at less than {SLOWEST} bytes a second, and it is given up")
@@ -61,7 +61,7 @@ mod tests {
         http::Response::new(reqwest::Body::wrap_stream(parts)).into()
     }
 
-    /// A byte every now and then keeps nobody waiting: what counts is how much has come since the beginning.
+    /// A byte now and then is not enough: the bytes since the beginning count.
     #[tokio::test]
     async fn a_body_that_drips_is_given_up() {
         let one = || futures::stream::iter([Bytes::from_static(b"x")]);

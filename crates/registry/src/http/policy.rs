@@ -1,5 +1,5 @@
-//! Which registries and addresses may be asked. Others choose the host that is asked, and this process stands where its
-//! position in the network is worth something.
+//! Which registries and addresses may be asked. Others choose the host, and this process can reach addresses in the
+//! network that they cannot.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub struct AddressPolicy {
 /// How private an address a request may lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Reach {
-    /// Whatever is not link-local: registries and what they redirect to have private addresses, too.
+    /// All addresses that are not link-local: registries and their redirects have private addresses, too.
     Anywhere,
     /// Neither this machine itself, nor link-local.
     Private,
@@ -36,7 +36,7 @@ pub(crate) enum Reach {
 }
 
 impl AddressPolicy {
-    /// A pattern for [`AddressPolicy::allow`], refused where it could never match.
+    /// Checks a pattern for [`AddressPolicy::allow`].
     ///
     /// # Errors
     /// Says what is wrong with it.
@@ -56,7 +56,7 @@ impl AddressPolicy {
     }
 
     /// # Errors
-    /// [`Kind::NotPermitted`], with those that are.
+    /// [`Kind::NotPermitted`], with the permitted registries.
     pub(crate) fn check(&self, repository: &RepositoryRef) -> Result<(), Error> {
         let name = repository.to_string();
         if self.allow.is_empty() || self.allow.iter().any(|pattern| allows(pattern, &name)) {
@@ -70,7 +70,7 @@ impl AddressPolicy {
     /// Judges a host that is an address. Names are judged when they are resolved.
     ///
     /// # Errors
-    /// Where it is out of reach.
+    /// If it is out of reach.
     pub(crate) fn check_url(&self, url: &Url, reach: Reach) -> Result<(), Refusal> {
         match address(url) {
             Some(address) => self.judge(&address.to_string(), address, reach),
@@ -92,7 +92,7 @@ impl AddressPolicy {
     }
 }
 
-/// The address that the host of a URL is written as.
+/// The address in a URL whose host is an address.
 pub(crate) fn address(url: &Url) -> Option<IpAddr> {
     url.host_str()?.trim_matches(['[', ']']).parse().ok()
 }
@@ -103,8 +103,8 @@ fn split(text: &str) -> (&str, &str) {
     (host, path.trim_matches('/'))
 }
 
-/// A permission ends where a segment ends: what is given to `team` is not given to `team-evil`. Names of hosts have no
-/// case, and Docker Hub has two names.
+/// A permission ends at the end of a segment: a permission for `team` does not include `team-evil`. Names of hosts have
+/// no case, and Docker Hub has two names.
 fn allows(pattern: &str, name: &str) -> bool {
     let (host, path) = split(pattern);
     let (asked, repository) = split(name);
@@ -125,7 +125,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// Why a registry, or where it redirects to, is not asked.
+    /// Why a registry, or the target of its redirect, is not asked.
     pub(crate) fn into_error(self) -> Error {
         let Self { place, by_name, .. } = self;
         let kind = Kind::Address { by_name, link_local: place == Place::LinkLocal };
@@ -154,8 +154,8 @@ impl std::fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Resolves names as the system does, and leaves out what is out of reach. The connection is made to what comes out of
-/// here, so that a name cannot lead to one address when it is judged and to another when it is asked.
+/// Resolves names as the system does, and removes addresses that are out of reach. The connection is made to the
+/// addresses that remain, so that a name cannot lead to one address when it is judged and to another when it is used.
 pub(crate) struct PolicyResolver {
     pub(crate) policy: Arc<AddressPolicy>,
     pub(crate) reach: Reach,
@@ -172,7 +172,7 @@ impl Resolve for PolicyResolver {
 }
 
 impl AddressPolicy {
-    /// The addresses of a name that are within reach; an error where it has others only.
+    /// The addresses of a name that are within reach; an error if it has only others.
     fn permitted(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! Where a registry sends its clients, and where they do not go.
+//! Redirects: which ones are followed, and which are refused.
 
 use http::HeaderValue;
 use http::header::LOCATION;
@@ -6,7 +6,7 @@ use reqwest::Url;
 
 use crate::error::{Cause, Defect, Kind};
 
-/// Where a redirect leads; nothing for any other answer. A redirect that cannot be followed is no answer either.
+/// The target of a redirect; `None` for any other answer. A redirect that cannot be followed is an error.
 pub(crate) fn redirect(response: &reqwest::Response) -> Result<Option<Url>, (Kind, String)> {
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
@@ -33,7 +33,7 @@ fn target(from: &Url, location: Option<&HeaderValue>) -> Result<Url, (Kind, Stri
         let why = "and redirects from https to http, which is not followed";
         return Err((Kind::Invalid(Defect::Other), why.to_owned()));
     }
-    // The client would send it as a password: to whom, and which, is not for the registry to choose.
+    // The client would send it as a password. The registry must not choose a password and its receiver.
     if !next.username().is_empty() || next.password().is_some() {
         let why = "and redirects to a URL with user information, which is not followed";
         return Err((Kind::Invalid(Defect::Other), why.to_owned()));

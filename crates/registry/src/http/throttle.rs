@@ -1,4 +1,4 @@
-//! How much one registry is asked at once, and how fast.
+//! Bounds of requests to one registry: how many side by side, and how many a second.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::error::{Error, Kind};
 /// Hosts whose state is kept; an idle one is forgotten after [`IDLE`].
 const HOSTS: u64 = 1000;
 
-/// A host that nobody asked for this long starts afresh.
+/// The state of a host that nobody asked for this long is dropped.
 const IDLE: Duration = Duration::from_mins(10);
 
 /// Bounds for each registry host.
@@ -21,7 +21,7 @@ const IDLE: Duration = Duration::from_mins(10);
 pub struct Rate {
     /// Requests side by side.
     pub concurrency: usize,
-    /// Requests a second; `None` leaves it to the registry to say so.
+    /// Requests a second; with `None` only the registry limits them.
     pub per_second: Option<u32>,
 }
 
@@ -32,7 +32,7 @@ impl Default for Rate {
     }
 }
 
-/// Turns at a host. Another port of it is another server, which does not wait for this one.
+/// Turns at a host. Another port of the host is another server with its own turns.
 pub(crate) struct Throttle {
     rate: Rate,
     hosts: Cache<String, Arc<Host>>,
@@ -48,7 +48,7 @@ impl Throttle {
         Self { rate, hosts: Cache::builder().max_capacity(HOSTS).time_to_idle(IDLE).build() }
     }
 
-    /// Waits for a turn at the server that a URL names. The turn lasts as long as what is returned.
+    /// Waits for a turn at the server that a URL names. The turn lasts until the returned value is dropped.
     pub(crate) async fn turn(&self, url: &Url) -> Result<OwnedSemaphorePermit, Error> {
         let host = url.host_str().unwrap_or_default();
         let server = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());
@@ -81,7 +81,7 @@ mod tests {
     use futures::FutureExt as _;
 
     #[test]
-    fn requests_are_spaced_as_told_and_idle_time_is_not_saved_up() {
+    fn requests_are_spaced_as_configured_and_idle_time_is_not_saved_up() {
         let now = Instant::now();
         let mut next = now;
         let starts: Vec<u128> =
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_side_by_side_than_told_at_each_host() {
+    async fn no_more_side_by_side_than_configured_for_each_host() {
         let throttle = Throttle::new(Rate { concurrency: 2, per_second: None });
         let url = |url: &str| url.parse::<Url>().unwrap();
         let registry = url("https://r.example/v2/a");

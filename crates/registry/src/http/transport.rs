@@ -26,14 +26,14 @@ use crate::http::trouble::innermost;
 use crate::http::warnings::Warnings;
 use crate::observe::{Meter, Observation, Observer, RequestRecord, WaitCause, authority};
 
-/// Requests for one answer, the first included. More is for the caller, who waits longer.
+/// Requests for one answer, including the first. Further tries are left to the caller, who waits longer.
 const ATTEMPTS: u32 = 3;
 
 /// Wait before the second request; doubles from there.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
-/// Longest `Retry-After` that is waited out on the spot. A longer one is an error, so that the turn is free
-/// for somebody else meanwhile.
+/// Longest `Retry-After` that is waited for while the turn is held. A longer one is an error, so that another caller
+/// can use the turn.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 /// Redirects that are followed for one request; registries use one, a blob store behind a gateway two.
@@ -51,14 +51,14 @@ const IDLE_CONNECTIONS: usize = 8;
 /// The operation of a request to a token endpoint.
 const TOKEN: &str = "token";
 
-/// Target of the spans, one for each request: with it they are told from log lines, and are made only where somebody wants
-/// them.
+/// Target of the spans, one for each request. It distinguishes them from log lines, and they are only made if somebody
+/// wants them.
 pub const SPANS: &str = "artifactconfig::trace";
 
 /// Sends requests.
 pub(crate) struct Transport {
-    /// One pool of connections for each set of certificates, as a connection is a right where a client certificate opened
-    /// it, and for each reach. Credentials go with each request and share the pool.
+    /// One pool of connections for each set of certificates and each reach. A connection that a client certificate
+    /// opened gives rights, so others must not use it. Credentials go with each request and share the pool.
     pools: Cache<PoolKey, reqwest::Client>,
     throttle: Throttle,
     policy: Arc<AddressPolicy>,
@@ -67,8 +67,8 @@ pub(crate) struct Transport {
     warnings: Warnings,
 }
 
-/// What tells one pool of connections from another. A connection that was opened for a registry on a private address must
-/// not carry a question to a token endpoint that may not have one.
+/// The key of a pool of connections. A connection to a registry on a private address must not carry a request to a
+/// token endpoint that may not have a private address.
 type PoolKey = (Option<TlsKey>, Reach);
 
 /// Pools of connections that are kept.
@@ -86,10 +86,10 @@ impl Transport {
         Ok(Self { pools, throttle, policy, proxies, observer, warnings: Warnings::new() })
     }
 
-    /// The client for a URL that a request to `repository` leads to: with its client certificate at its own origin, and
-    /// with its trust alone everywhere else.
+    /// The client for a URL that a request to `repository` leads to: with the client certificate at the registry's own
+    /// origin, and only with its authorities everywhere else.
     ///
-    /// What a proxy carries, it resolves as well. Addresses are judged here before, names are not.
+    /// A proxy also resolves the names of the URLs that it carries. So only addresses are judged here, and no names.
     pub(crate) fn client_for(
         &self,
         repository: &Repository,
@@ -110,8 +110,8 @@ impl Transport {
         })
     }
 
-    /// Sends a request until it is answered, at most [`ATTEMPTS`] times. Every answer with another status than "try
-    /// again" is returned, whatever it says.
+    /// Sends a request until it is answered, at most [`ATTEMPTS`] times. Every answer with a status that does not mean
+    /// "try again" is returned.
     pub(crate) async fn send(
         &self,
         repository: &Repository,
@@ -207,7 +207,7 @@ impl Transport {
         ))
     }
 
-    /// Logs what somebody should know about a registry, once a day.
+    /// Logs a remark about a registry, once a day.
     pub(crate) fn once_a_day(&self, repository: &Repository, text: &str) {
         self.warnings.once(&repository.host, text);
     }
@@ -216,7 +216,8 @@ impl Transport {
         &self.policy
     }
 
-    /// A request to a token endpoint: retried by the caller, never redirected with what it carries.
+    /// A request to a token endpoint. The caller retries it. It carries credentials, so its redirects are never
+    /// followed.
     pub(crate) async fn token(
         &self,
         realm: &Url,
@@ -269,8 +270,8 @@ impl Transport {
     }
 }
 
-/// A request in a trace, by OpenTelemetry's conventions for HTTP clients. Of the URL only what holds no signature: never
-/// the query, and where a redirect led elsewhere no path either.
+/// A request in a trace, by OpenTelemetry's conventions for HTTP clients. Of the URL only the parts without a
+/// signature: never the query, and after a redirect to another origin no path either.
 fn span(operation: &'static str, moved: bool, method: &Method, url: &Url) -> Span {
     tracing::info_span!(
         target: SPANS,
@@ -289,7 +290,7 @@ fn span(operation: &'static str, moved: bool, method: &Method, url: &Url) -> Spa
     )
 }
 
-/// How a request ended; each status from 400 on is an error to the client that asked.
+/// Records how a request ended. For a client, each status from 400 on is an error.
 fn trace(span: &Span, result: &Result<reqwest::Response, reqwest::Error>) {
     match result {
         Ok(response) => {
@@ -311,7 +312,7 @@ fn trace(span: &Span, result: &Result<reqwest::Response, reqwest::Error>) {
 
 fn client(tls: Option<&Tls>, policy: &Arc<AddressPolicy>, reach: Reach) -> Result<reqwest::Client, String> {
     let builder = reqwest::Client::builder()
-        // Followed here instead, where Authorization can be kept from other origins and the end be known.
+        // Followed by `follow` instead: it keeps Authorization from other origins, and knows the last URL.
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
@@ -325,7 +326,7 @@ fn client(tls: Option<&Tls>, policy: &Arc<AddressPolicy>, reach: Reach) -> Resul
     builder.build().map_err(|error| innermost(&error))
 }
 
-/// Why a request was not answered: it may not have been made.
+/// Why a request was not answered. Perhaps it was never sent.
 fn no_answer(repository: &Repository, url: &Url, error: &reqwest::Error) -> Error {
     match Refusal::within(error) {
         Some(refusal) => refusal.into_error().at(&repository.to_string()),
@@ -337,10 +338,10 @@ const fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
 }
 
-/// Half to one and a half of a wait: those that were refused together should not return together.
+/// Half to one and a half of a wait, so that requests that were refused together are not repeated together.
 fn jittered(wait: Duration) -> Duration {
     use std::hash::{BuildHasher as _, RandomState};
-    // Each RandomState is seeded anew, which is all the randomness that is needed here.
+    // Each RandomState has a new seed. That is random enough here.
     let random = RandomState::new().hash_one(0_u8) % 1000;
     wait / 2 + wait.mul_f64(f64::from(u32::try_from(random).unwrap_or_default()) / 1000.0)
 }
@@ -349,7 +350,7 @@ fn jittered(wait: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    /// A server that answers every request on every connection, and how many of each there were.
+    /// A server that answers every request on every connection, and counts both.
     async fn server() -> (String, Arc<std::sync::Mutex<Vec<usize>>>) {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -374,8 +375,8 @@ mod tests {
         (format!("localhost:{port}"), requests)
     }
 
-    /// A token endpoint that must be public is judged by the addresses of its name, also where a connection to it is open
-    /// that a registry of the same name has opened.
+    /// A token endpoint that must be public is judged by the addresses of its name, even if a registry of the same name
+    /// has already opened a connection to it.
     #[tokio::test]
     async fn a_name_for_a_private_address_is_out_of_reach_also_by_an_open_connection() {
         let _ = rustls::crypto::ring::default_provider().install_default();

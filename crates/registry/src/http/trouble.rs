@@ -1,22 +1,22 @@
-//! Why no answer came, told from what the client of HTTP says about it.
+//! Why no answer came, derived from the error of the HTTP client.
 
 use std::error::Error;
 use std::io;
 
 use crate::error::Cause;
 
-/// What kept an answer away, where that is one of the usual things.
+/// The usual causes of a missing answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// What came over the connection is no TLS.
+    /// The other side does not speak TLS.
     NoTls,
-    /// What came over the connection is no HTTP.
+    /// The other side does not speak HTTP.
     NoHttp,
     /// The certificate is not accepted.
     Certificate,
     /// Nobody listens.
     Refused,
-    /// There is no such host.
+    /// The host does not exist.
     NoHost,
     /// No answer in time.
     Silence,
@@ -53,7 +53,7 @@ impl Trouble {
         found
     }
 
-    /// What happened, in words that hold nothing of what somebody sent.
+    /// Says what happened, without any text that the other side sent.
     pub(crate) const fn what(self) -> &'static str {
         match self {
             Self::NoTls => "cannot be reached: what it answers is no TLS",
@@ -66,7 +66,7 @@ impl Trouble {
         }
     }
 
-    /// What it says of the registry itself, asked by HTTP or not.
+    /// The cause that it stands for if the registry itself was asked, by HTTP or HTTPS.
     pub(crate) const fn cause(self, plain_http: bool) -> Cause {
         match self {
             Self::NoTls => Cause::SpeaksHttp,
@@ -78,7 +78,7 @@ impl Trouble {
     }
 }
 
-/// The error of the TLS library, which hides inside of errors of input and output.
+/// The error of the TLS library, which is wrapped in errors of input and output.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut error = error;
     while let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
@@ -87,7 +87,7 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
     error.downcast_ref()
 }
 
-/// The innermost cause is the one that tells a person something: refused, unknown host, bad certificate.
+/// The innermost cause, which is the useful one for a person: refused, unknown host, bad certificate.
 pub(crate) fn innermost(error: &reqwest::Error) -> String {
     let mut message = error.to_string();
     let mut source = error.source();

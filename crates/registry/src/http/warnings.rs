@@ -1,4 +1,4 @@
-//! What a registry wants its users to know (distribution-spec, "Warnings"): logged, and nothing follows from it.
+//! Warnings of registries to their users (distribution-spec, "Warnings"). They are logged, and change nothing else.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,14 +11,14 @@ use moka::sync::Cache;
 use crate::credentials::access::Repository;
 use crate::observe::LOG;
 
-/// Registries whose warnings are remembered as logged. Each has a memory of its own, so that one that warns of something
-/// new each time makes no other be logged again.
+/// Registries whose warnings are remembered as logged. Each has its own memory, so that a registry with a new warning
+/// each time does not cause the warnings of others to be logged again.
 const REGISTRIES: u64 = 1000;
 
 /// Different warnings of one registry that are logged within [`LOGGED_FOR`].
 const EACH: usize = 10;
 
-/// Header lines of one answer that are looked at.
+/// Header lines of one answer that are read.
 const LINES: usize = 10;
 
 /// How long a warning is not repeated.
@@ -46,7 +46,7 @@ impl Warnings {
         Self { logged: Cache::builder().max_capacity(REGISTRIES).time_to_live(LOGGED_FOR).build() }
     }
 
-    /// Logs what is new in an answer of the registry itself.
+    /// Logs the new warnings in an answer of the registry itself.
     pub(crate) fn report(&self, repository: &Repository, headers: &HeaderMap) {
         let lines = headers.get_all(WARNING).iter().take(LINES);
         for warning in lines.filter_map(|value| value.to_str().ok()) {

@@ -1,4 +1,4 @@
-//! Earning the right to a request: the challenge of the actual answer, tokens, and what is remembered of them.
+//! Authorizes requests: answers challenges, fetches tokens, and remembers both.
 //!
 //! Tokens are remembered per repository and credential. A cache keyed by registry alone would hand one tenant's
 //! token to another.
@@ -20,27 +20,28 @@ use crate::login::challenge::{self, Asked, Challenge, Namer};
 use crate::login::header::{basic, sensitive};
 use crate::login::token::{self, Question};
 
-/// Repositories whose authorization is remembered; beyond it the least used are asked for again.
+/// Repositories whose authorization is remembered. Beyond this number, the least used ones need a new one.
 const REMEMBERED: u64 = 10_000;
 
 /// How long a repository that nobody asks for is remembered.
 const IDLE: Duration = Duration::from_hours(24);
 
-/// What answered a challenge.
+/// The header that answered a challenge.
 #[derive(Clone)]
 struct Grant {
     authorization: SecretString,
     until: Option<Instant>,
 }
 
-/// What a registry demands, judged when it was asked for.
+/// The challenge of a registry, with the reach that was allowed when it came.
 #[derive(Clone)]
 enum Demand {
     Password,
     Token { realm: reqwest::Url, reach: Reach, service: Option<String>, scope: String },
 }
 
-/// What worked for a repository: the grant, and how to earn the next one without being refused first.
+/// The authorization that worked for a repository: the grant, and the demand that the next grant answers without a
+/// refused request.
 #[derive(Clone)]
 struct Remembered {
     grant: Grant,
@@ -48,7 +49,7 @@ struct Remembered {
     credential: Option<Credential>,
 }
 
-/// Answers challenges and remembers what worked.
+/// Answers challenges and remembers the authorizations that worked.
 pub(crate) struct Authorizer {
     remembered: Cache<RepositoryKey, Remembered>,
 }
@@ -58,10 +59,11 @@ impl Authorizer {
         Self { remembered: Cache::builder().max_capacity(REMEMBERED).time_to_idle(IDLE).build() }
     }
 
-    /// Sends a request with whatever it takes: what worked before, else nothing, else each credential in turn.
+    /// Sends a request: first with the authorization that worked before, then without one, then with each credential in
+    /// turn.
     ///
-    /// A 401 of the registry itself never comes back from here; it is an [`Error`]. 403 is returned only
-    /// where no credential is left to try.
+    /// A 401 of the registry itself is never returned; it becomes an [`Error`]. A 403 is returned only if no credential
+    /// is left to try.
     pub(crate) async fn send(
         &self,
         transport: &Transport,
@@ -85,7 +87,7 @@ impl Authorizer {
         // The challenge of another host than the registry's own is not answered: it could name any token endpoint, and
         // would be sent credentials that are not for it.
         if answer.status != StatusCode::UNAUTHORIZED || answer.moved {
-            // Who is refused with credentials and without is told of those that were shown.
+            // If requests with and without credentials are refused, the error is about the credentials.
             let is_forbidden = answer.status == StatusCode::FORBIDDEN && !answer.moved;
             return Ok(refused_before.filter(|_| is_forbidden).unwrap_or(answer));
         }
@@ -132,7 +134,7 @@ impl Authorizer {
         }
     }
 
-    /// The grant that worked before; where it has run out, a new one from the same challenge.
+    /// The grant that worked before; if it has expired, a new one for the same challenge.
     async fn recall(
         &self,
         transport: &Transport,
@@ -144,7 +146,7 @@ impl Authorizer {
             return sensitive(&remembered.grant.authorization);
         }
         let Remembered { demand, credential, .. } = remembered;
-        // Whatever goes wrong here goes wrong again, and is reported, when the registry is asked for its challenge.
+        // An error here is not reported: it happens again, and is reported, when the registry sends its challenge.
         let grant = answer_demand(transport, repository, &demand, credential.as_ref()).await.ok()??;
         let header = sensitive(&grant.authorization);
         self.remembered.insert(key.clone(), Remembered { grant, demand, credential });
@@ -156,14 +158,14 @@ const fn is_refusal(status: StatusCode) -> bool {
     matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }
 
-/// Why nobody was let in, so far.
+/// Why no request was authorized so far.
 enum Refusal {
     Unauthorized(Answer),
     Forbidden(Answer),
     Known(Error),
 }
 
-/// What can be done about the challenges, and what to say where that is nothing.
+/// The challenges that can be answered. If none can be, the error for it.
 fn demands(
     repository: &Repository,
     call: &Call,
@@ -195,7 +197,7 @@ fn demands(
     (demands, refused.map_or(Refusal::Unauthorized(answer), Refusal::Known))
 }
 
-/// The registry wants a login and does not say which. No credential was tried, so none is to blame.
+/// The registry wants a login and sends no readable challenge. No credential was tried, so none is the cause.
 fn unreadable(repository: &Repository, call: &Call, answer: &Answer, asked: &Asked) -> Error {
     let what = match asked {
         Asked::Nothing => "without a challenge (the header WWW-Authenticate)",
@@ -212,8 +214,8 @@ fn unreadable(repository: &Repository, call: &Call, answer: &Answer, asked: &Ask
     error(Login::Unasked).and("the credentials that are given for it were not sent")
 }
 
-/// Where every credential was refused, what everybody may read is read all the same, as if there were none. Only what was
-/// asked for counts: a "not found" to nobody in particular says nothing about a private repository.
+/// If every credential was refused, tries without credentials, because the content may be public. Only a successful
+/// answer counts: a "not found" without credentials means nothing for a private repository.
 async fn without_credentials(
     transport: &Transport,
     repository: &Repository,
@@ -237,7 +239,7 @@ async fn without_credentials(
     None
 }
 
-/// The header that answers a demand, or nothing where it cannot be answered with this credential.
+/// The header that answers a demand; `None` if it cannot be answered with this credential.
 async fn answer_demand(
     transport: &Transport,
     repository: &Repository,

@@ -1,9 +1,9 @@
-//! `WWW-Authenticate`: what a registry wants, and whether it may be given (distribution-spec, "Authentication";
-//! distribution project, "Token Authentication Specification").
+//! `WWW-Authenticate`: the challenges of a registry, and whether they may be answered (distribution-spec,
+//! "Authentication"; distribution project, "Token Authentication Specification").
 //!
 //! Registries are written against clients that read leniently: oras-go, containerd and the distribution project take
-//! `Basic realm=` and what follows a broken parameter. So does this reader, which never fails: it passes over what it
-//! cannot read, and says whether there was any.
+//! `Basic realm=` and what follows a broken parameter. So does this reader, which never fails: it skips parts that it
+//! cannot read, and reports that they exist.
 
 use std::net::IpAddr;
 
@@ -25,26 +25,27 @@ pub(crate) enum Challenge {
         realm: Url,
         /// Name of the service, to be repeated to the endpoint.
         service: Option<String>,
-        /// What the registry would have asked for.
+        /// The scope that the registry asks for.
         scope: Option<String>,
     },
 }
 
-/// What a 401 said about how to log in.
+/// The challenges of a 401.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// Nothing: there was no such header.
+    /// The answer had no such header.
     Nothing,
-    /// Nothing that can be read, or only ways that nobody here knows.
+    /// No challenge can be read, or only schemes that are unknown here.
     Unreadable,
-    /// These, the safest first: a token that is bound to a scope and a time before a password.
+    /// Challenges that can be answered, the safest first: a token that is bound to a scope and a time comes before a
+    /// password.
     Readable(Vec<Challenge>),
 }
 
-/// Most bytes of a header line that are read: it is no place for a document.
+/// Most bytes of a header line that are read. A header does not need more.
 const MAX_HEADER: usize = 8 * 1024;
 
-/// Challenges that are answered. Each costs a request for each credential, and registries send two.
+/// Most challenges that are answered. Each costs a request for each credential, and registries send two.
 const MAX_CHALLENGES: usize = 4;
 
 /// Reads all challenges of all header lines.
@@ -66,8 +67,8 @@ pub(crate) fn parse(headers: &HeaderMap) -> Asked {
     if challenges.is_empty() { Asked::Unreadable } else { Asked::Readable(challenges) }
 }
 
-/// The challenges of a line. Where a quote that is not closed has swallowed all of them, they are looked for at each word
-/// that could begin one.
+/// The challenges of a line. If a quote that is not closed hides all of them, each word that could begin a challenge is
+/// tried.
 fn line_of(line: &str) -> Vec<Challenge> {
     let found: Vec<Challenge> = Words(line).filter_map(|found| understand(&found)).collect();
     if !found.is_empty() {
@@ -82,7 +83,7 @@ fn line_of(line: &str) -> Vec<Challenge> {
     starts.filter_map(|at| Words(&line[at..]).find_map(|found| understand(&found))).collect()
 }
 
-/// A scheme with its parameters, as they stand there.
+/// A scheme with its parameters, as they are written.
 #[derive(Debug, Default)]
 struct Found {
     scheme: String,
@@ -125,7 +126,7 @@ impl Iterator for Words<'_> {
             match (&mut found, value) {
                 (None, None) if word.is_empty() => return None,
                 (Some(_), None) => {
-                    // Left where it is: it begins the next one.
+                    // Not consumed: this word begins the next challenge.
                     self.0 = rest;
                     return found;
                 }
@@ -149,12 +150,12 @@ fn is_separator(letter: char) -> bool {
     letter.is_whitespace() || letter == ',' || letter == ';'
 }
 
-/// The value behind a `=`, and what follows it. In quotes it goes to the next one, without them to the next separator: a
-/// URL or a slash is taken although the grammar wants it quoted.
+/// The value behind a `=`, and the rest of the text. A quoted value ends at the next quote, any other at the next
+/// separator: a URL or a slash is accepted although the grammar wants it quoted.
 fn value_of(text: &str) -> (String, &str) {
     let start = text.trim_start_matches([' ', '\t']);
     let Some(quoted) = start.strip_prefix('"') else {
-        // After a blank comes no value, but the next word: `Bearer realm= , Basic`.
+        // A blank is followed by the next word, and not by a value: `Bearer realm= , Basic`.
         let end = text.find(is_separator).unwrap_or(text.len());
         let bare = if end == 0 { start } else { text };
         let end = bare.find(is_separator).unwrap_or(bare.len());
@@ -173,17 +174,17 @@ fn value_of(text: &str) -> (String, &str) {
     (value, "")
 }
 
-/// What to ask a token endpoint for: to pull from this repository, whatever the registry would rather have asked for. A
-/// token for another repository, or one that may push, is never needed, and would only be worth stealing.
+/// The scope to ask a token endpoint for: only to pull from this repository, even if the registry asks for more. A
+/// token for another repository, or one that may push, is never needed, and could be stolen.
 ///
-/// What is no resource with actions is a registry's own name for "to pull" (`aws` at public.ecr.aws).
+/// A scope that is not a resource with actions is a registry's own name for "to pull" (`aws` at public.ecr.aws).
 pub(crate) fn scope(asked: Option<&str>, repository: &str) -> String {
     let asked: Vec<&str> = asked.unwrap_or_default().split_whitespace().take(MAX_CHALLENGES).collect();
     if !asked.is_empty() && asked.iter().all(|scope| !scope.contains(':')) {
         return asked.join(" ");
     }
     let own = format!("repository:{repository}:");
-    // Azure's name for reading what is not content: tags, and what is attached.
+    // Azure's name for the right to read tags and lists of referrers.
     let metadata = asked.iter().any(|scope| {
         scope
             .strip_prefix(own.as_str())
@@ -195,20 +196,20 @@ pub(crate) fn scope(asked: Option<&str>, repository: &str) -> String {
 /// The registry that named a realm.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Namer<'a> {
-    /// As it was asked.
+    /// Its URL.
     pub url: &'a Url,
-    /// The address that sent the challenge; nothing where a proxy stands in between.
+    /// The address that sent the challenge; `None` behind a proxy.
     pub peer: Option<IpAddr>,
 }
 
 /// How far the credentials for a registry may be sent to the token endpoint it names. The registry chooses that URL, so
 /// a hostile one could name anything that this process can reach.
 ///
-/// Whether the registry is on a private network itself is told by the address that it answered from: its name could lead
-/// anywhere by the time it is looked up again.
+/// The address that the registry answered from shows whether the registry is on a private network. Its name is not
+/// resolved again, because it could lead anywhere by then.
 ///
 /// # Errors
-/// Says what is wrong with the realm.
+/// A sentence that names the fault of the realm.
 pub(crate) fn reach_of(realm: &Url, registry: Namer<'_>) -> Result<Reach, String> {
     match (registry.url.scheme(), realm.scheme()) {
         (_, "https") | ("http", "http") => {}
@@ -274,7 +275,7 @@ mod tests {
         }
     }
 
-    /// What clients written in Go take, and what stands beside it.
+    /// The challenges that clients written in Go accept, and invalid ones beside them.
     #[rstest::rstest]
     #[case::slash("Basic realm=/")]
     #[case::no_realm("Basic realm=")]
@@ -415,7 +416,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a registry writes: no panic, an end, and no more than is answered.
+        /// For any header: no panic, an end, and no more challenges than the bound.
         #[test]
         fn any_header_is_survived(value in "\\PC{0,200}") {
             if let Ok(value) = http::HeaderValue::from_bytes(value.as_bytes())
@@ -424,7 +425,7 @@ mod tests {
             }
         }
 
-        /// Whatever stands in front of a good challenge, as long as its quotes are closed, the good one is found.
+        /// A good challenge is found after any text whose quotes are closed.
         #[test]
         fn a_bad_challenge_hides_no_good_one(before in "([A-Za-z]{1,9}( [a-z]{1,5}=?(\"[ -!#-\\[\\]-~]{0,9}\"|[a-z/:]{0,5})?,?){0,3}, ){0,3}") {
             let line = format!("{before}Bearer realm=\"https://a.example/t\"");

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::credentials::credential::Credential;
 
-/// A header that no `Debug` shows, or nothing where the text cannot be one.
+/// A header that no `Debug` shows; `None` if the text is not valid in a header.
 pub(crate) fn sensitive(authorization: &SecretString) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(authorization.expose_secret()).ok()?;
     value.set_sensitive(true);

@@ -1,4 +1,4 @@
-//! How a registry lets somebody in: its challenge, the tokens that answer it, and what is remembered of them.
+//! The login to a registry: its challenge, the tokens that answer it, and the memory of them.
 
 pub(crate) mod authorizer;
 pub(crate) mod challenge;

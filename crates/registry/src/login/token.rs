@@ -1,5 +1,5 @@
-//! Tokens: what to ask an endpoint for, and what it answers (distribution project, "Token Authentication Specification"
-//! and "`OAuth2` Token Authentication").
+//! Tokens: the requests to a token endpoint, and its answers (distribution project, "Token Authentication
+//! Specification" and "`OAuth2` Token Authentication").
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,29 +25,29 @@ use crate::http::trouble::innermost;
 use crate::login::header::{basic, sensitive};
 use crate::observe::{Meter, authority};
 
-/// Life of a token that does not say (token specification: 60 seconds).
+/// Life of a token whose answer does not state one (token specification: 60 seconds).
 const DEFAULT_LIFE: Duration = Duration::from_mins(1);
 
-/// Longest life that is believed.
+/// Longest life that is accepted.
 const LONGEST_LIFE: Duration = Duration::from_hours(1);
 
-/// Taken off a token's life for clocks that differ and requests that take time.
+/// Subtracted from the life of a token, because clocks differ and requests take time.
 const SKEW: Duration = Duration::from_secs(10);
 
 /// A token answer is a few kilobytes; Azure's tokens are the longest known.
 const MAX_TOKEN_BODY: usize = 256 * 1024;
 
-/// A token, as a header, and until when it serves.
+/// A token as a header, with its end.
 pub(crate) struct Token {
     pub authorization: SecretString,
     pub until: Instant,
 }
 
-/// What to ask, and whom.
+/// A request to a token endpoint.
 #[derive(Clone, Copy)]
 pub(crate) struct Question<'a> {
     pub realm: &'a Url,
-    /// How far the realm may lead.
+    /// The addresses that the realm may have.
     pub reach: Reach,
     pub service: Option<&'a str>,
     pub scope: &'a str,
@@ -61,9 +61,39 @@ pub(crate) async fn fetch(
     question: Question<'_>,
 ) -> Result<Token, Error> {
     let Question { realm, reach, credential, .. } = question;
-    let endpoint = authority(realm);
-    let refused = |refusal: Refusal| {
-        if reach == Reach::Anywhere {
+    let endpoint = Endpoint { repository, authority: authority(realm), reach };
+    transport.policy().check_url(realm, reach).map_err(|refusal| endpoint.refused(refusal))?;
+    let http = transport.client_for(repository, realm, reach)?;
+    let sent = transport.token(realm, request(&http, question)).await?;
+    let (response, meter) = sent.map_err(|error| match Refusal::within(&error) {
+        Some(refusal) => endpoint.refused(refusal),
+        None => endpoint.unavailable(&format!("cannot be reached: {}", innermost(&error))),
+    })?;
+    endpoint.check_status(&response, credential)?;
+    let body = bounded(response, meter).await.map_err(|why| endpoint.unavailable(&why))?;
+    let answer =
+        read(&body).ok_or_else(|| endpoint.unavailable("answered with something that is no token"))?;
+    let token = [&answer.token, &answer.access_token]
+        .map(SecretString::expose_secret)
+        .into_iter()
+        .find(|token| !token.is_empty() && HeaderValue::from_str(token).is_ok())
+        .ok_or_else(|| endpoint.unavailable("answered without a usable token"))?;
+    let authorization = format!("Bearer {token}").into();
+    Ok(Token { authorization, until: Instant::now() + answer.life().saturating_sub(SKEW) })
+}
+
+/// The endpoint that a question goes to, as errors name it.
+struct Endpoint<'a> {
+    repository: &'a Repository,
+    authority: String,
+    reach: Reach,
+}
+
+impl Endpoint<'_> {
+    /// The policy does not let a request go to the endpoint.
+    fn refused(&self, refusal: Refusal) -> Error {
+        let repository = self.repository;
+        if self.reach == Reach::Anywhere {
             return refusal.into_error().at(&repository.to_string());
         }
         Error::new(
@@ -72,53 +102,44 @@ pub(crate) async fn fetch(
                 "{repository}: the registry names a token endpoint that is refused: {refusal}, which it has no business to name"
             ),
         )
-    };
-    transport.policy().check_url(realm, reach).map_err(refused)?;
-    let http = transport.client_for(repository, realm, reach)?;
-    let unavailable = |why: String| {
+    }
+
+    fn unavailable(&self, why: &str) -> Error {
+        let Self { repository, authority, .. } = self;
         Error::new(
             Kind::Unavailable(Cause::Other),
-            format!("{repository}: the token endpoint {endpoint} {why}"),
+            format!("{repository}: the token endpoint {authority} {why}"),
         )
-    };
-    let sent = transport.token(realm, request(&http, question)).await?;
-    let (response, meter) = sent.map_err(|error| match Refusal::within(&error) {
-        Some(refusal) => refused(refusal),
-        None => unavailable(format!("cannot be reached: {}", innermost(&error))),
-    })?;
-    let status = response.status();
-    match status {
-        StatusCode::OK => {}
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
-            let login = if credential.is_some() { Login::Refused } else { Login::Missing };
-            let message = format!("{repository}: the token endpoint {endpoint} answered {status}");
-            return Err(Error::new(Kind::Unauthorized(login), message).answered(status.as_u16(), None));
-        }
-        status if status.is_redirection() => {
-            return Err(unavailable(format!(
+    }
+
+    /// Returns an error for every status but 200.
+    fn check_status(
+        &self,
+        response: &reqwest::Response,
+        credential: Option<&Credential>,
+    ) -> Result<(), Error> {
+        let Self { repository, authority, .. } = self;
+        match response.status() {
+            StatusCode::OK => Ok(()),
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) => {
+                let login = if credential.is_some() { Login::Refused } else { Login::Missing };
+                let message = format!("{repository}: the token endpoint {authority} answered {status}");
+                Err(Error::new(Kind::Unauthorized(login), message).answered(status.as_u16(), None))
+            }
+            status if status.is_redirection() => Err(self.unavailable(&format!(
                 "answered {status}, and credentials go where the registry said and no further"
-            )));
-        }
-        status => {
-            let kind = match status {
-                StatusCode::TOO_MANY_REQUESTS => Kind::RateLimited(Party::TokenEndpoint),
-                _ => Kind::Unavailable(Cause::Status(Party::TokenEndpoint)),
-            };
-            let after = retry_after(response.headers(), SystemTime::now());
-            let error = unavailable(format!("answered {status}")).of_kind(kind);
-            return Err(error.answered(status.as_u16(), after));
+            ))),
+            status => {
+                let kind = match status {
+                    StatusCode::TOO_MANY_REQUESTS => Kind::RateLimited(Party::TokenEndpoint),
+                    _ => Kind::Unavailable(Cause::Status(Party::TokenEndpoint)),
+                };
+                let after = retry_after(response.headers(), SystemTime::now());
+                let error = self.unavailable(&format!("answered {status}")).of_kind(kind);
+                Err(error.answered(status.as_u16(), after))
+            }
         }
     }
-    let body = bounded(response, meter).await.map_err(unavailable)?;
-    let answer =
-        read(&body).ok_or_else(|| unavailable("answered with something that is no token".to_owned()))?;
-    let token = [&answer.token, &answer.access_token]
-        .map(SecretString::expose_secret)
-        .into_iter()
-        .find(|token| !token.is_empty() && HeaderValue::from_str(token).is_ok())
-        .ok_or_else(|| unavailable("answered without a usable token".to_owned()))?;
-    let authorization = format!("Bearer {token}").into();
-    Ok(Token { authorization, until: Instant::now() + answer.life().saturating_sub(SKEW) })
 }
 
 /// `GET` with user name and password, or `POST` with an identity token.
@@ -160,7 +181,7 @@ async fn bounded(mut response: reqwest::Response, mut meter: Meter) -> Result<Ze
     Ok(body)
 }
 
-/// Of the answer only what is needed: the token under one of its two names, and how long it lives.
+/// The needed members of the answer: the token under one of its two names, and its life.
 #[derive(Default)]
 struct Answer {
     token: SecretString,
@@ -169,7 +190,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// What is no time that a token could live for is none said.
+    /// A stated life that is not positive counts as not stated.
     fn life(&self) -> Duration {
         let said = self.seconds.filter(|&seconds| seconds > 0.0);
         said.map_or(DEFAULT_LIFE, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_LIFE))
@@ -177,7 +198,7 @@ impl Answer {
     }
 }
 
-/// Reads an answer; a second time without the life, where that is a number which no parser takes.
+/// Parses an answer. If the life is a number that the parser does not accept, it parses again without the life.
 fn read(body: &[u8]) -> Option<Answer> {
     let text = go_json::text(body);
     let timed = serde_json::from_str::<Read<true>>(&text).map(|Read(answer)| answer);
@@ -232,7 +253,7 @@ impl<'de, const TIMED: bool> Visitor<'de> for AnswerVisitor<TIMED> {
 mod tests {
     use super::*;
 
-    /// Tokens are used however the rest of the answer looks; what is no life is the default one.
+    /// Tokens are used with any other members. If the life is invalid, the default applies.
     #[rstest::rstest]
     #[case::usual(r#"{"token":"t","expires_in":300}"#, 300)]
     #[case::no_life(r#"{"token":"t"}"#, 60)]

@@ -14,23 +14,23 @@ use crate::session::Session;
 
 use super::link::{self, Unclear};
 
-/// Pages of one listing. At 4 MiB a page that is far more than can be attached with a straight face.
+/// Most pages of one listing. At 4 MiB a page, that is far more than any image has.
 const MAX_PAGES: usize = 100;
 
 /// Bytes of all pages of one listing.
 const MAX_LISTING: u64 = 32 * 1024 * 1024;
 
-/// What the Referrers API said.
+/// The answer of the Referrers API.
 enum Page {
     /// A page of the list, and where the next one is.
     Listed { index: Index, size: u64, next: Option<Url> },
-    /// This registry, or what stands in front of it, has no such API.
+    /// This registry, or a gateway in front of it, has no such API.
     Unsupported,
 }
 
 impl Session<'_> {
-    /// The Referrers API, or nothing where it is not supported. What is certainly of another type than the wanted one is
-    /// left out here, whether the registry filters or not.
+    /// Lists by the Referrers API; `None` if it is not supported. Entries that are certainly of another type are left
+    /// out here, whether the registry filters or not.
     pub(crate) async fn list_by_api(
         &self,
         subject: &Digest,
@@ -58,7 +58,7 @@ impl Session<'_> {
                     (index, next)
                 }
                 Page::Unsupported if seen.len() == 1 => return Ok(None),
-                // It has answered with a list before: this is a failure, not an answer.
+                // The registry has already answered with a page, so this is a failure and not "unsupported".
                 Page::Unsupported => return Err(self.broken_listing(subject, "a later page is no list")),
             };
             all.merge(page).map_err(|why| self.refused_list(subject, &why))?;
@@ -84,7 +84,7 @@ impl Session<'_> {
         match answer.status {
             StatusCode::OK => self.read_page(answer, subject, wanted).await,
             // A gateway's answer, a registry that does not know the route: see oras-go#633, zot#4060, PROJQUAY-7523 and
-            // olareg with the API switched off. The digest is well-formed, so 400 is no answer to it.
+            // olareg with the API switched off. The digest is well-formed, so a 400 is not about the digest.
             StatusCode::BAD_REQUEST
             | StatusCode::NOT_FOUND
             | StatusCode::METHOD_NOT_ALLOWED
@@ -95,8 +95,8 @@ impl Session<'_> {
         }
     }
 
-    /// A list, by what it says it is, or by what it looks like where nothing is said (Harbor before 2.11 sends plain
-    /// JSON); otherwise a login page, or whatever a gateway answers.
+    /// Reads a list. Its media type decides, or its form if the answer has no useful media type (Harbor before 2.11
+    /// sends plain JSON). Other bodies are login pages or answers of gateways.
     async fn read_page(&self, answer: Answer, subject: &Digest, wanted: Option<&str>) -> Result<Page, Error> {
         let says = Says::of(answer.content_type());
         if says == Says::SomethingElse {
@@ -114,7 +114,7 @@ impl Session<'_> {
         match parse_index(&plain(&content), content.content_type.as_deref(), wanted) {
             Ok(mut index) => {
                 if moved {
-                    // Whatever another host calls types is nothing to repeat.
+                    // Text of another host is not repeated.
                     index.types.clear();
                 }
                 let next = next.map_err(|Unclear| self.broken_listing(subject, UNCLEAR_LINK))?;
@@ -128,7 +128,7 @@ impl Session<'_> {
         }
     }
 
-    /// The list of ORAS artifact manifests (`oras` 0.14 and 0.15), or nothing where it is not supported.
+    /// The list of ORAS artifact manifests (`oras` 0.14 and 0.15); `None` if it is not supported.
     pub(crate) async fn list_by_legacy_api(
         &self,
         subject: &Digest,
@@ -145,7 +145,7 @@ impl Session<'_> {
             call.url.query_pairs_mut().append_pair("artifactType", artifact_type);
         }
         let answer = self.send(&call).await?;
-        // Nothing but a list counts: the standard ways have answered already, and few registries know this one.
+        // Only a list counts: the standard ways have answered already, and few registries know this one.
         let index = match answer.status {
             StatusCode::OK if !answer.moved => self.read_legacy_list(answer, subject, wanted).await?,
             _ => None,
@@ -190,16 +190,16 @@ pub(crate) fn plain(content: &Sent) -> bytes::Bytes {
     content.inflated(MAX_MANIFEST).unwrap_or_else(|| content.bytes.clone())
 }
 
-/// What a `Sent-Type` says of a body.
+/// The `Content-Type` of a body.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Says {
-    /// That it is an index.
+    /// An index.
     Index,
-    /// That it is JSON.
+    /// JSON.
     Json,
-    /// Nothing: there is none, or it cannot be read, or it is one of those that stand for anything.
+    /// The header is missing, cannot be read, or is a type for any content.
     Nothing,
-    /// That it is something else.
+    /// Another type.
     SomethingElse,
 }
 
@@ -210,7 +210,7 @@ impl Says {
             media_type::OCI_INDEX => Self::Index,
             "" | "text/plain" | "application/octet-stream" => Self::Nothing,
             other if other.ends_with("json") => Self::Json,
-            // A word that is no media type is a damaged one.
+            // A word that is not a media type is a damaged media type.
             other if !other.contains('/') => Self::Nothing,
             _ => Self::SomethingElse,
         }

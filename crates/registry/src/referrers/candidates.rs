@@ -1,10 +1,10 @@
-//! From a list to artifacts: the manifest of everything that may be of the type is read, and says what it is.
+//! From a list to artifacts: reads the manifest of every entry that may be of the type. The manifest decides.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use oci::{Digest, Entry, Index};
+use oci::{Digest, Entry, Index, text};
 
 use crate::content::cache::weight;
 use crate::error::{Error, Kind};
@@ -15,8 +15,8 @@ use crate::session::{FETCHES, Session};
 /// side that is 128 MiB.
 const MAX_CANDIDATE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Manifests that the registry may fail to answer for before the whole list is given up: one may be damaged where it is
-/// stored, and where more fail the registry is down.
+/// Most failed requests for manifests before the whole listing fails. One manifest may be damaged in the registry's
+/// storage; if more fail, the registry is down.
 const MAX_UNANSWERED: usize = 3;
 
 /// How many digests a note lists.
@@ -25,7 +25,7 @@ const LISTED: usize = 5;
 /// Types of other artifacts that are kept, for a message.
 const MAX_TYPES: usize = 50;
 
-/// What is asked for, and what of the candidates answers it.
+/// The query, and the candidates that match it.
 pub(crate) struct Kept<'a> {
     subject: &'a Digest,
     wanted: Option<&'a str>,
@@ -38,7 +38,7 @@ pub(crate) struct Kept<'a> {
 }
 
 impl Session<'_> {
-    /// Reads the manifest of everything that may be of the type, and keeps what is, and is attached to the subject.
+    /// Reads the manifest of every entry that may be of the type. Keeps those that have the type and the subject.
     pub(crate) async fn read_candidates(
         &self,
         subject: &Digest,
@@ -53,8 +53,9 @@ impl Session<'_> {
         Ok(listing)
     }
 
-    /// Reads what the list calls another type, some of it: registries take the type of the config for that of the
-    /// artifact, and the manifest knows better. Where it does not answer, the list's word stands.
+    /// Reads some manifests that have another type in the list: registries confuse the type of the config with the type
+    /// of the artifact, and the manifest has the right one. If a manifest cannot be fetched, the type in the list
+    /// counts.
     pub(crate) async fn read_others(
         &self,
         subject: &Digest,
@@ -84,7 +85,7 @@ impl Session<'_> {
             .filter(|(digest, _)| *digest != subject)
             .map(|(digest, entry)| async move { (digest, entry, self.manifest(digest).await) })
             .collect();
-        // Taken as they come, so that none is held in memory for another that is slow.
+        // In the order in which they come, so that none is held in memory while another one is slow.
         let mut manifests = futures::stream::iter(fetches).buffer_unordered(FETCHES);
         while let Some((digest, entry, manifest)) = manifests.next().await {
             let artifact = match manifest {
@@ -93,7 +94,7 @@ impl Session<'_> {
                     kept.stale += 1;
                     continue;
                 }
-                // The right to ask, and how often, is nothing that one artifact has and another has not.
+                // Rights and rate limits are the same for all artifacts of the repository.
                 Err(error) if is_of_all(&error) => return Err(error),
                 Err(error) => {
                     unanswered += usize::from(error.kind().is_unavailable());
@@ -136,8 +137,8 @@ impl<'a> Kept<'a> {
         }
     }
 
-    /// Anybody can push a list under the tag; the artifact itself says what it is attached to, and of what type it is.
-    /// Of one that cannot be read either may be unknown: then it may be one that is asked for.
+    /// Anybody can push a list under the tag, so the subject and the type in the artifact itself decide. If the
+    /// manifest cannot be read, either may be unknown. Then it counts as possibly matching.
     fn add(&mut self, artifact: &Artifact, entry: &Entry) {
         let known = artifact.fault.as_ref().map(|fault| fault.known);
         let knows_subject = known.is_none_or(|known| known.subject);
@@ -172,7 +173,7 @@ impl<'a> Kept<'a> {
     }
 }
 
-/// What the list says of an artifact counts where its manifest cannot be read, and only to rank it among others.
+/// If the manifest of an artifact cannot be read, the annotations in the list count, and only to rank it among others.
 fn complemented(mut artifact: Artifact, entry: &Entry) -> Artifact {
     if let Some(fault) = &mut artifact.fault {
         if let Some(listed) = entry.artifact_type.as_deref().filter(|_| !fault.known.artifact_type) {
@@ -186,17 +187,12 @@ fn complemented(mut artifact: Artifact, entry: &Entry) -> Artifact {
     artifact
 }
 
-/// Names what cannot be read, so that somebody can delete it.
+/// Names the unreadable manifests, so that somebody can delete them.
 fn unreadable(mut all: Vec<(Digest, &'static str)>) -> Option<String> {
     all.sort_by(|(left, _), (right, _)| left.cmp(right));
     let count = all.len();
-    let shown: Vec<String> =
-        all.iter().take(LISTED).map(|(digest, word)| format!("{digest} ({word})")).collect();
-    let more = if count > LISTED { ", …" } else { "" };
-    (count > 0).then(|| {
-        format!(
-            "{count} listed artifacts cannot be read; delete them where they are of no use: {}{more}",
-            shown.join(", ")
-        )
-    })
+    let shown = all.iter().map(|(digest, word)| format!("{digest} ({word})"));
+    let listed = if count == 1 { "1 listed artifact" } else { &format!("{count} listed artifacts") };
+    (count > 0)
+        .then(|| format!("{listed} cannot be read; delete what is of no use: {}", text::list(shown, LISTED)))
 }

@@ -1,18 +1,18 @@
 //! The next page of a list, in the `Link` header (RFC 8288).
 //!
-//! A header that cannot be read is no word that there is no next page. Go's clients take the first link, whatever its
-//! relation (oras-go, `registry/remote/utils.go`; go-containerregistry, `pkg/v1/remote/list.go`), so registries leave
-//! `rel` out; others say several links, of which one is the next page.
+//! An unreadable header does not mean that no next page exists. Go's clients take the first link with any relation
+//! (oras-go, `registry/remote/utils.go`; go-containerregistry, `pkg/v1/remote/list.go`), so some registries leave `rel`
+//! out. Others send several links, and one of them is the next page.
 
 use http::HeaderMap;
 use http::header::LINK;
 use reqwest::Url;
 
-/// A header that may name a next page, and which one cannot be told.
+/// The header may name a next page, but it is not clear which one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unclear;
 
-/// What a link leads to.
+/// The relation of a link.
 #[derive(PartialEq, Eq)]
 enum Relation {
     Next,
@@ -42,7 +42,7 @@ pub(crate) fn next_page(headers: &HeaderMap, page: &Url) -> Result<Option<Url>, 
     match next.len() {
         0 => Ok(None),
         1 => Ok(next.pop()),
-        // Only one of them would be followed, and the other may be the one that leads on.
+        // Only one of them would be followed, and the other one may be the next page.
         _ => Err(Unclear),
     }
 }
@@ -66,7 +66,7 @@ fn parse<'a>(mut rest: &'a str, links: &mut Vec<(&'a str, Relation)>) -> Result<
                 let is_next = value.split_ascii_whitespace().any(|rel| rel.eq_ignore_ascii_case("next"));
                 relation = match relation {
                     _ if is_next => Relation::Next,
-                    // A relation that says nothing leaves the link as it is.
+                    // An empty relation counts as no relation.
                     Relation::Unsaid if !value.trim().is_empty() => Relation::Else,
                     said => said,
                 };
@@ -80,8 +80,8 @@ fn parse<'a>(mut rest: &'a str, links: &mut Vec<(&'a str, Relation)>) -> Result<
     }
 }
 
-/// One parameter: its name, its value without quotes, and what follows. Single quotes are none by the standard, and
-/// there are those who write them.
+/// One parameter: its name, its value without quotes, and the rest. The standard has no single quotes, but some
+/// registries write them.
 fn split_parameter(text: &str) -> Result<(&str, &str, &str), Unclear> {
     let end = text.find([';', ',', '=']).unwrap_or(text.len());
     let name = text[..end].trim();
@@ -105,7 +105,7 @@ mod tests {
 
     const PAGE: &str = "http://r.example/v2/a/referrers/x?artifactType=y";
 
-    /// Several headers are separated by line breaks, which stand in none.
+    /// Several headers are separated by line breaks, which no header can contain.
     fn next(values: &[u8]) -> Result<Option<String>, Unclear> {
         let value = |value: &[u8]| (LINK, HeaderValue::from_bytes(value).unwrap());
         let headers = values.split(|byte| *byte == b'\n').map(value).collect();
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(next_page(&HeaderMap::new(), &PAGE.parse().unwrap()), Ok(None));
     }
 
-    /// Each of these was once taken for the word that there is no next page.
+    /// Each of these headers was once read as "no next page".
     #[rstest::rstest]
     #[case::no_brackets(br#"/v2/a/referrers/x?n=2; rel="next""#)]
     #[case::open(b"<open; rel=next")]
@@ -166,8 +166,8 @@ mod tests {
             let _ = next(value.as_bytes());
         }
 
-        /// Whatever one damaged byte does to a header that names a next page: some page, or a failure. Only a relation
-        /// that is another one says that there is none.
+        /// With any one damaged byte in a header that names a next page, the result is a page or a failure. It is "no
+        /// next page" only if the damage makes another valid relation.
         #[test]
         fn damage_never_ends_a_list(at in 0usize..27, byte in 0x20u8..=0xff) {
             let good = b"</x?n=2>; rel=\"next\"; a=bc!";

@@ -1,4 +1,4 @@
-//! What is remembered of lists, so that a detour does not cost its requests at each look.
+//! The memory of lists, so that a detour does not cost its requests in each reconcile.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,23 +10,23 @@ use oci::{Digest, Index};
 use crate::credentials::access::RepositoryKey;
 use crate::fresh::{Answers, RECENT, REPOSITORIES};
 
-/// How long a detour is remembered: a registry without the Referrers API, a filter that leaves out what is there, a tag
-/// that does not exist. An upgraded registry is noticed within this.
+/// How long a detour is remembered: a registry without the Referrers API, a filter that leaves out matching artifacts,
+/// a tag that does not exist. An upgraded registry is noticed within this time.
 const DETOUR: Duration = Duration::from_mins(10);
 
 /// How long a registry that lacks the list of ORAS artifact manifests, as all do by now, is not asked for it again.
 const WITHOUT_LEGACY_LIST: Duration = Duration::from_hours(24);
 
-/// Memory that the lists of the last second may take. What is larger is asked for by each.
+/// Memory that the lists of the last second may take. A larger list is not shared between callers.
 const RECENT_LISTS: u64 = 8 * 1024 * 1024;
 
-/// Memory that the lists under tags may take. One has some hundred bytes; what finds no room is fetched anew.
+/// Memory that the lists under tags may take. One has some hundred bytes. A list without room is fetched again.
 const TAGGED_LISTS: u64 = 8 * 1024 * 1024;
 
-/// How long a list under a tag is kept that nobody asks for.
+/// How long an unused list under a tag is kept.
 const TAGGED_IDLE: Duration = Duration::from_hours(24);
 
-/// A question about what is attached.
+/// A request for a list of referrers.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Asked {
     pub repository: RepositoryKey,
@@ -40,13 +40,13 @@ pub(crate) struct Tagged {
     pub index: Arc<Index>,
 }
 
-/// What is remembered of lists, per repository and credential.
+/// The memory of lists, per repository and credential.
 pub(crate) struct Memory {
     pub(crate) without_api: Cache<RepositoryKey, ()>,
     pub(crate) without_legacy_list: Cache<RepositoryKey, ()>,
     /// Questions that are asked without a filter.
     pub(crate) unfiltered: Cache<Asked, ()>,
-    /// Questions for which the tag has nothing more than the Referrers API.
+    /// Questions for which the tag has no more artifacts than the Referrers API.
     pub(crate) without_tag: Cache<Asked, ()>,
     pub(crate) tagged: Cache<Asked, Arc<Tagged>>,
     pub(crate) recent: Answers<(Asked, bool), Arc<Index>>,
@@ -75,7 +75,7 @@ impl Memory {
     }
 }
 
-/// About what a list takes in memory, with its key.
+/// The approximate size of a list with its key in memory.
 fn weight(index: &Index) -> u32 {
     let entries: usize = index.entries.values().map(oci::Entry::weight).sum();
     let others = index.others.len() * 128;

@@ -1,11 +1,11 @@
-//! What is attached to a digest: the Referrers API, page by page, or the referrers tag where there is none
+//! Lists of referrers: the Referrers API, page by page, or the referrers tag if the registry has no such API
 //! (distribution-spec, "Listing Referrers").
 //!
 //! `Client::pull_referrers` of `oci-client` 0.18 is not used: it reads one page, trusts the filter, and takes 403 and
 //! 429 on the tag for "nothing is attached".
 //!
-//! "Nothing is attached" rests on the plainest questions that can be asked: without a filter, by the manifests' own
-//! types, and under the referrers tag as well. They are asked on the way to that answer alone, and remembered.
+//! "Nothing is attached" needs the most general requests: without a filter, by the manifests' own types, and under the
+//! referrers tag as well. They are only sent before that answer, and remembered.
 
 mod api;
 mod candidates;
@@ -25,7 +25,7 @@ use crate::session::Session;
 use memory::Asked;
 
 impl Session<'_> {
-    /// Everything of a type (or of any) that is attached to `subject`, complete and verified.
+    /// All artifacts of a type (or of any) that are attached to `subject`, complete and verified.
     pub(crate) async fn list(
         &self,
         subject: &Digest,
@@ -43,7 +43,7 @@ impl Session<'_> {
         let mut listing = self.read_candidates(subject, wanted, &index).await?;
         let by_api = !memory.without_api.contains_key(&asked.repository);
         if by_api && filter && listing.artifacts.is_empty() {
-            // The registry may filter by something else than the type of the artifact.
+            // The registry may filter by another field than the type of the artifact.
             memory.unfiltered.insert(asked.clone(), ());
             index = self.ask(&asked, false, freshness).await?;
             listing = self.read_candidates(subject, wanted, &index).await?;
@@ -53,7 +53,7 @@ impl Session<'_> {
             also(&mut listing, others);
         }
         if by_api && listing.artifacts.is_empty() {
-            self.look_under_the_tag(&asked, &mut listing).await?;
+            self.under_the_tag(&asked, &mut listing).await?;
         }
         if listing.artifacts.is_empty()
             && let Some(index) = self.list_by_legacy_api(subject, wanted).await?
@@ -64,12 +64,12 @@ impl Session<'_> {
         Ok(listing)
     }
 
-    /// The list, asked for at most once at a time.
+    /// The list. Callers at the same time share one request.
     async fn ask(&self, asked: &Asked, filter: bool, freshness: Freshness) -> Result<Arc<Index>, Error> {
         let recent = &self.client.memory.recent;
         let key = (asked.clone(), filter);
         let (index, hit) = shared(recent, key, freshness, || self.ask_list(asked, filter)).await?;
-        self.client.looked(CacheKind::List, hit);
+        self.client.note_cached(CacheKind::List, hit);
         Ok(index)
     }
 
@@ -85,9 +85,9 @@ impl Session<'_> {
         Ok(self.list_by_tag(asked).await?.unwrap_or_default())
     }
 
-    /// A registry that has gained the Referrers API need not list by it what lies under the tag. It has answered, though,
-    /// so what it does not want to say about the tag is not needed.
-    async fn look_under_the_tag(&self, asked: &Asked, listing: &mut Listing) -> Result<(), Error> {
+    /// A registry that was upgraded to the Referrers API may not list by it the artifacts under the tag. But the API
+    /// has answered, so a refused request for the tag is not an error.
+    async fn under_the_tag(&self, asked: &Asked, listing: &mut Listing) -> Result<(), Error> {
         let without = &self.client.memory.without_tag;
         if without.contains_key(asked) {
             return Ok(());
@@ -137,7 +137,7 @@ impl Session<'_> {
     }
 }
 
-/// Adds what another way found, or why it found nothing.
+/// Adds the artifacts of another way, or its reason for finding none.
 fn also(listing: &mut Listing, mut more: Listing) {
     listing.artifacts.append(&mut more.artifacts);
     for note in more.notes {

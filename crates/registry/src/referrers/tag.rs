@@ -1,4 +1,5 @@
-//! The list that pushers keep under a tag, where there is no Referrers API (distribution-spec, "Referrers Tag Schema").
+//! The list that pushers keep under a tag, if the registry has no Referrers API (distribution-spec, "Referrers Tag
+//! Schema").
 
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use super::api::plain;
 use super::memory::{Asked, Tagged};
 
 impl Session<'_> {
-    /// The list under the tag, or nothing where the registry says that there is no such tag. Where one is remembered,
-    /// `HEAD` tells whether it is still the same; some registries count a `GET` as a pull.
+    /// The list under the tag; `None` if the registry says that the tag does not exist. For a remembered list, `HEAD`
+    /// shows whether it is still the same: some registries count a `GET` as a pull.
     pub(crate) async fn list_by_tag(&self, asked: &Asked) -> Result<Option<Arc<Index>>, Error> {
         let path = format!("manifests/{}", asked.subject.referrers_tag());
         let accept = media_type::OCI_INDEX.to_owned();
@@ -30,7 +31,7 @@ impl Session<'_> {
         let bytes = plain(&content);
         let mut index = self.read_tagged(asked, &bytes, content.content_type.as_deref())?;
         if content.moved {
-            // Whatever another host calls types is nothing to repeat.
+            // Text of another host is not repeated.
             index.types.clear();
         }
         let index = Arc::new(index);
@@ -55,7 +56,7 @@ impl Session<'_> {
     }
 }
 
-/// Nothing is attached, but a person should know what stands where the list would.
+/// Nothing is attached. The note tells a person what the tag holds instead of a list.
 fn no_list(subject: &Digest, found: &str) -> Index {
     let note = format!("what the tag {} holds is no list of referrers but {found}", subject.referrers_tag());
     Index { note: Some(note), ..Index::default() }

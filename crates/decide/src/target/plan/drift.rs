@@ -31,8 +31,8 @@ pub(super) fn differs(desired: &ConfigMap, observed: &ConfigMap) -> bool {
 
 /// For `Merge`: whether a part of ours is missing in the object, or an old part of ours is left in it.
 ///
-/// A key that stands there with our value, but is not ours by `managedFields`, is missing too: whoever owns it could take it
-/// away, another resource would not see that it is merged, and nothing would tell later which part of the object is ours.
+/// A key that has our value, but is not ours by `managedFields`, counts as missing, too: its owner could remove it,
+/// another resource would not see that it is merged, and later it would be unknown which part of the object is ours.
 pub(super) fn is_unmerged(manager: &str, wanted: &ConfigMap, observed: &ConfigMap) -> bool {
     let owns = |member: &str, wanted: BTreeSet<&String>| {
         owned_keys(&observed.metadata, manager, &[member]).iter().collect::<BTreeSet<_>>() == wanted

@@ -1,4 +1,4 @@
-//! Desired and observed `ConfigMap` → what to write, if anything.
+//! Desired and observed `ConfigMap` → the write that is needed, if any.
 
 mod drift;
 mod object;
@@ -23,23 +23,24 @@ use crate::Failure;
 use crate::spec::Desired;
 use crate::watched::Watched;
 
-/// What there is to do for a revision.
+/// The write that a revision needs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RevisionStep {
     /// It does not exist.
     Create,
-    /// It exists with this content; its labels and annotations are to be brought up to date.
+    /// It exists with this content; its labels and annotations must be updated.
     Relabel,
-    /// It exists, is ours, and holds something else: somebody made it anew. It has to go first, being immutable.
+    /// It exists, is ours, and has other content: somebody deleted and created it again. It is immutable, so it must be
+    /// deleted first.
     Replace,
     /// It is as it should be.
     Keep,
 }
 
-/// Compares a revision that is there with what it should be.
+/// Compares an existing revision with the desired one.
 ///
 /// # Errors
-/// `TargetConflict` where the object belongs to someone else.
+/// `TargetConflict` if the object belongs to someone else.
 pub fn revision(
     desired: &Desired,
     wanted: &ConfigMap,
@@ -49,7 +50,7 @@ pub fn revision(
     refuse_foreign(desired, &observed.metadata)?;
     let same_content = same_entries(observed.data.as_ref(), wanted.data.as_ref())
         && same_entries(observed.binary_data.as_ref(), wanted.binary_data.as_ref());
-    // A revision from before manifests were kept is not written anew because of that.
+    // A missing manifest is no reason to write a revision of an earlier version again.
     let mut wanted = wanted.clone();
     if !observed.annotations().contains_key(annotation::MANIFEST) {
         wanted.annotations_mut().remove(annotation::MANIFEST);
@@ -63,7 +64,7 @@ pub fn revision(
     })
 }
 
-/// What there is to do for the target.
+/// The write that the target needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetStep {
     /// It does not exist.
@@ -74,7 +75,7 @@ pub enum TargetStep {
     Keep,
 }
 
-/// Compares what is there with what should be.
+/// Compares the existing target with the desired one.
 #[must_use]
 pub fn target(desired: &Desired, wanted: &ConfigMap, observed: Option<&ConfigMap>) -> TargetStep {
     let Some(observed) = observed else { return TargetStep::Create };

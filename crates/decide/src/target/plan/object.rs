@@ -10,10 +10,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube_core::Resource as _;
 use oci::{Annotations, Artifact, Digest, text, truncate};
 
-use crate::numbers::Stamp;
+use crate::name;
 use crate::render::Content;
-use crate::revision;
 use crate::spec::{Desired, Target};
+use crate::stamp::Stamp;
 
 /// The source of content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -236,7 +236,7 @@ pub fn assemble(desired: &Desired, origin: Origin, content: Content) -> Rendered
     };
     let facts = Facts {
         target: desired.target.name.clone(),
-        revision: (desired.history_limit > 0).then(|| revision::name(&desired.target.name, &artifact, &hash)),
+        revision: (desired.history_limit > 0).then(|| name::name(&desired.target.name, &artifact, &hash)),
         image,
         image_digest,
         artifact,

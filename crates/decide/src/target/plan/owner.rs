@@ -54,7 +54,7 @@ fn refuse_merging(desired: &Desired, observed: &ConfigMap, living: &[String]) ->
             ),
         ))
     };
-    // The controller counts as well: anybody can take a label away, and the resource that it belongs to puts it back.
+    // The controller counts as well: anybody can remove a label, and the resource that owns the object restores it.
     if let Holder::Controller(owner) = holder(&observed.metadata)
         && owner.kind == ArtifactConfig::kind(&())
     {

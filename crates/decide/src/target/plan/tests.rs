@@ -92,7 +92,7 @@ fn drift_is_seen(#[case] edit: fn(&mut ConfigMap)) {
     assert_eq!(target(&desired, &rendered.config_map, Some(&observed)), TargetStep::Update);
 }
 
-/// A label that the resource no longer asks for is the operator's to take away; one that somebody else owns is not.
+/// The operator removes a label that the resource no longer has, but not a label that somebody else owns.
 #[rstest::rstest]
 #[case(FIELD_MANAGER, TargetStep::Update)]
 #[case("kubectl-edit", TargetStep::Keep)]
@@ -107,7 +107,7 @@ fn a_label_that_is_no_longer_asked_for_is_drift(#[case] manager: &str, #[case] e
         ..ManagedFieldsEntry::default()
     }]);
     assert_eq!(target(&desired, &rendered.config_map, Some(&observed)), expected);
-    // Where it came by the patch that moves content between the maps, an apply leaves it, and every look would find it.
+    // An apply does not remove a label that came by the patch that moves keys, and every reconcile would find it.
     let patch = leftovers(&desired, &rendered.config_map, &observed);
     let removed = (expected == TargetStep::Update).then(|| json!({"metadata": {"labels": {"team": null}}}));
     assert_eq!(patch, removed);
@@ -122,7 +122,7 @@ fn keys_that_others_added_are_taken_away() {
     assert_eq!(leftovers(&desired, &rendered.config_map, &observed).unwrap(), json!({"data": {"x": null}}));
 }
 
-/// The API server refuses a key in both maps, so one that somebody moved has to go before it can come back.
+/// The API server refuses a key in both maps, so a moved key must be removed from one before it is added to the other.
 #[test]
 fn a_key_that_stands_in_the_other_map_changes_place_in_one_patch() {
     let rendered = rendered(&desired(&json!({})));
@@ -161,7 +161,7 @@ fn merging_touches_nothing_but_its_own_keys() {
     theirs.data.as_mut().unwrap().extend(wanted.data.clone().unwrap());
     theirs.binary_data.clone_from(&wanted.binary_data);
     theirs.metadata.labels.clone_from(&wanted.metadata.labels);
-    // Equal values of somebody else are not ours yet: that manager could take them away, and nobody would see our claim.
+    // Equal values of somebody else are not ours yet: that manager could remove them, and nobody would see our claim.
     assert_eq!(target(&merging, &wanted, Some(&theirs)), TargetStep::Update);
     let mut ours = managed(&field_manager(&merging), &["a.json"]);
     ours.fields_v1.as_mut().unwrap().0["f:binaryData"] = json!({"f:b.bin": {}});
@@ -170,7 +170,7 @@ fn merging_touches_nothing_but_its_own_keys() {
     // A key that the config had before and has no longer.
     theirs.metadata.managed_fields = Some(vec![managed(&field_manager(&merging), &["a.json", "old.json"])]);
     assert_eq!(target(&merging, &wanted, Some(&theirs)), TargetStep::Update);
-    // Nor does a label stay that the resource no longer asks for.
+    // A label that the resource no longer has does not stay either.
     let mut labelled = theirs.clone();
     labelled.metadata.labels.get_or_insert_default().insert("old".into(), "x".into());
     labelled.metadata.managed_fields = Some(vec![ManagedFieldsEntry {
@@ -179,7 +179,7 @@ fn merging_touches_nothing_but_its_own_keys() {
         ..ManagedFieldsEntry::default()
     }]);
     assert_eq!(target(&merging, &wanted, Some(&labelled)), TargetStep::Update);
-    // Where it came by a patch, an apply does not take it away.
+    // An apply does not remove a key that came by a patch.
     theirs.data.as_mut().unwrap().insert("old.json".into(), "{}".into());
     assert_eq!(
         leftovers(&merging, &wanted, &theirs).unwrap(),
@@ -188,9 +188,9 @@ fn merging_touches_nothing_but_its_own_keys() {
     );
 }
 
-/// Going back where no revision is kept: what the resource has merged is in its keys, and nowhere else.
+/// A rollback without a revision: the merged config is only in the keys of the resource.
 #[test]
-fn what_was_merged_can_be_told_from_the_rest() {
+fn merged_keys_are_distinguished_from_the_rest() {
     let merging = desired(&json!({"creationPolicy": "Merge"}));
     let mut theirs = rendered(&merging).config_map;
     theirs.data.as_mut().unwrap().insert("theirs".into(), "x".into());
@@ -212,7 +212,7 @@ fn two_resources_never_merge_into_one_target() {
     let failure = admit(&merging, Some(&theirs), &rivals).unwrap_err();
     assert_eq!(failure.reason, Reason::TargetConflict);
     assert!(failure.message.contains("ArtifactConfig 'api'"), "{}", failure.message);
-    // A target of another resource by its label, or, where somebody took that away, by its controller.
+    // A target of another resource by its label, or, if somebody removed the label, by its controller.
     let mut owned = rendered(&desired(&json!({}))).config_map;
     assert_eq!(admit(&merging, Some(&owned), &[]).unwrap_err().reason, Reason::TargetConflict);
     owned.metadata.labels = None;
@@ -236,7 +236,7 @@ fn controlled_by(kind: &str, name: &str, uid: &str) -> OwnerReference {
     }
 }
 
-/// Design §2.5: an object that is not ours is never touched, and the message says whose it is.
+/// Design §2.5: an object of others is never changed, and the message names its owner.
 #[rstest::rstest]
 #[case::hand_made(|metadata: &mut ObjectMeta| { metadata.labels = None; metadata.owner_references = None; }, "was not made by this operator")]
 #[case::another_resource(|metadata: &mut ObjectMeta| { metadata.owner_references = Some(vec![controlled_by("ArtifactConfig", "api", "u-2")]); }, "belongs to ArtifactConfig 'api'")]
@@ -273,7 +273,7 @@ fn retaining_needs_no_owner_reference_and_leaves_earlier_targets() {
     let (old, current) = (desired(&json!({"name": "old"})), desired(&json!({"name": "new"})));
     let written = ManagedFieldsEntry { manager: Some(FIELD_MANAGER.to_owned()), ..Default::default() };
     let copied = ManagedFieldsEntry { manager: Some("kubectl-create".to_owned()), ..Default::default() };
-    // A backup by hand has every label of the target, and its owner.
+    // A manual backup has all labels and the owner of the target.
     let backup = desired(&json!({"name": "backup"}));
     let owned = [(&old, &written), (&current, &written), (&backup, &copied)].map(|(desired, by)| {
         let mut metadata = rendered(desired).config_map.metadata;
@@ -287,7 +287,7 @@ fn retaining_needs_no_owner_reference_and_leaves_earlier_targets() {
     assert!(names(&desired(&json!({"name": "new", "deletionPolicy": "Retain"}))).is_empty());
 }
 
-/// The operator's rights must not reach what every pod trusts.
+/// A resource must not use the operator's rights to write certificates that every pod trusts.
 #[test]
 fn nothing_is_merged_into_what_the_cluster_publishes() {
     for name in ["kube-root-ca.crt", "openshift-service-ca.crt", "istio-ca-root-cert"] {
@@ -298,9 +298,9 @@ fn nothing_is_merged_into_what_the_cluster_publishes() {
     }
 }
 
-/// The record of the API server says who undoes what is applied.
+/// The record of the API server names the manager that undoes our changes.
 #[test]
-fn whoever_wrote_last_besides_the_operator_is_the_rival() {
+fn the_last_writer_besides_the_operator_is_the_rival() {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     let entry = |manager: &str, second| ManagedFieldsEntry {
         manager: Some(manager.to_owned()),
@@ -315,7 +315,7 @@ fn whoever_wrote_last_besides_the_operator_is_the_rival() {
     assert_eq!(rival(&desired, &observed).as_deref(), Some("helm"));
 }
 
-/// No change, no write: revisions from before manifests were kept stay as they are.
+/// No change, no write: revisions of earlier versions, without a manifest, stay unchanged.
 #[test]
 fn a_revision_without_a_manifest_is_kept_as_it_is() {
     use api::annotation::MANIFEST;

@@ -1,6 +1,8 @@
 //! The rules of structure: which part may know of which. What a crate cannot name because its dependencies leave it out is
 //! not listed here again; what it could name and must not is.
 
+mod circles;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
