@@ -226,7 +226,10 @@ mod tests {
         &[(5, "c", Applied), (4, "b", Superseded), (3, "a", Superseded), (2, "b", RolledBack), (1, "a", Superseded)], 4
     )]
     #[case::status_was_lost(&[(2, "b", Superseded), (1, "a", Superseded)], 1)]
-    fn going_back(#[case] entries: &[(i64, &str, HistoryOutcome)], #[case] expected: i64) {
+    fn the_config_before_the_current_one(
+        #[case] entries: &[(i64, &str, HistoryOutcome)],
+        #[case] expected: i64,
+    ) {
         let chosen = choose(&history(entries), None, &Wish::Before).unwrap();
         assert_eq!(chosen.entry.unwrap().revision, expected);
     }

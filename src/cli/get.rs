@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn one_row_for_each_whatever_its_state() {
+    fn one_row_for_each_in_any_state() {
         let status = json!({
             "observedGeneration": 1,
             "image": {"reference": "r.example/web:v1", "digest": "sha256:1111111111111111"},

@@ -111,7 +111,7 @@ mod tests {
     use anyhow::{Context as _, anyhow};
 
     #[test]
-    fn a_cause_is_said_once() {
+    fn a_cause_is_printed_once() {
         let twice = anyhow!("No such file (os error 2)")
             .context("failed to read 'k': No such file (os error 2)")
             .context("the kubeconfig k cannot be read");

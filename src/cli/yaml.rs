@@ -223,7 +223,7 @@ mod tests {
     use serde_json::{Value, json};
 
     #[test]
-    fn it_looks_as_kubectl_has_it() {
+    fn it_has_the_form_of_kubectl() {
         let value = json!({
             "apiVersion": "v1", "data": {"a.ini": "[a]\n\tb = 1\n", "config.json": "{\n  \"a\": 1\n}", "one": "x"},
             "empty": {}, "flag": true, "list": ["a", 1, null, {"a": "b", "c": [{"d": []}, ["e"]]}], "text": "yes",

@@ -15,7 +15,7 @@ cases! {
         deleted_during_its_pull_it_leaves_nothing,
         suspended_during_its_pull_nothing_is_written,
         edited_during_its_pull_the_new_spec_counts,
-        made_anew_during_its_pull_the_new_one_counts,
+        created_again_during_its_pull_the_new_one_counts,
         a_rollback_does_not_wait_for_a_reconcile_that_hangs,
         a_rollback_in_place_is_reported_without_the_registry,
     ]
@@ -102,7 +102,7 @@ async fn edited_during_its_pull_the_new_spec_counts(bench: Bench) -> Result<()> 
 }
 
 /// Another resource of the same name.
-async fn made_anew_during_its_pull_the_new_one_counts(bench: Bench) -> Result<()> {
+async fn created_again_during_its_pull_the_new_one_counts(bench: Bench) -> Result<()> {
     let (image, _, _) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     let fault = slow(&bench);
     bench.apply("web", json!({"image": image})).await?;

@@ -16,7 +16,7 @@ cases! {
     ]
     Embedded [
         credentials_come_from_the_docker_file,
-        failures_are_said_and_counted,
+        failures_are_printed_with_a_status,
         kubectl_reads_any_text_that_is_rendered,
         texts_of_a_registry_are_escaped,
     ]
@@ -232,7 +232,7 @@ async fn credentials_come_from_the_docker_file(bench: Bench) -> Result<()> {
 }
 
 /// Status 1, the reason and the message on standard error, nothing on standard output.
-async fn failures_are_said_and_counted(bench: Bench) -> Result<()> {
+async fn failures_are_printed_with_a_status(bench: Bench) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let image = bench.image("web:v1");
     let spec =

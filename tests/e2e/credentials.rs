@@ -20,7 +20,7 @@ cases! {
         a_missing_secret_is_named_and_waited_for,
         a_secret_of_another_kind_is_refused,
         a_broken_secret_hides_no_good_one,
-        a_wrong_password_is_told_apart_from_none,
+        a_wrong_password_is_distinguished_from_none,
         a_rotated_password_counts_at_once,
         credentials_for_elsewhere_stay_here,
         what_one_namespace_may_see_another_may_not,
@@ -181,7 +181,7 @@ async fn a_broken_secret_hides_no_good_one(bench: Bench) -> Result<()> {
 }
 
 /// No credentials and wrong ones call for different remedies.
-async fn a_wrong_password_is_told_apart_from_none(bench: Bench) -> Result<()> {
+async fn a_wrong_password_is_distinguished_from_none(bench: Bench) -> Result<()> {
     for (name, scheme) in [("basic", Scheme::Basic), ("bearer", Scheme::Bearer)] {
         let image = private(&bench, scheme, "another password").await?;
         put_secret(&bench, &bench.world.embedded.host(), PASSWORD).await?;

@@ -16,7 +16,7 @@ cases! {
         labels_and_annotations_of_others_stay,
         what_another_operator_applied_is_not_undone,
         a_repair_is_announced,
-        a_config_map_that_somebody_froze_is_said,
+        a_config_map_that_somebody_made_immutable_is_reported,
         the_targets_own_metadata_follows_the_spec,
     ]
 }
@@ -155,7 +155,7 @@ async fn a_repair_is_announced(bench: Bench) -> Result<()> {
 }
 
 /// Somebody sets `immutable: true`: the operator can only report it, and continue after the object is deleted.
-async fn a_config_map_that_somebody_froze_is_said(bench: Bench) -> Result<()> {
+async fn a_config_map_that_somebody_made_immutable_is_reported(bench: Bench) -> Result<()> {
     let image = synced(&bench).await?;
     bench.edit("web", &json!({"immutable": true})).await?;
     bench.sync_ready("web").await?;

@@ -13,12 +13,12 @@ cases! {
         other_bytes_for_a_manifest_are_not_used,
         more_and_less_than_the_descriptor_says_is_not_used,
         a_failing_listing_is_never_nothing_attached,
-        a_forbidden_repository_is_said,
-        a_rate_limit_is_said_and_respected,
+        a_forbidden_repository_is_reported,
+        a_rate_limit_is_reported_and_respected,
         a_registry_that_hangs_costs_the_timeout,
         a_config_of_another_image_is_not_taken,
         a_failure_in_the_middle_passes_unnoticed,
-        a_lost_layer_is_said,
+        a_lost_layer_is_reported,
     ]
 }
 
@@ -117,12 +117,12 @@ async fn a_failing_listing_is_never_nothing_attached(bench: Bench) -> Result<()>
 }
 
 /// 403 is no empty list either.
-async fn a_forbidden_repository_is_said(bench: Bench) -> Result<()> {
+async fn a_forbidden_repository_is_reported(bench: Bench) -> Result<()> {
     survives(&bench, "/referrers/", |fault| fault.status(403), Reason::Forbidden).await.map(drop)
 }
 
 /// 429 is a separate reason, and no request is sent for the time that the registry states.
-async fn a_rate_limit_is_said_and_respected(bench: Bench) -> Result<()> {
+async fn a_rate_limit_is_reported_and_respected(bench: Bench) -> Result<()> {
     let image = synced(&bench).await?;
     bench.attach_at(&image, 2, &SECOND).await?;
     let fault =
@@ -187,7 +187,7 @@ async fn a_failure_in_the_middle_passes_unnoticed(bench: Bench) -> Result<()> {
 }
 
 /// A layer that the registry lost is a broken artifact, not a missing one.
-async fn a_lost_layer_is_said(bench: Bench) -> Result<()> {
+async fn a_lost_layer_is_reported(bench: Bench) -> Result<()> {
     let message = survives(&bench, "/blobs/", |fault| fault.status(404), Reason::InvalidContent).await?;
     checked("the message says what to do", message.contains("attach the config again"), message)
 }

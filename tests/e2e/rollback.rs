@@ -12,7 +12,7 @@ use crate::support::{Bench, CONFIG_TYPE, Ready as _, cases, checked, same};
 
 cases! {
     Both [
-        what_would_come_next_is_said_and_comes,
+        the_next_config_is_named_and_applied_after_the_rollback,
         a_rollback_reaches_an_artifact_that_was_deleted,
         a_config_that_was_never_applied_is_fetched,
     ]
@@ -86,7 +86,7 @@ async fn sync_back(bench: &Bench) -> Result<ArtifactConfig> {
 }
 
 /// The next config is in the status and in a separate condition, and applied without the field.
-async fn what_would_come_next_is_said_and_comes(bench: Bench) -> Result<()> {
+async fn the_next_config_is_named_and_applied_after_the_rollback(bench: Bench) -> Result<()> {
     use HistoryOutcome::{Applied, RolledBack, Superseded};
     let (image, digest, first) = bench.image_with("web:v1", &[("config.json", "first")]).await?;
     let second = twice(&bench, &image).await?;

@@ -8,13 +8,13 @@ use crate::support::{Bench, CONFIG_TYPE, Ready as _, cases, checked, same, text}
 
 cases! {
     Both [
-        the_newest_is_taken_whatever_the_order,
+        the_newest_is_taken_in_any_order,
         other_types_are_passed_over,
         deleting_the_newest_brings_back_the_one_before,
         deleting_the_only_one_keeps_the_data,
     ]
     Embedded [
-        a_tie_within_a_second_is_decided_and_said,
+        a_tie_within_a_second_is_decided_and_reported,
         what_has_no_date_is_older_than_what_has,
         the_highest_version_is_taken,
         without_any_version_nothing_is_chosen,
@@ -28,7 +28,7 @@ const VERSION: &str = "org.opencontainers.image.version";
 const CREATED: &str = "org.opencontainers.image.created";
 
 /// The date decides, not the order of attaching.
-async fn the_newest_is_taken_whatever_the_order(bench: Bench) -> Result<()> {
+async fn the_newest_is_taken_in_any_order(bench: Bench) -> Result<()> {
     let image = bench.image("web:v1");
     bench.push(&image).await?;
     bench.attach_at(&image, 2, &[("config.json", "second")]).await?;
@@ -88,7 +88,7 @@ async fn deleting_the_only_one_keeps_the_data(bench: Bench) -> Result<()> {
 }
 
 /// oras dates by the second: of two within one the greater digest wins, always, and the message says so.
-async fn a_tie_within_a_second_is_decided_and_said(bench: Bench) -> Result<()> {
+async fn a_tie_within_a_second_is_decided_and_reported(bench: Bench) -> Result<()> {
     let image = bench.image("web:v1");
     bench.push(&image).await?;
     let mut digests = Vec::new();

@@ -37,7 +37,7 @@ fn short(file: &[u8], at: usize) -> Option<u16> {
 }
 
 #[test]
-fn a_program_that_needs_a_loader_is_told_apart() {
+fn a_program_that_needs_a_loader_is_distinguished() {
     // This very test is linked the usual way.
     let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
     assert!(ProgramHeaders::read(&own).unwrap().interpreter);

@@ -184,7 +184,7 @@ async fn a17_credentials_that_were_not_sent_lack_no_right() {
 
 /// The registry has just accepted them for the manifest.
 #[tokio::test]
-async fn a17_credentials_that_have_worked_are_said_to_have() {
+async fn a17_the_message_says_that_credentials_have_worked_before() {
     let world = world().await;
     world.registry.require_basic("", USER, PASSWORD);
     world.registry.inject(world.on_api().respond(401, &[("www-authenticate", "Basic realm=x")], ""));

@@ -117,7 +117,7 @@ fn a19_the_table_is_what_the_kubelet_says() {
 }
 
 #[test]
-fn a19_whatever_the_kubelet_takes_is_taken() {
+fn a19_random_documents_that_the_kubelet_takes_are_taken() {
     let mut runner = TestRunner::deterministic();
     let questions: Vec<Row> = (0..12_000)
         .map(|_| {

@@ -154,7 +154,7 @@ async fn c09_the_same_file_twice_is_two_artifacts() {
 
 /// 10. A mirror that has the image but not its artifacts.
 #[tokio::test]
-async fn c10_a_mirror_without_the_config_says_so_and_can_be_looked_past() {
+async fn c10_a_mirror_without_the_config_says_so_and_the_registry_can_be_used_instead() {
     let world = World::new().await;
     let mirror = Pusher::new(&format!("http://{}", world.elsewhere.host()), "mirror/web");
     mirror.blob(push::EMPTY).await;

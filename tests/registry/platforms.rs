@@ -98,11 +98,11 @@ async fn a16_what_hangs_on_the_index_goes_for_every_platform() {
     assert_eq!(multi.finds(None).await, ["index"]);
     assert_eq!(multi.finds(Some("linux/arm64")).await, ["index"]);
     let arm64 = multi.arm64.digest.to_string();
-    assert_eq!(multi.world.asked("GET", &arm64), 0, "an image of the index is not even looked at");
+    assert_eq!(multi.world.asked("GET", &arm64), 0, "an image of the index is not even asked about");
 }
 
 #[tokio::test]
-async fn a16_a_person_is_told_where_it_was_looked() {
+async fn a16_the_message_names_the_searched_manifests() {
     let multi = MultiArch::oci().await;
     multi.attach(&multi.amd64, "amd64").await;
     let (files, notes) = multi.ask(Some("linux/amd64")).await.unwrap();
@@ -126,11 +126,11 @@ async fn a16_the_referrers_tag_of_one_image() {
 }
 
 #[tokio::test]
-async fn a16_a_failed_look_is_never_nothing() {
+async fn a16_a_failed_request_is_never_nothing() {
     let multi = MultiArch::oci().await;
     multi.attach(&multi.arm64, "arm64").await;
-    for looked_at in [&multi.index, &multi.arm64] {
-        let list = format!("/referrers/{}", looked_at.digest);
+    for subject in [&multi.index, &multi.arm64] {
+        let list = format!("/referrers/{}", subject.digest);
         let fault = multi.world.registry.inject(Fault::on(&list).status(403));
         let failure = multi.ask(Some("linux/arm64")).await.unwrap_err();
         assert_eq!(failure.reason, Reason::Forbidden);

@@ -232,7 +232,7 @@ async fn an_api_that_fails_is_not_a_missing_api() {
 
 /// A person who has just attached an artifact wants to see it.
 #[tokio::test]
-async fn a_question_asked_anew_is_not_answered_from_memory() {
+async fn a_question_for_now_is_not_answered_from_memory() {
     let world = World::new().await;
     let recent = Question { freshness: Freshness::Recent, ..world.question() };
     assert_eq!(recent.list().await.unwrap().artifacts.len(), 1);
@@ -242,7 +242,7 @@ async fn a_question_asked_anew_is_not_answered_from_memory() {
 }
 
 #[tokio::test]
-async fn a_question_asked_anew_does_not_wait_for_an_older_answer() {
+async fn a_question_for_now_does_not_wait_for_an_older_answer() {
     let world = World::new().await;
     let recent = Question { freshness: Freshness::Recent, ..world.question() };
     let slow = world.registry.inject(world.on_api().delay(Duration::from_millis(400)).times(1));

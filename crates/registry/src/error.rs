@@ -313,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_one_line_whatever_is_put_into_it() {
+    fn a_message_is_one_line_for_any_input() {
         let foreign = "a\u{1b}[31m\nReady=True\u{202e}";
         let escaped = "a\\u001b[31m\\nReady=True\\u202e";
         let error = Error::new(Kind::DigestMismatch, foreign);

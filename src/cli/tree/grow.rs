@@ -305,7 +305,7 @@ mod tests {
 
     /// The registry is down and pods may not be listed: the other nodes are still there.
     #[test]
-    fn what_is_not_known_is_said() {
+    fn unknown_parts_are_reported() {
         let seen = Seen {
             attached: Err("RegistryUnavailable: connection refused".to_owned()),
             config_maps: BTreeSet::new(),

@@ -82,7 +82,7 @@ pub(crate) async fn run(args: LoadArgs) -> Result<()> {
     let burst = at_once(&resources, &operator, 0..count).await?;
 
     say("starting the operator anew …");
-    let restart = anew(&operator, count).await?;
+    let restart = restarted(&operator, count).await?;
 
     let (mut more, mut idle) = (None, None);
     let total = args.idle as usize;
@@ -132,7 +132,7 @@ async fn at_once(
 }
 
 /// Measures a restart: everything is listed and reconciled again, and nothing is written.
-async fn anew(operator: &OperatorProcess, count: usize) -> Result<Restart> {
+async fn restarted(operator: &OperatorProcess, count: usize) -> Result<Restart> {
     operator.terminate().await?;
     let begun = Instant::now();
     operator.restart().await?;

@@ -71,7 +71,7 @@ fn two_attaches_in_one_second_are_decided_by_the_digest_and_reported() {
 
 /// An artifact without a date counts as older than all others, and a note says so.
 #[test]
-fn a_date_that_cannot_be_read_is_said() {
+fn an_unreadable_date_is_reported() {
     let candidates = dated(&["2026-01-01T00:00:00Z", "yesterday"]);
     let selected = choose(&candidates, SelectionPolicy::Newest).unwrap();
     assert_eq!(selected.artifact, &candidates[0]);

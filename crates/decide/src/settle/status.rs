@@ -362,7 +362,7 @@ mod tests {
 
     /// If a reconcile got no answer from the registry, the status does not name the next config.
     #[test]
-    fn what_would_come_next_is_not_said_where_nobody_answered() {
+    fn the_next_config_is_not_reported_without_an_answer() {
         let back = |changed| {
             let Outcome::Synced { applied, notes, .. } = synced("a", changed) else { unreachable!() };
             Outcome::Synced { applied, notes, rolled_back: true }

@@ -83,7 +83,7 @@ mod tests {
 
     /// Text of others in a message is always made safe: one printable line of bounded length.
     #[test]
-    fn a_message_is_one_line_whatever_is_put_into_it() {
+    fn a_message_is_one_line_for_any_input() {
         let foreign = "a\u{1b}[31m\nReady=True\u{202e}";
         let escaped = "a\\u001b[31m\\nReady=True\\u202e";
         let failure = Failure::new(Reason::InvalidContent, foreign);

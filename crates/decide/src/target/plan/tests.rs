@@ -65,7 +65,7 @@ fn without_a_cluster_there_is_no_owner_to_name() {
 }
 
 #[test]
-fn what_is_as_it_should_be_is_kept_whatever_others_added_to_its_metadata() {
+fn a_right_object_is_kept_with_any_metadata_of_others() {
     let desired = desired(&json!({}));
     let rendered = rendered(&desired);
     assert_eq!(target(&desired, &rendered.config_map, None), TargetStep::Create);
