@@ -35,7 +35,7 @@ SUITES := alerts chart disruption docs e2e registry soak
 UNIT := $(filter-out $(SUITES) image,$(sort $(patsubst %/main,%,$(patsubst tests/%.rs,%,$(wildcard tests/*.rs tests/*/main.rs))) \
 	$(patsubst testbed/tests/%.rs,%,$(wildcard testbed/tests/*.rs))))
 
-# Both packages, and --examples although there are none: so cargo builds for `make demo` with the features that the
+# All packages, and --examples although there are none: so cargo builds for `make demo` with the features that the
 # tests need, and `make test` does not compile the dependencies a second time.
 BUILD := $(CARGO) build --workspace --bins --examples $(LOCKED)
 
@@ -49,7 +49,7 @@ RELEASE = $(patsubst %/debug,%/release,$(BIN))
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "The first run compiles the programs of the testbed (see testbed/README.md), which takes about 14 minutes"
+	@echo "The first run compiles the programs of the testbed (see testbed/README.md), which takes about 12 minutes"
 	@echo "on two cores. They are kept in $(TOOLS_DIR)."
 
 unit: need-rust ## Every test that needs neither Go nor a cluster nor the network: less than a minute when it is compiled

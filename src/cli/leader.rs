@@ -49,7 +49,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// The election, if `--leader-elect` is set, and the permit to write.
+    /// The election, if `--leader-elect` is set, and whether this process leads.
     ///
     /// # Errors
     /// If no client can be built from the configuration.

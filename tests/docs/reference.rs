@@ -293,18 +293,29 @@ pub fn every_metric_exists(pages: &Pages) -> Result<()> {
 
 /// Paths of the repository that are named as code.
 pub fn every_path_exists(pages: &Pages) -> Result<()> {
-    let word =
-        Regex::new(r"^(?:src|tests|testbed|docs|crds|deploy|charts|scripts|\.github)/[A-Za-z0-9_./-]*$")?;
+    let word = Regex::new(
+        r"^(?:src|crates|tests|testbed|docs|crds|deploy|charts|scripts|benches|fuzz|\.github)/[A-Za-z0-9_./-]*$",
+    )?;
     let mut wrong = Vec::new();
     for page in pages.values().filter(|page| !is_history(&page.path)) {
-        for (line, span) in &page.spans {
-            let near = resolved(&page.path, span);
-            if word.is_match(span) && !root().join(span).exists() && !root().join(near).exists() {
-                wrong.push(format!("{}: there is no {span}", page.at(*line)));
+        let spans = page.spans.iter().flat_map(|(line, span)| each_of(span).map(move |path| (line, path)));
+        for (line, path) in spans {
+            let near = resolved(&page.path, &path);
+            if word.is_match(&path) && !root().join(&path).exists() && !root().join(near).exists() {
+                wrong.push(format!("{}: there is no {path}", page.at(*line)));
             }
         }
     }
     none(&wrong)
+}
+
+/// The paths that a span names: `a/{b,c}.rs` are `a/b.rs` and `a/c.rs`.
+fn each_of(span: &str) -> impl Iterator<Item = String> {
+    let parts = span.split_once('{').and_then(|(before, rest)| {
+        let (inside, after) = rest.split_once('}')?;
+        Some(inside.split(',').map(|name| format!("{before}{name}{after}")).collect())
+    });
+    parts.unwrap_or_else(|| vec![span.to_owned()]).into_iter()
 }
 
 /// A promise of the page about security names tests that exist.

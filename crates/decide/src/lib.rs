@@ -9,8 +9,9 @@
 //! | decide the purpose of the pass | [`goal`] |
 //! | select one of the attached artifacts | [`select`] |
 //! | make the content of a `ConfigMap` from its files | [`files`], [`render`], [`limits`] |
-//! | compare that content with the object in the cluster | [`plan`], [`watched`], [`contest`] |
-//! | keep it for a rollback, and trust what was kept | [`revision`], [`numbers`], [`proof`], [`kept`] |
+//! | compare that content with the object in the cluster | [`plan`], [`watched`] |
+//! | slow down repairs against a second writer | [`contest`] |
+//! | keep it for a rollback, trust what was kept, and find surplus revisions | [`revision`], [`numbers`], [`proof`], [`kept`] |
 //! | say how the pass ended, and when the next one is | [`report`], [`status`], [`conditions`], [`event`], [`schedule`] |
 //!
 //! Apart from a pass, [`turns`] decides which resource is reconciled next, [`lease`] which process is the leader, and

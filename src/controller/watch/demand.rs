@@ -7,7 +7,7 @@ use decide::turns::Key;
 
 /// How long a watch goes on after the last resource that needs it is gone. A resource that is deleted and created again
 /// keeps it, so a start, which lists everything, comes at most once in this time.
-const PAUSE: Duration = Duration::from_secs(30);
+const LINGER: Duration = Duration::from_secs(30);
 
 /// A set of kinds, each by its place in the list of kinds. A place beyond the 32nd is in no set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl Demand {
 
     /// When [`Demand::steps`] may have something to stop.
     pub(super) fn wakes(&self) -> Option<Instant> {
-        self.watches.iter().filter_map(|watch| watch.idle).min().map(|idle| idle + PAUSE)
+        self.watches.iter().filter_map(|watch| watch.idle).min().map(|idle| idle + LINGER)
     }
 
     /// Whether there is a resource.
@@ -164,7 +164,7 @@ impl Watch {
             self.idle = None;
             return (!std::mem::replace(&mut self.is_running, true)).then_some(Step::Start);
         }
-        if !self.is_running || now < *self.idle.get_or_insert(now) + PAUSE {
+        if !self.is_running || now < *self.idle.get_or_insert(now) + LINGER {
             return None;
         }
         *self = Self::default();
@@ -217,11 +217,11 @@ mod tests {
         assert_eq!((demand.steps(begun), demand.wakes()), (NONE, None));
         // What a resource needs may change.
         demand.need(&key(2), kinds([0]));
-        assert_eq!((demand.steps(begun), demand.wakes()), (NONE, Some(begun + PAUSE)));
-        assert_eq!(demand.steps(begun + PAUSE), stop([1]));
+        assert_eq!((demand.steps(begun), demand.wakes()), (NONE, Some(begun + LINGER)));
+        assert_eq!(demand.steps(begun + LINGER), stop([1]));
         demand.gone(&key(2));
-        assert_eq!(demand.steps(begun + PAUSE), NONE);
-        assert_eq!(demand.steps(begun + 2 * PAUSE), stop([0]));
+        assert_eq!(demand.steps(begun + LINGER), NONE);
+        assert_eq!(demand.steps(begun + 2 * LINGER), stop([0]));
         assert_eq!((demand.wakes(), demand.is_used()), (None, false));
     }
 
@@ -233,7 +233,7 @@ mod tests {
         for _ in 0..10 {
             demand.gone(&key(1));
             assert_eq!(demand.steps(now), NONE);
-            now += PAUSE * 99 / 100;
+            now += LINGER * 99 / 100;
             demand.need(&key(1), kinds([0]));
             assert_eq!((demand.steps(now), demand.wakes()), (NONE, None));
         }
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!((demand.steps(begun), demand.is_settled()), (NONE, false));
         demand.replace(std::iter::empty());
         assert_eq!(demand.steps(begun), NONE);
-        assert_eq!(demand.steps(begun + PAUSE), stop([0]));
+        assert_eq!(demand.steps(begun + LINGER), stop([0]));
     }
 
     /// A list of an earlier run proves nothing.
@@ -267,11 +267,11 @@ mod tests {
         assert!(demand.is_settled());
         demand.gone(&key(1));
         demand.steps(begun);
-        demand.steps(begun + PAUSE);
+        demand.steps(begun + LINGER);
         // News that was on its way when the watch was stopped.
         demand.listed(0);
         demand.need(&key(1), kinds([0]));
-        assert_eq!(demand.steps(begun + PAUSE), start([0]));
+        assert_eq!(demand.steps(begun + LINGER), start([0]));
         assert!(!demand.is_settled());
     }
 
@@ -331,7 +331,7 @@ mod tests {
                 prop_assert!(needed.without(running).is_empty());
                 let is_idle = !running.without(needed).is_empty();
                 prop_assert_eq!(is_idle, demand.wakes().is_some());
-                prop_assert!(demand.wakes().is_none_or(|wakes| wakes > now && wakes <= now + PAUSE));
+                prop_assert!(demand.wakes().is_none_or(|wakes| wakes > now && wakes <= now + LINGER));
                 prop_assert_eq!(demand.is_used(), !needs.is_empty());
             }
         }
