@@ -174,7 +174,7 @@ mod tests {
         store.note(&Event::Init);
         store.note(&Event::InitApply(object("n", "new", "u", 2)));
         assert_eq!(names(&store, "n", "u"), ["old"]);
-        // Broken off and begun anew.
+        // Broken off and begun again.
         store.note(&Event::Init);
         store.note(&Event::InitApply(object("n", "newer", "u", 3)));
         store.note(&Event::InitDone);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens, asking the index is the same as searching through everything.
+        /// After any events, asking the index is the same as searching through everything.
         #[test]
         fn the_index_is_what_a_search_would_find(steps in steps()) {
             let store = TargetStore::default();

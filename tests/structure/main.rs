@@ -249,7 +249,7 @@ fn one_file_accepts_connections() {
     assert_eq!(files, [PathBuf::from("src/server.rs")]);
 }
 
-/// A client of its own would pass by the permit: leader election needs one, because the permit rests on it, and the command
+/// A separate client would pass by the permit: leader election needs one, because the permit rests on it, and the command
 /// line writes for the person who runs it.
 #[test]
 fn the_operator_writes_through_the_permit() {

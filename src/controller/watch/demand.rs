@@ -296,7 +296,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens: what is needed runs, what was not needed for the pause does not, and nothing is started or
+        /// After any events, the needed kinds run, what was not needed for the pause does not, and nothing is started or
         /// stopped twice.
         #[test]
         fn what_runs_is_what_is_needed(acts in acts()) {

@@ -50,7 +50,7 @@ pub(super) enum Change {
 /// Where a watch looks, and where it reports its failures.
 pub(super) struct Place {
     pub(super) client: Client,
-    /// All namespaces where there is none.
+    /// All namespaces if it is `None`.
     pub(super) namespace: Option<Namespace>,
     pub(super) metrics: Metrics,
 }

@@ -1,7 +1,7 @@
 //! The watches: what is listed, what is kept of it, and which changes matter.
 //!
 //! In each scope the resources are always watched. Other kinds are watched there while a resource needs them: `demand`
-//! decides it, and `streams` does it. A kind is a file of its own, and a line in `scopes::kinds`.
+//! decides it, and `streams` does it. A kind is one file and a line in `scopes::kinds`.
 
 mod demand;
 mod hold;
