@@ -61,9 +61,16 @@ pub fn only_a_config_is_merged(
     let ledger = state.ledger.merged(actor.name, &target);
     ledger.retain(|key, _| has.contains_key(key));
     // A value that was there before also stays with its first owner.
-    let brought = merged.content.iter().filter(|(key, value)| had.get(*key) != Some(value));
+    let brought = merged.content.iter().filter(|(key, _)| !stays_in_place(&before.map, after, key));
     ledger.extend(brought.map(|(key, value)| (key.clone(), value.clone())));
     (Some(merged), None)
+}
+
+/// Whether a write leaves a key alone: its value, and the map in which it stands.
+fn stays_in_place(before: &ConfigMap, after: &ConfigMap, key: &str) -> bool {
+    let text = |map: &ConfigMap| map.data.as_ref().and_then(|data| data.get(key).cloned());
+    let binary = |map: &ConfigMap| map.binary_data.as_ref().and_then(|data| data.get(key).cloned());
+    text(before) == text(after) && binary(before) == binary(after)
 }
 
 /// The configs that may be merged: the selected one, and the one that was there before.
