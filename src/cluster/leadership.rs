@@ -28,9 +28,10 @@ impl Leadership {
 
     /// Waits until this process is the leader.
     pub async fn wait(&self) {
-        if let Some(until) = &self.0 {
-            // A dropped sender means that the process is ending.
-            let _ = until.clone().wait_for(|until| is_ahead(*until, Instant::now())).await;
+        let Some(until) = &self.0 else { return };
+        if until.clone().wait_for(|until| is_ahead(*until, Instant::now())).await.is_err() {
+            // The election is over, so the process is ending. A caller that asks again and again must not spin.
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -68,6 +69,17 @@ mod tests {
         waiting.await.unwrap();
         assert!(leadership.holds());
         sender.send_replace(None);
+        assert!(!leadership.holds());
+    }
+
+    /// A caller that waits in a loop would never give way again.
+    #[tokio::test]
+    async fn after_the_election_nobody_stops_waiting() {
+        let (sender, receiver) = watch::channel(None);
+        let leadership = Leadership::until(receiver);
+        drop(sender);
+        let mut waiting = std::pin::pin!(leadership.wait());
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
         assert!(!leadership.holds());
     }
 
