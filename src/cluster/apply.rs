@@ -47,7 +47,7 @@ pub async fn apply(
     desired: &Desired,
     history: &History,
     ledger: &Ledger,
-    rendered: Rendered,
+    rendered: &Rendered,
     over: Over,
     now: Timestamp,
 ) -> Result<Option<Applied>, Failure> {
@@ -58,7 +58,7 @@ pub async fn apply(
         if over == Over::TheSame && is_of_another {
             return Ok(None);
         }
-        let putting = put(cluster, desired, history, ledger, &rendered, observed, now);
+        let putting = put(cluster, desired, history, ledger, rendered, observed, now);
         if let Some(applied) = spans::within(stage!("apply"), putting).await? {
             return Ok(Some(applied));
         }

@@ -60,17 +60,16 @@ async fn write<R, C: Cluster>(
     rendered: Rendered,
 ) -> Result<Applied, Halt> {
     let Pass { context, desired, history, ledger, .. } = pass;
-    let applying = async |rendered, over| {
-        cluster::apply(&context.cluster, desired, history, ledger, rendered, over, (context.now)()).await
-    };
+    let applying =
+        |over| cluster::apply(&context.cluster, desired, history, ledger, &rendered, over, (context.now)());
     match goal {
-        Goal::RollBack(_) | Goal::Newest => applying(rendered, Over::Any).await?,
-        Goal::Repair => applying(rendered, Over::TheSame).await?,
-        Goal::KeepLast => match applying(rendered.clone(), Over::TheSame).await? {
+        Goal::RollBack(_) | Goal::Newest => applying(Over::Any).await?,
+        Goal::Repair => applying(Over::TheSame).await?,
+        Goal::KeepLast => match applying(Over::TheSame).await? {
             // Only a status distinguishes an edit from a write of another operator, and the present one may be
             // outdated.
             None if is_status_outdated(pass).await? => return Err(OUTDATED),
-            None => applying(rendered, Over::Any).await?,
+            None => applying(Over::Any).await?,
             applied => applied,
         },
     }
