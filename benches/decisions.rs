@@ -115,7 +115,7 @@ fn statuses(criterion: &mut Criterion) {
     let resource = DeserializeGuard(Ok(resource()));
     let failed = |why: &str| Report::failed(Failure::new(Reason::RegistryUnavailable, why));
     let next = |previous: &ArtifactConfigStatus, report: &Report| {
-        status::next(&View::of(&resource, Some(previous)), report, Timestamp::UNIX_EPOCH)
+        status::next(&View::of(&resource, Some(previous), None), report, Timestamp::UNIX_EPOCH)
     };
     let is_due = |previous: &ArtifactConfigStatus, report: &Report| next(previous, report) != *previous;
     let full =

@@ -172,6 +172,6 @@ fn a_resource_as_large_as_it_may_be() {
             }
         }))
         .unwrap();
-        drop(spec::parse(&object));
+        drop(spec::parse(&object, None));
     });
 }

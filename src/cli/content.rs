@@ -9,7 +9,7 @@ use decide::Failure;
 use decide::history::History;
 use decide::kept::{self, Kept};
 use decide::render::Content;
-use decide::{plan, render, spec};
+use decide::{plan, render};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use oci::Digest;
@@ -17,6 +17,7 @@ use registry::{OciRegistry, Registry as _, Settings};
 
 use crate::{unanswered, wanted};
 
+use super::applied;
 use super::choose::{self, Wish};
 use super::docker::RegistryArgs;
 use super::kubectl_flags::Connection;
@@ -135,7 +136,7 @@ async fn kept(
     config: &ArtifactConfig,
     artifact: &str,
 ) -> anyhow::Result<Option<Revision>> {
-    let Ok(desired) = spec::parse(config) else { return Ok(None) };
+    let Ok(desired) = applied::parse(config) else { return Ok(None) };
     let history = History::read(resource::history(config));
     for entry in history.iter().filter(|entry| entry.artifact.to_string() == artifact) {
         let Some(name) = &entry.config_map else { continue };
@@ -150,7 +151,7 @@ async fn kept(
 /// The content from the registry, fetched with the user's credentials and rendered like in the operator.
 async fn pulled(config: &ArtifactConfig, artifact: &str, args: &RegistryArgs) -> anyhow::Result<Config> {
     let desired =
-        spec::parse(config).map_err(|failure| anyhow!("{}: {}", failure.reason, failure.message))?;
+        applied::parse(config).map_err(|failure| anyhow!("{}: {}", failure.reason, failure.message))?;
     let explained = |failure: Failure| anyhow!(said::failure(&failure, desired.referrers.host()));
     let digest: Digest = artifact.parse()?;
     let registry = OciRegistry::new(Settings::default(), Arc::new(|_| {}))?;
@@ -207,7 +208,7 @@ pub fn of_target(config: &ArtifactConfig, target: &ConfigMap) -> Config {
     let image = image.map(|image| (image.reference.as_str(), image.digest.as_str()));
     let mut content = content(target);
     if config.spec.target.creation_policy == CreationPolicy::Merge
-        && let Ok(desired) = spec::parse(config)
+        && let Ok(desired) = applied::parse(config)
     {
         let manager = plan::field_manager(&desired);
         content.data.retain(|key, _| is_owned(target, &manager, "f:data", key));

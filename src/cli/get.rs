@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::page::next_page;
 
+use super::applied;
 use super::kubectl_flags::{ClusterArgs, Connection};
 use super::output::{Format, print, say};
 use super::resource::{self, explained};
@@ -158,7 +159,7 @@ fn row(config: &ArtifactConfig, wide: bool, now: Timestamp) -> Vec<String> {
     let ready = verdict::ready(config);
     let or_none = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let mut cells = vec![
-        config.spec.image.clone(),
+        applied::image(config),
         or_none(status.artifact.map(|artifact| short(&artifact.digest))),
         or_none(current.map(|entry| entry.revision.to_string())),
         or_none(current.map(|entry| age(&entry.applied_at, now))),

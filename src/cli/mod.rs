@@ -1,5 +1,6 @@
 //! The command line, one file a subcommand.
 
+mod applied;
 mod choose;
 mod completion;
 mod content;

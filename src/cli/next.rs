@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::anyhow;
 use api::{ArtifactConfig, Reason, annotation};
 use decide::Failure;
-use decide::spec;
 use jiff::Timestamp;
 use registry::{OciRegistry, Settings};
 use serde_json::json;
 
+use super::applied;
 use super::content::{self, Point};
 use super::diff;
 use super::docker::RegistryArgs;
@@ -111,7 +111,7 @@ pub async fn by_operator(
 /// # Errors
 /// If the registry gives no usable answer, or nothing would be applied.
 pub async fn from_here(config: &ArtifactConfig, registry: &RegistryArgs) -> Result<Next, Failure> {
-    let desired = spec::parse(config)?;
+    let desired = applied::parse(config)?;
     let internal = |why: String| Failure::new(Reason::InternalError, why);
     let client =
         OciRegistry::new(Settings::default(), Arc::new(|_| {})).map_err(|why| internal(why.to_string()))?;
@@ -138,7 +138,7 @@ pub const fn is_refused_here(reason: Reason) -> bool {
 /// The message for a failed request of this command.
 #[must_use]
 pub fn failure(config: &ArtifactConfig, failure: &Failure) -> String {
-    let host = spec::parse(config).map(|desired| desired.referrers.host().to_owned()).unwrap_or_default();
+    let host = applied::parse(config).map(|desired| desired.referrers.host().to_owned()).unwrap_or_default();
     said::failure(failure, &host)
 }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use api::ArtifactConfig;
 use decide::Failure;
-use decide::{plan, render, spec};
+use decide::{plan, render};
 use registry::{OciRegistry, Registry as _, Settings};
 
 use crate::{unanswered, wanted};
 
+use super::applied;
 use super::docker::RegistryArgs;
 use super::manifests;
 use super::output::{Format, print, say};
@@ -60,7 +61,7 @@ async fn one(
     args: &RegistryArgs,
 ) -> anyhow::Result<plan::Rendered> {
     let desired =
-        spec::parse(config).map_err(|failure| anyhow!("{}: {}", failure.reason, failure.message))?;
+        applied::parse(config).map_err(|failure| anyhow!("{}: {}", failure.reason, failure.message))?;
     let explained = |failure: Failure| anyhow!(said::failure(&failure, desired.image.repository().host()));
     let access = args.access(&[&desired.image.repository(), &desired.referrers], desired.plain_http)?;
     let pipeline = Box::pin(async {

@@ -5,13 +5,14 @@ use api::{ArtifactConfig, GROUP, HistoryEntry, MANAGER, label};
 use decide::history::{Application, History};
 use decide::kept::{self, Kept, Search};
 use decide::near;
-use decide::spec::{self, Desired};
+use decide::spec::Desired;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
+use super::applied;
 use super::choose;
 use super::kubectl_flags::Connection;
 
@@ -160,7 +161,7 @@ pub async fn revision(
     config: &ArtifactConfig,
     number: i64,
 ) -> anyhow::Result<Revision> {
-    let desired = spec::parse(config).map_err(|failure| anyhow!("{}", failure.message))?;
+    let desired = applied::parse(config).map_err(|failure| anyhow!("{}", failure.message))?;
     let recorded = history(config);
     let entry = match choose::numbered(recorded, number) {
         Ok(entry) => entry,

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use api::{ArtifactConfig, ArtifactConfigStatus, FIELD_MANAGER, GROUP, MANAGER, STATUS_FIELD_MANAGER, label};
+use api::{
+    ArtifactConfig, ArtifactConfigStatus, FIELD_MANAGER, GROUP, MANAGER, Reason, STATUS_FIELD_MANAGER,
+    WorkloadRef, label,
+};
 use decide::Failure;
 use decide::event::{EventDraft, Series};
 use decide::json::to_yaml_safe;
@@ -16,14 +19,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use crate::page::next_page;
 
 use super::problem::{Problem, limited};
 use super::targets::Targets;
-use super::{Cluster, WriteError, usage};
+use super::{Cluster, WriteError, usage, workloads};
 
 /// Revisions in one page: each may have 1 MiB, and a page is in memory twice while it is read.
 const REVISIONS: u32 = 8;
@@ -73,8 +76,15 @@ impl Cluster for KubeCluster {
         let object = limited(api.get_opt(&owner.name))
             .await
             .map_err(|problem| problem.into_failure("the status was not read"))?;
-        // If the status cannot be parsed either, it counts as absent.
-        Ok(object.and_then(|mut object| serde_json::from_value(object.data["status"].take()).ok()))
+        // A status that cannot be parsed is not an empty one: a write would lose its history.
+        let status = object.map(|mut object| serde_json::from_value(object.data["status"].take()));
+        let status = status.transpose().map(Option::flatten);
+        status.map_err(|error| {
+            let why = format!(
+                "the status cannot be read ({error}), so it is left as it is; install the operator that belongs to the definition"
+            );
+            Failure::new(Reason::ApplyFailed, why)
+        })
     }
 
     async fn generation(&self, owner: &Owner) -> Result<Option<i64>, Failure> {
@@ -121,6 +131,14 @@ impl Cluster for KubeCluster {
             }
         }
         Ok(())
+    }
+
+    async fn workload(&self, owner: &Owner, reference: &WorkloadRef) -> Result<Option<Value>, Failure> {
+        workloads::workload(&self.client, &owner.namespace, reference).await
+    }
+
+    async fn pods(&self, owner: &Owner, selector: &str) -> Result<Vec<Value>, Failure> {
+        workloads::pods(&self.client, &owner.namespace, selector).await
     }
 
     async fn config_maps_in_use(&self, owner: &Owner) -> Result<BTreeSet<String>, Failure> {

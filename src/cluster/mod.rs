@@ -11,13 +11,15 @@ mod problem;
 mod read;
 mod targets;
 mod usage;
+mod workloads;
 
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 
-use api::ArtifactConfigStatus;
+use api::{ArtifactConfigStatus, WorkloadRef};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
+use serde_json::Value;
 
 pub use self::apply::{Over, apply, discard, unused};
 pub use self::election::{Candidate, Election};
@@ -104,6 +106,24 @@ pub trait Cluster: Send + Sync + 'static {
         owner: &Owner,
         each: impl FnMut(&ConfigMap) + Send,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// The workload that a resource follows, as JSON; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// `WorkloadNotFound` if the cluster does not have its kind; `WorkloadUnavailable` if the API server does not answer or
+    /// refuses.
+    fn workload(
+        &self,
+        owner: &Owner,
+        reference: &WorkloadRef,
+    ) -> impl Future<Output = Result<Option<Value>, Failure>> + Send;
+
+    /// The pods that these labels select, as JSON: names, images, and the images that run.
+    ///
+    /// # Errors
+    /// `WorkloadUnavailable` if the API server does not answer or refuses, or has too many of them.
+    fn pods(&self, owner: &Owner, selector: &str)
+    -> impl Future<Output = Result<Vec<Value>, Failure>> + Send;
 
     /// Names of all `ConfigMaps` that a workload in the namespace names: Pods, and every kind that creates Pods or
     /// stores a pod template.

@@ -30,6 +30,8 @@ pub(super) enum Problem {
     NotFound,
     Conflict,
     Terminating,
+    /// The API server does not serve the kind.
+    NoKind,
     /// The object is too large for the API server or etcd; with the API server's message.
     TooLarge(String),
     Other(String),
@@ -47,6 +49,7 @@ impl Problem {
             kube::Error::Api(status) => {
                 Self::Other(format!("the API server refused: {}", truncate(&status.message, MAX_MESSAGE)))
             }
+            kube::Error::Discovery(_) => Self::NoKind,
             other => {
                 if let Some(missing) = Missing::of(other) {
                     return Self::Other(missing.to_string());
@@ -64,7 +67,13 @@ impl Problem {
     }
 
     pub(super) fn into_failure(self, what: &str) -> Failure {
+        self.into_failure_of(Reason::ApplyFailed, what)
+    }
+
+    /// The same with another reason, for an object that others own.
+    pub(super) fn into_failure_of(self, reason: Reason, what: &str) -> Failure {
         let why = match self {
+            Self::NoKind => "the API server does not know this kind".to_owned(),
             Self::NotFound => "it does not exist".to_owned(),
             Self::Conflict => "it changed in between".to_owned(),
             Self::Terminating => {
@@ -75,7 +84,7 @@ impl Problem {
             }
             Self::TooLarge(why) | Self::Other(why) => why,
         };
-        Failure::new(Reason::ApplyFailed, format!("{what}: {why}"))
+        Failure::new(reason, format!("{what}: {why}"))
     }
 
     pub(super) fn into_write_error(self, name: &str) -> WriteError {
@@ -89,7 +98,7 @@ impl Problem {
                     "ConfigMap '{name}' was not written: {why}; take fewer files with spec.files, attach less, or remove the content of others from it"
                 ),
             )),
-            Self::Terminating | Self::Other(_) => {
+            Self::Terminating | Self::NoKind | Self::Other(_) => {
                 WriteError::Failure(self.into_failure(&format!("ConfigMap '{name}' was not written")))
             }
         }

@@ -9,6 +9,7 @@ mod halt;
 mod memory;
 mod observed;
 mod pass;
+mod read;
 mod reconcile;
 mod run;
 mod settle;

@@ -7,11 +7,10 @@
 //! `watch` delivers the resource, `read` is [`View`], `goal` is [`Goal`]; the other stages are modules of these names.
 //! Data goes one way: a stage returns its result, and only [`settle`] reports it.
 
-use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use api::{ArtifactConfig, ArtifactConfigStatus, Reason};
+use api::{ArtifactConfig, Reason};
 use decide::Failure;
 use decide::goal::{Goal, Trigger};
 use decide::numbers::{Ledger, Numbers};
@@ -36,6 +35,7 @@ use super::gate;
 use super::halt::{AGAIN, Halt};
 use super::memory::Recall;
 use super::pass::Pass;
+use super::read::{self, Read};
 use super::settle::settle;
 use super::turn::Turn;
 
@@ -81,8 +81,12 @@ async fn pass<R: Registry, C: Cluster>(
     let started = Instant::now();
     // read: the resource, and the status that was written last
     let (base, recall) = Base::of(object, recall);
-    let stored = stored_status(object, context).await;
-    let view = View::of(object, base.status().or(stored.as_deref()));
+    let Read { stored, followed } = match read::read(object, context).await {
+        Ok(read) => read,
+        // Nothing may be written over a status that was not read.
+        Err(failure) => return (unread(object, context, &failure, &recall, started), base.keep_in(recall)),
+    };
+    let view = View::of(object, base.status().or(stored.as_deref()), followed);
     if let Some(rest) = recall.rest((context.now)()).filter(|_| !view.is_news()) {
         // Only the target or its revision can have changed, and somebody keeps changing it.
         return (Next::After(rest), base.keep_in(recall));
@@ -104,17 +108,20 @@ async fn pass<R: Registry, C: Cluster>(
     settle(context, &view, &base, &report, recall, started).await
 }
 
-/// The present status in the API server. A resource whose `spec` cannot be parsed has one as well, and a write must not
-/// lose it.
-async fn stored_status<'o, R, C: Cluster>(
-    object: &'o DeserializeGuard<ArtifactConfig>,
+/// When the next pass comes after one that could not read the status. Only the log and the metrics report it.
+fn unread<R, C>(
+    object: &DeserializeGuard<ArtifactConfig>,
     context: &Context<R, C>,
-) -> Option<Cow<'o, ArtifactConfigStatus>> {
-    if let Ok(config) = &object.0 {
-        return config.status.as_ref().map(Cow::Borrowed);
-    }
+    failure: &Failure,
+    recall: &Recall,
+    started: Instant,
+) -> Next {
     let owner = spec::header(object.meta()).owner;
-    context.cluster.status(&owner).await.unwrap_or_default().map(Cow::Owned)
+    tracing::warn!(namespace = owner.namespace, name = owner.name, error = failure.message, "not reconciled");
+    let outcome = Outcome::Failed(failure.clone());
+    context.metrics.reconciled(&owner, &outcome, started.elapsed());
+    let failures = recall.failures.saturating_add(1);
+    Next::After(schedule::usual(&outcome, failures, USUAL_INTERVAL, started.elapsed(), &owner.uid))
 }
 
 /// Whether a report means nothing for the resource: the resource has changed, or the operator ends and cancels all

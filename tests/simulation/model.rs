@@ -256,7 +256,8 @@ impl<'a> Existing<'a> {
     }
 
     fn image(&self) -> Result<Digest, Reason> {
-        let reference = &self.spec.image[REPOSITORY.len()..];
+        let image = self.spec.image.as_deref().expect("no resource follows a workload");
+        let reference = &image[REPOSITORY.len()..];
         if let Some((_, digest)) = reference.split_once('@') {
             return Ok(digest.parse().unwrap());
         }

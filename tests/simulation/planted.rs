@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use api::{ArtifactConfigStatus, FIELD_MANAGER, Reason};
+use api::{ArtifactConfigStatus, FIELD_MANAGER, Reason, WorkloadRef};
 use artifactconfig::cluster::{Cluster, WriteError};
 use decide::Failure;
 use decide::event::EventDraft;
@@ -12,6 +12,7 @@ use decide::watched::Watched;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use oci::{Digest, ImageRef, RepositoryRef};
 use registry::{Access, Artifact, Error, Freshness, Listing, Pulled, Query, Registry, Subject, Wanted};
+use serde_json::Value;
 
 use crate::clock;
 use crate::worlds::World;
@@ -170,6 +171,14 @@ impl Cluster for Port {
 
     async fn revisions(&self, owner: &Owner, look: impl FnMut(&ConfigMap) + Send) -> Result<(), Failure> {
         self.world.revisions(owner, look).await
+    }
+
+    async fn workload(&self, owner: &Owner, reference: &WorkloadRef) -> Result<Option<Value>, Failure> {
+        self.world.workload(owner, reference).await
+    }
+
+    async fn pods(&self, owner: &Owner, selector: &str) -> Result<Vec<Value>, Failure> {
+        self.world.pods(owner, selector).await
     }
 
     async fn config_maps_in_use(&self, owner: &Owner) -> Result<BTreeSet<String>, Failure> {

@@ -10,12 +10,12 @@ mod status;
 
 pub use reason::{Class, Reason};
 pub use spec::{
-    ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, FileMapping, RegistrySpec, SecretRef,
-    Selection, SelectionPolicy, TargetSpec,
+    ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, FileMapping, RegistrySpec, Resolve,
+    SecretRef, Selection, SelectionPolicy, TargetSpec, WorkloadRef,
 };
 pub use status::{
-    AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, HistoryEntry, HistoryOutcome,
-    condition,
+    AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, Binding, HistoryEntry,
+    HistoryOutcome, condition,
 };
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -48,6 +48,8 @@ pub mod label {
     pub const OWNER_UID: &str = "artifactconfig.dev/owner-uid";
     /// On revisions only: number of the last application of this revision.
     pub const REVISION: &str = "artifactconfig.dev/revision";
+    /// On a pod template: `require` or `prefer` asks for the config of the pod's own image.
+    pub const BIND: &str = "artifactconfig.dev/bind";
 }
 
 /// Annotations that the operator sets or reads.
@@ -70,6 +72,8 @@ pub mod annotation {
     pub const APPLIED_AT: &str = "artifactconfig.dev/applied-at";
     /// On a revision: the manifest of the artifact, byte for byte. It proves the content of the revision.
     pub const MANIFEST: &str = "artifactconfig.dev/manifest";
+    /// On a workload: the operator changes it to make a controller try again to create pods that were refused.
+    pub const WOKEN: &str = "artifactconfig.dev/woken";
 }
 
 /// The custom resource definition: the schema of the types, and a default that a derive cannot express.

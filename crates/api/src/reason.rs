@@ -13,6 +13,12 @@ pub enum Reason {
     Suspended,
     /// A field of `spec` cannot be used.
     InvalidSpec,
+    /// The workload that `spec.workloadRef` names does not exist, or its kind does not.
+    WorkloadNotFound,
+    /// The workload cannot be read.
+    WorkloadUnavailable,
+    /// The pods of the workload do not tell which image they run, or run several.
+    ImageUnknown,
     /// The registry says that the image does not exist.
     ImageNotFound,
     /// The registry says that nothing of this type is attached.
@@ -94,7 +100,9 @@ impl Reason {
             | Self::InvalidFiles
             | Self::TooLarge
             | Self::TargetConflict => Class::Terminal,
-            Self::ImageNotFound
+            Self::WorkloadNotFound
+            | Self::ImageUnknown
+            | Self::ImageNotFound
             | Self::ArtifactNotFound
             | Self::CredentialsNotFound
             | Self::AuthenticationFailed
@@ -102,9 +110,11 @@ impl Reason {
             | Self::RateLimited
             | Self::TargetNotFound
             | Self::NamespaceTerminating => Class::Waiting,
-            Self::RegistryUnavailable | Self::DigestMismatch | Self::ApplyFailed | Self::InternalError => {
-                Class::Transient
-            }
+            Self::WorkloadUnavailable
+            | Self::RegistryUnavailable
+            | Self::DigestMismatch
+            | Self::ApplyFailed
+            | Self::InternalError => Class::Transient,
         }
     }
 }

@@ -30,7 +30,7 @@ const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
     derive = "PartialEq",
     doc = "Keeps a ConfigMap in step with the config that is attached to a container image (an OCI referrer).",
     validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name must be at most 63 characters: it becomes a label value"),
-    printcolumn(name = "Image", type_ = "string", json_path = ".spec.image", description = "The image that the config is attached to"),
+    printcolumn(name = "Image", type_ = "string", json_path = ".status.image.reference", description = "The image whose config is applied"),
     printcolumn(name = "Config", type_ = "string", json_path = ".status.artifact.shortDigest", description = "Shortened digest of the applied artifact"),
     printcolumn(name = "Target", type_ = "string", json_path = ".status.target.name", description = "The ConfigMap"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
@@ -38,12 +38,19 @@ const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.image) != has(self.workloadRef)").message("set exactly one of image and workloadRef"))]
 pub struct ArtifactConfigSpec {
     /// The image that the config is attached to: `registry/repository:tag`, `…@digest`, or both (the digest decides).
-    /// The operator resolves a tag again at every interval.
+    /// The operator resolves a tag again at every interval. Exactly one of `image` and `workloadRef` is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = Rule::new("!self.contains('://')").message("image is registry/repository:tag, without 'https://' or 'http://'; for a registry that speaks HTTP set spec.registry.plainHttp"))]
-    pub image: String,
+    pub image: Option<String>,
+
+    /// The workload whose pod template names the image, instead of `image`. The config follows the workload: a new image in
+    /// the template brings the config that is attached to it, and `kubectl rollout undo` brings back both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload_ref: Option<WorkloadRef>,
 
     /// Artifact type of the config, compared exactly with the value of `oras attach --artifact-type`,
     /// for example `custom/config`.
@@ -130,6 +137,57 @@ fn default_interval() -> String {
 
 fn default_timeout() -> String {
     "60s".to_owned()
+}
+
+/// A workload in the namespace of the resource. `kind` alone is enough for the kinds of Kubernetes; any other kind with a
+/// pod template needs `apiVersion` as well.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[x_kube(crates(kube_core = "::kube_core"))]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.kind in ['Deployment', 'StatefulSet', 'DaemonSet', 'CronJob', 'Job'] || has(self.apiVersion)").message("apiVersion is required, except for Deployment, StatefulSet, DaemonSet, CronJob and Job"))]
+pub struct WorkloadRef {
+    /// Group and version of the kind, such as `argoproj.io/v1alpha1`. Default: `apps/v1` or `batch/v1` for the kinds of
+    /// Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 317), regex(pattern = r"^([-.a-z0-9]+/)?[a-z0-9]+$"))]
+    pub api_version: Option<String>,
+
+    /// `Deployment`, `StatefulSet`, `DaemonSet`, `CronJob`, `Job`, or another kind with a pod template.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Z][A-Za-z0-9]*$"))]
+    pub kind: String,
+
+    /// Name of the workload, in the namespace of this resource.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+
+    /// The container whose image counts. Required if the pod template has several containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub container: Option<String>,
+
+    /// `Template` takes the image as the pod template names it, and resolves a tag in the registry. `Pods` takes the digest
+    /// that its pods report; while they report several, or none, the config that was applied last stays.
+    #[serde(default)]
+    pub resolve: Resolve,
+
+    /// Where the pod template is, as names of fields with dots between them. Default: `spec.template`, and for a `CronJob`
+    /// `spec.jobTemplate.spec.template`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[A-Za-z][A-Za-z0-9]*(\.[A-Za-z][A-Za-z0-9]*)*$")
+    )]
+    pub template_path: Option<String>,
+}
+
+/// Where the digest of the image comes from.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resolve {
+    /// From the image that the pod template names.
+    #[default]
+    Template,
+    /// From the image that the pods run, as the kubelet reports it.
+    Pods,
 }
 
 /// Selects one artifact if several of the type are attached.

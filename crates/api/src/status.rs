@@ -43,6 +43,12 @@ pub struct ArtifactConfigStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
 
+    /// With `spec.workloadRef`: which revision belongs to which image. Pods that ask for binding take their config from here
+    /// when they are created. The first entry of an image is the one that counts. At most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub bindings: Vec<Binding>,
+
     /// The last value of the annotation `artifactconfig.dev/requestedAt` that the operator has handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_requested_at: Option<String>,
@@ -119,6 +125,30 @@ pub struct HistoryEntry {
     /// `Applied`: in the `ConfigMap` now. `Superseded`: a later config replaced it. `RolledBack`: an earlier config replaced
     /// it. `Failed`: the artifact could not be used, and the config that was applied before stayed.
     pub outcome: HistoryOutcome,
+}
+
+/// A revision that belongs to an image.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Binding {
+    /// The image as the pod template names it.
+    #[schemars(length(max = 1024))]
+    pub image: String,
+    /// Digest of the image.
+    #[schemars(length(max = 135))]
+    pub digest: String,
+    /// The container that the image is for.
+    #[schemars(length(max = 63))]
+    pub container: String,
+    /// The image with its digest: what a bound pod runs.
+    #[schemars(length(max = 1200))]
+    pub pinned: String,
+    /// Digest of the artifact whose files the revision holds.
+    #[schemars(length(max = 135))]
+    pub artifact: String,
+    /// The revision: an immutable `ConfigMap`.
+    #[schemars(length(max = 253))]
+    pub config_map: String,
 }
 
 /// How an application ended.

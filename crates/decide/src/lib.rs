@@ -5,7 +5,7 @@
 //!
 //! | To | Go to |
 //! | --- | --- |
-//! | read the resource, its status and its history | [`view`], [`spec`], [`history`] |
+//! | read the resource, its workload, its status and its history | [`view`], [`spec`], [`workload`], [`history`] |
 //! | decide the purpose of the pass | [`goal`] |
 //! | select one of the attached artifacts | [`select`] |
 //! | make the content of a `ConfigMap` from its files | [`files`], [`render`], [`limits`] |
@@ -33,7 +33,7 @@ pub mod usage;
 mod words;
 
 pub use content::{files, limits, render};
-pub use read::{history, spec, view};
+pub use read::{history, spec, view, workload};
 pub use revisions::{kept, numbers, proof, revision};
 use revisions::{name, stamp};
 pub use settle::{conditions, event, report, schedule, status};

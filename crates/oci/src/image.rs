@@ -50,6 +50,12 @@ impl ImageRef {
         self.tag.as_deref()
     }
 
+    /// The same image with this digest.
+    #[must_use]
+    pub fn at(self, digest: Digest) -> Self {
+        Self { digest: Some(digest), ..self }
+    }
+
     /// Digest, if the reference is pinned.
     #[must_use]
     pub const fn digest(&self) -> Option<&Digest> {

@@ -11,6 +11,7 @@ use oci::text;
 use registry::Artifact;
 use serde::Serialize;
 
+use crate::cli::applied;
 use crate::cli::table::short;
 use crate::cli::verdict;
 
@@ -117,9 +118,9 @@ pub fn grow(config: &ArtifactConfig, seen: &Seen) -> Node {
 
 /// The present digest of the image first, then earlier digests for which a config was applied, newest first.
 fn images(config: &ArtifactConfig, history: &[HistoryEntry], seen: &Seen) -> Vec<(String, String)> {
-    let now = seen.attached.iter().map(|attached| (attached.image.clone(), config.spec.image.clone()));
+    let now = seen.attached.iter().map(|attached| (attached.image.clone(), applied::image(config)));
     let before = history.iter().map(|entry| {
-        (entry.image.clone(), entry.image_reference.clone().unwrap_or_else(|| config.spec.image.clone()))
+        (entry.image.clone(), entry.image_reference.clone().unwrap_or_else(|| applied::image(config)))
     });
     let mut images: Vec<(String, String)> = Vec::new();
     for (digest, reference) in now.chain(before) {

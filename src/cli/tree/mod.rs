@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{ArtifactConfig, label};
-use decide::spec;
 use decide::usage::config_maps_named_in;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
@@ -17,6 +16,7 @@ use registry::{Error, Freshness, OciRegistry, Query, Registry as _, Settings};
 use crate::page::next_page;
 use crate::unanswered;
 
+use super::applied;
 use super::docker::RegistryArgs;
 use super::kubectl_flags::{ClusterArgs, Connection};
 use super::output::{Format, print};
@@ -78,7 +78,7 @@ async fn attached(config: &ArtifactConfig, args: &Args) -> Result<Attached, Stri
     if args.offline {
         return Err("--offline".to_owned());
     }
-    let desired = spec::parse(config).map_err(|failure| failure.message)?;
+    let desired = applied::parse(config).map_err(|failure| failure.message)?;
     let ask = async {
         let registry =
             OciRegistry::new(Settings::default(), Arc::new(|_| {})).map_err(|why| why.to_string())?;

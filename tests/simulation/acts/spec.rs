@@ -97,10 +97,10 @@ impl State {
 
 fn image(index: usize) -> Change {
     Box::new(move |config| {
-        config.spec.image = match TAGS.get(index) {
+        config.spec.image = Some(match TAGS.get(index) {
             Some(tag) => format!("{REPOSITORY}:{tag}"),
             None => format!("{REPOSITORY}@{}", names::image(0)),
-        };
+        });
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use api::{ArtifactConfigStatus, MANAGER, Reason, label};
+use api::{ArtifactConfigStatus, MANAGER, Reason, WorkloadRef, label};
 use artifactconfig::cluster::{Cluster, WriteError};
 use decide::Failure;
 use decide::event::EventDraft;
@@ -12,6 +12,8 @@ use decide::watched::Watched;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use serde_json::Value;
 
 use super::objects::{Belongs, Object, Refusal, is_revision, label_of};
 use super::{State, World};
@@ -158,6 +160,15 @@ impl Cluster for World {
             .await?;
         found.iter().for_each(look);
         Ok(())
+    }
+
+    /// No resource follows a workload yet.
+    async fn workload(&self, _: &Owner, _: &WorkloadRef) -> Result<Option<Value>, Failure> {
+        Ok(None)
+    }
+
+    async fn pods(&self, _: &Owner, _: &str) -> Result<Vec<Value>, Failure> {
+        Ok(Vec::new())
     }
 
     async fn config_maps_in_use(&self, _: &Owner) -> Result<BTreeSet<String>, Failure> {

@@ -3,3 +3,4 @@
 pub mod history;
 pub mod spec;
 pub mod view;
+pub mod workload;

@@ -7,13 +7,14 @@ use std::time::Duration;
 use api::Reason;
 use api::{
     ArtifactConfig, ArtifactConfigSpec, CreationPolicy, DeletionPolicy, SelectionPolicy, TargetSpec,
-    annotation,
+    WorkloadRef, annotation,
 };
 use oci::{Digest, ImageRef, Platform, RepositoryRef};
 
 use crate::Failure;
 use crate::files::FileRules;
 use crate::limits;
+use crate::workload::{self, Workload};
 
 /// The resource that a reconcile works for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Desired {
     pub generation: i64,
     /// The image.
     pub image: ImageRef,
+    /// The workload that names the image, if the resource does not name it itself.
+    pub workload: Option<Workload>,
     /// Repository of the attached artifacts: that of the image, or a mirror.
     pub referrers: RepositoryRef,
     /// The platform whose manifest is used if nothing is attached to the index.
@@ -63,6 +66,18 @@ pub struct Desired {
     pub interval: Duration,
     /// Longest time for finding the config, and again for fetching it.
     pub timeout: Duration,
+}
+
+/// The workload of `spec.workloadRef`, and the image to ask for.
+pub type Followed = Result<Following, Failure>;
+
+/// A workload that was read, and the image that it names or that its pods run.
+#[derive(Clone, Debug)]
+pub struct Following {
+    /// The workload.
+    pub workload: Workload,
+    /// The image.
+    pub image: ImageRef,
 }
 
 /// How to select one of several artifacts of the type.
@@ -118,18 +133,19 @@ pub fn header(metadata: &kube_core::ObjectMeta) -> Header {
     }
 }
 
-/// Parses the resource.
+/// Parses the resource. `followed` is the workload of `spec.workloadRef`; a resource that names its image needs none.
 ///
 /// The API server has checked most fields already. They are checked again because a resource may be older than the
 /// installed definition, and because `artifactconfig render` reads files that no API server has seen.
 ///
 /// # Errors
 /// `InvalidSpec`, naming the field.
-pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
+pub fn parse(config: &ArtifactConfig, followed: Option<Followed>) -> Result<Desired, Failure> {
     let Header { owner, generation, .. } = header(&config.metadata);
     // Without `..`, so that a new field cannot be forgotten.
     let ArtifactConfigSpec {
         image,
+        workload_ref,
         artifact_type,
         selection,
         platform,
@@ -144,7 +160,7 @@ pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
         suspend: _,
     } = &config.spec;
     let artifact_type = parse_artifact_type(artifact_type)?;
-    let image: ImageRef = image.parse().map_err(|error| invalid("spec.image", error))?;
+    let (image, workload) = parse_image(image.as_deref(), workload_ref.as_ref(), followed)?;
     let referrers = match referrers_repository {
         Some(repository) => repository.parse().map_err(|error| invalid("spec.referrersRepository", error))?,
         None => image.repository(),
@@ -164,6 +180,7 @@ pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
         rollback_to,
         history_limit: history_limit.min(MOST_REVISIONS),
         image,
+        workload,
         referrers,
         platform,
         artifact_type,
@@ -178,6 +195,26 @@ pub fn parse(config: &ArtifactConfig) -> Result<Desired, Failure> {
         timeout: duration("spec.timeout", timeout, Duration::from_mins(10))?,
         owner,
     })
+}
+
+/// The image, and the workload that names it.
+fn parse_image(
+    image: Option<&str>,
+    reference: Option<&WorkloadRef>,
+    followed: Option<Followed>,
+) -> Result<(ImageRef, Option<Workload>), Failure> {
+    match (image, reference) {
+        (Some(image), None) => Ok((image.parse().map_err(|error| invalid("spec.image", error))?, None)),
+        (None, Some(reference)) => {
+            let unread = || {
+                let why = format!("{} was not read", workload::shown(reference));
+                Err(Failure::new(Reason::WorkloadUnavailable, why))
+            };
+            let Following { workload, image } = followed.unwrap_or_else(unread)?;
+            Ok((image, Some(workload)))
+        }
+        (Some(_), Some(_)) | (None, None) => Err(invalid("spec", "set exactly one of image and workloadRef")),
+    }
 }
 
 fn parse_artifact_type(artifact_type: &str) -> Result<String, Failure> {
@@ -241,7 +278,8 @@ mod tests {
     #[test]
     fn defaults() {
         let desired =
-            parse(&config(&json!({"image": "r.example/web:v1", "artifactType": "custom/config"}))).unwrap();
+            parse(&config(&json!({"image": "r.example/web:v1", "artifactType": "custom/config"})), None)
+                .unwrap();
         assert_eq!(desired.target.name, "web");
         assert_eq!(desired.interval, Duration::from_mins(5));
         assert_eq!(desired.timeout, Duration::from_mins(1));
@@ -251,6 +289,8 @@ mod tests {
 
     #[rstest::rstest]
     #[case(json!({"image": "https://r.example/web", "artifactType": "a/b"}), "spec.image")]
+    #[case(json!({"artifactType": "a/b"}), "set exactly one of image and workloadRef")]
+    #[case(json!({"image": "r.example/web", "workloadRef": {"kind": "Job", "name": "web"}, "artifactType": "a/b"}), "set exactly one of image and workloadRef")]
     #[case(json!({"image": "r.example/web", "artifactType": " "}), "spec.artifactType")]
     #[case(json!({"image": "r.example/web", "artifactType": "a/b", "interval": "soon"}), "spec.interval")]
     #[case(json!({"image": "r.example/web", "artifactType": "a/b", "interval": "10ms"}), "spec.interval")]
@@ -262,7 +302,7 @@ mod tests {
     #[case(json!({"image": "r.example/web", "artifactType": "a/b", "target": {"labels": {"team": "a b"}}}), "spec.target.labels")]
     #[case(json!({"image": "r.example/web", "artifactType": "a/b", "target": {"annotations": {"a b": ""}}}), "spec.target.annotations")]
     fn names_the_field_it_cannot_use(#[case] spec: serde_json::Value, #[case] field: &str) {
-        let failure = parse(&config(&spec)).unwrap_err();
+        let failure = parse(&config(&spec), None).unwrap_err();
         assert_eq!(failure.reason, Reason::InvalidSpec);
         assert!(failure.message.contains(field), "{}", failure.message);
     }

@@ -8,7 +8,7 @@ use kube_core::Resource as _;
 
 use crate::Failure;
 use crate::history::History;
-use crate::spec::{self, Desired, Header};
+use crate::spec::{self, Desired, Followed, Header};
 
 /// Interval of a resource with an unreadable `spec.interval`.
 pub const USUAL_INTERVAL: Duration = Duration::from_mins(5);
@@ -32,12 +32,17 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Parses the resource. `status` is the last written one, which `config` may not have yet.
+    /// Parses the resource. `status` is the last written one, which `config` may not have yet; `followed` is the workload of
+    /// `spec.workloadRef`.
     #[must_use]
-    pub fn of(object: &DeserializeGuard<ArtifactConfig>, status: Option<&'a ArtifactConfigStatus>) -> Self {
+    pub fn of(
+        object: &DeserializeGuard<ArtifactConfig>,
+        status: Option<&'a ArtifactConfigStatus>,
+        followed: Option<Followed>,
+    ) -> Self {
         let header = spec::header(object.meta());
         let (suspended, desired) = match &object.0 {
-            Ok(config) => (config.spec.suspend, spec::parse(config)),
+            Ok(config) => (config.spec.suspend, spec::parse(config, followed)),
             Err(invalid) => (
                 false,
                 Err(Failure::new(

@@ -88,7 +88,7 @@ mod tests {
             "spec": {"image": "r.example/web:v1", "artifactType": "custom/config", "files": files}
         }))
         .unwrap();
-        spec::parse(&config).unwrap()
+        spec::parse(&config, None).unwrap()
     }
 
     fn layer(title: &str, bytes: &[u8]) -> Value {

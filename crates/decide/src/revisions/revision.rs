@@ -104,7 +104,7 @@ pub(crate) mod tests {
             "spec": {"image": "r.example/web:v1", "artifactType": "custom/config"}
         }))
         .unwrap();
-        spec::parse(&config).unwrap()
+        spec::parse(&config, None).unwrap()
     }
 
     pub fn rendered(artifact: &str, value: &str) -> Rendered {

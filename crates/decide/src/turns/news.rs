@@ -59,7 +59,10 @@ impl Asks {
         let none = || Self { place: "".into(), first: Lane::Cluster };
         let Ok(config) = &object.0 else { return none() };
         let spec = &config.spec;
-        let Ok(image) = spec.image.parse::<ImageRef>() else { return none() };
+        // The image of a workload is known only when the workload was read. The one before is usually of the same
+        // registry.
+        let image = spec.image.as_ref().or_else(|| Some(&config.status.as_ref()?.image.as_ref()?.reference));
+        let Some(Ok(image)) = image.map(|image| image.parse::<ImageRef>()) else { return none() };
         let image = image.repository();
         let mirror = spec.referrers_repository.as_deref().and_then(|text| text.parse::<RepositoryRef>().ok());
         let place = match mirror.filter(|mirror| mirror.host() != image.host()) {

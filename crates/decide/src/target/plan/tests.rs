@@ -22,7 +22,7 @@ fn desired(target: &serde_json::Value) -> Desired {
         "spec": {"image": "r.example/web:v1", "artifactType": "custom/config", "target": target}
     }))
     .unwrap();
-    spec::parse(&config).unwrap()
+    spec::parse(&config, None).unwrap()
 }
 
 fn artifact() -> Artifact {

@@ -1,0 +1,106 @@
+//! Reads the workloads that resources follow, and their pods.
+
+use api::{Reason, WorkloadRef};
+use decide::Failure;
+use decide::workload::{self, WorkloadKind};
+use kube::api::{DynamicObject, ListParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client};
+use serde_json::Value;
+
+use crate::page::next_page;
+
+use super::problem::{Problem, limited};
+
+/// Pods per page: one page is in memory at a time.
+const PAGE: u32 = 100;
+
+/// Most pods of one workload that are read. A larger workload needs `resolve: Template`.
+const MAX_PODS: usize = 10_000;
+
+/// How the API server calls a kind.
+///
+/// # Errors
+/// `WorkloadNotFound` if it does not serve the kind; `WorkloadUnavailable` if it does not answer.
+pub(crate) async fn resource(client: &Client, kind: &WorkloadKind) -> Result<ApiResource, Failure> {
+    let gvk = GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind);
+    if let Some(plural) = kind.plural() {
+        return Ok(ApiResource::from_gvk_with_plural(&gvk, plural));
+    }
+    match limited(kube::discovery::pinned_kind(client, &gvk)).await {
+        Ok((resource, _)) => Ok(resource),
+        Err(problem) => Err(not_served(kind, problem)),
+    }
+}
+
+fn not_served(kind: &WorkloadKind, problem: Problem) -> Failure {
+    let WorkloadKind { group, version, kind } = kind;
+    let named = if group.is_empty() { version.clone() } else { format!("{group}/{version}") };
+    let absent = |why: &str| {
+        Failure::new(
+            Reason::WorkloadNotFound,
+            format!(
+                "spec.workloadRef: this cluster has no kind {kind} in {named}{why}; install its definition, or correct apiVersion and kind"
+            ),
+        )
+    };
+    match problem {
+        Problem::NotFound | Problem::NoKind => absent(""),
+        other => other
+            .into_failure_of(Reason::WorkloadUnavailable, &format!("kind {kind} in {named} was not read")),
+    }
+}
+
+/// The workload of a resource, as JSON.
+pub(super) async fn workload(
+    client: &Client,
+    namespace: &str,
+    reference: &WorkloadRef,
+) -> Result<Option<Value>, Failure> {
+    let resource = resource(client, &WorkloadKind::of(reference)).await?;
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let what = || format!("{} was not read", workload::shown(reference));
+    let object = limited(api.get_opt(&reference.name))
+        .await
+        .map_err(|problem| problem.into_failure_of(Reason::WorkloadUnavailable, &what()))?;
+    object
+        .map(|object| serde_json::to_value(object))
+        .transpose()
+        .map_err(|error| Failure::new(Reason::WorkloadUnavailable, format!("{}: {error}", what())))
+}
+
+/// The pods that a selector selects, as JSON.
+pub(super) async fn pods(client: &Client, namespace: &str, selector: &str) -> Result<Vec<Value>, Failure> {
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Pod"), "pods");
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let unread = |problem: Problem| {
+        problem
+            .into_failure_of(Reason::WorkloadUnavailable, &format!("the pods with {selector} were not read"))
+    };
+    let (mut page, mut pods) = (ListParams::default().labels(selector).limit(PAGE), Vec::new());
+    loop {
+        let list = limited(api.list(&page)).await.map_err(unread)?;
+        let next = next_page(&page, &list.metadata);
+        pods.extend(list.items.into_iter().map(lighten));
+        match next {
+            Some(_) if pods.len() >= MAX_PODS => {
+                let why = format!(
+                    "more than {MAX_PODS} pods have {selector}; use spec.workloadRef.resolve: Template"
+                );
+                return Err(Failure::new(Reason::WorkloadUnavailable, why));
+            }
+            Some(next) => page = next,
+            None => return Ok(pods),
+        }
+    }
+}
+
+/// The parts of a pod that tell its images.
+fn lighten(pod: DynamicObject) -> Value {
+    let DynamicObject { metadata, data, .. } = pod;
+    serde_json::json!({
+        "metadata": {"name": metadata.name, "deletionTimestamp": metadata.deletion_timestamp},
+        "spec": {"containers": data["spec"]["containers"]},
+        "status": {"phase": data["status"]["phase"], "containerStatuses": data["status"]["containerStatuses"]},
+    })
+}
