@@ -53,7 +53,9 @@ pub(super) async fn last<R: Registry, C: Cluster>(
     if target.is_none_or(|target| target.name != pass.desired.target.name) {
         return Ok(None);
     }
-    if let Some((question, _)) = &recall.applied
+    // Without proof, an operator that was started again could not confirm it either, and would report something else.
+    if let Some((question, applied)) = &recall.applied
+        && applied.facts().proven
         && question.generation == pass.desired.generation
         && let Some(applied) = pass.still_applied(recall, question).await
     {

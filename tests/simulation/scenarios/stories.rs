@@ -21,7 +21,7 @@ const MERGE: Act = Act::Merging("web");
 
 const TICK: Act = Act::Clock(5);
 
-pub(super) static SCENARIOS: [Scenario; 31] = [
+pub(super) static SCENARIOS: [Scenario; 32] = [
     Scenario { name: "first sync", before: &[], between: &[], change: &[CREATE, config(0)] },
     Scenario { name: "update", before: &[CREATE, config(0)], between: &[], change: &[TICK, config(1)] },
     Scenario {
@@ -107,6 +107,13 @@ pub(super) static SCENARIOS: [Scenario; 31] = [
     Scenario {
         name: "rollback to what was never applied and vouches only for itself, while the registry is down",
         before: &[CREATE, config(0), TICK, config(1), TICK, config(2)],
+        between: &[],
+        change: &[Act::Counterfeit("web", 1), Act::Down, Act::Rollback("web", Back::Attached(1))],
+    },
+    Scenario {
+        // After a restart the status says the same: nothing remembers what has no proof.
+        name: "the same without revisions",
+        before: &[CREATE, Act::Limit("web", 3), config(0), TICK, config(1), TICK, config(2)],
         between: &[],
         change: &[Act::Counterfeit("web", 1), Act::Down, Act::Rollback("web", Back::Attached(1))],
     },
