@@ -174,19 +174,6 @@ async fn keep_revision(
     Err(keeps_changing(name))
 }
 
-/// The revisions that no workload names.
-///
-/// # Errors
-/// If the API server does not answer or refuses: "in use" is never guessed.
-pub async fn unused<'a>(
-    cluster: &impl Cluster,
-    owner: &Owner,
-    revisions: Vec<&'a Watched>,
-) -> Result<Vec<&'a Watched>, Failure> {
-    let in_use = cluster.config_maps_in_use(owner).await?;
-    Ok(revisions.into_iter().filter(|revision| !in_use.contains(&*revision.name)).collect())
-}
-
 /// Deletes revisions, each only in the version that was read.
 ///
 /// # Errors

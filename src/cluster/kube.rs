@@ -1,6 +1,5 @@
 //! [`KubeCluster`]: the implementation of the port with a real API server.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api::{
@@ -11,6 +10,7 @@ use decide::Failure;
 use decide::event::{EventDraft, Series};
 use decide::json::to_yaml_safe;
 use decide::spec::Owner;
+use decide::usage::Usage;
 use decide::watched::Watched;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret, ServiceAccount};
@@ -141,8 +141,8 @@ impl Cluster for KubeCluster {
         workloads::pods(&self.client, &owner.namespace, selector).await
     }
 
-    async fn config_maps_in_use(&self, owner: &Owner) -> Result<BTreeSet<String>, Failure> {
-        usage::config_maps_in_use(&self.client, &owner.namespace).await.map_err(|problem| {
+    async fn usage(&self, owner: &Owner) -> Result<Usage, Failure> {
+        usage::usage(&self.client, &owner.namespace).await.map_err(|problem| {
             problem.into_failure("revisions were not collected, because it is not known which are in use")
         })
     }

@@ -13,7 +13,6 @@ mod targets;
 mod usage;
 mod workloads;
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -21,7 +20,7 @@ use api::{ArtifactConfigStatus, WorkloadRef};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use serde_json::Value;
 
-pub use self::apply::{Over, apply, discard, unused};
+pub use self::apply::{Over, apply, discard};
 pub use self::election::{Candidate, Election};
 pub use self::kube::KubeCluster;
 pub use self::leadership::Leadership;
@@ -31,6 +30,7 @@ pub use self::targets::{TargetMeta, TargetStore, Targets};
 use decide::Failure;
 use decide::event::EventDraft;
 use decide::spec::Owner;
+use decide::usage::Usage;
 use decide::watched::Watched;
 
 /// Why something was not written.
@@ -125,15 +125,12 @@ pub trait Cluster: Send + Sync + 'static {
     fn pods(&self, owner: &Owner, selector: &str)
     -> impl Future<Output = Result<Vec<Value>, Failure>> + Send;
 
-    /// Names of all `ConfigMaps` that a workload in the namespace names: Pods, and every kind that creates Pods or
-    /// stores a pod template.
+    /// The `ConfigMaps` and images that a workload in the namespace names: Pods, and every kind that creates Pods or stores
+    /// a pod template.
     ///
     /// # Errors
     /// If any of these kinds cannot be listed whole: "in use" must never be guessed.
-    fn config_maps_in_use(
-        &self,
-        owner: &Owner,
-    ) -> impl Future<Output = Result<BTreeSet<String>, Failure>> + Send;
+    fn usage(&self, owner: &Owner) -> impl Future<Output = Result<Usage, Failure>> + Send;
 
     /// Creates a `ConfigMap`.
     ///

@@ -1,8 +1,6 @@
-//! Finds the `ConfigMaps` that workloads use, before revisions are deleted.
+//! Finds the `ConfigMaps` and images that workloads use, before revisions are deleted.
 
-use std::collections::BTreeSet;
-
-use decide::usage::config_maps_named_in;
+use decide::usage::Usage;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
@@ -28,11 +26,8 @@ const KINDS: [(&str, &str, &str); 8] = [
 const PAGE: u32 = 100;
 
 /// Reads every object of these kinds in a namespace, a page at a time.
-pub(super) async fn config_maps_in_use(
-    client: &Client,
-    namespace: &str,
-) -> Result<BTreeSet<String>, Problem> {
-    let mut names = BTreeSet::new();
+pub(super) async fn usage(client: &Client, namespace: &str) -> Result<Usage, Problem> {
+    let mut usage = Usage::default();
     for (group, kind, plural) in KINDS {
         let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", kind), plural);
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
@@ -40,7 +35,7 @@ pub(super) async fn config_maps_in_use(
         loop {
             let list = limited(api.list(&page)).await?;
             for object in &list.items {
-                config_maps_named_in(&object.data, &mut names);
+                usage.add(&object.data);
             }
             match next_page(&page, &list.metadata) {
                 Some(next) => page = next,
@@ -48,5 +43,5 @@ pub(super) async fn config_maps_in_use(
             }
         }
     }
-    Ok(names)
+    Ok(usage)
 }

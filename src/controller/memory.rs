@@ -2,7 +2,7 @@
 //!
 //! It can be lost at any time: it saves requests, and without it every decision is the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use api::ArtifactConfigStatus;
@@ -74,8 +74,8 @@ pub struct Collected {
     pub newest: Option<i64>,
     /// Generation of the resource at that time. A later one may have another limit.
     pub generation: i64,
-    /// Names of the surplus revisions at that time. The watch may deliver more of them later.
-    pub surplus: BTreeSet<String>,
+    /// The surplus revisions at that time, each with the time when it was first one. The watch may deliver more of them later.
+    pub surplus: BTreeMap<String, Timestamp>,
     /// Time of the check.
     pub at: Timestamp,
 }
@@ -140,6 +140,28 @@ impl Written {
 }
 
 impl Collected {
+    /// A check of these surplus revisions. `before` is the one before.
+    #[must_use]
+    pub fn new(
+        newest: Option<i64>,
+        generation: i64,
+        surplus: BTreeSet<String>,
+        before: Option<&Self>,
+        now: Timestamp,
+    ) -> Self {
+        let since =
+            |name: &String| before.and_then(|before| before.surplus.get(name)).copied().unwrap_or(now);
+        let surplus = surplus.into_iter().map(|name| (since(&name), name)).map(|(at, name)| (name, at));
+        Self { newest, generation, surplus: surplus.collect(), at: now }
+    }
+
+    /// Whether a revision has been surplus for ten minutes. Until then an API server may still bind pods to it, because its
+    /// policies read a cache.
+    #[must_use]
+    pub fn is_ripe(&self, name: &str, now: Timestamp) -> bool {
+        self.surplus.get(name).is_some_and(|since| now.duration_since(*since) >= KEPT_FOR)
+    }
+
     /// Whether the check is still valid: the same history and generation, no revision that it did not see, younger than
     /// ten minutes. A watch that lags behind can deliver more revisions while nothing else changes.
     #[must_use]
@@ -151,7 +173,7 @@ impl Collected {
         now: Timestamp,
     ) -> bool {
         (self.newest, self.generation) == (newest, generation)
-            && self.surplus.is_superset(surplus)
+            && surplus.iter().all(|name| self.surplus.contains_key(name))
             && now.duration_since(self.at) < KEPT_FOR
     }
 }
@@ -322,7 +344,7 @@ mod tests {
         #[case] expected: bool,
     ) {
         let at = Timestamp::UNIX_EPOCH;
-        let looked = Collected { newest: Some(7), generation: 2, surplus: names(&["web-3", "web-4"]), at };
+        let looked = Collected::new(Some(7), 2, names(&["web-3", "web-4"]), None, at);
         let now = at + jiff::SignedDuration::from_secs(seconds_later);
         assert_eq!(looked.answers(newest, generation, &names(surplus), now), expected);
     }

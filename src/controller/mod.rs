@@ -2,6 +2,7 @@
 
 mod apply;
 mod base;
+mod collect;
 mod context;
 mod find;
 mod gate;

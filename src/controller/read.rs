@@ -58,7 +58,7 @@ async fn follow(cluster: &impl Cluster, config: &ArtifactConfig, reference: &Wor
         Resolve::Template => Vec::new(),
         Resolve::Pods => pods(cluster, &owner, &workload).await?,
     };
-    let image = workload::image(&workload, reference.resolve, &pods)?;
+    let image = workload::image(&workload, &pods)?;
     Ok(Following { workload, image })
 }
 

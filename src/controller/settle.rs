@@ -4,21 +4,21 @@
 use std::time::Instant;
 
 use api::{ArtifactConfigStatus, Class};
-use decide::Failure;
 use decide::report::{Outcome, Report};
-use decide::spec::{Header, Owner};
+use decide::spec::Header;
 use decide::turns::Next;
 use decide::view::View;
-use decide::{event, revision, schedule, status};
+use decide::{event, schedule, status};
 use tracing::Instrument as _;
 
-use crate::cluster::{self, Cluster, WriteError};
+use crate::cluster::{Cluster, WriteError};
 use crate::spans::{self, stage};
 
 use super::base::Base;
+use super::collect::{Current, Settled, collect};
 use super::context::Context;
 use super::halt::AGAIN;
-use super::memory::{Collected, Recall, Written};
+use super::memory::{Recall, Written};
 
 /// Publishes a report, and returns when the next pass comes.
 pub(super) async fn settle<R, C: Cluster>(
@@ -31,11 +31,11 @@ pub(super) async fn settle<R, C: Cluster>(
 ) -> (Next, Recall) {
     let owner = &view.header.owner;
     let next = status::next(view, report, (context.now)());
-    let writing = write(context, view, base.version.as_deref(), &next, report, &recall);
+    let writing = write(context, view, base.version.as_deref(), next, report, &recall);
     let settled = writing.instrument(stage!("status")).await;
     let (written, collected, failure) = match settled {
-        Ok(Settled { version, collected }) => {
-            (Written::new(base.written.clone(), base.version.clone(), version, next), collected, None)
+        Ok(Settled { status, version, collected }) => {
+            (Written::new(base.written.clone(), base.version.clone(), version, status), collected, None)
         }
         Err(WriteError::Conflict) => {
             // Somebody else has written the resource, or our own write took effect without an answer. The next pass
@@ -65,29 +65,21 @@ pub(super) async fn settle<R, C: Cluster>(
     (Next::After(timers.next_pass()), Recall { due, ..recall })
 }
 
-/// A report that was published.
-struct Settled {
-    /// `resourceVersion` that the resource has now.
-    version: Option<String>,
-    /// The check of surplus revisions, if one was made.
-    collected: Option<Collected>,
-}
-
 async fn write<R, C: Cluster>(
     context: &Context<R, C>,
     view: &View<'_>,
     version: Option<&str>,
-    next: &ArtifactConfigStatus,
+    next: ArtifactConfigStatus,
     report: &Report,
     recall: &Recall,
 ) -> Result<Settled, WriteError> {
     let (owner, outcome) = (&view.header.owner, &report.outcome);
-    let transition = event::transition(view.status, next, outcome, recall.contest.as_deref());
+    let transition = event::transition(view.status, &next, outcome, recall.contest.as_deref());
     // A write without a change does not change the version, and is refused if the given resource is outdated. Then the
     // next pass computes everything again from the present status.
-    let is_due = view.status != Some(next) || report.has_written();
+    let is_due = view.status != Some(&next) || report.has_written();
     let version = if is_due {
-        context.cluster.write_status(owner, next, version).await?
+        context.cluster.write_status(owner, &next, version).await?
     } else {
         version.map(str::to_owned)
     };
@@ -96,62 +88,12 @@ async fn write<R, C: Cluster>(
     if let Some(event) = transition {
         context.cluster.publish(owner, &event).await;
     }
+    let current = Current { status: next, version, is_certain: is_due };
     // Last: a revision is deleted only after no status names it.
     if matches!(outcome, Outcome::Synced { .. }) {
-        let status = Current { status: next, version, is_certain: is_due };
-        return collect(context, &view.header, status, recall.collected.as_deref()).await;
+        return collect(context, &view.header, current, recall.collected.as_deref()).await;
     }
-    Ok(Settled { version, collected: None })
-}
-
-/// The status of a resource.
-struct Current<'a> {
-    status: &'a ArtifactConfigStatus,
-    /// `resourceVersion` of the resource.
-    version: Option<String>,
-    /// The status is certainly the present one, because it was just written.
-    is_certain: bool,
-}
-
-/// Deletes surplus revisions. A failure is tried again at the next change, and surplus revisions do no harm until then.
-async fn collect<R, C: Cluster>(
-    context: &Context<R, C>,
-    header: &Header,
-    current: Current<'_>,
-    before: Option<&Collected>,
-) -> Result<Settled, WriteError> {
-    let (owner, cluster, now) = (&header.owner, &context.cluster, (context.now)());
-    let Current { status, version, is_certain } = current;
-    let newest = status.history.first().map(|entry| entry.revision);
-    let objects = cluster.owned(owner);
-    let surplus = revision::surplus(&status.history, &objects, owner);
-    let names = surplus.iter().map(|revision| revision.name.to_string()).collect();
-    let is_known = before.is_some_and(|before| before.answers(newest, header.generation, &names, now));
-    if surplus.is_empty() || is_known {
-        return Ok(Settled { version, collected: None });
-    }
-    let unused = match cluster::unused(cluster, owner, surplus).await {
-        Ok(unused) => unused,
-        Err(failure) => return Ok(not_collected(owner, &failure, version)),
-    };
-    let version = if unused.is_empty() || is_certain {
-        version
-    } else {
-        cluster.write_status(owner, status, version.as_deref()).await?
-    };
-    match cluster::discard(cluster, owner, &unused).await {
-        Ok(()) => {
-            let collected = Collected { newest, generation: header.generation, surplus: names, at: now };
-            Ok(Settled { version, collected: Some(collected) })
-        }
-        Err(failure) => Ok(not_collected(owner, &failure, version)),
-    }
-}
-
-fn not_collected(owner: &Owner, failure: &Failure, version: Option<String>) -> Settled {
-    let Owner { namespace, name, .. } = owner;
-    tracing::warn!(namespace, name, error = failure.message, "revisions not collected");
-    Settled { version, collected: None }
+    Ok(current.settled())
 }
 
 /// Records in the span of the pass how it ended.

@@ -1,6 +1,5 @@
 //! The ports of the operator: the worlds themselves, or the worlds behind a planted bug that the simulation must find.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use api::{ArtifactConfigStatus, FIELD_MANAGER, Reason, WorkloadRef};
@@ -8,6 +7,7 @@ use artifactconfig::cluster::{Cluster, WriteError};
 use decide::Failure;
 use decide::event::EventDraft;
 use decide::spec::Owner;
+use decide::usage::Usage;
 use decide::watched::Watched;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use oci::{Digest, ImageRef, RepositoryRef};
@@ -181,9 +181,9 @@ impl Cluster for Port {
         self.world.pods(owner, selector).await
     }
 
-    async fn config_maps_in_use(&self, owner: &Owner) -> Result<BTreeSet<String>, Failure> {
-        let in_use = self.world.config_maps_in_use(owner).await?;
-        Ok(if self.has(Bug::CollectsUsed) { BTreeSet::new() } else { in_use })
+    async fn usage(&self, owner: &Owner) -> Result<Usage, Failure> {
+        let in_use = self.world.usage(owner).await?;
+        Ok(if self.has(Bug::CollectsUsed) { Usage::default() } else { in_use })
     }
 
     async fn create(&self, map: &ConfigMap) -> Result<ConfigMap, WriteError> {

@@ -149,6 +149,9 @@ pub struct Binding {
     /// The revision: an immutable `ConfigMap`.
     #[schemars(length(max = 253))]
     pub config_map: String,
+    /// Hash over keys and values of the revision; content with another hash is not used.
+    #[schemars(length(max = 135))]
+    pub hash: String,
 }
 
 /// How an application ended.

@@ -34,7 +34,7 @@ mod words;
 
 pub use content::{files, limits, render};
 pub use read::{history, spec, view, workload};
-pub use revisions::{kept, numbers, proof, revision};
+pub use revisions::{bindings, kept, numbers, proof, revision};
 use revisions::{name, stamp};
 pub use settle::{conditions, event, report, schedule, status};
 pub use target::{contest, plan, watched};

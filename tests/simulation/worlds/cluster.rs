@@ -8,6 +8,7 @@ use artifactconfig::cluster::{Cluster, WriteError};
 use decide::Failure;
 use decide::event::EventDraft;
 use decide::spec::Owner;
+use decide::usage::Usage;
 use decide::watched::Watched;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
@@ -171,14 +172,14 @@ impl Cluster for World {
         Ok(Vec::new())
     }
 
-    async fn config_maps_in_use(&self, _: &Owner) -> Result<BTreeSet<String>, Failure> {
+    async fn usage(&self, _: &Owner) -> Result<Usage, Failure> {
         self.step(
             || "list what is in use".to_owned(),
             trouble,
             |state| {
                 let named: BTreeSet<String> = state.pods.values().cloned().collect();
                 state.run().in_use.extend(named.iter().cloned());
-                Ok(named)
+                Ok(Usage { config_maps: named, ..Usage::default() })
             },
         )
         .await

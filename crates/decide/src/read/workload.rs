@@ -91,6 +91,8 @@ pub struct Workload {
     pub container: String,
     /// The image of that container, as the pod template names it.
     pub image: String,
+    /// Where the digest of the image comes from.
+    pub resolve: Resolve,
     /// How its pods ask for binding.
     pub bind: Option<Bind>,
     /// It has fewer pods than it should have, so some may have been refused.
@@ -140,6 +142,7 @@ impl Workload {
         Ok(Self {
             container: container.to_owned(),
             image: image.to_owned(),
+            resolve: reference.resolve,
             bind,
             is_short: is_short(kind, object),
             woken,
@@ -155,6 +158,7 @@ impl Workload {
             shown: shown(reference),
             container: reference.container.clone().unwrap_or_default(),
             image,
+            resolve: reference.resolve,
             bind: None,
             is_short: false,
             woken: None,
@@ -279,9 +283,9 @@ fn digest_of(pod: &Value, container: &str) -> Option<Digest> {
 ///
 /// # Errors
 /// `InvalidSpec` if the image is no reference, and the errors of [`running`].
-pub fn image(workload: &Workload, resolve: Resolve, pods: &[Value]) -> Result<ImageRef, Failure> {
+pub fn image(workload: &Workload, pods: &[Value]) -> Result<ImageRef, Failure> {
     let image = workload.image()?;
-    match resolve {
+    match workload.resolve {
         Resolve::Template => Ok(image),
         Resolve::Pods if image.digest().is_some() => Ok(image),
         Resolve::Pods => Ok(image.at(running(workload, pods)?)),

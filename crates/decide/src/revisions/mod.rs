@@ -1,5 +1,6 @@
 //! Revisions: the objects that keep each applied config, their numbers, and whether one can be trusted.
 
+pub mod bindings;
 pub mod kept;
 pub(crate) mod name;
 pub mod numbers;

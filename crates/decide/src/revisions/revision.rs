@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use api::{HistoryEntry, annotation, label};
+use api::{Binding, HistoryEntry, annotation, label};
 use k8s_openapi::api::core::v1::ConfigMap;
 use oci::MAX_KEPT_MANIFEST;
 
@@ -55,12 +55,18 @@ fn has_room(manifest: &str, revision: &ConfigMap) -> bool {
 /// included.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
-/// Revisions of the resource that the history does not name. This check by name comes before any request about
+/// Revisions of the resource that neither the history nor a binding names. This check by name comes before any request about
 /// workloads, so that no request is sent if no revision is left over. An object with another controller belongs to that
 /// controller, even if its labels say otherwise.
 #[must_use]
-pub fn surplus<'a>(history: &[HistoryEntry], watched: &'a [Arc<Watched>], owner: &Owner) -> Vec<&'a Watched> {
-    let kept: BTreeSet<&str> = history.iter().filter_map(|entry| entry.config_map.as_deref()).collect();
+pub fn surplus<'a>(
+    history: &[HistoryEntry],
+    bindings: &[Binding],
+    watched: &'a [Arc<Watched>],
+    owner: &Owner,
+) -> Vec<&'a Watched> {
+    let applied = history.iter().filter_map(|entry| entry.config_map.as_deref());
+    let kept: BTreeSet<&str> = applied.chain(bindings.iter().map(|binding| &*binding.config_map)).collect();
     watched
         .iter()
         .map(|object| &**object)
@@ -287,7 +293,7 @@ pub(crate) mod tests {
         let target = rendered("a", "a").config_map;
         let owned: Vec<_> =
             revisions.iter().chain([&target]).map(|object| Arc::new(Watched::of(&object.metadata))).collect();
-        let surplus = surplus(&applied(&[("b", false)], 10).to_entries(), &owned, &owner());
+        let surplus = surplus(&applied(&[("b", false)], 10).to_entries(), &[], &owned, &owner());
         assert_eq!(surplus.len(), 1, "neither what is recorded nor the target");
         assert_eq!(Some(surplus[0].name.to_string()), revisions[0].metadata.name);
     }
@@ -298,7 +304,7 @@ pub(crate) mod tests {
         let mut object = assemble(&rendered("x", "x"), Stamp { number: 7, applied_at: at(0) });
         let is_surplus = |object: &ConfigMap| {
             let owned = [Arc::new(Watched::of(&object.metadata))];
-            !surplus(&[], &owned, &owner()).is_empty()
+            !surplus(&[], &[], &owned, &owner()).is_empty()
         };
         assert!(is_surplus(&object));
         object.metadata.owner_references.as_mut().unwrap()[0].uid = "another".to_owned();

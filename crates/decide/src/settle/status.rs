@@ -4,6 +4,7 @@ use api::{AppliedArtifact, AppliedImage, AppliedTarget, ArtifactConfigStatus, NE
 use jiff::Timestamp;
 use oci::{text, truncate};
 
+use crate::bindings;
 use crate::conditions::{self, Evidence};
 use crate::history::History;
 use crate::plan::{Applied, Facts};
@@ -33,6 +34,9 @@ pub fn next(view: &View<'_>, report: &Report, now: Timestamp) -> ArtifactConfigS
         record(&mut status, applied);
     }
     status.history = history(view, report, now).to_entries();
+    if let Ok(desired) = &view.desired {
+        status.bindings = bindings::after(&status.bindings, desired, report);
+    }
     if let Some(latest) = &report.latest {
         status.latest = Some(latest.artifact.to_string());
     }
