@@ -25,7 +25,7 @@ fn followed(config: &ArtifactConfig) -> Option<Followed> {
     };
     let workload = Workload::named(reference, image.reference.clone());
     let image = workload.image();
-    Some(image.map(|image| Following { workload, image }))
+    Some(image.map(|image| Following { workload: Box::new(workload), image }))
 }
 
 /// The image that the resource names, or that its workload named when a config was applied; otherwise the workload.

@@ -141,6 +141,10 @@ impl Cluster for KubeCluster {
         workloads::pods(&self.client, &owner.namespace, selector).await
     }
 
+    async fn wake(&self, owner: &Owner, reference: &WorkloadRef, value: &str) -> Result<(), Failure> {
+        workloads::wake(&self.client, &owner.namespace, reference, value).await
+    }
+
     async fn usage(&self, owner: &Owner) -> Result<Usage, Failure> {
         usage::usage(&self.client, &owner.namespace).await.map_err(|problem| {
             problem.into_failure("revisions were not collected, because it is not known which are in use")

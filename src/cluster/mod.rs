@@ -27,6 +27,7 @@ pub use self::leadership::Leadership;
 pub use self::permit::{Missing, Permit, gated};
 pub use self::read::access;
 pub use self::targets::{TargetMeta, TargetStore, Targets};
+pub(crate) use self::workloads::resource as workload_resource;
 use decide::Failure;
 use decide::event::EventDraft;
 use decide::spec::Owner;
@@ -124,6 +125,18 @@ pub trait Cluster: Send + Sync + 'static {
     /// `WorkloadUnavailable` if the API server does not answer or refuses, or has too many of them.
     fn pods(&self, owner: &Owner, selector: &str)
     -> impl Future<Output = Result<Vec<Value>, Failure>> + Send;
+
+    /// Makes the controller of a workload try again to create pods, by a new value of an annotation of the workload. It is
+    /// not an error if the workload is gone.
+    ///
+    /// # Errors
+    /// If the API server does not answer or refuses.
+    fn wake(
+        &self,
+        owner: &Owner,
+        reference: &WorkloadRef,
+        value: &str,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// The `ConfigMaps` and images that a workload in the namespace names: Pods, and every kind that creates Pods or stores
     /// a pod template.

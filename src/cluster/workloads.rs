@@ -1,12 +1,12 @@
 //! Reads the workloads that resources follow, and their pods.
 
-use api::{Reason, WorkloadRef};
+use api::{Reason, WorkloadRef, annotation};
 use decide::Failure;
 use decide::workload::{self, WorkloadKind};
-use kube::api::{DynamicObject, ListParams};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::page::next_page;
 
@@ -18,12 +18,15 @@ const PAGE: u32 = 100;
 /// Most pods of one workload that are read. A larger workload needs `resolve: Template`.
 const MAX_PODS: usize = 10_000;
 
+/// Field manager of the annotation. It begins with the operator's name, so that Flux and Argo CD can be told to leave it.
+const WAKE_MANAGER: &str = "artifactconfig/wake";
+
 /// How the API server calls a kind.
 ///
 /// # Errors
 /// `WorkloadNotFound` if it does not serve the kind; `WorkloadUnavailable` if it does not answer.
 pub(crate) async fn resource(client: &Client, kind: &WorkloadKind) -> Result<ApiResource, Failure> {
-    let gvk = GroupVersionKind::gvk(&kind.group, &kind.version, &kind.kind);
+    let gvk = kind.gvk();
     if let Some(plural) = kind.plural() {
         return Ok(ApiResource::from_gvk_with_plural(&gvk, plural));
     }
@@ -64,9 +67,29 @@ pub(super) async fn workload(
         .await
         .map_err(|problem| problem.into_failure_of(Reason::WorkloadUnavailable, &what()))?;
     object
-        .map(|object| serde_json::to_value(object))
+        .map(serde_json::to_value)
         .transpose()
         .map_err(|error| Failure::new(Reason::WorkloadUnavailable, format!("{}: {error}", what())))
+}
+
+/// Changes an annotation of a workload, and nothing else of it.
+pub(super) async fn wake(
+    client: &Client,
+    namespace: &str,
+    reference: &WorkloadRef,
+    value: &str,
+) -> Result<(), Failure> {
+    let resource = resource(client, &WorkloadKind::of(reference)).await?;
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {annotation::WOKEN: value}}}));
+    let parameters = PatchParams { field_manager: Some(WAKE_MANAGER.to_owned()), ..PatchParams::default() };
+    match limited(api.patch_metadata(&reference.name, &parameters, &patch)).await {
+        Ok(_) | Err(Problem::NotFound) => Ok(()),
+        Err(problem) => Err(problem.into_failure_of(
+            Reason::WorkloadUnavailable,
+            &format!("{} was not woken", workload::shown(reference)),
+        )),
+    }
 }
 
 /// The pods that a selector selects, as JSON.
@@ -98,7 +121,7 @@ pub(super) async fn pods(client: &Client, namespace: &str, selector: &str) -> Re
 /// The parts of a pod that tell its images.
 fn lighten(pod: DynamicObject) -> Value {
     let DynamicObject { metadata, data, .. } = pod;
-    serde_json::json!({
+    json!({
         "metadata": {"name": metadata.name, "deletionTimestamp": metadata.deletion_timestamp},
         "spec": {"containers": data["spec"]["containers"]},
         "status": {"phase": data["status"]["phase"], "containerStatuses": data["status"]["containerStatuses"]},

@@ -11,9 +11,10 @@ use decide::numbers::LastNumber;
 use decide::plan::Applied;
 use decide::report::{Latest, Outcome, Report};
 use decide::schedule::{SECOND_HALF, Timers};
+use decide::spec::Desired;
 use jiff::Timestamp;
 use moka::sync::Cache;
-use oci::Digest;
+use oci::{Digest, ImageRef};
 
 /// Most resources whose memory is kept: ten times as many as the operator is measured for. Beyond it, the least used resource
 /// is read once more.
@@ -47,6 +48,10 @@ pub struct Recall {
     pub due: Option<Timestamp>,
     /// The last full pass, if it succeeded.
     pub last: Option<Box<LastPass>>,
+    /// The image that the workload named at the last full pass.
+    pub asked: Option<Box<ImageRef>>,
+    /// When the workload was woken last.
+    pub woken: Option<Timestamp>,
     /// Repairs in a row.
     pub contest: Option<Box<Contest>>,
 }
@@ -86,6 +91,8 @@ pub struct Collected {
 pub struct Question {
     /// `metadata.generation`: every field of `spec`.
     pub generation: i64,
+    /// The image as the workload names it, if the resource follows one: it changes without the `spec`.
+    pub reference: Option<ImageRef>,
     /// Digest of the image.
     pub image: Digest,
     /// Digest of the artifact.
@@ -200,8 +207,17 @@ impl Recall {
             usual,
             second_half: (report.half_done && self.failures == 0).then_some(SECOND_HALF),
             due_before: report.repaired.then(|| self.until_due(now).unwrap_or_default()),
+            wake: None,
             repair: self.contest.as_ref().and_then(|contest| contest.rest(now)),
         }
+    }
+
+    /// Whether the workload names another image than at the last full pass.
+    #[must_use]
+    pub fn is_image_new(&self, desired: &Desired, status: Option<&ArtifactConfigStatus>) -> bool {
+        let applied = || status.and_then(|status| status.image.as_ref()).map(|image| image.reference.clone());
+        let before = self.asked.as_ref().map(ToString::to_string).or_else(applied);
+        desired.workload.is_some() && before.is_none_or(|before| before != desired.image.to_string())
     }
 
     /// The memory at the start of a full pass. After a lost history, the last application and number are not used.

@@ -1,6 +1,7 @@
 //! The reconcile, and what triggers it.
 
 mod apply;
+mod awake;
 mod base;
 mod collect;
 mod context;

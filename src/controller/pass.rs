@@ -64,6 +64,7 @@ impl<R: Registry, C: Cluster> Pass<'_, R, C> {
     pub(super) fn question(&self, image: &Digest, artifact: &Digest) -> Question {
         Question {
             generation: self.desired.generation,
+            reference: self.desired.workload.as_ref().map(|_| self.desired.image.clone()),
             image: image.clone(),
             artifact: artifact.clone(),
             provisional: false,

@@ -59,7 +59,7 @@ async fn follow(cluster: &impl Cluster, config: &ArtifactConfig, reference: &Wor
         Resolve::Pods => pods(cluster, &owner, &workload).await?,
     };
     let image = workload::image(&workload, &pods)?;
-    Ok(Following { workload, image })
+    Ok(Following { workload: Box::new(workload), image })
 }
 
 async fn pods(

@@ -81,7 +81,7 @@ async fn pass<R: Registry, C: Cluster>(
     let started = Instant::now();
     // read: the resource, and the status that was written last
     let (base, recall) = Base::of(object, recall);
-    let Read { stored, followed } = match read::read(object, context).await {
+    let Read { stored, followed } = match Box::pin(read::read(object, context)).await {
         Ok(read) => read,
         // Nothing may be written over a status that was not read.
         Err(failure) => return (unread(object, context, &failure, &recall, started), base.keep_in(recall)),
@@ -105,7 +105,7 @@ async fn pass<R: Registry, C: Cluster>(
     let recall = recall.after(&report);
     let report = report.remarked(recall.contest.as_deref());
     // settle: status, event, log line, revisions, metric
-    settle(context, &view, &base, &report, recall, started).await
+    Box::pin(settle(context, &view, &base, &report, recall, started)).await
 }
 
 /// When the next pass comes after one that could not read the status. Only the log and the metrics report it.
@@ -183,7 +183,8 @@ async fn bring<R: Registry, C: Cluster>(
         ledger,
     };
     let recall = recall.begin((context.now)(), rebuilt.is_some());
-    let (ended, recall) = reach(&pass, Trigger::of(view), recall).await;
+    let trigger = Trigger::of(view, recall.is_image_new(desired, view.status));
+    let (ended, recall) = Box::pin(reach(&pass, trigger, recall)).await;
     (ended.map(|report| Report { rebuilt, ..report }), recall)
 }
 
@@ -202,6 +203,8 @@ async fn reach<R: Registry, C: Cluster>(
         }
     };
     let goal = Goal::of(pass.desired.rollback_to.as_ref());
+    let asked = pass.desired.workload.as_ref().map(|_| Box::new(pass.desired.image.clone()));
+    let recall = Recall { asked, ..recall };
     let (Attempt { applied, latest, notes, .. }, recall) = attempt(pass, &goal, trigger, recall).await;
     match applied {
         Ok(Some(applied)) if goal.is_rollback() => (rolled_back(pass, trigger, applied, notes).await, recall),
@@ -257,8 +260,20 @@ async fn repair<R: Registry, C: Cluster>(
         Ok(Some(applied)) => Ok((Ok(last.repaired(applied)), recall)),
         Err(Halt::BrokenOff(next)) => Ok((Err(next), recall)),
         Err(Halt::Overtaken) => Err((Trigger::Overtaken, recall)),
-        Ok(None) | Err(Halt::Failed(_)) => Err((trigger, recall)),
+        Ok(None) => match unchanged(pass, &recall).await {
+            Some(applied) => Ok((Ok(last.repaired(applied)), recall)),
+            None => Err((trigger, recall)),
+        },
+        Err(Halt::Failed(_)) => Err((trigger, recall)),
     }
+}
+
+/// The config in the target, if the pass came because of a workload whose image is the same as before. A rollout changes a
+/// workload many times, and none of these changes is a reason to ask the registry.
+async fn unchanged<R: Registry, C: Cluster>(pass: &Pass<'_, R, C>, recall: &Recall) -> Option<Applied> {
+    let (question, _) = recall.applied.as_ref().filter(|_| pass.desired.workload.is_some())?;
+    let is_same = question.generation == pass.desired.generation && !question.provisional;
+    if is_same { pass.still_applied(recall, question).await } else { None }
 }
 
 /// The report of a rollback. The first pass applies and reports the config. The next pass finds the config that would

@@ -123,9 +123,11 @@ impl<R: Registry> Dispatcher<R> {
                 self.context.memory.forget(uid_of(&object));
             }
             News::Listed(all) => self.listed(scope, &all),
-            News::Touched(key) => {
-                self.context.metrics.queue().touched(&key.namespace, &key.name);
-                self.turns.touched(&key, Instant::now());
+            News::Touched(keys) => {
+                for key in keys {
+                    self.context.metrics.queue().touched(&key.namespace, &key.name);
+                    self.turns.touched(&key, Instant::now());
+                }
             }
         }
     }

@@ -5,15 +5,17 @@ use std::time::Instant;
 
 use api::{ArtifactConfigStatus, Class};
 use decide::report::{Outcome, Report};
+use decide::schedule::{self, Timers};
 use decide::spec::Header;
 use decide::turns::Next;
 use decide::view::View;
-use decide::{event, schedule, status};
+use decide::{event, status};
 use tracing::Instrument as _;
 
 use crate::cluster::{Cluster, WriteError};
 use crate::spans::{self, stage};
 
+use super::awake::{self, Woken};
 use super::base::Base;
 use super::collect::{Current, Settled, collect};
 use super::context::Context;
@@ -33,8 +35,10 @@ pub(super) async fn settle<R, C: Cluster>(
     let next = status::next(view, report, (context.now)());
     let writing = write(context, view, base.version.as_deref(), next, report, &recall);
     let settled = writing.instrument(stage!("status")).await;
+    let mut woken = Woken::default();
     let (written, collected, failure) = match settled {
         Ok(Settled { status, version, collected }) => {
+            woken = awake::workload(context, view, &status.bindings, recall.woken).await;
             (Written::new(base.written.clone(), base.version.clone(), version, status), collected, None)
         }
         Err(WriteError::Conflict) => {
@@ -53,6 +57,7 @@ pub(super) async fn settle<R, C: Cluster>(
         failures,
         written: written.map(Box::new),
         collected: collected.map(Box::new).or(recall.collected),
+        woken: woken.at,
         ..recall
     };
     let ended = failure.map_or_else(|| report.outcome.clone(), Outcome::Failed);
@@ -60,7 +65,7 @@ pub(super) async fn settle<R, C: Cluster>(
     context.metrics.reconciled(owner, &ended, started.elapsed());
     let usual = schedule::usual(&ended, failures, view.interval(), started.elapsed(), &owner.uid);
     let now = (context.now)();
-    let timers = recall.timers(now, usual, report);
+    let timers = Timers { wake: woken.again, ..recall.timers(now, usual, report) };
     let due = now.saturating_add(timers.full_pass()).ok();
     (Next::After(timers.next_pass()), Recall { due, ..recall })
 }
@@ -91,7 +96,7 @@ async fn write<R, C: Cluster>(
     let current = Current { status: next, version, is_certain: is_due };
     // Last: a revision is deleted only after no status names it.
     if matches!(outcome, Outcome::Synced { .. }) {
-        return collect(context, &view.header, current, recall.collected.as_deref()).await;
+        return Box::pin(collect(context, &view.header, current, recall.collected.as_deref())).await;
     }
     Ok(current.settled())
 }
@@ -140,7 +145,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use api::Reason;
-    use decide::spec;
+    use decide::{Failure, spec};
 
     use super::*;
 

@@ -181,6 +181,10 @@ impl Cluster for Port {
         self.world.pods(owner, selector).await
     }
 
+    async fn wake(&self, owner: &Owner, reference: &WorkloadRef, value: &str) -> Result<(), Failure> {
+        self.world.wake(owner, reference, value).await
+    }
+
     async fn usage(&self, owner: &Owner) -> Result<Usage, Failure> {
         let in_use = self.world.usage(owner).await?;
         Ok(if self.has(Bug::CollectsUsed) { Usage::default() } else { in_use })

@@ -32,6 +32,21 @@
 - apiGroups: [batch]
   resources: [jobs, cronjobs]
   verbs: [list]
+{{- if .Values.workloads.enabled }}
+# Workloads that resources follow: read at each reconcile, and watched while a resource follows one of the kind.
+{{- $verbs := ternary "[get, list, watch, patch]" "[get, list, watch]" (eq (toString (.Values.bind).enabled) "true") }}
+- apiGroups: [apps]
+  resources: [deployments, statefulsets, daemonsets]
+  verbs: {{ $verbs }}
+- apiGroups: [batch]
+  resources: [cronjobs, jobs]
+  verbs: {{ $verbs }}
+{{- range .Values.workloads.kinds }}
+- apiGroups: {{ toJson .apiGroups }}
+  resources: {{ toJson .resources }}
+  verbs: {{ $verbs }}
+{{- end }}
+{{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]

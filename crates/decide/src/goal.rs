@@ -38,6 +38,8 @@ pub enum Trigger {
     Requested,
     /// `spec` is new.
     SpecChanged,
+    /// The workload names another image.
+    ImageChanged,
     /// The target holds the config of another operator, which may know of a newer one.
     Overtaken,
     /// The interval is over, or something that the resource depends on has changed.
@@ -45,14 +47,16 @@ pub enum Trigger {
 }
 
 impl Trigger {
-    /// Why this pass runs, according to the resource.
+    /// Why this pass runs, according to the resource, and to the image that its workload names.
     #[must_use]
-    pub fn of(view: &View<'_>) -> Self {
+    pub fn of(view: &View<'_>, is_image_new: bool) -> Self {
         let is_requested = view.header.requested_at.is_some() && view.is_request_open();
         if is_requested {
             Self::Requested
         } else if view.is_spec_new() {
             Self::SpecChanged
+        } else if is_image_new {
+            Self::ImageChanged
         } else {
             Self::Due
         }
@@ -63,7 +67,7 @@ impl Trigger {
     #[must_use]
     pub const fn needs_new_answer(self) -> bool {
         match self {
-            Self::Requested | Self::SpecChanged | Self::Overtaken => true,
+            Self::Requested | Self::SpecChanged | Self::ImageChanged | Self::Overtaken => true,
             Self::Due => false,
         }
     }

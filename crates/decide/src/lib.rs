@@ -13,6 +13,7 @@
 //! | slow down repairs against a second writer | [`contest`] |
 //! | keep it for a rollback, trust what was kept, and find surplus revisions | [`revision`], [`numbers`], [`proof`], [`kept`] |
 //! | say how the pass ended, and when the next one is | [`report`], [`status`], [`conditions`], [`event`], [`schedule`] |
+//! | wake a workload whose pods were refused | [`wake`] |
 //!
 //! Apart from a pass, [`turns`] decides which resource is reconciled next, [`lease`] which process is the leader, and
 //! [`usage`] which `ConfigMaps` a workload names. A decision that cannot be made is a [`Failure`], with [`Advice`] for its
@@ -36,6 +37,6 @@ pub use content::{files, limits, render};
 pub use read::{history, spec, view, workload};
 pub use revisions::{bindings, kept, numbers, proof, revision};
 use revisions::{name, stamp};
-pub use settle::{conditions, event, report, schedule, status};
+pub use settle::{conditions, event, report, schedule, status, wake};
 pub use target::{contest, plan, watched};
 pub use words::{Advice, Failure, json, near};

@@ -8,6 +8,8 @@ use registry::Registry;
 
 use crate::cluster::Cluster;
 
+use crate::spans::{self, stage};
+
 use super::super::halt::Halt;
 use super::super::memory::{Question, Recall};
 use super::super::pass::Pass;
@@ -52,6 +54,11 @@ pub(super) async fn last<R: Registry, C: Cluster>(
     // A target with a new name is only written with the config that the goal states.
     if target.is_none_or(|target| target.name != pass.desired.target.name) {
         return Ok(None);
+    }
+    if let Some(kept) = Box::pin(spans::within(stage!("read"), revisions::of_image(pass, current))).await? {
+        let question = pass.question(&kept.origin.image_digest, &kept.origin.artifact);
+        let question = Question { provisional: true, ..question };
+        return Ok(Some(Config::Wanted(Box::new(Wanted::kept(kept, question)))));
     }
     // Without proof, an operator that was started again could not confirm it either, and would report something else.
     if let Some((question, applied)) = &recall.applied

@@ -2,6 +2,7 @@
 
 use api::CreationPolicy;
 use decide::Failure;
+use decide::bindings;
 use decide::history::{Application, History};
 use decide::kept::{self, Kept, Search};
 use decide::plan;
@@ -60,6 +61,25 @@ pub(super) async fn of_current<R, C: Cluster>(
         return of_application(pass, current).await;
     }
     Ok(in_target(pass, current).await?.map(|(_, kept)| kept))
+}
+
+/// The config that the index has for the image of the workload, if another one is applied: `kubectl rollout undo` brings
+/// back an image, and its config must come back with it although the registry does not answer.
+pub(super) async fn of_image<R, C: Cluster>(
+    pass: &Pass<'_, R, C>,
+    current: &Application,
+) -> Result<Option<Kept>, Failure> {
+    let Pass { context, desired, status, .. } = pass;
+    let bindings = status.map(|status| status.bindings.as_slice()).unwrap_or_default();
+    let workload = desired.workload.as_deref().filter(|_| desired.rollback_to.is_none());
+    let Some(bound) = workload.and_then(|workload| bindings::of(bindings, workload)) else { return Ok(None) };
+    let is_applied =
+        bound.artifact == current.artifact.to_string() && bound.digest == current.image.to_string();
+    if is_applied {
+        return Ok(None);
+    }
+    let revision = context.cluster.config_map(&desired.owner, &bound.config_map).await?;
+    Ok(revision.and_then(|revision| kept::bound(desired, &revision, bound)))
 }
 
 /// From the target itself, if no revisions are kept.

@@ -8,7 +8,7 @@ use decide::kept::Kept;
 use decide::plan::{Applied, Origin};
 use futures::TryFutureExt as _;
 use oci::{Digest, text};
-use registry::{Artifact, Registry};
+use registry::Registry;
 
 use crate::cluster::Cluster;
 use crate::spans::{self, stage};
@@ -88,23 +88,24 @@ async fn fetch<R: Registry, C: Cluster>(
         let why = format!("its type is '{}'", artifact.artifact_type);
         return Err(not_found(pass, digest, &why, said).into());
     }
-    let mut images: Vec<Digest> = pass.history.of(digest).map(|before| before.image.clone()).collect();
-    if !is_attached_to(&artifact, &images) {
+    let before = pass.history.of(digest).find(|before| artifact.subject.as_ref() == Some(&before.image));
+    let (image, reference) = if let Some(before) = before {
+        // The image has another name by now, or its name leads to another image.
+        let reference = before.image_reference.clone().unwrap_or_else(|| desired.image.to_string());
+        (before.image.clone(), reference)
+    } else {
         let resolving = pass.context.registry.resolve(&access, &desired.image, freshness(trigger));
-        images.push(pass.in_time(resolving.map_err(unanswered::failure)).await?.digest);
-    }
-    let Some(image) = artifact.subject.clone().filter(|_| is_attached_to(&artifact, &images)) else {
-        let why = format!("it is not attached to {}", desired.image);
-        return Err(not_found(pass, digest, &why, said).into());
+        let image = pass.in_time(resolving.map_err(unanswered::failure)).await?.digest;
+        if artifact.subject.as_ref() != Some(&image) {
+            let why = format!("it is not attached to {}", desired.image);
+            return Err(not_found(pass, digest, &why, said).into());
+        }
+        (image, desired.image.to_string())
     };
     let content = newest::content(pass, &access, &artifact).await?;
     let question = pass.question(&image, digest);
-    let origin = Origin::of(desired.image.to_string(), image, &artifact);
+    let origin = Origin::of(reference, image, &artifact);
     Ok(Wanted { question, origin, content })
-}
-
-fn is_attached_to(artifact: &Artifact, images: &[Digest]) -> bool {
-    artifact.subject.as_ref().is_some_and(|subject| images.contains(subject))
 }
 
 fn not_found<R, C>(

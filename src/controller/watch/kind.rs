@@ -41,13 +41,14 @@ pub(super) trait Kind: Send + Sync + 'static {
 /// News of a kind that is watched for resources.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// An object of a resource changed.
-    Touched(Key),
+    /// An object changed that matters to these resources.
+    Touched(Vec<Key>),
     /// Every object has been told of once.
     Listed,
 }
 
 /// Where a watch looks, and where it reports its failures.
+#[derive(Clone)]
 pub(super) struct Place {
     pub(super) client: Client,
     /// All namespaces if it is `None`.

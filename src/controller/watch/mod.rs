@@ -4,12 +4,14 @@
 //! decides it, and `streams` does it. A kind is one file and a line in `scopes::kinds`.
 
 mod demand;
+mod followers;
 mod hold;
 mod kind;
 mod resources;
 mod scopes;
 mod streams;
 mod targets;
+mod workloads;
 
 pub use self::scopes::Watches;
 

@@ -10,9 +10,11 @@ use crate::cluster::{TargetStore, Targets};
 use crate::namespace::{Namespace, Namespaces};
 use crate::telemetry::ResourceStates;
 
+use super::followers::Followers;
 use super::kind::{Guarded, Kind};
 use super::resources;
 use super::targets::ConfigMaps;
+use super::workloads::{OtherWorkloads, Workloads};
 
 /// What is to be watched, and the stores for it.
 pub struct Watches {
@@ -26,17 +28,26 @@ pub(super) struct Scope {
     pub(super) namespace: Option<Namespace>,
     pub(super) resources: (Store<Guarded>, Writer<Guarded>),
     targets: TargetStore,
+    pub(super) followers: Followers,
 }
 
 impl Scope {
     fn new(namespace: Option<Namespace>) -> Self {
-        Self { namespace, resources: reflector::store(), targets: TargetStore::default() }
+        Self {
+            namespace,
+            resources: reflector::store(),
+            targets: TargetStore::default(),
+            followers: Followers::default(),
+        }
     }
 
     /// The kinds that are watched while a resource needs them. A further one is a file beside `targets.rs`, and a line
     /// here.
     pub(super) fn kinds(&self) -> Vec<Box<dyn Kind>> {
-        vec![Box::new(ConfigMaps(self.targets.clone()))]
+        let mut kinds: Vec<Box<dyn Kind>> = vec![Box::new(ConfigMaps(self.targets.clone()))];
+        kinds.extend(Workloads::known(&self.followers).map(|kind| Box::new(kind) as Box<dyn Kind>));
+        kinds.push(Box::new(OtherWorkloads::new(&self.followers)));
+        kinds
     }
 }
 

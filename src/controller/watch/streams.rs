@@ -16,6 +16,7 @@ use crate::namespace::Namespace;
 use crate::telemetry::Metrics;
 
 use super::demand::{Demand, Steps};
+use super::followers::Followers;
 use super::hold::Hold;
 use super::kind::{Change, Guarded, Kind, Place, key_of};
 use super::resources::{self, needs, resources};
@@ -29,8 +30,8 @@ pub(in crate::controller) enum News {
     Gone(Key, Box<Guarded>),
     /// These are all resources of the scope: others are gone.
     Listed(Vec<(Key, Arc<Guarded>)>),
-    /// An object of a resource changed.
-    Touched(Key),
+    /// An object changed that matters to these resources.
+    Touched(Vec<Key>),
 }
 
 /// What a stream of a scope tells.
@@ -51,6 +52,7 @@ struct Watched {
     place: Place,
     store: Store<Guarded>,
     kinds: Arc<[Box<dyn Kind>]>,
+    followers: Followers,
     /// The resources have been listed.
     is_listed: bool,
     demand: Demand,
@@ -66,9 +68,9 @@ impl Streams {
         let mut streams = Self { scopes: Vec::new(), all: SelectAll::new(), ready };
         for scope in scopes {
             let kinds = scope.kinds();
-            let Scope { namespace, resources: (store, writer), .. } = scope;
+            let Scope { namespace, resources: (store, writer), followers, .. } = scope;
             let place = Place { client: client.clone(), namespace, metrics: metrics.clone() };
-            let scope = Watched::new(place, store, kinds);
+            let scope = Watched::new(place, store, kinds, followers);
             let told = resources(&scope.place, writer, Arc::clone(&scope.kinds));
             metrics.watch_started(resources::NAME);
             streams.add(scope, told);
@@ -131,10 +133,10 @@ impl Streams {
 }
 
 impl Watched {
-    fn new(place: Place, store: Store<Guarded>, kinds: Vec<Box<dyn Kind>>) -> Self {
+    fn new(place: Place, store: Store<Guarded>, kinds: Vec<Box<dyn Kind>>, followers: Followers) -> Self {
         let demand = Demand::new(kinds.len());
         let (hold, running) = (Hold::default(), HashMap::new());
-        Self { place, store, kinds: kinds.into(), is_listed: false, demand, hold, running }
+        Self { place, store, kinds: kinds.into(), followers, is_listed: false, demand, hold, running }
     }
 
     fn wakes(&self) -> Option<Instant> {
@@ -156,18 +158,20 @@ impl Watched {
             Told::Resources(resources::Told::Seen(object)) => {
                 let key = key_of(&object);
                 self.demand.need(&key, needs(&self.kinds, &object));
+                self.followers.seen(&key, &object);
                 Some(News::Seen(key, object))
             }
             Told::Resources(resources::Told::Gone(object)) => {
                 let key = key_of(&object);
                 self.demand.gone(&key);
+                self.followers.gone(&key);
                 Some(News::Gone(key, object))
             }
             Told::Resources(resources::Told::Listed) => {
                 self.is_listed = true;
                 Some(self.list())
             }
-            Told::Kind(_, Change::Touched(key)) => Some(News::Touched(key)),
+            Told::Kind(_, Change::Touched(keys)) => Some(News::Touched(keys)),
             Told::Kind(kind, Change::Listed) => {
                 self.demand.listed(kind);
                 None
@@ -179,6 +183,7 @@ impl Watched {
     fn list(&mut self) -> News {
         let all = self.store.state().into_iter().map(|object| (key_of(&object), object)).collect::<Vec<_>>();
         self.demand.replace(all.iter().map(|(key, object)| (key, needs(&self.kinds, object))));
+        self.followers.replace(all.iter().map(|(key, object)| (key, &**object)));
         News::Listed(all)
     }
 
@@ -288,7 +293,10 @@ mod tests {
         let place = Place { client, namespace: None, metrics: Metrics::new() };
         let (store, writer) = reflector::store();
         let (told, stream): (_, UnboundedReceiver<_>) = unbounded();
-        streams.add(Watched::new(place, store, vec![Box::new(fake.clone())]), stream.boxed());
+        streams.add(
+            Watched::new(place, store, vec![Box::new(fake.clone())], Followers::default()),
+            stream.boxed(),
+        );
         Resources { told, writer }
     }
 
@@ -335,7 +343,7 @@ mod tests {
                 News::Seen(key, _) => format!("seen {}", key.name),
                 News::Gone(key, _) => format!("gone {}", key.name),
                 News::Listed(all) => format!("listed {}", all.len()),
-                News::Touched(key) => format!("touched {}", key.name),
+                News::Touched(keys) => format!("touched {}", keys.first().unwrap().name),
             };
             all.push(format!("{scope} {what}"));
         }
@@ -343,7 +351,7 @@ mod tests {
     }
 
     fn touched(name: &str) -> Change {
-        Change::Touched(Key::new("shop", name))
+        Change::Touched(vec![Key::new("shop", name)])
     }
 
     #[tokio::test]

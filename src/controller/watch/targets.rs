@@ -46,7 +46,7 @@ impl Kind for ConfigMaps {
 fn change(event: Event<TargetMeta>) -> Option<Change> {
     match event {
         Event::Apply(target) | Event::InitApply(target) | Event::Delete(target) => {
-            owner_of(&target).map(Change::Touched)
+            owner_of(&target).map(|owner| Change::Touched(vec![owner]))
         }
         Event::InitDone => Some(Change::Listed),
         Event::Init => None,

@@ -172,6 +172,10 @@ impl Cluster for World {
         Ok(Vec::new())
     }
 
+    async fn wake(&self, _: &Owner, _: &WorkloadRef, _: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+
     async fn usage(&self, _: &Owner) -> Result<Usage, Failure> {
         self.step(
             || "list what is in use".to_owned(),

@@ -37,7 +37,7 @@ pub struct Desired {
     /// The image.
     pub image: ImageRef,
     /// The workload that names the image, if the resource does not name it itself.
-    pub workload: Option<Workload>,
+    pub workload: Option<Box<Workload>>,
     /// Repository of the attached artifacts: that of the image, or a mirror.
     pub referrers: RepositoryRef,
     /// The platform whose manifest is used if nothing is attached to the index.
@@ -75,7 +75,7 @@ pub type Followed = Result<Following, Failure>;
 #[derive(Clone, Debug)]
 pub struct Following {
     /// The workload.
-    pub workload: Workload,
+    pub workload: Box<Workload>,
     /// The image.
     pub image: ImageRef,
 }
@@ -202,7 +202,7 @@ fn parse_image(
     image: Option<&str>,
     reference: Option<&WorkloadRef>,
     followed: Option<Followed>,
-) -> Result<(ImageRef, Option<Workload>), Failure> {
+) -> Result<(ImageRef, Option<Box<Workload>>), Failure> {
     match (image, reference) {
         (Some(image), None) => Ok((image.parse().map_err(|error| invalid("spec.image", error))?, None)),
         (None, Some(reference)) => {

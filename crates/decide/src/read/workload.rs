@@ -1,6 +1,9 @@
 //! A workload → the facts that a pass needs: the image of a container, and whether its pods ask for binding.
 
+use std::hash::{Hash as _, Hasher as _};
+
 use api::{Reason, Resolve, WorkloadRef, label};
+use kube_core::GroupVersionKind;
 use oci::{Digest, ImageRef, text};
 use serde_json::Value;
 
@@ -40,6 +43,12 @@ impl WorkloadKind {
             (None, None) => ("", ""),
         };
         Self { group: group.to_owned(), version: version.to_owned(), kind: reference.kind.clone() }
+    }
+
+    /// The same in the form of kube.
+    #[must_use]
+    pub fn gvk(&self) -> GroupVersionKind {
+        GroupVersionKind::gvk(&self.group, &self.version, &self.kind)
     }
 
     /// The kinds of Kubernetes.
@@ -85,14 +94,12 @@ impl Bind {
 /// A workload as a pass sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
-    /// Its kind and name, for messages: `Deployment 'web'`.
-    pub shown: String,
+    /// Its kind and name.
+    pub reference: WorkloadRef,
     /// The container whose image counts.
     pub container: String,
     /// The image of that container, as the pod template names it.
     pub image: String,
-    /// Where the digest of the image comes from.
-    pub resolve: Resolve,
     /// How its pods ask for binding.
     pub bind: Option<Bind>,
     /// It has fewer pods than it should have, so some may have been refused.
@@ -142,12 +149,11 @@ impl Workload {
         Ok(Self {
             container: container.to_owned(),
             image: image.to_owned(),
-            resolve: reference.resolve,
             bind,
             is_short: is_short(kind, object),
             woken,
             selector,
-            shown,
+            reference: reference.clone(),
         })
     }
 
@@ -155,10 +161,9 @@ impl Workload {
     #[must_use]
     pub fn named(reference: &WorkloadRef, image: String) -> Self {
         Self {
-            shown: shown(reference),
+            reference: reference.clone(),
             container: reference.container.clone().unwrap_or_default(),
             image,
-            resolve: reference.resolve,
             bind: None,
             is_short: false,
             woken: None,
@@ -174,7 +179,7 @@ impl Workload {
         let unusable = || {
             invalid(format!(
                 "{} selects its pods by no plain labels (spec.selector.matchLabels), so they cannot be found; use resolve: Template",
-                self.shown
+                shown(&self.reference)
             ))
         };
         let selector = self.selector.as_ref().ok_or_else(unusable)?;
@@ -190,7 +195,8 @@ impl Workload {
     /// # Errors
     /// `InvalidSpec`, naming the workload and the container.
     pub fn image(&self) -> Result<ImageRef, Failure> {
-        let Self { shown, container, image, .. } = self;
+        let Self { reference, container, image, .. } = self;
+        let shown = shown(reference);
         image.parse().map_err(|error| invalid(format!("{shown}, container '{container}': {error}")))
     }
 }
@@ -204,6 +210,20 @@ pub fn shown(reference: &WorkloadRef) -> String {
 fn template_path(reference: &WorkloadRef) -> &str {
     let usual = if reference.kind == "CronJob" { "spec.jobTemplate.spec.template" } else { "spec.template" };
     reference.template_path.as_deref().unwrap_or(usual)
+}
+
+/// A number that changes with what matters of a workload: its `spec`, whether it lacks pods, and by wish how many pods it
+/// has, because another image may run then. `data` is the object without its metadata.
+#[must_use]
+pub fn mark(kind: &str, generation: Option<i64>, data: &Value, needs_pods: bool) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    (generation, is_short(kind, data)).hash(&mut hasher);
+    if needs_pods {
+        let numbers = data["status"].as_object().into_iter().flatten();
+        let numbers = numbers.filter_map(|(name, value)| Some((name, value.as_i64()?)));
+        numbers.for_each(|number| number.hash(&mut hasher));
+    }
+    hasher.finish()
 }
 
 /// Whether a workload reports fewer pods than it should have. A kind that reports nothing of this form is never short.
@@ -238,7 +258,8 @@ fn is_short(kind: &str, object: &Value) -> bool {
 /// # Errors
 /// `ImageUnknown` if no pod tells, or if pods tell different digests.
 pub fn running(workload: &Workload, pods: &[Value]) -> Result<Digest, Failure> {
-    let Workload { shown, container, .. } = workload;
+    let Workload { reference, container, .. } = workload;
+    let shown = shown(reference);
     let unknown = |why: String| Failure::new(Reason::ImageUnknown, why);
     let mut digests: Vec<Digest> = Vec::new();
     for pod in pods.iter().filter(|pod| is_running(pod)) {
@@ -285,13 +306,13 @@ fn digest_of(pod: &Value, container: &str) -> Option<Digest> {
 /// `InvalidSpec` if the image is no reference, and the errors of [`running`].
 pub fn image(workload: &Workload, pods: &[Value]) -> Result<ImageRef, Failure> {
     let image = workload.image()?;
-    match workload.resolve {
+    match workload.reference.resolve {
         Resolve::Template => Ok(image),
         Resolve::Pods if image.digest().is_some() => Ok(image),
         Resolve::Pods => Ok(image.at(running(workload, pods)?)),
     }
 }
 
-fn invalid(why: String) -> Failure {
+fn invalid(why: impl std::fmt::Display) -> Failure {
     Failure::new(Reason::InvalidSpec, format!("spec.workloadRef: {why}"))
 }

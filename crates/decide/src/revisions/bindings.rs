@@ -30,9 +30,9 @@ pub fn after(before: &[Binding], desired: &Desired, report: &Report) -> Vec<Bind
 
 /// The workload and the config to bind. A config without proof, or without a revision, is not bound.
 fn bindable<'a>(desired: &'a Desired, report: &'a Report) -> Option<(&'a Workload, &'a Applied)> {
-    let workload = desired.workload.as_ref().filter(|_| !report.repaired)?;
+    let workload = desired.workload.as_deref().filter(|_| !report.repaired)?;
     let is_bound = desired.target.creation_policy != CreationPolicy::Merge
-        && workload.resolve == Resolve::Template
+        && workload.reference.resolve == Resolve::Template
         && !workload.container.is_empty();
     let applied = report.applied().filter(|applied| applied.facts().proven)?;
     is_bound.then_some((workload, applied))

@@ -4,7 +4,7 @@
 //! recorded a hash, only that counts. Otherwise a revision proves itself by the manifest that it keeps ([`proof`]), or
 //! it has no proof.
 
-use api::{HistoryOutcome, annotation};
+use api::{Binding, HistoryOutcome, annotation};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube_core::ResourceExt as _;
 use oci::{Digest, ImageRef, truncate};
@@ -56,6 +56,16 @@ pub fn recorded(desired: &Desired, object: &ConfigMap, entry: &Application) -> O
     let image = entry.image_reference.clone().unwrap_or_else(|| desired.image.to_string());
     let origin =
         Origin { proven: true, ..claimed_origin(object, entry.artifact.clone(), image, entry.image.clone()) };
+    Some(Kept { origin, content })
+}
+
+/// The config of a binding, if the object has its content.
+#[must_use]
+pub fn bound(desired: &Desired, object: &ConfigMap, binding: &Binding) -> Option<Kept> {
+    let (artifact, image): (Digest, Digest) = (binding.artifact.parse().ok()?, binding.digest.parse().ok()?);
+    let content = content_with(object, &binding.hash).filter(|_| is_of(object, &artifact))?;
+    let reference = desired.image.to_string();
+    let origin = Origin { proven: true, ..claimed_origin(object, artifact, reference, image) };
     Some(Kept { origin, content })
 }
 

@@ -5,3 +5,4 @@ pub mod event;
 pub mod report;
 pub mod schedule;
 pub mod status;
+pub mod wake;

@@ -42,6 +42,8 @@ pub struct Timers {
     pub due_before: Option<Duration>,
     /// The end of the pause before the next repair of a target that somebody else keeps changing.
     pub repair: Option<Duration>,
+    /// The end of the pause before a workload may be woken again.
+    pub wake: Option<Duration>,
 }
 
 impl Timers {
@@ -54,7 +56,7 @@ impl Timers {
     /// When the next pass comes, full or not.
     #[must_use]
     pub fn next_pass(&self) -> Duration {
-        self.repair.into_iter().fold(self.full_pass(), Duration::min)
+        [self.repair, self.wake].into_iter().flatten().fold(self.full_pass(), Duration::min)
     }
 }
 
