@@ -2,7 +2,8 @@
 
 use api::{Reason, WorkloadRef, annotation};
 use decide::Failure;
-use decide::workload::{self, WorkloadKind};
+use decide::workload;
+use decide::workload_kind::WorkloadKind;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};

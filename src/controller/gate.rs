@@ -1,7 +1,10 @@
 //! Between find and apply: which content may be written.
 //!
-//! Every check that judges content is here, in its order. Rendering has checked the form of the content already, so
-//! today everything passes.
+//! Every check that judges content is here, in its order. Rendering has checked the form of the content already.
+
+use decide::goal::Goal;
+use decide::preflight;
+use decide::spec::Desired;
 
 use super::find::Wanted;
 use super::halt::Halt;
@@ -16,8 +19,11 @@ impl Passed {
     }
 }
 
-/// Judges content of every goal and every source: a rollback passes the same gate as a newer config.
-#[expect(clippy::unnecessary_wraps, reason = "a judgement can be no")]
-pub(super) fn judge(wanted: Wanted) -> Result<Passed, Halt> {
+/// Judges content of every goal and every source. Who asks for an earlier config by `spec.rollbackTo` gets it, and so does a
+/// target that is repaired: only a newer config can be put off.
+pub(super) fn judge(desired: &Desired, goal: &Goal, wanted: Wanted) -> Result<Passed, Halt> {
+    if *goal == Goal::Newest {
+        preflight::check(desired, &wanted.content)?;
+    }
     Ok(Passed(wanted))
 }

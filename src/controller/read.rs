@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use api::{ArtifactConfig, ArtifactConfigStatus, Reason, Resolve, WorkloadRef};
-use decide::Failure;
 use decide::spec::{self, Followed, Following, Owner};
 use decide::workload::{self, Workload};
+use decide::{Failure, running};
 use kube::Resource as _;
 use kube::core::DeserializeGuard;
 
@@ -58,7 +58,7 @@ async fn follow(cluster: &impl Cluster, config: &ArtifactConfig, reference: &Wor
         Resolve::Template => Vec::new(),
         Resolve::Pods => pods(cluster, &owner, &workload).await?,
     };
-    let image = workload::image(&workload, &pods)?;
+    let image = running::image(&workload, &pods)?;
     Ok(Following { workload: Box::new(workload), image })
 }
 

@@ -236,7 +236,7 @@ async fn attempt<R: Registry, C: Cluster>(
 ) -> (Attempt, Recall) {
     let Found { config, latest, notes } = find::config(pass, goal, trigger, &recall).await;
     let (applied, recall) = match config {
-        Ok(Some(Config::Wanted(wanted))) => match gate::judge(*wanted) {
+        Ok(Some(Config::Wanted(wanted))) => match gate::judge(pass.desired, goal, *wanted) {
             Ok(passed) => apply::target(pass, goal, passed, recall).await,
             Err(halt) => (Err(halt), recall),
         },

@@ -51,6 +51,8 @@ pub enum Reason {
     InvalidFiles,
     /// The config is larger than a `ConfigMap` can hold, or than the operator reads.
     TooLarge,
+    /// The config lacks a key that the pods of the workload cannot start without.
+    KeyMissing,
     /// With `Merge`: the target does not exist.
     TargetNotFound,
     /// The target exists and belongs to someone else.
@@ -101,6 +103,7 @@ impl Reason {
             | Self::TooLarge
             | Self::TargetConflict => Class::Terminal,
             Self::WorkloadNotFound
+            | Self::KeyMissing
             | Self::ImageUnknown
             | Self::ImageNotFound
             | Self::ArtifactNotFound

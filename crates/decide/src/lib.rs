@@ -5,10 +5,11 @@
 //!
 //! | To | Go to |
 //! | --- | --- |
-//! | read the resource, its workload, its status and its history | [`view`], [`spec`], [`workload`], [`history`] |
+//! | read the resource, its workload, its status and its history | [`view`], [`spec`], [`workload`], [`running`], [`history`] |
 //! | decide the purpose of the pass | [`goal`] |
 //! | select one of the attached artifacts | [`select`] |
 //! | make the content of a `ConfigMap` from its files | [`files`], [`render`], [`limits`] |
+//! | see whether it lacks a key that pods need | [`preflight`] |
 //! | compare that content with the object in the cluster | [`plan`], [`watched`] |
 //! | slow down repairs against a second writer | [`contest`] |
 //! | keep it for a rollback, trust what was kept, and find surplus revisions | [`revision`], [`numbers`], [`proof`], [`kept`] |
@@ -24,6 +25,7 @@
 mod content;
 pub mod goal;
 pub mod lease;
+pub mod preflight;
 mod read;
 mod revisions;
 pub mod select;
@@ -34,7 +36,7 @@ pub mod usage;
 mod words;
 
 pub use content::{files, limits, render};
-pub use read::{history, spec, view, workload};
+pub use read::{history, running, spec, view, workload, workload_kind};
 pub use revisions::{bindings, kept, numbers, proof, revision};
 use revisions::{name, stamp};
 pub use settle::{conditions, event, report, schedule, status, wake};

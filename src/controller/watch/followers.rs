@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::Resolve;
 use decide::turns::Key;
-use decide::workload::WorkloadKind;
+use decide::workload_kind::WorkloadKind;
 use tokio::sync::watch;
 
 use super::kind::Guarded;

@@ -8,7 +8,8 @@ use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use decide::workload::{self, WorkloadKind};
+use decide::workload;
+use decide::workload_kind::WorkloadKind;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use kube::api::DynamicObject;

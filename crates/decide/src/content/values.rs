@@ -27,6 +27,12 @@ impl Content {
         (text + binary) as u64
     }
 
+    /// Whether it has a value of this key.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.data.contains_key(key) || self.binary_data.contains_key(key)
+    }
+
     /// Adds a value: text goes to `data`, all other bytes to `binaryData`. Only the value decides that, so the same
     /// content gives the same object for every source.
     pub fn insert(&mut self, key: String, value: Vec<u8>) {

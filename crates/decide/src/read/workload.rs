@@ -2,73 +2,15 @@
 
 use std::hash::{Hash as _, Hasher as _};
 
-use api::{Reason, Resolve, WorkloadRef, label};
-use kube_core::GroupVersionKind;
-use oci::{Digest, ImageRef, text};
+use api::{Reason, WorkloadRef, label};
+use oci::{ImageRef, text};
 use serde_json::Value;
 
 use crate::Failure;
+use crate::preflight::{self, Keys};
 
 /// Most containers of a pod template that are read.
 const MAX_CONTAINERS: usize = 256;
-
-/// The kinds of Kubernetes that have a pod template, each with its group, version and plural name.
-const KNOWN: [(&str, &str, &str, &str); 5] = [
-    ("Deployment", "apps", "v1", "deployments"),
-    ("StatefulSet", "apps", "v1", "statefulsets"),
-    ("DaemonSet", "apps", "v1", "daemonsets"),
-    ("CronJob", "batch", "v1", "cronjobs"),
-    ("Job", "batch", "v1", "jobs"),
-];
-
-/// A kind with a pod template.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct WorkloadKind {
-    /// API group; empty for the core group.
-    pub group: String,
-    /// Version of the API.
-    pub version: String,
-    /// The kind.
-    pub kind: String,
-}
-
-impl WorkloadKind {
-    /// The kind that a resource names.
-    #[must_use]
-    pub fn of(reference: &WorkloadRef) -> Self {
-        let known = KNOWN.iter().find(|(kind, ..)| *kind == reference.kind);
-        let (group, version) = match (&reference.api_version, known) {
-            (Some(version), _) => version.split_once('/').unwrap_or(("", version)),
-            (None, Some((_, group, version, _))) => (*group, *version),
-            (None, None) => ("", ""),
-        };
-        Self { group: group.to_owned(), version: version.to_owned(), kind: reference.kind.clone() }
-    }
-
-    /// The same in the form of kube.
-    #[must_use]
-    pub fn gvk(&self) -> GroupVersionKind {
-        GroupVersionKind::gvk(&self.group, &self.version, &self.kind)
-    }
-
-    /// The kinds of Kubernetes.
-    pub fn known() -> impl Iterator<Item = Self> {
-        KNOWN.iter().map(|(kind, group, version, _)| Self {
-            group: (*group).to_owned(),
-            version: (*version).to_owned(),
-            kind: (*kind).to_owned(),
-        })
-    }
-
-    /// The plural name of a kind of Kubernetes. Only the API server knows that of another kind.
-    #[must_use]
-    pub fn plural(&self) -> Option<&'static str> {
-        let is_this = |(kind, group, version, _): &&(&str, &str, &str, &str)| {
-            (*kind, *group, *version) == (&*self.kind, &*self.group, &*self.version)
-        };
-        KNOWN.iter().find(is_this).map(|(.., plural)| *plural)
-    }
-}
 
 /// How the pods of a workload ask for binding, by the label [`label::BIND`] of its pod template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +49,8 @@ pub struct Workload {
     /// Value of the annotation by which the operator woke it last.
     pub woken: Option<String>,
     selector: Option<Value>,
+    /// The keys of `ConfigMaps` that its pods cannot start without.
+    pub keys: Keys,
 }
 
 impl Workload {
@@ -153,6 +97,7 @@ impl Workload {
             is_short: is_short(kind, object),
             woken,
             selector,
+            keys: template.map(preflight::keys).unwrap_or_default(),
             reference: reference.clone(),
         })
     }
@@ -168,6 +113,7 @@ impl Workload {
             is_short: false,
             woken: None,
             selector: None,
+            keys: Keys::new(),
         }
     }
 
@@ -249,70 +195,94 @@ fn is_short(kind: &str, object: &Value) -> bool {
     }
 }
 
-/// The digest that the pods of a workload run, by what the kubelet reports.
-///
-/// `imageID` counts only with a repository: containerd reports `repository@digest` of what was pulled, but the digest of the
-/// image's own config for images that were loaded, as CRI-O does since 1.28 (kubernetes/kubernetes#95968,
-/// cri-o/cri-o#7149); no registry knows that one. Then the digest in the pod's spec counts.
-///
-/// # Errors
-/// `ImageUnknown` if no pod tells, or if pods tell different digests.
-pub fn running(workload: &Workload, pods: &[Value]) -> Result<Digest, Failure> {
-    let Workload { reference, container, .. } = workload;
-    let shown = shown(reference);
-    let unknown = |why: String| Failure::new(Reason::ImageUnknown, why);
-    let mut digests: Vec<Digest> = Vec::new();
-    for pod in pods.iter().filter(|pod| is_running(pod)) {
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        let Some(digest) = digest_of(pod, container) else {
-            return Err(unknown(format!(
-                "pod '{name}' of {shown} does not tell the digest of container '{container}': its runtime reports no registry digest yet, or only a local one; use spec.workloadRef.resolve: Template, or a digest in the pod template"
-            )));
-        };
-        if !digests.contains(&digest) {
-            digests.push(digest);
-        }
-    }
-    match &*digests {
-        [only] => Ok(only.clone()),
-        [] => Err(unknown(format!("{shown} has no pod that runs, so the digest of its image is not known"))),
-        several => {
-            let several = text::list(several.iter().map(Digest::short), 5);
-            Err(unknown(format!(
-                "the pods of {shown} run different images ({several}); this ends when all of them run the same one"
-            )))
-        }
-    }
-}
-
-/// Pods that are being deleted, or have ended, run nothing.
-fn is_running(pod: &Value) -> bool {
-    let phase = pod["status"]["phase"].as_str().unwrap_or_default();
-    pod["metadata"]["deletionTimestamp"].is_null() && !matches!(phase, "Succeeded" | "Failed")
-}
-
-fn digest_of(pod: &Value, container: &str) -> Option<Digest> {
-    let of = |list: &Value, field: &str| {
-        let is_this = |status: &&Value| status["name"].as_str() == Some(container);
-        let text = list.as_array()?.iter().find(is_this)?[field].as_str()?;
-        text.rsplit_once('@')?.1.parse().ok()
-    };
-    of(&pod["status"]["containerStatuses"], "imageID").or_else(|| of(&pod["spec"]["containers"], "image"))
-}
-
-/// The image to ask the registry for: as the pod template names it, or with the digest that its pods run.
-///
-/// # Errors
-/// `InvalidSpec` if the image is no reference, and the errors of [`running`].
-pub fn image(workload: &Workload, pods: &[Value]) -> Result<ImageRef, Failure> {
-    let image = workload.image()?;
-    match workload.reference.resolve {
-        Resolve::Template => Ok(image),
-        Resolve::Pods if image.digest().is_some() => Ok(image),
-        Resolve::Pods => Ok(image.at(running(workload, pods)?)),
-    }
-}
-
 fn invalid(why: impl std::fmt::Display) -> Failure {
     Failure::new(Reason::InvalidSpec, format!("spec.workloadRef: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn reference(kind: &str, container: Option<&str>) -> WorkloadRef {
+        serde_json::from_value(json!({"kind": kind, "name": "web", "container": container})).unwrap()
+    }
+
+    fn deployment(containers: &Value) -> Value {
+        json!({"metadata": {"annotations": {"artifactconfig.dev/woken": "web-1.1"}}, "spec": {
+            "selector": {"matchLabels": {"app": "web", "tier": "front"}},
+            "template": {"metadata": {"labels": {"artifactconfig.dev/bind": "require"}}, "spec": {"containers": containers}},
+        }})
+    }
+
+    #[test]
+    fn the_image_of_the_only_container_or_of_the_named_one_counts() {
+        let one = deployment(&json!([{"name": "web", "image": "r.example/web:v1"}]));
+        let workload = Workload::read(&one, &reference("Deployment", None)).unwrap();
+        assert_eq!((&*workload.container, &*workload.image), ("web", "r.example/web:v1"));
+        assert_eq!((workload.bind, workload.woken.as_deref()), (Some(Bind::Require), Some("web-1.1")));
+        assert_eq!(workload.selector().unwrap(), "app=web,tier=front");
+        let two = deployment(&json!([{"name": "proxy", "image": "p"}, {"name": "web", "image": "w"}]));
+        let workload = Workload::read(&two, &reference("Deployment", Some("web"))).unwrap();
+        assert_eq!(workload.image, "w");
+    }
+
+    #[rstest]
+    #[case::several(deployment(&json!([{"name": "a", "image": "a"}, {"name": "b", "image": "b"}])), None, "several containers (a, b)")]
+    #[case::none_of_that_name(deployment(&json!([{"name": "a", "image": "a"}])), Some("web"), "no container 'web' with an image; it has a")]
+    #[case::no_template(json!({"spec": {}}), None, "no pod template at spec.template")]
+    fn what_is_not_clear_is_said(
+        #[case] object: Value,
+        #[case] container: Option<&str>,
+        #[case] expected: &str,
+    ) {
+        let failure = Workload::read(&object, &reference("Deployment", container)).unwrap_err();
+        assert_eq!(failure.reason, Reason::InvalidSpec);
+        assert!(failure.message.starts_with("spec.workloadRef: Deployment 'web'"), "{}", failure.message);
+        assert!(failure.message.contains(expected), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_kind_has_its_template_at_its_own_place() {
+        let template = json!({"spec": {"containers": [{"name": "web", "image": "w"}]}});
+        let cron = json!({"spec": {"jobTemplate": {"spec": {"template": template}}}});
+        assert_eq!(Workload::read(&cron, &reference("CronJob", None)).unwrap().image, "w");
+        let custom =
+            WorkloadRef { template_path: Some("spec.workload".to_owned()), ..reference("CloneSet", None) };
+        assert_eq!(Workload::read(&json!({"spec": {"workload": template}}), &custom).unwrap().image, "w");
+    }
+
+    #[rstest]
+    #[case::refused("Deployment", json!({"replicas": 2}), json!({"replicas": 2, "conditions": [{"type": "ReplicaFailure", "status": "True"}]}), true)]
+    #[case::fewer("StatefulSet", json!({"replicas": 2}), json!({"replicas": 1}), true)]
+    #[case::the_default("StatefulSet", json!({}), json!({}), true)]
+    #[case::all_there("Deployment", json!({"replicas": 2}), json!({"replicas": 3}), false)]
+    #[case::scaled_to_zero("Deployment", json!({"replicas": 0}), json!({}), false)]
+    #[case::nodes_without_a_pod("DaemonSet", json!({}), json!({"desiredNumberScheduled": 3, "currentNumberScheduled": 2}), true)]
+    #[case::a_pod_on_each_node("DaemonSet", json!({}), json!({"desiredNumberScheduled": 3, "currentNumberScheduled": 3}), false)]
+    #[case::a_job_without_a_pod("Job", json!({}), json!({}), true)]
+    #[case::a_job_that_is_done("Job", json!({}), json!({"completionTime": "2026-01-01T00:00:00Z"}), false)]
+    #[case::a_job_that_is_suspended("Job", json!({"suspend": true}), json!({}), false)]
+    #[case::its_jobs_have_the_pods("CronJob", json!({}), json!({}), false)]
+    fn a_workload_may_lack_pods(
+        #[case] kind: &str,
+        #[case] spec: Value,
+        #[case] status: Value,
+        #[case] expected: bool,
+    ) {
+        assert_eq!(is_short(kind, &json!({"spec": spec, "status": status})), expected);
+    }
+
+    #[test]
+    fn a_mark_changes_with_what_matters() {
+        let data =
+            |ready: i64| json!({"spec": {"replicas": 2}, "status": {"replicas": 2, "readyReplicas": ready}});
+        let mark =
+            |generation, ready, needs_pods| mark("Deployment", Some(generation), &data(ready), needs_pods);
+        assert_eq!(mark(1, 1, false), mark(1, 2, false));
+        assert_ne!(mark(1, 1, true), mark(1, 2, true));
+        assert_ne!(mark(1, 1, false), mark(2, 1, false));
+    }
 }
