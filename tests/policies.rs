@@ -6,6 +6,10 @@ mod table;
 
 use std::process::Command;
 
+use api::ArtifactConfig;
+use serde_json::Value;
+use table::Case;
+
 /// `deploy/bind/policies.yaml` is printed by `artifactconfig policies`; clusters install the file, users read the command.
 /// The chart is packaged by itself, so it carries a copy.
 #[test]
@@ -27,8 +31,7 @@ fn every_row_of_the_table_is_decided_as_it_says() {
     assert!(cases.len() >= 60, "only {} rows", cases.len());
     let mut wrong = Vec::new();
     for case in cases {
-        let configs = [case.configs, case.elsewhere].concat();
-        let admitted = decide::bind::admit(&case.pod, table::HERE, &configs);
+        let admitted = admit(&case, &case.pod);
         let is_expected = match (&admitted, &case.expected) {
             (Ok(pod), Ok(expected)) => pod == expected,
             (Err(message), Err(expected)) => expected.contains(message),
@@ -41,18 +44,22 @@ fn every_row_of_the_table_is_decided_as_it_says() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+fn admit(case: &Case, pod: &Value) -> Result<Value, String> {
+    let configs: Vec<ArtifactConfig> = case
+        .configs
+        .iter()
+        .chain(&case.elsewhere)
+        .map(|config| serde_json::from_value(config.clone()).unwrap())
+        .collect();
+    decide::bind::admit(pod, table::HERE, &configs)
+}
+
 /// A second round, which the API server starts if another plugin changes the pod, changes nothing.
 #[test]
 fn a_second_round_changes_nothing() {
     for case in table::read().unwrap() {
-        let configs = [case.configs, case.elsewhere].concat();
-        if let Ok(once) = decide::bind::admit(&case.pod, table::HERE, &configs) {
-            assert_eq!(
-                decide::bind::admit(&once, table::HERE, &configs).as_ref(),
-                Ok(&once),
-                "{}",
-                case.name
-            );
+        if let Ok(once) = admit(&case, &case.pod) {
+            assert_eq!(admit(&case, &once).as_ref(), Ok(&once), "{}", case.name);
         }
     }
 }

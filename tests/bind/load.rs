@@ -29,7 +29,7 @@ fn named(number: usize) -> (String, String) {
 }
 
 /// Bindings of numbered images to revisions of a resource, newest first.
-fn many(name: &str, count: usize) -> api::ArtifactConfig {
+fn many(name: &str, count: usize) -> Value {
     let rows: Vec<_> = (0..count).rev().map(|number| (named(number), format!("{name}-{number}"))).collect();
     let rows: Vec<_> =
         rows.iter().map(|((image, digest), revision)| (&**image, &**digest, &**revision)).collect();

@@ -45,25 +45,26 @@ impl Place {
         Ok(Self { client: cluster.admin(), namespace: cluster.create_namespace("bind").await? })
     }
 
-    pub fn configs(&self) -> Api<ArtifactConfig> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+    fn configs(&self) -> Api<DynamicObject> {
+        self.objects(&ApiResource::erase::<ArtifactConfig>(&()))
     }
 
-    /// Pods as they are in JSON: an empty list and a missing one differ.
     pub fn pods(&self) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), &self.namespace, &ApiResource::erase::<Pod>(&()))
+        self.objects(&ApiResource::erase::<Pod>(&()))
+    }
+
+    /// Objects as they are in JSON, where null and a missing field differ.
+    fn objects(&self, resource: &ApiResource) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, resource)
     }
 
     /// Creates a resource and its status.
-    pub async fn write(&self, config: &ArtifactConfig) -> Result<()> {
-        let mut sent = config.clone();
+    pub async fn write(&self, config: &Value) -> Result<()> {
+        let mut sent: DynamicObject = serde_json::from_value(config.clone())?;
         sent.metadata.namespace = Some(self.namespace.clone());
         let name = sent.metadata.name.clone().context("no name")?;
         self.configs().create(&PostParams::default(), &sent).await?;
-        match &config.status {
-            Some(status) => self.set_status(&name, &json!(status)).await,
-            None => Ok(()),
-        }
+        if config["status"].is_null() { Ok(()) } else { self.set_status(&name, &config["status"]).await }
     }
 
     /// Applies the status, as the operator does.
@@ -120,15 +121,14 @@ impl Place {
 }
 
 /// A resource that follows the container `web`, and its bindings: image, digest, revision.
-pub fn config(name: &str, container: &str, bindings: &[(&str, &str, &str)]) -> ArtifactConfig {
-    let config = json!({
+pub fn config(name: &str, container: &str, bindings: &[(&str, &str, &str)]) -> Value {
+    json!({
         "apiVersion": "artifactconfig.dev/v1alpha1",
         "kind": "ArtifactConfig",
         "metadata": {"name": name},
         "spec": {"artifactType": "custom/config", "workloadRef": {"kind": "Deployment", "name": "web"}},
         "status": status(container, bindings),
-    });
-    serde_json::from_value(config).unwrap_or_else(|error| panic!("{error}"))
+    })
 }
 
 /// A status with these bindings: image, digest, revision.

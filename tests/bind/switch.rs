@@ -86,7 +86,7 @@ async fn without_one_of_both(cluster: &Cluster, place: &Place) -> Result<()> {
     })
     .await?;
     let said = message.split_once("denied request: ").map(|(_, said)| said).context(message.clone())?;
-    let config = config("web", "web", &[(IMAGE, "sha256:1", "web-1")]);
+    let config = serde_json::from_value(config("web", "web", &[(IMAGE, "sha256:1", "web-1")]))?;
     same("message", Some(said), decide::bind::refusal(&pod("require", IMAGE, "web"), &config).as_deref())?;
     let preferred = place.try_pod(&pod("prefer", IMAGE, "web")).await?.map_err(anyhow::Error::msg)?;
     same("prefer", mounted(&preferred), "web")

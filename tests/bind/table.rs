@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use api::{ArtifactConfig, label};
+use api::label;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -51,10 +51,10 @@ struct Row {
 pub struct Case {
     pub name: String,
     pub pod: Value,
-    /// The resources in the namespace of the pod.
-    pub configs: Vec<ArtifactConfig>,
+    /// The resources in the namespace of the pod, as somebody may write them: with null in place of a missing field.
+    pub configs: Vec<Value>,
     /// The resources in another namespace.
-    pub elsewhere: Vec<ArtifactConfig>,
+    pub elsewhere: Vec<Value>,
     /// The pod as it is admitted, or the messages of which one is the answer.
     pub expected: Result<Value, Vec<String>>,
 }
@@ -76,9 +76,12 @@ pub fn read() -> Result<Vec<Case>> {
 impl Row {
     fn ready(self, presets: &BTreeMap<String, Preset>) -> Result<Case> {
         let pod = self.sent();
-        let resources = |names: &[String], namespace: &str| -> Result<Vec<ArtifactConfig>> {
+        let resources = |names: &[String], namespace: &str| -> Result<Vec<Value>> {
             let of = |name: &String| {
-                presets.get(name).with_context(|| format!("no preset {name}"))?.resource(namespace)
+                presets
+                    .get(name)
+                    .with_context(|| format!("no preset {name}"))
+                    .map(|preset| preset.resource(namespace))
             };
             names.iter().map(of).collect()
         };
@@ -123,13 +126,13 @@ impl Row {
 }
 
 impl Preset {
-    fn resource(&self, namespace: &str) -> Result<ArtifactConfig> {
-        Ok(serde_json::from_value(json!({
+    fn resource(&self, namespace: &str) -> Value {
+        json!({
             "apiVersion": "artifactconfig.dev/v1alpha1",
             "kind": "ArtifactConfig",
             "metadata": {"name": self.name, "namespace": namespace},
             "spec": self.spec,
             "status": self.status,
-        }))?)
+        })
     }
 }

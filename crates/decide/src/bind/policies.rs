@@ -138,7 +138,12 @@ fn annotations() -> &'static str {
 
 /// A condition cannot use variables, so this stands in several places of the output.
 fn target() -> String {
-    format!("params.spec.?target.?name.orValue({CONFIG})")
+    format!("{}.orValue({CONFIG})", given("params.spec.?target.?name"))
+}
+
+/// CEL of an optional text that counts as missing where it is null.
+fn given(optional: &str) -> String {
+    format!(r#"optional.ofNonZeroValue({optional}.orValue(""))"#)
 }
 
 /// The target of such a resource has keys that no revision holds.
@@ -186,7 +191,8 @@ object.spec.containers.transformList(x, c, c.name == {container} && {is_open},
 
 /// The container that the config belongs to; empty if that is not known.
 fn container() -> String {
-    format!(r#"params.spec.?workloadRef.?container.or({}[?0].?container).orValue("")"#, bindings())
+    let named = given("params.spec.workloadRef.?container");
+    format!(r#"{named}.or({}[?0].?container).orValue("")"#, bindings())
 }
 
 /// The containers that the filter keeps, in a sentence.
@@ -219,7 +225,7 @@ fn refusal() -> String {
     };
     format!(
         r#"({} ? {} :
-!has(params.spec.workloadRef) ? {} :
+params.spec.?workloadRef.orValue(null) == null ? {} :
 variables.candidates.size() > 0 ? {} :
 variables.images == "" ? {} :
 {}).replace("\n", " ")"#,
