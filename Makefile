@@ -30,7 +30,7 @@ CRANE ?= $(TOOLS_DIR)/crane-for-images/crane
 
 # Tests that need programs which Go builds, most of them a cluster: `make suite SUITE=…` runs one, CI each in a lane of its
 # own. `image` needs root besides; it has a target of its own.
-SUITES := alerts chart disruption docs e2e registry soak
+SUITES := alerts bind chart disruption docs e2e registry soak
 # All others need nothing but Rust. A new one is among them unless it is named above.
 UNIT := $(filter-out $(SUITES) image,$(sort $(patsubst %/main,%,$(patsubst tests/%.rs,%,$(wildcard tests/*.rs tests/*/main.rs))) \
 	$(patsubst testbed/tests/%.rs,%,$(wildcard testbed/tests/*.rs))))
@@ -105,10 +105,13 @@ tools: need-go build ## Build the programs of the testbed that are missing; ALL=
 fmt: need-rust ## Format the code
 	$(CARGO) fmt --all
 
-crds: build ## Write crds/ from the code, and the chart's copy
+crds: build ## Write crds/ and deploy/bind/ from the code, and the chart's copies
 	"$(BIN)/artifactconfig" crd > crds/artifactconfigs.yaml.new
 	mv crds/artifactconfigs.yaml.new crds/artifactconfigs.yaml
 	cp crds/artifactconfigs.yaml charts/artifactconfig/files/crd.yaml
+	"$(BIN)/artifactconfig" policies > deploy/bind/policies.yaml.new
+	mv deploy/bind/policies.yaml.new deploy/bind/policies.yaml
+	cp deploy/bind/policies.yaml charts/artifactconfig/files/policies.yaml
 
 manifests: need-go build ## Write deploy/install.yaml and the values in the chart's README from the chart
 	"$(BIN)/testbed" manifests

@@ -21,6 +21,7 @@ mod leader;
 mod manifests;
 mod next;
 mod output;
+mod policies;
 mod proxy;
 mod reference;
 mod render;
@@ -72,6 +73,7 @@ enum Command {
     #[cfg(feature = "operator")]
     Controller(controller::Args),
     Crd(crd::Args),
+    Policies(policies::Args),
     Completion(completion::Args),
     /// Print docs/cli.md.
     #[command(hide = true)]
@@ -123,6 +125,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "operator")]
         Command::Controller(args) => runtime()?.block_on(controller::run(args))?,
         Command::Crd(args) => crd::run(&args)?,
+        Command::Policies(args) => policies::run(&args)?,
         Command::Completion(args) => completion::run(&args, Cli::command())?,
         Command::Reference => reference::run(Cli::command())?,
     }

@@ -1,6 +1,7 @@
 //! The chart and what is rendered from it: by the real Helm and kubectl, against real API servers. Tests that need a
 //! whole cluster (definitions come and go) have a separate one; the others share one and have namespaces.
 
+mod bind;
 mod deploy;
 mod flags;
 mod gitops;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         pods::cases(),
         monitoring::cases(),
         deploy::cases(),
+        bind::cases(),
         gitops::cases(),
     ];
     stage::main(cases.into_iter().flatten().collect())

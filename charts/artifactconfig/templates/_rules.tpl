@@ -34,7 +34,7 @@
   verbs: [list]
 {{- if .Values.workloads.enabled }}
 # Workloads that resources follow: read at each reconcile, and watched while a resource follows one of the kind.
-{{- $verbs := ternary "[get, list, watch, patch]" "[get, list, watch]" (eq (toString (.Values.bind).enabled) "true") }}
+{{- $verbs := ternary "[get, list, watch, patch]" "[get, list, watch]" .Values.bind.enabled }}
 - apiGroups: [apps]
   resources: [deployments, statefulsets, daemonsets]
   verbs: {{ $verbs }}

@@ -19,6 +19,7 @@ use kube::{Api, Client, Config};
 use crate::ports;
 use crate::scratch::Scratch;
 use crate::tools::{Tool, ToolPaths, Tools};
+use crate::wait::eventually;
 use component::Component;
 use components::Ports;
 pub use options::ClusterOptions;
@@ -126,7 +127,15 @@ impl Cluster {
     /// # Errors
     /// When nobody knows whether it has ended.
     pub async fn stop_api_server(&self) -> Result<()> {
-        self.api_server.stop().await
+        self.api_server.stop().await?;
+        // What was killed may hold its port a moment longer than its supervisor lives.
+        eventually("the API server's port to be free", self.options.start_timeout, || async {
+            Ok(match port_answers(self.ports.api_server).await {
+                Ok(()) => Err("connections are still accepted".to_owned()),
+                Err(_) => Ok(()),
+            })
+        })
+        .await
     }
 
     /// Starts the API server again, on the same port and with the same data.

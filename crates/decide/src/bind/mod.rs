@@ -1,0 +1,15 @@
+//! Binding: a pod gets the config of its own image when it is created (docs/decisions/0038).
+//!
+//! The API server binds, by the admission policies that [`policies`] returns. [`admit`] is the same decision in Rust: tests
+//! run both on one table of cases, and the command line explains with it why a pod is not bound.
+
+mod admit;
+mod image;
+mod keys;
+mod message;
+mod places;
+mod policies;
+
+pub use admit::{admit, bind, refusal};
+pub use keys::{MUTATING, VALIDATING, VERSION, bound_key, revision_key};
+pub use policies::{policies, version};

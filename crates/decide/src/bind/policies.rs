@@ -1,0 +1,239 @@
+//! The admission policies, generated.
+
+use api::label;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::keys::{BOUND, MIRROR, MUTATING, REVISION, VALIDATING, VERSION};
+use super::message::{self, cut_in_cel, in_cel};
+use super::{image, places};
+
+const CONFIG: &str = "params.metadata.name";
+
+/// The container that the config belongs to, or all if that is not known.
+const OF_CONFIG: &str = r#".filter(c, variables.container == "" || c.name == variables.container)"#;
+
+/// The four objects: a `MutatingAdmissionPolicy`, a `ValidatingAdmissionPolicy`, and the binding of each.
+///
+/// Without the label of the pod neither is evaluated. A resource whose target the pod does not name costs one expression.
+#[must_use]
+pub fn policies() -> [Value; 4] {
+    let specs = specs();
+    let version = version_of(&specs);
+    let names = [MUTATING, MUTATING, VALIDATING, VALIDATING];
+    let kinds = [
+        "MutatingAdmissionPolicy",
+        "MutatingAdmissionPolicyBinding",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    ];
+    let mut numbers = 0..;
+    specs.map(|spec| {
+        let number = numbers.next().unwrap_or_default();
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": kinds[number],
+            "metadata": {"name": names[number], "labels": {VERSION: version}},
+            "spec": spec,
+        })
+    })
+}
+
+/// A short hash of the policies' content: the value of the label [`VERSION`].
+#[must_use]
+pub fn version() -> String {
+    version_of(&specs())
+}
+
+fn version_of(specs: &[Value]) -> String {
+    let text: String = specs.iter().map(ToString::to_string).collect();
+    Sha256::digest(text).iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn specs() -> [Value; 4] {
+    [mutating(), binding(MUTATING, None), validating(), binding(VALIDATING, Some("Deny"))]
+}
+
+/// `Ignore`: if the API server cannot evaluate it, the other policy refuses those pods that need it.
+fn mutating() -> Value {
+    json!({
+        "failurePolicy": "Ignore",
+        "reinvocationPolicy": "IfNeeded",
+        "paramKind": param_kind(),
+        "matchConstraints": pods(&["require", "prefer"]),
+        "matchConditions": [
+            {"name": "not-mirror", "expression": not_mirror()},
+            {"name": "names-target", "expression": places::is_named(&target())},
+            {"name": "not-merge", "expression": format!("!({})", is_merge())},
+        ],
+        "variables": [
+            {"name": "target", "expression": target()},
+            {"name": "candidates", "expression": candidates()},
+            {"name": "chosen", "expression": chosen()},
+        ],
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patches()}}],
+    })
+}
+
+fn validating() -> Value {
+    json!({
+        "failurePolicy": "Fail",
+        "paramKind": param_kind(),
+        "matchConstraints": pods(&["require"]),
+        "matchConditions": [{"name": "not-mirror", "expression": not_mirror()}],
+        "variables": [
+            {"name": "candidates", "expression": candidates()},
+            {"name": "container", "expression": container()},
+            {"name": "containers", "expression": listed(message::CONTAINER, "")},
+            {"name": "images", "expression": listed(message::IMAGE, OF_CONFIG)},
+            {"name": "ready", "expression": r#"params.?status.?conditions.orValue([]).filter(c, c.type == "Ready")"#},
+            {"name": "why", "expression": why()},
+        ],
+        "validations": [{
+            "expression": format!("!({})", places::is_named(&target())),
+            "message": message::OTHERWISE,
+            "messageExpression": refusal(),
+            "reason": "Forbidden",
+        }],
+    })
+}
+
+/// All `ArtifactConfigs` of the namespace of the pod. A namespace without them has no targets.
+fn binding(policy: &str, action: Option<&str>) -> Value {
+    let mut spec = json!({
+        "policyName": policy,
+        "paramRef": {"selector": {}, "parameterNotFoundAction": "Allow"},
+    });
+    if let Some(action) = action {
+        spec["validationActions"] = json!([action]);
+    }
+    spec
+}
+
+fn param_kind() -> Value {
+    json!({"apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig"})
+}
+
+fn pods(binds: &[&str]) -> Value {
+    json!({
+        "objectSelector": {"matchExpressions": [{"key": label::BIND, "operator": "In", "values": binds}]},
+        "resourceRules": [{
+            "apiGroups": [""],
+            "apiVersions": ["v1"],
+            "operations": ["CREATE"],
+            "resources": ["pods"],
+            "scope": "Namespaced",
+        }],
+    })
+}
+
+/// The kubelet has started such a pod already.
+fn not_mirror() -> String {
+    format!(r#"!("{MIRROR}" in {})"#, annotations())
+}
+
+fn annotations() -> &'static str {
+    "object.metadata.?annotations.orValue({})"
+}
+
+/// A condition cannot use variables, so this stands in several places of the output.
+fn target() -> String {
+    format!("{}.orValue({CONFIG})", given("params.spec.?target.?name"))
+}
+
+/// CEL of an optional text that counts as missing where it is null.
+fn given(optional: &str) -> String {
+    format!(r#"optional.ofNonZeroValue({optional}.orValue(""))"#)
+}
+
+/// The target of such a resource has keys that no revision holds.
+fn is_merge() -> &'static str {
+    r#"params.spec.?target.?creationPolicy.orValue("") == "Merge""#
+}
+
+fn bindings() -> &'static str {
+    "params.?status.?bindings"
+}
+
+/// The bindings of the images of this pod.
+fn candidates() -> String {
+    format!(
+        "{}.orValue([]).filter(b,\n  object.spec.containers.exists(c, {}))",
+        bindings(),
+        image::is_bound()
+    )
+}
+
+/// The one that the pod asks for, otherwise the first.
+fn chosen() -> String {
+    format!(
+        "(variables.candidates.filter(b, b.configMap == object.metadata.?annotations[?{CONFIG} + \"{REVISION}\"].orValue(\"\")) +\nvariables.candidates)[?0]"
+    )
+}
+
+fn patches() -> String {
+    let chosen = |field: &str| format!("variables.chosen.value().{field}");
+    let revision = chosen("configMap");
+    format!(
+        r#"!variables.chosen.hasValue() ? [] :
+{rewritten} +
+object.spec.containers.transformList(x, c, c.name == {container} && {is_open},
+  JSONPatch{{op: "replace", path: "/spec/containers/" + string(x) + "/image", value: {pinned}}}) +
+[JSONPatch{{op: "add", path: "/metadata/annotations", value: {annotations}}},
+  JSONPatch{{op: "add", path: "/metadata/annotations/" + jsonpatch.escapeKey({CONFIG} + "{BOUND}"), value: {revision}}}]"#,
+        rewritten = places::rewritten("variables.target", &revision),
+        container = chosen("container"),
+        is_open = image::is_without_digest(),
+        pinned = chosen("pinned"),
+        annotations = annotations(),
+    )
+}
+
+/// The container that the config belongs to; empty if that is not known.
+fn container() -> String {
+    let named = given("params.spec.workloadRef.?container");
+    format!(r#"{named}.or({}[?0].?container).orValue("")"#, bindings())
+}
+
+/// The containers that the filter keeps, in a sentence.
+fn listed(message: &'static str, filter: &str) -> String {
+    let value = |name: &str| if name == "image" { image::image().to_owned() } else { "c.name".to_owned() };
+    format!(r#"object.spec.containers{filter}.map(c, {}).join(", ")"#, in_cel(message, value))
+}
+
+fn why() -> String {
+    let workload =
+        || r#"params.spec.workloadRef.kind + " '" + params.spec.workloadRef.name + "'""#.to_owned();
+    format!(
+        r#"variables.ready.size() == 0 ? {} :
+variables.ready[0].status == "True" ? {} :
+variables.ready[0].message"#,
+        in_cel(message::UNSEEN, |_| String::new()),
+        in_cel(message::ANOTHER, |_| workload()),
+    )
+}
+
+/// A line break would make the API server drop the message.
+fn refusal() -> String {
+    let value = |name: &str| match name {
+        "config" => CONFIG.to_owned(),
+        "policy" => format!(r#""{MUTATING}""#),
+        "revision" => "variables.candidates[0].configMap".to_owned(),
+        "why" => cut_in_cel("variables.why", message::LONGEST_WHY),
+        "container" => "variables.container".to_owned(),
+        list => cut_in_cel(&format!("variables.{list}"), message::LONGEST_LIST),
+    };
+    format!(
+        r#"({} ? {} :
+params.spec.?workloadRef.orValue(null) == null ? {} :
+variables.candidates.size() > 0 ? {} :
+variables.images == "" ? {} :
+{}).replace("\n", " ")"#,
+        is_merge(),
+        in_cel(message::MERGED, value),
+        in_cel(message::UNFOLLOWED, value),
+        in_cel(message::UNCHANGED, value),
+        in_cel(message::NO_CONTAINER, value),
+        in_cel(message::UNKNOWN, value),
+    )
+}
