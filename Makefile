@@ -30,7 +30,7 @@ CRANE ?= $(TOOLS_DIR)/crane-for-images/crane
 
 # Tests that need programs which Go builds, most of them a cluster: `make suite SUITE=…` runs one, CI each in a lane of its
 # own. `image` needs root besides; it has a target of its own.
-SUITES := alerts bind chart disruption docs e2e registry soak
+SUITES := alerts bind chart disruption docs e2e pods registry soak workloads
 # All others need nothing but Rust. A new one is among them unless it is named above.
 UNIT := $(filter-out $(SUITES) image,$(sort $(patsubst %/main,%,$(patsubst tests/%.rs,%,$(wildcard tests/*.rs tests/*/main.rs))) \
 	$(patsubst testbed/tests/%.rs,%,$(wildcard testbed/tests/*.rs))))

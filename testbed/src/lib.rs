@@ -1,10 +1,10 @@
 //! A real cluster and real registries on one machine, without a container engine.
 //!
-//! Programs of production are programs here: etcd, kube-apiserver and kube-controller-manager make the [`Cluster`], the
-//! real `oras` ([`Oras`]) attaches to real registries ([`registry`]), and the operator under test runs as a separate
-//! process ([`OperatorProcess`]) with a `ServiceAccount`'s token. The programs are pinned and built on first use
-//! ([`tools`]). Faults are injected where the world breaks: in front of the registry, by stopping programs, by pausing
-//! them.
+//! Programs of production are programs here: etcd, kube-apiserver and kube-controller-manager make the [`Cluster`], with
+//! kube-scheduler where it has nodes, whose pods a [`Player`] gives their life. The real `oras` ([`Oras`]) attaches to
+//! real registries ([`registry`]), and the operator under test runs as a separate process ([`OperatorProcess`]) with a
+//! `ServiceAccount`'s token. The programs are pinned and built on first use ([`tools`]). Faults are injected where the
+//! world breaks: in front of the registry, by stopping programs, by pausing them.
 //!
 //! Nothing started here outlives the process that started it (see [`Process`]).
 
@@ -15,6 +15,7 @@ pub mod manifests;
 mod operator;
 mod oras;
 mod output;
+mod player;
 mod ports;
 mod process;
 pub mod registry;
@@ -23,13 +24,14 @@ mod scratch;
 pub mod tools;
 mod wait;
 
-pub use cluster::{Cluster, ClusterOptions};
+pub use cluster::{Cluster, ClusterOptions, SecondApiServer};
 pub use definitions::Definitions;
 pub use helm::Helm;
 pub use manifests::Manifests;
 pub use operator::{OperatorOptions, OperatorProcess};
 pub use oras::Oras;
 pub use output::Output;
+pub use player::{Fate, Given, ImageId, Player, Start};
 pub use process::Process;
 pub use scratch::Scratch;
 pub use wait::eventually;

@@ -40,7 +40,7 @@ Start with:
 enum Command {
     /// Build the programs and print where they are
     Tools {
-        /// Also those that the demo does not need: kwok, kube-scheduler (4 minutes more)
+        /// Also the one that the demo does not need: promtool (2 minutes more)
         #[arg(long)]
         all: bool,
     },

@@ -24,6 +24,9 @@ const SUPERVISOR: &str = include_str!("supervisor.sh");
 /// Lines of its log that an error about a process repeats.
 const LOG_TAIL: usize = 20;
 
+/// How long the kernel may take to end a program that is killed: the API server has a GiB to give back.
+const LAST_BREATH: Duration = Duration::from_secs(10);
+
 /// A running program with a log file.
 ///
 /// Dropping it kills the program.
@@ -153,10 +156,23 @@ impl Process {
     /// Kills it with SIGKILL and waits until it is gone.
     ///
     /// # Errors
-    /// As [`Process::wait_exit`].
+    /// As [`Process::wait_exit`], or when the kernel does not end it.
     pub async fn kill(&self) -> Result<ExitStatus> {
+        let ran = self.is_running();
         self.close_pipe();
-        self.wait_exit().await
+        let status = self.wait_exit().await?;
+        if ran {
+            // The supervisor dies by the same signal, perhaps before the program, which then still has its port.
+            let gone = async {
+                while is_alive(self.pid) {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::time::timeout(LAST_BREATH, gone)
+                .await
+                .with_context(|| format!("{} is killed and still there", self.name))?;
+        }
+        Ok(status)
     }
 
     /// Stops it in its tracks (SIGSTOP): it keeps its connections and answers nothing, like a hanging
@@ -199,6 +215,15 @@ impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Process").field("name", &self.name).field("pid", &self.pid).finish_non_exhaustive()
     }
+}
+
+/// Whether the program still holds anything. A thread may outlive the first one, which is a zombie then.
+fn is_alive(pid: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    // The name before the state stands in parentheses, and may hold some itself.
+    let is_zombie = stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X']));
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    !is_zombie || threads > 1
 }
 
 /// The shell reports a program that a signal ended as 128 plus the signal; undo that.
@@ -254,6 +279,18 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(process.stop(Duration::from_millis(100)).await.unwrap().signal(), Some(9));
+    }
+
+    #[tokio::test]
+    async fn a_killed_program_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..20 {
+            let process =
+                Process::spawn("sleeper", &sh("exec sleep 1000"), &dir.path().join("log")).await.unwrap();
+            assert!(is_alive(process.pid()));
+            process.kill().await.unwrap();
+            assert!(!is_alive(process.pid()));
+        }
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ crate::stage::cases! {
     Shared [a_release_switches_them_on_and_off]
 }
 
-const ON: &str = "--set=bind.enabled=true";
+const ON: &str = "--set=bind.enabled=true,workloads.enabled=true";
 const KINDS: [&str; 4] = [
     "MutatingAdmissionPolicy",
     "MutatingAdmissionPolicyBinding",

@@ -28,16 +28,23 @@ const WITHOUT: [&str; 10] = [
 pub(super) struct Ports {
     pub(super) etcd: u16,
     pub(super) api_server: u16,
+    /// Of the second API server, where there is one.
+    pub(super) second: u16,
 }
 
 impl Ports {
     pub(super) fn pick() -> Result<Self> {
-        Ok(Self { etcd: ports::free()?, api_server: ports::free()? })
+        Ok(Self { etcd: ports::free()?, api_server: ports::free()?, second: ports::free()? })
     }
 
     pub(super) fn server(self) -> String {
-        format!("https://127.0.0.1:{}", self.api_server)
+        server(self.api_server)
     }
+}
+
+/// The address of an API server.
+pub(super) fn server(port: u16) -> String {
+    format!("https://127.0.0.1:{port}")
 }
 
 pub(super) fn etcd(tools: &ToolPaths, scratch: &Scratch, ports: Ports) -> Result<Command> {
@@ -54,18 +61,19 @@ pub(super) fn etcd(tools: &ToolPaths, scratch: &Scratch, ports: Ports) -> Result
     Ok(command)
 }
 
+/// On `port`, for both of them: they share etcd, keys and certificate.
 pub(super) fn api_server(
     tools: &ToolPaths,
     scratch: &Scratch,
-    ports: Ports,
+    (etcd, port): (u16, u16),
     options: &ClusterOptions,
 ) -> Result<Command> {
     let mut command = tools.command(Tool::KubeApiserver, &[] as &[&str])?;
     command
-        .arg(format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd))
+        .arg(format!("--etcd-servers=http://127.0.0.1:{etcd}"))
         .arg("--bind-address=127.0.0.1")
         .arg("--advertise-address=127.0.0.1")
-        .arg(format!("--secure-port={}", ports.api_server))
+        .arg(format!("--secure-port={port}"))
         // It writes a self-signed certificate here on its first start and uses it on the next ones.
         .arg(format!("--cert-dir={}", scratch.join("certs").display()))
         .arg("--service-account-issuer=https://kubernetes.default.svc")
@@ -102,5 +110,14 @@ pub(super) fn controller_manager(
         // The defaults (20 and 30) make deleting a namespace wait on the client, not on the server.
         .args(["--kube-api-qps=500", "--kube-api-burst=1000"])
         .args(&options.controller_manager_args);
+    Ok(command)
+}
+
+pub(super) fn scheduler(tools: &ToolPaths, scratch: &Scratch) -> Result<Command> {
+    let mut command = tools.command(Tool::KubeScheduler, &[] as &[&str])?;
+    command
+        .arg(format!("--kubeconfig={}", scratch.join("admin.kubeconfig").display()))
+        // As for kube-controller-manager.
+        .args(["--leader-elect=false", "--secure-port=0", "--kube-api-qps=500", "--kube-api-burst=1000"]);
     Ok(command)
 }

@@ -1,28 +1,35 @@
-//! A cluster without nodes: etcd, kube-apiserver and kube-controller-manager on the loopback address.
+//! A cluster on the loopback address: etcd, kube-apiserver and kube-controller-manager, and on request nodes.
 
 mod access;
 mod component;
 mod components;
 pub(crate) mod credentials;
 mod kubectl;
+mod nodes;
 mod options;
+mod rollout;
+mod second;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{fmt, fs};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use axum::http::Request;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 
+use crate::player::Player;
 use crate::ports;
 use crate::scratch::Scratch;
 use crate::tools::{Tool, ToolPaths, Tools};
 use crate::wait::eventually;
 use component::Component;
 use components::Ports;
+use nodes::Nodes;
 pub use options::ClusterOptions;
+pub use second::SecondApiServer;
 
 /// Starts until the ports that looked free really were; one repetition is already rare.
 const START_ATTEMPTS: u32 = 5;
@@ -30,6 +37,8 @@ const START_ATTEMPTS: u32 = 5;
 /// A running cluster. Dropping it kills its processes and deletes its data.
 pub struct Cluster {
     // The order is the order of dropping: processes first, their directory last.
+    played: Option<Played>,
+    second: Option<SecondApiServer>,
     controller_manager: Component,
     api_server: Component,
     etcd: Component,
@@ -41,6 +50,13 @@ pub struct Cluster {
     scratch: Scratch,
 }
 
+/// Nodes, and what makes pods live on them.
+struct Played {
+    player: Player,
+    nodes: Nodes,
+    scheduler: Component,
+}
+
 impl Cluster {
     /// Starts a cluster and waits until it works: about 5 s, plus the build of its programs on first use.
     ///
@@ -48,17 +64,19 @@ impl Cluster {
     /// When a program cannot be built or does not come up; the message has the end of its log.
     pub async fn start(options: ClusterOptions) -> Result<Self> {
         crate::install_crypto_provider();
-        let needed =
-            [Tool::Etcd, Tool::KubeApiserver, Tool::KubeControllerManager, Tool::Kubectl, Tool::Helm];
+        ensure!(options.nodes == 0 || options.controller_manager, "nodes need kube-controller-manager");
+        let mut needed =
+            vec![Tool::Etcd, Tool::KubeApiserver, Tool::KubeControllerManager, Tool::Kubectl, Tool::Helm];
+        needed.extend((options.nodes > 0).then_some(Tool::KubeScheduler));
         let tools = Tools::locate()?.ensure(&needed).await?;
         for _ in 1..START_ATTEMPTS {
             let scratch = Scratch::new("cluster").await?;
-            match Self::start_once(scratch, tools.clone(), options.clone()).await {
+            match Box::pin(Self::start_once(scratch, tools.clone(), options.clone())).await {
                 Err(why) if ports::is_clash(&format!("{why:#}")) => {}
                 result => return result,
             }
         }
-        Self::start_once(Scratch::new("cluster").await?, tools, options).await
+        Box::pin(Self::start_once(Scratch::new("cluster").await?, tools, options)).await
     }
 
     async fn start_once(scratch: Scratch, tools: ToolPaths, options: ClusterOptions) -> Result<Self> {
@@ -70,12 +88,11 @@ impl Cluster {
         let token = credentials::write_admin_token(&scratch.join("tokens.csv"))?;
         let kubeconfig = scratch.join("admin.kubeconfig");
 
-        let component = |name, command| Component::new(name, command, scratch.join(format!("{name}.log")));
-        let etcd = component("etcd", components::etcd(&tools, &scratch, ports)?);
-        let api_server =
-            component("kube-apiserver", components::api_server(&tools, &scratch, ports, &options)?);
-        let controller_manager =
-            component("kube-controller-manager", components::controller_manager(&tools, &scratch, &options)?);
+        let etcd = component(&scratch, "etcd", components::etcd(&tools, &scratch, ports)?);
+        let command = components::api_server(&tools, &scratch, (ports.etcd, ports.api_server), &options)?;
+        let api_server = component(&scratch, "kube-apiserver", command);
+        let command = components::controller_manager(&tools, &scratch, &options)?;
+        let controller_manager = component(&scratch, "kube-controller-manager", command);
 
         etcd.start().await?;
         etcd.ready(options.start_timeout, || port_answers(ports.etcd)).await?;
@@ -87,15 +104,53 @@ impl Cluster {
         let admin = client(&kubeconfig).await?;
         api_server.ready(options.start_timeout, || readyz(&admin)).await?;
 
-        let cluster =
-            Self { controller_manager, api_server, etcd, admin, kubeconfig, ports, options, tools, scratch };
+        let (played, second) = (None, None);
+        let mut cluster = Self {
+            played,
+            second,
+            controller_manager,
+            api_server,
+            etcd,
+            admin,
+            kubeconfig,
+            ports,
+            options,
+            tools,
+            scratch,
+        };
+        if cluster.options.second_api_server {
+            cluster.second = Some(cluster.start_second(&token).await?);
+        }
         for manifest in &cluster.options.manifests {
             cluster.apply_file(manifest).await?;
         }
         if cluster.options.controller_manager {
             cluster.start_controller_manager().await?;
         }
+        if cluster.options.nodes > 0 {
+            cluster.played = Some(cluster.start_nodes().await?);
+        }
         Ok(cluster)
+    }
+
+    async fn start_second(&self, token: &str) -> Result<SecondApiServer> {
+        let ports = (self.ports.etcd, self.ports.second);
+        let command = components::api_server(&self.tools, &self.scratch, ports, &self.options)?;
+        let kubeconfig = self.scratch.join("admin-2.kubeconfig");
+        let server = components::server(self.ports.second);
+        credentials::write_kubeconfig(&kubeconfig, &server, &self.ca()?, "admin", token)?;
+        let component = component(&self.scratch, second::NAME, command);
+        SecondApiServer::start_first(component, kubeconfig, self.options.start_timeout).await
+    }
+
+    async fn start_nodes(&self) -> Result<Played> {
+        let command = components::scheduler(&self.tools, &self.scratch)?;
+        let scheduler = component(&self.scratch, "kube-scheduler", command);
+        scheduler.start().await?;
+        let nodes = Nodes::start(self.admin(), self.options.nodes).await?;
+        // It serves no health endpoint here: that it still runs when the nodes are ready has to do.
+        scheduler.ready(self.options.start_timeout, || nodes::schedulable(&self.admin)).await?;
+        Ok(Played { player: Player::start(self.admin()), nodes, scheduler })
     }
 
     /// The administrator's kubeconfig.
@@ -147,6 +202,43 @@ impl Cluster {
         self.api_server.ready(self.options.start_timeout, || readyz(&self.admin)).await
     }
 
+    /// Stops the API server and starts it again, as an upgrade does: its caches are empty after that.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn restart_api_server(&self) -> Result<()> {
+        self.stop_api_server().await?;
+        self.start_api_server().await
+    }
+
+    /// The second API server.
+    ///
+    /// # Errors
+    /// Without [`ClusterOptions::second_api_server`].
+    pub fn second(&self) -> Result<&SecondApiServer> {
+        self.second.as_ref().context("no second API server: set ClusterOptions::second_api_server")
+    }
+
+    /// Decides how pods live, and knows what they started with.
+    ///
+    /// # Errors
+    /// Without [`ClusterOptions::nodes`].
+    pub fn player(&self) -> Result<&Player> {
+        Ok(&self.played()?.player)
+    }
+
+    /// The names of the nodes.
+    ///
+    /// # Errors
+    /// Without [`ClusterOptions::nodes`].
+    pub fn nodes(&self) -> Result<&[String]> {
+        Ok(self.played()?.nodes.names())
+    }
+
+    fn played(&self) -> Result<&Played> {
+        self.played.as_ref().context("no nodes: set ClusterOptions::nodes")
+    }
+
     /// Stops the API server in its tracks (`true`): it accepts connections and answers nothing. `false` lets
     /// it go on.
     ///
@@ -183,7 +275,8 @@ impl Cluster {
         self.controller_manager.ready(self.options.start_timeout, probe).await
     }
 
-    /// What a component has logged: `etcd`, `kube-apiserver` or `kube-controller-manager`.
+    /// What a component has logged: `etcd`, `kube-apiserver`, `kube-controller-manager`, and where they run
+    /// `kube-scheduler` and `kube-apiserver-2`.
     ///
     /// # Errors
     /// When there is no such component.
@@ -192,9 +285,9 @@ impl Cluster {
             "etcd" => Ok(self.etcd.log()),
             "kube-apiserver" => Ok(self.api_server.log()),
             "kube-controller-manager" => Ok(self.controller_manager.log()),
-            other => {
-                bail!("no component {other}: there are etcd, kube-apiserver and kube-controller-manager")
-            }
+            "kube-scheduler" => Ok(self.played()?.scheduler.log()),
+            second::NAME => Ok(self.second()?.log()),
+            other => bail!("no component {other}: Cluster::log names them"),
         }
     }
 
@@ -208,6 +301,13 @@ impl Cluster {
     /// # Errors
     /// When nobody knows whether something has ended.
     pub async fn stop(self) -> Result<()> {
+        if let Some(played) = self.played {
+            drop(played.player);
+            played.scheduler.stop().await?;
+        }
+        if let Some(second) = self.second {
+            second.stop().await?;
+        }
         self.controller_manager.stop().await?;
         self.api_server.stop().await?;
         self.etcd.stop().await
@@ -228,6 +328,10 @@ impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster").field("server", &self.server()).finish_non_exhaustive()
     }
+}
+
+fn component(scratch: &Scratch, name: &'static str, command: Command) -> Component {
+    Component::new(name, command, scratch.join(format!("{name}.log")))
 }
 
 /// A client for the current context of a kubeconfig file.

@@ -14,6 +14,12 @@ pub struct ClusterOptions {
     /// Whether to run kube-controller-manager. Without it nothing is garbage-collected and no namespace goes
     /// away.
     pub controller_manager: bool,
+    /// Nodes with kube-scheduler and a [`Player`](crate::Player), so that pods live. Without nodes they stay Pending.
+    /// They need kube-controller-manager.
+    pub nodes: usize,
+    /// Whether to run a second kube-apiserver on the same etcd, with caches of its own: see
+    /// [`Cluster::second`](super::Cluster::second).
+    pub second_api_server: bool,
     /// Further flags of kube-apiserver.
     pub api_server_args: Vec<String>,
     /// Further flags of kube-controller-manager.
@@ -27,6 +33,8 @@ impl Default for ClusterOptions {
         Self {
             manifests: Vec::new(),
             controller_manager: true,
+            nodes: 0,
+            second_api_server: false,
             api_server_args: Vec::new(),
             controller_manager_args: Vec::new(),
             // Ready in 3 s on two idle cores; the rest is for machines that also compile.

@@ -33,7 +33,7 @@ pub enum Tool {
     KubeApiserver,
     /// Kubernetes' built-in controllers: garbage collection, namespace deletion, Deployments and so on.
     KubeControllerManager,
-    /// Assigns pods to nodes; only needed together with nodes (see [`Tool::Kwok`]).
+    /// Assigns pods to nodes.
     KubeScheduler,
     /// The Kubernetes command line.
     Kubectl,
@@ -48,8 +48,6 @@ pub enum Tool {
     Distribution,
     /// go-containerregistry's command line; its `registry serve` has no referrers API either.
     Crane,
-    /// Simulates nodes and pods.
-    Kwok,
     /// Runs Lua, by the interpreter that Argo CD runs health checks with.
     Glua,
     /// Checks and tests the alerts, as Prometheus would.
@@ -61,10 +59,11 @@ pub enum Tool {
 impl Tool {
     /// What tests and the demo need; the others take minutes to build and are built when something asks for
     /// them.
-    pub const DEFAULT: [Self; 11] = [
+    pub const DEFAULT: [Self; 12] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
+        Self::KubeScheduler,
         Self::Kubectl,
         Self::Helm,
         Self::Oras,

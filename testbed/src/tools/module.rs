@@ -66,7 +66,6 @@ static DISTRIBUTION: Module = pinned!("distribution", "v3.1.2", about "1 min", [
 static CRANE: Module = pinned!("crane", "v0.22.1", about "10 s", []);
 /// Without the clients of the clouds that Prometheus discovers its targets in.
 static PROMTOOL: Module = pinned!("promtool", "v0.312.0", about "2 min", tags "remove_all_sd", []);
-static KWOK: Module = pinned!("kwok", "v0.8.0", about "3 min", []);
 static GLUA: Module = pinned!("glua", "v1.1.2", about "10 s", []);
 
 impl Tool {
@@ -82,7 +81,6 @@ impl Tool {
             Self::Olareg => &OLAREG,
             Self::Distribution => &DISTRIBUTION,
             Self::Crane => &CRANE,
-            Self::Kwok => &KWOK,
             Self::Promtool => &PROMTOOL,
             Self::Glua => &GLUA,
         }
@@ -101,7 +99,6 @@ impl Tool {
             Self::Olareg => "github.com/olareg/olareg/cmd/olareg",
             Self::Distribution => "github.com/distribution/distribution/v3/cmd/registry",
             Self::Crane => "github.com/google/go-containerregistry/cmd/crane",
-            Self::Kwok => "sigs.k8s.io/kwok/cmd/kwok",
             Self::Promtool => "github.com/prometheus/prometheus/cmd/promtool",
             Self::Glua => "github.com/yuin/gopher-lua/cmd/glua",
             Self::KubeletKeyring => "./kubelet-keyring",
