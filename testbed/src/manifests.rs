@@ -70,6 +70,14 @@ impl Cluster {
     /// # Errors
     /// When Helm or the API server refuses it.
     pub async fn install(&self, manifests: &Manifests) -> Result<PathBuf> {
+        self.install_with(manifests, &[]).await
+    }
+
+    /// The same with further values, each as `--set` takes it.
+    ///
+    /// # Errors
+    /// When Helm or the API server refuses it.
+    pub async fn install_with(&self, manifests: &Manifests, values: &[&str]) -> Result<PathBuf> {
         let namespace = format!(
             "apiVersion: v1
 kind: Namespace
@@ -82,7 +90,8 @@ metadata:
         self.apply(&namespace).await?;
         let chart = manifests.chart();
         let chart = chart.to_str().context("the path of the chart is not UTF-8")?;
-        let args = [
+        let values: Vec<String> = values.iter().map(|value| format!("--set={value}")).collect();
+        let mut args = vec![
             "install",
             OPERATOR_SERVICE_ACCOUNT,
             chart,
@@ -93,6 +102,7 @@ metadata:
             // ClusterOptions::manifests).
             "--take-ownership",
         ];
+        args.extend(values.iter().map(String::as_str));
         self.helm(&args).await?.ok("helm install")?;
         self.service_account_kubeconfig(OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT).await
     }

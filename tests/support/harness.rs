@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
 use super::Bench;
-use super::world::{Kind, World};
+use super::world::{Kind, Setup, World};
 
 /// Longest a test may take. Waits inside of it end earlier and say what they waited for.
 const LIMIT: Duration = Duration::from_mins(4);
@@ -67,13 +67,15 @@ impl Case {
 /// Where all tests of a binary run.
 struct Stage {
     runtime: Runtime,
+    setup: Setup,
     world: OnceCell<Result<Arc<World>, String>>,
 }
 
 impl Stage {
     async fn world(&self) -> Result<Arc<World>> {
         // Kept also when it failed: the second test would fail for the same reason, only later.
-        let start = || async { World::start().await.map(Arc::new).map_err(|why| format!("{why:#}")) };
+        let start =
+            || async { World::start(self.setup).await.map(Arc::new).map_err(|why| format!("{why:#}")) };
         self.world.get_or_init(start).await.clone().map_err(|why| anyhow!("the world does not start: {why}"))
     }
 
@@ -135,6 +137,11 @@ impl FromError for Failed {
 
 /// Runs the cases. `threads` is their number side by side, unless the command line has another.
 pub fn main(threads: usize, cases: &[Case]) -> ExitCode {
+    main_with(threads, Setup::default(), cases)
+}
+
+/// The same in a world with more in it.
+pub fn main_with(threads: usize, setup: Setup, cases: &[Case]) -> ExitCode {
     testbed::install_crypto_provider();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(threads);
@@ -145,7 +152,7 @@ pub fn main(threads: usize, cases: &[Case]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let stage = Arc::new(Stage { runtime, world: OnceCell::new() });
+    let stage = Arc::new(Stage { runtime, setup, world: OnceCell::new() });
     let trials = cases.iter().flat_map(|case| case.trials(&stage)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Every trial has run, or was dropped as filtered out.

@@ -14,9 +14,9 @@ pub use audit::ApiRequest;
 pub use bench::{Bench, Snapshot, eventually};
 pub use conditions::{Ready, checked, same};
 pub use forger::Forgery;
-pub use harness::{Case, On, main};
+pub use harness::{Case, On, main, main_with};
 pub use images::{CONFIG_TYPE, is_resolve, text};
-pub use world::World;
+pub use world::{Setup, World};
 
 /// Declares `cases()`: the tests of a module, by the registries they run against.
 macro_rules! cases {

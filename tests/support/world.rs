@@ -45,11 +45,20 @@ pub struct World {
     pub audit: Audit,
 }
 
+/// What a suite needs besides the usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Setup {
+    /// Nodes that run pods.
+    pub nodes: usize,
+    /// Values of the chart, as `--set` takes them.
+    pub values: &'static [&'static str],
+}
+
 impl World {
     /// Starts everything; the tools are built on first use.
-    pub async fn start() -> Result<Self> {
+    pub async fn start(setup: Setup) -> Result<Self> {
         let (cluster, distribution, embedded, oras) = tokio::try_join!(
-            start_cluster(),
+            start_cluster(setup),
             ProcessRegistry::start(RegistryKind::Distribution),
             EmbeddedRegistry::start(),
             Oras::locate(),
@@ -132,15 +141,17 @@ async fn start_operator(kubeconfig: &Path) -> Result<OperatorProcess> {
     OperatorProcess::start(OperatorOptions::new(World::binary(), kubeconfig)).await
 }
 
-async fn start_cluster() -> Result<(Cluster, Audit, PathBuf)> {
+async fn start_cluster(setup: Setup) -> Result<(Cluster, Audit, PathBuf)> {
     let manifests = Manifests::find(None)?;
     let scratch = Scratch::new("audit").await?;
     let options = ClusterOptions {
         manifests: vec![manifests.crd()],
+        nodes: setup.nodes,
         api_server_args: audit::api_server_args(&scratch)?,
         ..ClusterOptions::default()
     };
     let cluster = Cluster::start(options).await?;
-    let kubeconfig = cluster.install(&manifests).await.context("cannot install the chart")?;
+    let kubeconfig =
+        cluster.install_with(&manifests, setup.values).await.context("cannot install the chart")?;
     Ok((cluster, Audit::new(scratch), kubeconfig))
 }
