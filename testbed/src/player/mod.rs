@@ -23,10 +23,10 @@ mod tests;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kube::Client;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+pub(crate) use run::Clients;
 use script::Script;
 pub use script::{Fate, ImageId};
 use starts::Starts;
@@ -48,11 +48,11 @@ struct Shared {
 
 impl Player {
     /// Starts within the runtime of the caller.
-    pub(crate) fn start(client: Client) -> Self {
+    pub(crate) fn start(clients: Clients) -> Self {
         let shared = Arc::new(Shared::default());
         let task = tokio::spawn({
             let shared = Arc::clone(&shared);
-            async move { run::run(client, &shared).await }
+            async move { run::run(&clients, &shared).await }
         });
         Self { shared, task }
     }

@@ -64,7 +64,7 @@ fn turn(part: &Part, role: &Role, run: &mut Run, is_init: bool, around: Around<'
         }
         State::Waiting { .. } => begin(role, run, outcome(part, role, around), is_init, around),
         State::Crashed { next } => {
-            let outcome = outcome(part, role, around);
+            let outcome = again(part, role, run, around);
             // A repaired content is taken at once: no test waits for the end of a pause.
             if next > now && !matches!(outcome, Outcome::Runs(_)) {
                 return false;
@@ -72,6 +72,18 @@ fn turn(part: &Part, role: &Role, run: &mut Run, is_init: bool, around: Around<'
             run.restarts += 1;
             begin(role, run, outcome, is_init, around)
         }
+    }
+}
+
+/// What follows a crash. A volume keeps the content of a ConfigMap that was deleted, so the crash stays too.
+fn again(part: &Part, role: &Role, run: &Run, around: Around<'_>) -> Outcome {
+    let is_gone = |need: &Need| around.contents.get(&part.key.namespace, &need.config_map).is_none();
+    let had = |need: &Need| run.given.iter().any(|given| given.config_map == need.config_map);
+    match run.last {
+        Some(end) if role.mounted.iter().any(|need| is_gone(need) && had(need)) => {
+            Outcome::Exits(end.code, run.given.clone())
+        }
+        _ => outcome(part, role, around),
     }
 }
 

@@ -31,7 +31,7 @@ impl World {
     }
 }
 
-/// Runs a test in a namespace of its own, beside others.
+/// Runs a test in a new namespace, beside others.
 pub fn calm(test: impl AsyncFnOnce(&Cluster, &str) -> Result<()>) -> Result<()> {
     run(&CALM, test)
 }
