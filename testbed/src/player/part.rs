@@ -41,7 +41,7 @@ pub(super) struct Role {
     pub(super) mounted: Vec<Need>,
 }
 
-/// What the player knows of a pod that is bound to a node.
+/// The player's view of a pod that is bound to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) key: Key,
