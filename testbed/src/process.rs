@@ -24,8 +24,8 @@ const SUPERVISOR: &str = include_str!("supervisor.sh");
 /// Lines of its log that an error about a process repeats.
 const LOG_TAIL: usize = 20;
 
-/// How long the kernel may take to end a program that is killed: the API server has a GiB to give back.
-const LAST_BREATH: Duration = Duration::from_secs(10);
+/// How long the kernel may take to end a killed program. The API server has a GiB of memory to return.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running program with a log file.
 ///
@@ -168,7 +168,7 @@ impl Process {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             };
-            tokio::time::timeout(LAST_BREATH, gone)
+            tokio::time::timeout(KILL_LIMIT, gone)
                 .await
                 .with_context(|| format!("{} is killed and still there", self.name))?;
         }

@@ -20,7 +20,7 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 
-use crate::player::Player;
+use crate::player::{Clients, Player};
 use crate::ports;
 use crate::scratch::Scratch;
 use crate::tools::{Tool, ToolPaths, Tools};
@@ -140,7 +140,7 @@ impl Cluster {
         let server = components::server(self.ports.second);
         credentials::write_kubeconfig(&kubeconfig, &server, &self.ca()?, "admin", token)?;
         let component = component(&self.scratch, second::NAME, command);
-        SecondApiServer::start_first(component, kubeconfig, self.options.start_timeout).await
+        SecondApiServer::start_first(component, server, kubeconfig, self.options.start_timeout).await
     }
 
     async fn start_nodes(&self) -> Result<Played> {
@@ -150,7 +150,9 @@ impl Cluster {
         let nodes = Nodes::start(self.admin(), self.options.nodes).await?;
         // It serves no health endpoint here: that it still runs when the nodes are ready has to do.
         scheduler.ready(self.options.start_timeout, || nodes::schedulable(&self.admin)).await?;
-        Ok(Played { player: Player::start(self.admin()), nodes, scheduler })
+        let clients =
+            Clients { watches: client(&self.kubeconfig).await?, writes: client(&self.kubeconfig).await? };
+        Ok(Played { player: Player::start(clients), nodes, scheduler })
     }
 
     /// The administrator's kubeconfig.
@@ -202,7 +204,8 @@ impl Cluster {
         self.api_server.ready(self.options.start_timeout, || readyz(&self.admin)).await
     }
 
-    /// Stops the API server and starts it again, as an upgrade does: its caches are empty after that.
+    /// Stops the API server and starts it again, as an upgrade does: its caches are empty after that. A request on a
+    /// connection from before may fail once.
     ///
     /// # Errors
     /// When it does not come up.
@@ -287,7 +290,10 @@ impl Cluster {
             "kube-controller-manager" => Ok(self.controller_manager.log()),
             "kube-scheduler" => Ok(self.played()?.scheduler.log()),
             second::NAME => Ok(self.second()?.log()),
-            other => bail!("no component {other}: Cluster::log names them"),
+            other => bail!(
+                "no component {other}: there are etcd, kube-apiserver, kube-controller-manager, kube-scheduler and {}",
+                second::NAME
+            ),
         }
     }
 

@@ -17,7 +17,7 @@ pub struct ClusterOptions {
     /// Nodes with kube-scheduler and a [`Player`](crate::Player), so that pods live. Without nodes they stay Pending.
     /// They need kube-controller-manager.
     pub nodes: usize,
-    /// Whether to run a second kube-apiserver on the same etcd, with caches of its own: see
+    /// Whether to run a second kube-apiserver with the same flags on the same etcd: see
     /// [`Cluster::second`](super::Cluster::second).
     pub second_api_server: bool,
     /// Further flags of kube-apiserver.

@@ -1,4 +1,4 @@
-//! What a person does with workloads and nodes, by `kubectl`.
+//! Operations on workloads and nodes, with `kubectl`.
 
 use anyhow::Result;
 

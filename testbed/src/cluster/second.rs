@@ -16,6 +16,7 @@ pub(super) const NAME: &str = "kube-apiserver-2";
 /// See [`ClusterOptions::second_api_server`](super::ClusterOptions::second_api_server).
 pub struct SecondApiServer {
     component: Component,
+    server: String,
     kubeconfig: PathBuf,
     admin: Client,
     start_timeout: Duration,
@@ -25,13 +26,20 @@ impl SecondApiServer {
     /// With a kubeconfig that exists already.
     pub(super) async fn start_first(
         component: Component,
+        server: String,
         kubeconfig: PathBuf,
         start_timeout: Duration,
     ) -> Result<Self> {
         let admin = super::client(&kubeconfig).await?;
-        let this = Self { component, kubeconfig, admin, start_timeout };
+        let this = Self { component, server, kubeconfig, admin, start_timeout };
         this.start().await.context("the second API server")?;
         Ok(this)
+    }
+
+    /// The address, `https://127.0.0.1:…`. Tokens and certificate are those of the first.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
     }
 
     /// The administrator's kubeconfig for this API server.
@@ -87,6 +95,6 @@ impl SecondApiServer {
 
 impl fmt::Debug for SecondApiServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SecondApiServer").field("kubeconfig", &self.kubeconfig).finish_non_exhaustive()
+        f.debug_struct("SecondApiServer").field("server", &self.server).finish_non_exhaustive()
     }
 }

@@ -11,7 +11,7 @@ use super::part::{Key, Need};
 /// A container that gets this key ends with the value as its exit code.
 const CRASH: &str = "crash";
 
-/// What a ConfigMap holds.
+/// The content of a ConfigMap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Content {
     /// SHA-256 of keys and values, in hex.
@@ -48,7 +48,7 @@ impl Content {
     }
 }
 
-/// All of them.
+/// The content of all ConfigMaps.
 #[derive(Debug, Default)]
 pub(super) struct Contents(HashMap<Key, Content>);
 
@@ -62,7 +62,7 @@ impl Contents {
         self.0.remove(key);
     }
 
-    /// Keeps those alone. Returns which are gone.
+    /// Keeps those that a list names.
     pub(super) fn retain(&mut self, listed: &BTreeSet<Key>) {
         self.0.retain(|key, _| listed.contains(key));
     }
@@ -71,7 +71,7 @@ impl Contents {
         self.0.get(&Key { namespace: namespace.to_owned(), name: name.to_owned() })
     }
 
-    /// What is missing, in the words of the kubelet; `None` if the need is met.
+    /// Says in the words of the kubelet what is missing. `None` if the need is met.
     pub(super) fn missing(&self, namespace: &str, need: &Need) -> Option<String> {
         if need.optional {
             return None;

@@ -1,4 +1,4 @@
-//! The life of a pod so far. The player's own memory of it counts: the status follows from it.
+//! The life of a pod so far. The player remembers it, and the status follows from it.
 
 use std::net::Ipv4Addr;
 

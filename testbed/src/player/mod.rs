@@ -2,7 +2,7 @@
 //!
 //! The player watches the pods that are bound to a node, and writes the status that a kubelet would write: they wait for
 //! ConfigMaps and keys that they name, start, become ready, crash, end, and go when they are deleted. Their ConfigMaps and
-//! images decide which: see [`Fate`], and the key `crash` of a ConfigMap, whose value is an exit code. What each
+//! images decide: see [`Fate`], and the key `crash` of a ConfigMap, whose value is an exit code. What each
 //! container started with is recorded.
 //!
 //! `part.rs` reads a pod, `step.rs` decides, `status.rs` renders; `stage.rs` keeps all pods, and `run.rs` alone talks to the
@@ -23,10 +23,10 @@ mod tests;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kube::Client;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+pub(crate) use run::Clients;
 use script::Script;
 pub use script::{Fate, ImageId};
 use starts::Starts;
@@ -38,7 +38,7 @@ pub struct Player {
     task: JoinHandle<()>,
 }
 
-/// What the player and its tests share.
+/// State that the player shares with its tests.
 #[derive(Debug, Default)]
 struct Shared {
     script: Mutex<Script>,
@@ -48,16 +48,16 @@ struct Shared {
 
 impl Player {
     /// Starts within the runtime of the caller.
-    pub(crate) fn start(client: Client) -> Self {
+    pub(crate) fn start(clients: Clients) -> Self {
         let shared = Arc::new(Shared::default());
         let task = tokio::spawn({
             let shared = Arc::clone(&shared);
-            async move { run::run(client, &shared).await }
+            async move { run::run(&clients, &shared).await }
         });
         Self { shared, task }
     }
 
-    /// Decides how the containers of an image live, with or without its digest. Those that run already too.
+    /// Decides how the containers of an image live, with or without its digest. This includes containers that run already.
     pub fn set_fate(&self, image: &str, fate: Fate) {
         self.change(|script| {
             script.fates.insert(image.to_owned(), fate);

@@ -41,7 +41,7 @@ pub(super) struct Role {
     pub(super) mounted: Vec<Need>,
 }
 
-/// What the player knows of a pod that is bound to a node.
+/// The player's view of a pod that is bound to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) key: Key,
@@ -63,7 +63,7 @@ impl Part {
         let spec = pod.spec.as_ref()?;
         let restart = restart(spec.restart_policy.as_deref(), Restart::Always);
         let init = spec.init_containers.iter().flatten().map(|container| {
-            // Without a policy of its own an init container is tried again like the others, and ends.
+            // Without its own policy an init container ends, and is tried again as the others are.
             let of_pod = if restart == Restart::Never { Restart::Never } else { Restart::OnFailure };
             role(spec, container, self::restart(container.restart_policy.as_deref(), of_pod))
         });

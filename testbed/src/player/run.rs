@@ -32,11 +32,20 @@ const RECONNECT: Duration = Duration::from_millis(200);
 /// Objects that a list has named so far; `None` outside of one.
 type Listed = Option<BTreeSet<Key>>;
 
+/// A client for watches and another for writes.
+///
+/// kube 5 speaks HTTP/1.1, so each watch holds a connection. Tests that watch would take the idle ones of a shared
+/// client, and a new one costs a TLS handshake of 50 ms.
+pub(crate) struct Clients {
+    pub(crate) watches: Client,
+    pub(crate) writes: Client,
+}
+
 /// Until it is dropped.
-pub(super) async fn run(client: Client, shared: &Shared) {
+pub(super) async fn run(clients: &Clients, shared: &Shared) {
     let mut stage = Stage::default();
-    let mut pods = watch::<Pod>(&client, "spec.nodeName!=");
-    let mut config_maps = watch::<ConfigMap>(&client, "");
+    let mut pods = watch::<Pod>(&clients.watches, "spec.nodeName!=");
+    let mut config_maps = watch::<ConfigMap>(&clients.watches, "");
     let (mut pods_listed, mut config_maps_listed): (Listed, Listed) = (None, None);
     // Without the ConfigMaps that exist, pods would start without their optional ones.
     while let Some(event) = config_maps.next().await {
@@ -50,7 +59,7 @@ pub(super) async fn run(client: Client, shared: &Shared) {
     loop {
         while writes.len() < WRITES {
             let Some(deed) = next(&mut stage, shared) else { break };
-            writes.push(carry_out(&client, deed));
+            writes.push(carry_out(&clients.writes, deed));
         }
         let timer = stage.next_timer();
         tokio::select! {

@@ -1,4 +1,4 @@
-//! What a test tells the player of images.
+//! The orders of a test: how the containers of an image live.
 
 use std::collections::HashMap;
 
@@ -32,7 +32,7 @@ pub enum ImageId {
     BareConfig,
 }
 
-/// All that a test has said.
+/// All orders of a test.
 #[derive(Debug, Default)]
 pub(super) struct Script {
     pub(super) image_id: ImageId,

@@ -1,4 +1,4 @@
-//! The record of what containers started with.
+//! The record of starts: each container with its ConfigMaps.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -12,7 +12,7 @@ use super::starts::{Given, Start};
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_millis(100);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 
-/// What a pod finds around it.
+/// The surroundings of a pod.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Around<'a> {
     pub(super) contents: &'a Contents,
@@ -20,7 +20,7 @@ pub(super) struct Around<'a> {
     pub(super) now: Timestamp,
 }
 
-/// What happens to a container that is to start.
+/// The result of an attempt to start a container.
 enum Outcome {
     Waits { reason: &'static str, message: String },
     Exits(i32, Vec<Given>),
@@ -64,7 +64,7 @@ fn turn(part: &Part, role: &Role, run: &mut Run, is_init: bool, around: Around<'
         }
         State::Waiting { .. } => begin(role, run, outcome(part, role, around), is_init, around),
         State::Crashed { next } => {
-            let outcome = outcome(part, role, around);
+            let outcome = again(part, role, run, around);
             // A repaired content is taken at once: no test waits for the end of a pause.
             if next > now && !matches!(outcome, Outcome::Runs(_)) {
                 return false;
@@ -72,6 +72,18 @@ fn turn(part: &Part, role: &Role, run: &mut Run, is_init: bool, around: Around<'
             run.restarts += 1;
             begin(role, run, outcome, is_init, around)
         }
+    }
+}
+
+/// The next attempt after a crash. A volume keeps the content of a ConfigMap that was deleted, so the crash stays too.
+fn again(part: &Part, role: &Role, run: &Run, around: Around<'_>) -> Outcome {
+    let is_gone = |need: &Need| around.contents.get(&part.key.namespace, &need.config_map).is_none();
+    let had = |need: &Need| run.given.iter().any(|given| given.config_map == need.config_map);
+    match run.last {
+        Some(end) if role.mounted.iter().any(|need| is_gone(need) && had(need)) => {
+            Outcome::Exits(end.code, run.given.clone())
+        }
+        _ => outcome(part, role, around),
     }
 }
 
@@ -119,7 +131,7 @@ fn begin(role: &Role, run: &mut Run, outcome: Outcome, is_init: bool, around: Ar
             return false;
         }
         Outcome::Exits(code, given) => (given, Some(code)),
-        // An init container that nobody makes crash does its work in no time.
+        // An init container that is not made to crash ends at once.
         Outcome::Runs(given) => (given, (is_init && role.restart != Restart::Always).then_some(0)),
     };
     run.given = given;

@@ -194,6 +194,18 @@ fn a_crash_is_counted_and_ends_when_the_content_is_better() {
 }
 
 #[test]
+fn a_crash_stays_when_the_config_map_of_a_volume_is_deleted() {
+    let mut scene = Scene::new(&spec(|_| ())).with("web", &json!({"crash": "7"}));
+    scene.step();
+    scene.contents.remove(&key("web"));
+    scene.pass(100);
+    assert_eq!(scene.seen(), "Running; main: CrashLoopBackOff x2 7");
+    scene.set("web", &json!({}));
+    scene.step();
+    assert_eq!(scene.seen(), "Running ready; main: runs x3 7");
+}
+
+#[test]
 fn pauses_between_crashes_grow_and_have_a_limit() {
     let mut scene = Scene::new(&spec(|_| ())).with("web", &json!({"crash": "1"}));
     scene.step();
@@ -341,6 +353,20 @@ fn a_write_that_failed_is_tried_again_and_a_deleted_pod_goes_once() {
     stage.done(deed, Outcome::Done, now);
     stage.pod(leaving, now);
     assert_eq!(settle(&mut stage, &script, now), 0);
+}
+
+#[test]
+fn a_pod_that_a_lost_node_made_unready_becomes_ready_again() {
+    let (mut stage, script) = (Stage::default(), Script::default());
+    let now = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1);
+    stage.config_map(key("web"), content(&json!({})));
+    let web = part("web", &spec(|_| ()));
+    stage.pod(web.clone(), Timestamp::UNIX_EPOCH);
+    assert_eq!(settle(&mut stage, &script, now), 1);
+    stage.pod(Part { ready: true, ..web.clone() }, now);
+    assert_eq!(settle(&mut stage, &script, now), 0);
+    stage.pod(web, now);
+    assert_eq!(settle(&mut stage, &script, now), 1);
 }
 
 #[test]

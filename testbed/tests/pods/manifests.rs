@@ -1,4 +1,4 @@
-//! What the tests apply.
+//! Manifests for the tests.
 
 use anyhow::Result;
 use serde_json::{Value, json};

@@ -31,7 +31,7 @@ impl World {
     }
 }
 
-/// Runs a test in a namespace of its own, beside others.
+/// Runs a test in a new namespace, beside others.
 pub fn calm(test: impl AsyncFnOnce(&Cluster, &str) -> Result<()>) -> Result<()> {
     run(&CALM, test)
 }
@@ -94,7 +94,7 @@ pub fn waits(pod: &Pod) -> Option<&str> {
     container(pod)?.state.as_ref()?.waiting.as_ref()?.reason.as_deref()
 }
 
-/// What the pods of an app started with, each answer once.
+/// The ConfigMaps that the pods of an app started with, each combination once.
 pub async fn ran(cluster: &Cluster, namespace: &str, app: &str) -> Result<Vec<Vec<String>>> {
     let player = cluster.player()?;
     let pods = pods(cluster, namespace, app).await?;
