@@ -40,7 +40,8 @@ pub(super) enum Problem {
 impl Problem {
     pub(super) fn of(error: &kube::Error) -> Self {
         match error {
-            kube::Error::Api(status) if status.is_not_found() => Self::NotFound,
+            // A group that does not exist is answered with plain text.
+            kube::Error::Api(status) if status.is_not_found() || status.code == 404 => Self::NotFound,
             kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() => Self::Conflict,
             kube::Error::Api(status) if is_terminating(status) => Self::Terminating,
             kube::Error::Api(status) if is_too_large(status) => {

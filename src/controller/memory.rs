@@ -220,6 +220,13 @@ impl Recall {
         desired.workload.is_some() && before.is_none_or(|before| before != desired.image.to_string())
     }
 
+    /// The memory after a full pass for the image that the workload names.
+    #[must_use]
+    pub fn asked(self, desired: &Desired) -> Self {
+        let asked = desired.workload.as_ref().map(|_| Box::new(desired.image.clone()));
+        Self { asked, ..self }
+    }
+
     /// The memory at the start of a full pass. After a lost history, the last application and number are not used.
     #[must_use]
     pub fn begin(self, now: Timestamp, is_history_lost: bool) -> Self {

@@ -203,9 +203,9 @@ async fn reach<R: Registry, C: Cluster>(
         }
     };
     let goal = Goal::of(pass.desired.rollback_to.as_ref());
-    let asked = pass.desired.workload.as_ref().map(|_| Box::new(pass.desired.image.clone()));
-    let recall = Recall { asked, ..recall };
     let (Attempt { applied, latest, notes, .. }, recall) = attempt(pass, &goal, trigger, recall).await;
+    // A pass that is broken off, for a turn at registries for instance, has asked nothing.
+    let recall = if matches!(applied, Err(Halt::BrokenOff(_))) { recall } else { recall.asked(pass.desired) };
     match applied {
         Ok(Some(applied)) if goal.is_rollback() => (rolled_back(pass, trigger, applied, notes).await, recall),
         Ok(Some(applied)) => {
