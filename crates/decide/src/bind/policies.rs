@@ -62,8 +62,8 @@ fn mutating() -> Value {
         "paramKind": param_kind(),
         "matchConstraints": pods(&["require", "prefer"]),
         "matchConditions": [
-            {"name": "not-mirror", "expression": not_mirror()},
-            {"name": "names-target", "expression": places::is_named(&target())},
+            not_mirror(),
+            names_target(),
             {"name": "not-merge", "expression": format!("!({})", is_merge())},
         ],
         "variables": [
@@ -75,12 +75,14 @@ fn mutating() -> Value {
     })
 }
 
+/// The API server evaluates the expression of a message for every pod, also for one that it admits. So the condition decides,
+/// and a pod that it leaves is refused.
 fn validating() -> Value {
     json!({
         "failurePolicy": "Fail",
         "paramKind": param_kind(),
         "matchConstraints": pods(&["require"]),
-        "matchConditions": [{"name": "not-mirror", "expression": not_mirror()}],
+        "matchConditions": [not_mirror(), names_target()],
         "variables": [
             {"name": "candidates", "expression": candidates()},
             {"name": "container", "expression": container()},
@@ -90,7 +92,7 @@ fn validating() -> Value {
             {"name": "why", "expression": why()},
         ],
         "validations": [{
-            "expression": format!("!({})", places::is_named(&target())),
+            "expression": "false",
             "message": message::OTHERWISE,
             "messageExpression": refusal(),
             "reason": "Forbidden",
@@ -127,9 +129,13 @@ fn pods(binds: &[&str]) -> Value {
     })
 }
 
-/// The kubelet has started such a pod already.
-fn not_mirror() -> String {
-    format!(r#"!("{MIRROR}" in {})"#, annotations())
+/// The kubelet has started a mirror pod already.
+fn not_mirror() -> Value {
+    json!({"name": "not-mirror", "expression": format!(r#"!("{MIRROR}" in {})"#, annotations())})
+}
+
+fn names_target() -> Value {
+    json!({"name": "names-target", "expression": places::is_named(&target())})
 }
 
 fn annotations() -> &'static str {
@@ -236,4 +242,70 @@ variables.images == "" ? {} :
         in_cel(message::NO_CONTAINER, value),
         in_cel(message::UNKNOWN, value),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_object_has_the_version_of_all() {
+        for policy in policies() {
+            assert_eq!(policy["metadata"]["labels"][VERSION], version(), "{policy}");
+        }
+        assert_eq!(version().len(), 10);
+        let mut changed = specs();
+        changed[3]["validationActions"] = json!(["Warn"]);
+        assert_ne!(version_of(&changed), version());
+    }
+
+    /// Names that pods, resources and other programs depend on stand in one place each, before the tests.
+    #[test]
+    fn no_piece_is_written_twice() {
+        let code = |text: &'static str| text.split("#[cfg(test)]").next().unwrap();
+        let sources = [
+            include_str!("admit.rs"),
+            include_str!("image.rs"),
+            include_str!("keys.rs"),
+            include_str!("places.rs"),
+            include_str!("policies.rs"),
+        ];
+        let all: String = sources.into_iter().map(code).collect();
+        let pieces = [
+            "\"configMapRef\"",
+            "\"configMapKeyRef\"",
+            "\"envFrom\"",
+            "\"sources\"",
+            "\"initContainers\"",
+            "kubernetes.io/config.mirror",
+            "artifactconfig.dev/bound",
+            "artifactconfig.dev/revision",
+            "artifactconfig.dev/policy",
+            "\"bind.artifactconfig.dev\"",
+            "require.bind.artifactconfig.dev",
+            "params.spec.?target.?name",
+            "params.?status.?bindings",
+            "[^@]*/",
+        ];
+        for piece in pieces {
+            assert_eq!(all.matches(piece).count(), 1, "{piece}");
+        }
+    }
+
+    /// The API server drops a message above 5 KiB, and shows its constant text in its place.
+    #[test]
+    fn the_longest_message_is_not_dropped() {
+        let longest = [
+            message::MERGED,
+            message::UNFOLLOWED,
+            message::UNCHANGED,
+            message::NO_CONTAINER,
+            message::UNKNOWN,
+        ];
+        let text = longest.iter().map(|message| message.len()).max().unwrap();
+        // Names of Kubernetes have one byte for each character.
+        let names = 63 + 253 + 63 + MUTATING.len();
+        let others = 4 * (message::LONGEST_LIST + message::LONGEST_WHY);
+        assert!(text + names + others <= 5 * 1024);
+    }
 }
