@@ -66,7 +66,7 @@ mod tests {
     fn a_message_is_the_same_in_cel_and_in_rust() {
         let cel = in_cel(IMAGE, |name| format!("c.{name}"));
         assert_eq!(cel, r#""image '" + c.image + "' of container '" + c.container + "'""#);
-        assert_eq!(filled(IMAGE, |name| name.to_uppercase()), "image 'IMAGE' of container 'CONTAINER'");
+        assert_eq!(filled(IMAGE, str::to_uppercase), "image 'IMAGE' of container 'CONTAINER'");
     }
 
     #[test]

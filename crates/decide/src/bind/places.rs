@@ -58,12 +58,12 @@ pub(super) fn rewritten(target: &str, revision: &str) -> String {
                 ),
             ),
         };
-        let patch = format!(r#"JSONPatch{{op: "replace", path: {path}, value: {revision}}}"#);
+        let replace = format!(r#"JSONPatch{{op: "replace", path: {path}, value: {revision}}}"#);
         let (list, condition) = (outer(list), names(item, reference, target));
         match reference.inner {
-            [] => format!("{list}.transformList(x, o, {condition},\n  {patch})"),
+            [] => format!("{list}.transformList(x, o, {condition},\n  {replace})"),
             inner => format!(
-                "{list}.transformList(x, o, {}.transformList(y, i, {condition},\n  {patch})).flatten()",
+                "{list}.transformList(x, o, {}.transformList(y, i, {condition},\n  {replace})).flatten()",
                 within(inner)
             ),
         }

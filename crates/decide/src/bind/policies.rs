@@ -47,7 +47,7 @@ pub fn version() -> String {
 
 fn version_of(specs: &[Value]) -> String {
     let text: String = specs.iter().map(ToString::to_string).collect();
-    Sha256::digest(text).iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text).iter().take(5).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 fn specs() -> [Value; 4] {
