@@ -11,7 +11,7 @@ pub(super) const OTHERWISE: &str = "the config of an image of this pod is not kn
 
 pub(super) const MERGED: &str = "ArtifactConfig '{config}': spec.target.creationPolicy is Merge, so pods cannot be bound to its config; use an ArtifactConfig with Owner or Orphan, or remove the label artifactconfig.dev/bind from the pod template";
 pub(super) const UNFOLLOWED: &str = "ArtifactConfig '{config}' has no spec.workloadRef, so its config cannot be bound; set it in place of spec.image, or remove the label artifactconfig.dev/bind from the pod template";
-pub(super) const UNCHANGED: &str = "ArtifactConfig '{config}': ConfigMap '{revision}' has the config of an image of this pod, but MutatingAdmissionPolicy '{policy}' did not bind the pod; check that the policy and its binding exist, and look for its errors in the metrics of the API server";
+pub(super) const UNCHANGED: &str = "ArtifactConfig '{config}': ConfigMap '{revision}' has the config of an image of this pod, but MutatingAdmissionPolicy '{policy}' did not bind the pod; create the pod again, and check that the policy and its binding exist";
 pub(super) const NO_CONTAINER: &str = "ArtifactConfig '{config}': its config belongs to the image of container '{container}', and this pod has no such container, only {containers}; correct spec.workloadRef.container, or the name of the container";
 pub(super) const UNKNOWN: &str = "ArtifactConfig '{config}': no config is known yet for {images}: {why}";
 

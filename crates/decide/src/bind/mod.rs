@@ -1,6 +1,6 @@
 //! Binding: a pod gets the config of the image that it runs, when it is created (docs/decisions/0038).
 //!
-//! The API server binds, by the admission policies that [`policies`] returns. [`admit`] is the same decision in Rust, which
+//! The API server binds, by the admission policies that [`policies()`] returns. [`admit()`] is the same decision in Rust, which
 //! needs no cluster. Tests run both on one table of cases.
 
 mod admit;

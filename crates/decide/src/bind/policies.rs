@@ -18,22 +18,13 @@ const OF_CONFIG: &str = r#".filter(c, variables.container == "" || c.name == var
 /// Without the label of the pod neither is evaluated. A resource whose target the pod does not name costs one expression.
 #[must_use]
 pub fn policies() -> [Value; 4] {
-    let specs = specs();
-    let version = version_of(&specs);
-    let names = [MUTATING, MUTATING, VALIDATING, VALIDATING];
-    let kinds = [
-        "MutatingAdmissionPolicy",
-        "MutatingAdmissionPolicyBinding",
-        "ValidatingAdmissionPolicy",
-        "ValidatingAdmissionPolicyBinding",
-    ];
-    let mut numbers = 0..;
-    specs.map(|spec| {
-        let number = numbers.next().unwrap_or_default();
+    let objects = objects();
+    let version = version_of(&objects);
+    objects.map(|(kind, name, spec)| {
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": kinds[number],
-            "metadata": {"name": names[number], "labels": {VERSION: version}},
+            "kind": kind,
+            "metadata": {"name": name, "labels": {VERSION: version}},
             "spec": spec,
         })
     })
@@ -42,16 +33,24 @@ pub fn policies() -> [Value; 4] {
 /// A short hash of the policies' content: the value of the label [`VERSION`].
 #[must_use]
 pub fn version() -> String {
-    version_of(&specs())
+    version_of(&objects())
 }
 
-fn version_of(specs: &[Value]) -> String {
-    let text: String = specs.iter().map(ToString::to_string).collect();
+/// Kind, name and `spec`.
+type Object = (&'static str, &'static str, Value);
+
+fn version_of(objects: &[Object]) -> String {
+    let text: String = objects.iter().map(|(.., spec)| spec.to_string()).collect();
     Sha256::digest(text).iter().take(5).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
-fn specs() -> [Value; 4] {
-    [mutating(), binding(MUTATING, None), validating(), binding(VALIDATING, Some("Deny"))]
+fn objects() -> [Object; 4] {
+    [
+        ("MutatingAdmissionPolicy", MUTATING, mutating()),
+        ("MutatingAdmissionPolicyBinding", MUTATING, binding(MUTATING, None)),
+        ("ValidatingAdmissionPolicy", VALIDATING, validating()),
+        ("ValidatingAdmissionPolicyBinding", VALIDATING, binding(VALIDATING, Some("Deny"))),
+    ]
 }
 
 /// `Ignore`: if the API server cannot evaluate it, the other policy refuses those pods that need it.
@@ -254,8 +253,8 @@ mod tests {
             assert_eq!(policy["metadata"]["labels"][VERSION], version(), "{policy}");
         }
         assert_eq!(version().len(), 10);
-        let mut changed = specs();
-        changed[3]["validationActions"] = json!(["Warn"]);
+        let mut changed = objects();
+        changed[3].2["validationActions"] = json!(["Warn"]);
         assert_ne!(version_of(&changed), version());
     }
 
