@@ -140,7 +140,7 @@ spec: {{policyName: {name}}}
     )
 }
 
-/// Only a creation is matched: no update of a pod is ever refused, whatever the bindings have become.
+/// Only a creation is matched. An update of a pod is never refused.
 async fn a_pod_that_runs_is_never_evaluated_again(shared: Shared) -> Result<()> {
     let place = Place::new(&shared).await?;
     place.write(&config("web", "web", &[V1])).await?;

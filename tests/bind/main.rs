@@ -11,12 +11,14 @@ mod change;
 mod load;
 mod place;
 mod restart;
+mod rollout;
 mod rows;
 mod switch;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cases = [rows::cases(), change::cases(), load::cases(), switch::cases(), restart::cases()];
+    let cases =
+        [rows::cases(), rollout::cases(), change::cases(), load::cases(), switch::cases(), restart::cases()];
     stage::main(cases.into_iter().flatten().collect())
 }

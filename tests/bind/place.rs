@@ -1,5 +1,7 @@
 //! A namespace with resources whose status the test writes, and pods that are sent to it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use anyhow::{Context as _, Result, ensure};
 use api::ArtifactConfig;
 use decide::bind::bound_key;
@@ -18,6 +20,9 @@ pub const POLICIES: &str = "deploy/bind/policies.yaml";
 
 /// The policies of the shared cluster are applied once.
 static INSTALLED: OnceCell<()> = OnceCell::const_new();
+
+/// Makes each wait for the last write a new one.
+static WAITS: AtomicU64 = AtomicU64::new(0);
 
 /// A namespace.
 #[derive(Clone)]
@@ -96,12 +101,12 @@ impl Place {
     /// Waits until admission knows everything that was written before. Writes of one kind arrive in their order, so a
     /// resource that is written now arrives last.
     pub async fn are_writes_seen(&self) -> Result<()> {
-        let last = Self { namespace: self.namespace.clone(), client: self.client.clone() };
-        last.write(&config("last", "web", &[("r.example/last:v1", "sha256:last", "last-1")])).await?;
-        let pod = pod("require", "r.example/last:v1", "last");
+        let name = format!("last{}", WAITS.fetch_add(1, Ordering::Relaxed));
+        self.write(&config(&name, "web", &[("r.example/last:v1", "sha256:last", "last-1")])).await?;
+        let pod = pod("require", "r.example/last:v1", &name);
         eventually("the last resource to be seen", || async {
-            Ok(match last.try_pod(&pod).await? {
-                Ok(admitted) if bound(&admitted, "last") == Some("last-1") => Ok(()),
+            Ok(match self.try_pod(&pod).await? {
+                Ok(admitted) if bound(&admitted, &name) == Some("last-1") => Ok(()),
                 other => Err(format!("{other:?}")),
             })
         })

@@ -16,9 +16,10 @@
 //! | say how the pass ended, and when the next one is | [`report`], [`status`], [`conditions`], [`event`], [`schedule`] |
 //! | wake a workload whose pods were refused | [`wake`] |
 //!
-//! Apart from a pass, [`turns`] decides which resource is reconciled next, [`lease`] which process is the leader, and
-//! [`usage`] which `ConfigMaps` a workload names, and [`bind`] which config a new pod gets. A decision that cannot be made is a [`Failure`], with [`Advice`] for its
-//! reader; [`near`] finds similar names for it, and [`json`] is for text that others wrote.
+//! Apart from a pass, [`turns`] decides which resource is reconciled next, [`lease`] which process is the leader, [`usage`]
+//! which `ConfigMaps` a workload names, and [`bind`] which config a new pod gets. A decision that cannot be made is a
+//! [`Failure`], with [`Advice`] for its reader; [`near`] finds similar names for it, and [`json`] is for text that others
+//! wrote.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 

@@ -8,8 +8,8 @@ const REPOSITORY: &str = r#""^([^@]*/)?[^/:@]*""#;
 
 /// CEL: whether the image of the container `c` is the one of the binding `b`.
 ///
-/// A pod whose image has a digest may have another tag than the binding. An equal digest in another repository does not count:
-/// a revision is never given to a pod by a name that its author chose.
+/// A pod whose image has a digest may have another tag than the binding. An equal digest in another repository does not count,
+/// because nobody asked that repository for a config.
 pub(super) fn is_bound() -> String {
     let image = image();
     format!(

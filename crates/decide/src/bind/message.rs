@@ -11,7 +11,7 @@ pub(super) const OTHERWISE: &str = "the config of an image of this pod is not kn
 
 pub(super) const MERGED: &str = "ArtifactConfig '{config}': spec.target.creationPolicy is Merge, so pods cannot be bound to its config; use an ArtifactConfig with Owner or Orphan, or remove the label artifactconfig.dev/bind from the pod template";
 pub(super) const UNFOLLOWED: &str = "ArtifactConfig '{config}' has no spec.workloadRef, so its config cannot be bound; set it in place of spec.image, or remove the label artifactconfig.dev/bind from the pod template";
-pub(super) const UNCHANGED: &str = "ArtifactConfig '{config}': ConfigMap '{revision}' has the config of an image of this pod, but MutatingAdmissionPolicy '{policy}' did not bind the pod; check that the policy and its binding exist, and look for its errors in the metrics of the API server";
+pub(super) const UNCHANGED: &str = "ArtifactConfig '{config}': ConfigMap '{revision}' has the config of an image of this pod, but MutatingAdmissionPolicy '{policy}' did not bind the pod; create the pod again, and check that the policy and its binding exist";
 pub(super) const NO_CONTAINER: &str = "ArtifactConfig '{config}': its config belongs to the image of container '{container}', and this pod has no such container, only {containers}; correct spec.workloadRef.container, or the name of the container";
 pub(super) const UNKNOWN: &str = "ArtifactConfig '{config}': no config is known yet for {images}: {why}";
 
@@ -66,7 +66,7 @@ mod tests {
     fn a_message_is_the_same_in_cel_and_in_rust() {
         let cel = in_cel(IMAGE, |name| format!("c.{name}"));
         assert_eq!(cel, r#""image '" + c.image + "' of container '" + c.container + "'""#);
-        assert_eq!(filled(IMAGE, |name| name.to_uppercase()), "image 'IMAGE' of container 'CONTAINER'");
+        assert_eq!(filled(IMAGE, str::to_uppercase), "image 'IMAGE' of container 'CONTAINER'");
     }
 
     #[test]

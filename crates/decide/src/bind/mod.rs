@@ -1,7 +1,7 @@
-//! Binding: a pod gets the config of its own image when it is created (docs/decisions/0038).
+//! Binding: a pod gets the config of the image that it runs, when it is created (docs/decisions/0038).
 //!
-//! The API server binds, by the admission policies that [`policies`] returns. [`admit`] is the same decision in Rust: tests
-//! run both on one table of cases, and the command line explains with it why a pod is not bound.
+//! The API server binds, by the admission policies that [`policies()`] returns. [`admit()`] is the same decision in Rust, which
+//! needs no cluster. Tests run both on one table of cases.
 
 mod admit;
 mod image;

@@ -31,18 +31,17 @@ fn all() -> impl Iterator<Item = (&'static str, &'static Reference)> {
     LISTS.into_iter().flat_map(|(list, references)| references.iter().map(move |reference| (list, reference)))
 }
 
-/// CEL: whether the pod names the target in one of the places.
+/// CEL: whether the pod names the target in one of the places. The list of one item gives the target a name, so that it is
+/// evaluated once for all places.
 pub(super) fn is_named(target: &str) -> String {
     let place = |(list, reference): (&str, &Reference)| {
         let list = outer(list);
         match reference.inner {
-            [] => format!("{list}.exists(o, {})", names("o", reference, target)),
-            inner => {
-                format!("{list}.exists(o, {}.exists(i, {}))", within(inner), names("i", reference, target))
-            }
+            [] => format!("{list}.exists(o, {})", names("o", reference, "t")),
+            inner => format!("{list}.exists(o, {}.exists(i, {}))", within(inner), names("i", reference, "t")),
         }
     };
-    all().map(place).collect::<Vec<_>>().join(" ||\n")
+    format!("[{target}].exists(t,\n{})", all().map(place).collect::<Vec<_>>().join(" ||\n"))
 }
 
 /// CEL: the patches that put the revision in place of the target.
@@ -59,12 +58,12 @@ pub(super) fn rewritten(target: &str, revision: &str) -> String {
                 ),
             ),
         };
-        let patch = format!(r#"JSONPatch{{op: "replace", path: {path}, value: {revision}}}"#);
+        let replace = format!(r#"JSONPatch{{op: "replace", path: {path}, value: {revision}}}"#);
         let (list, condition) = (outer(list), names(item, reference, target));
         match reference.inner {
-            [] => format!("{list}.transformList(x, o, {condition},\n  {patch})"),
+            [] => format!("{list}.transformList(x, o, {condition},\n  {replace})"),
             inner => format!(
-                "{list}.transformList(x, o, {}.transformList(y, i, {condition},\n  {patch})).flatten()",
+                "{list}.transformList(x, o, {}.transformList(y, i, {condition},\n  {replace})).flatten()",
                 within(inner)
             ),
         }

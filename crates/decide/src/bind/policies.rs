@@ -18,22 +18,13 @@ const OF_CONFIG: &str = r#".filter(c, variables.container == "" || c.name == var
 /// Without the label of the pod neither is evaluated. A resource whose target the pod does not name costs one expression.
 #[must_use]
 pub fn policies() -> [Value; 4] {
-    let specs = specs();
-    let version = version_of(&specs);
-    let names = [MUTATING, MUTATING, VALIDATING, VALIDATING];
-    let kinds = [
-        "MutatingAdmissionPolicy",
-        "MutatingAdmissionPolicyBinding",
-        "ValidatingAdmissionPolicy",
-        "ValidatingAdmissionPolicyBinding",
-    ];
-    let mut numbers = 0..;
-    specs.map(|spec| {
-        let number = numbers.next().unwrap_or_default();
+    let objects = objects();
+    let version = version_of(&objects);
+    objects.map(|(kind, name, spec)| {
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": kinds[number],
-            "metadata": {"name": names[number], "labels": {VERSION: version}},
+            "kind": kind,
+            "metadata": {"name": name, "labels": {VERSION: version}},
             "spec": spec,
         })
     })
@@ -42,16 +33,24 @@ pub fn policies() -> [Value; 4] {
 /// A short hash of the policies' content: the value of the label [`VERSION`].
 #[must_use]
 pub fn version() -> String {
-    version_of(&specs())
+    version_of(&objects())
 }
 
-fn version_of(specs: &[Value]) -> String {
-    let text: String = specs.iter().map(ToString::to_string).collect();
-    Sha256::digest(text).iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+/// Kind, name and `spec`.
+type Object = (&'static str, &'static str, Value);
+
+fn version_of(objects: &[Object]) -> String {
+    let text: String = objects.iter().map(|(.., spec)| spec.to_string()).collect();
+    Sha256::digest(text).iter().take(5).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
-fn specs() -> [Value; 4] {
-    [mutating(), binding(MUTATING, None), validating(), binding(VALIDATING, Some("Deny"))]
+fn objects() -> [Object; 4] {
+    [
+        ("MutatingAdmissionPolicy", MUTATING, mutating()),
+        ("MutatingAdmissionPolicyBinding", MUTATING, binding(MUTATING, None)),
+        ("ValidatingAdmissionPolicy", VALIDATING, validating()),
+        ("ValidatingAdmissionPolicyBinding", VALIDATING, binding(VALIDATING, Some("Deny"))),
+    ]
 }
 
 /// `Ignore`: if the API server cannot evaluate it, the other policy refuses those pods that need it.
@@ -62,8 +61,8 @@ fn mutating() -> Value {
         "paramKind": param_kind(),
         "matchConstraints": pods(&["require", "prefer"]),
         "matchConditions": [
-            {"name": "not-mirror", "expression": not_mirror()},
-            {"name": "names-target", "expression": places::is_named(&target())},
+            not_mirror(),
+            names_target(),
             {"name": "not-merge", "expression": format!("!({})", is_merge())},
         ],
         "variables": [
@@ -75,12 +74,14 @@ fn mutating() -> Value {
     })
 }
 
+/// The API server evaluates the expression of a message for every pod, also for one that it admits. So the condition decides,
+/// and a pod that it leaves is refused.
 fn validating() -> Value {
     json!({
         "failurePolicy": "Fail",
         "paramKind": param_kind(),
         "matchConstraints": pods(&["require"]),
-        "matchConditions": [{"name": "not-mirror", "expression": not_mirror()}],
+        "matchConditions": [not_mirror(), names_target()],
         "variables": [
             {"name": "candidates", "expression": candidates()},
             {"name": "container", "expression": container()},
@@ -90,7 +91,7 @@ fn validating() -> Value {
             {"name": "why", "expression": why()},
         ],
         "validations": [{
-            "expression": format!("!({})", places::is_named(&target())),
+            "expression": "false",
             "message": message::OTHERWISE,
             "messageExpression": refusal(),
             "reason": "Forbidden",
@@ -127,9 +128,13 @@ fn pods(binds: &[&str]) -> Value {
     })
 }
 
-/// The kubelet has started such a pod already.
-fn not_mirror() -> String {
-    format!(r#"!("{MIRROR}" in {})"#, annotations())
+/// The kubelet has started a mirror pod already.
+fn not_mirror() -> Value {
+    json!({"name": "not-mirror", "expression": format!(r#"!("{MIRROR}" in {})"#, annotations())})
+}
+
+fn names_target() -> Value {
+    json!({"name": "names-target", "expression": places::is_named(&target())})
 }
 
 fn annotations() -> &'static str {
@@ -236,4 +241,70 @@ variables.images == "" ? {} :
         in_cel(message::NO_CONTAINER, value),
         in_cel(message::UNKNOWN, value),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_object_has_the_version_of_all() {
+        for policy in policies() {
+            assert_eq!(policy["metadata"]["labels"][VERSION], version(), "{policy}");
+        }
+        assert_eq!(version().len(), 10);
+        let mut changed = objects();
+        changed[3].2["validationActions"] = json!(["Warn"]);
+        assert_ne!(version_of(&changed), version());
+    }
+
+    /// Names that pods, resources and other programs depend on stand in one place each, before the tests.
+    #[test]
+    fn no_piece_is_written_twice() {
+        let code = |text: &'static str| text.split("#[cfg(test)]").next().unwrap();
+        let sources = [
+            include_str!("admit.rs"),
+            include_str!("image.rs"),
+            include_str!("keys.rs"),
+            include_str!("places.rs"),
+            include_str!("policies.rs"),
+        ];
+        let all: String = sources.into_iter().map(code).collect();
+        let pieces = [
+            "\"configMapRef\"",
+            "\"configMapKeyRef\"",
+            "\"envFrom\"",
+            "\"sources\"",
+            "\"initContainers\"",
+            "kubernetes.io/config.mirror",
+            "artifactconfig.dev/bound",
+            "artifactconfig.dev/revision",
+            "artifactconfig.dev/policy",
+            "\"bind.artifactconfig.dev\"",
+            "require.bind.artifactconfig.dev",
+            "params.spec.?target.?name",
+            "params.?status.?bindings",
+            "[^@]*/",
+        ];
+        for piece in pieces {
+            assert_eq!(all.matches(piece).count(), 1, "{piece}");
+        }
+    }
+
+    /// The API server drops a message above 5 KiB, and shows its constant text in its place.
+    #[test]
+    fn the_longest_message_is_not_dropped() {
+        let longest = [
+            message::MERGED,
+            message::UNFOLLOWED,
+            message::UNCHANGED,
+            message::NO_CONTAINER,
+            message::UNKNOWN,
+        ];
+        let text = longest.iter().map(|message| message.len()).max().unwrap();
+        // Names of Kubernetes have one byte for each character.
+        let names = 63 + 253 + 63 + MUTATING.len();
+        let others = 4 * (message::LONGEST_LIST + message::LONGEST_WHY);
+        assert!(text + names + others <= 5 * 1024);
+    }
 }
