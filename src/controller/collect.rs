@@ -38,12 +38,13 @@ impl Current {
     }
 }
 
-/// Collects. A failure is tried again at the next change, and surplus revisions do no harm until then.
+/// Collects. `has_bindings` is whether the resource has, or had, bindings. A failure is tried again at the next change, and surplus revisions do no harm until then.
 pub(super) async fn collect<R, C: Cluster>(
     context: &Context<R, C>,
     header: &Header,
     current: Current,
     before: Option<&Collected>,
+    has_bindings: bool,
 ) -> Result<Settled, WriteError> {
     let (owner, cluster, now) = (&header.owner, &context.cluster, (context.now)());
     let objects = cluster.owned(owner);
@@ -59,10 +60,8 @@ pub(super) async fn collect<R, C: Cluster>(
         Ok(usage) => usage,
         Err(failure) => return Ok(not_collected(owner, &failure, current)),
     };
-    let has_bindings = !status.bindings.is_empty();
-    let collected = Collected::new(newest, header.generation, names, before, now);
-    let is_unused =
-        |name: &str| !usage.config_maps.contains(name) && (!has_bindings || collected.is_ripe(name, now));
+    let collected = Collected::new(newest, header.generation, names, has_bindings, before, now);
+    let is_unused = |name: &str| !usage.config_maps.contains(name) && collected.is_ripe(name, now);
     let unused: Vec<_> = surplus.into_iter().filter(|revision| is_unused(&revision.name)).collect();
     let current = unbind(cluster, owner, current, &usage, unused.is_empty()).await?;
     match cluster::discard(cluster, owner, &unused).await {

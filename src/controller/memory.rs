@@ -83,6 +83,8 @@ pub struct Collected {
     pub surplus: BTreeMap<String, Timestamp>,
     /// Time of the check.
     pub at: Timestamp,
+    /// The resource has, or had, bindings. Then a revision stays for a while after the last one that names it.
+    pub has_bindings: bool,
 }
 
 /// The question that an applied config answers. While the question stays the same and nobody changes the target, the pass
@@ -153,20 +155,23 @@ impl Collected {
         newest: Option<i64>,
         generation: i64,
         surplus: BTreeSet<String>,
+        has_bindings: bool,
         before: Option<&Self>,
         now: Timestamp,
     ) -> Self {
         let since =
             |name: &String| before.and_then(|before| before.surplus.get(name)).copied().unwrap_or(now);
         let surplus = surplus.into_iter().map(|name| (since(&name), name)).map(|(at, name)| (name, at));
-        Self { newest, generation, surplus: surplus.collect(), at: now }
+        let has_bindings = has_bindings || before.is_some_and(|before| before.has_bindings);
+        Self { newest, generation, surplus: surplus.collect(), at: now, has_bindings }
     }
 
-    /// Whether a revision has been surplus for ten minutes. Until then an API server may still bind pods to it, because its
-    /// policies read a cache.
+    /// Whether a surplus revision may be deleted. For ten minutes an API server may still bind pods to it, because its policies
+    /// read a cache.
     #[must_use]
     pub fn is_ripe(&self, name: &str, now: Timestamp) -> bool {
-        self.surplus.get(name).is_some_and(|since| now.duration_since(*since) >= KEPT_FOR)
+        !self.has_bindings
+            || self.surplus.get(name).is_some_and(|since| now.duration_since(*since) >= KEPT_FOR)
     }
 
     /// Whether the check is still valid: the same history and generation, no revision that it did not see, younger than
@@ -367,7 +372,7 @@ mod tests {
         #[case] expected: bool,
     ) {
         let at = Timestamp::UNIX_EPOCH;
-        let looked = Collected::new(Some(7), 2, names(&["web-3", "web-4"]), None, at);
+        let looked = Collected::new(Some(7), 2, names(&["web-3", "web-4"]), false, None, at);
         let now = at + jiff::SignedDuration::from_secs(seconds_later);
         assert_eq!(looked.answers(newest, generation, &names(surplus), now), expected);
     }

@@ -58,7 +58,8 @@ async fn follow(cluster: &impl Cluster, config: &ArtifactConfig, reference: &Wor
         Resolve::Template => Vec::new(),
         Resolve::Pods => pods(cluster, &owner, &workload).await?,
     };
-    let image = running::image(&workload, &pods)?;
+    let is_first = config.status.as_ref().is_none_or(|status| status.artifact.is_none());
+    let image = running::image(&workload, &pods, is_first)?;
     Ok(Following { workload: Box::new(workload), image })
 }
 

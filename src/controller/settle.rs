@@ -96,7 +96,10 @@ async fn write<R, C: Cluster>(
     let current = Current { status: next, version, is_certain: is_due };
     // Last: a revision is deleted only after no status names it.
     if matches!(outcome, Outcome::Synced { .. }) {
-        return Box::pin(collect(context, &view.header, current, recall.collected.as_deref())).await;
+        let before = view.status.is_some_and(|status| !status.bindings.is_empty());
+        let has_bindings = before || !current.status.bindings.is_empty();
+        let collecting = collect(context, &view.header, current, recall.collected.as_deref(), has_bindings);
+        return Box::pin(collecting).await;
     }
     Ok(current.settled())
 }

@@ -166,7 +166,8 @@ pub struct WorkloadRef {
     pub container: Option<String>,
 
     /// `Template` takes the image as the pod template names it, and resolves a tag in the registry. `Pods` takes the digest
-    /// that its pods report; while they report several, or none, the config that was applied last stays.
+    /// that its pods report; while they report several, or none, the config that was applied last stays. The first config
+    /// goes by the pod template, because pods may wait for it.
     #[serde(default)]
     pub resolve: Resolve,
 

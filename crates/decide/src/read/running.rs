@@ -49,6 +49,10 @@ fn is_running(pod: &Value) -> bool {
     pod["metadata"]["deletionTimestamp"].is_null() && !matches!(phase, "Succeeded" | "Failed")
 }
 
+fn tells(pod: &Value, workload: &Workload) -> bool {
+    is_running(pod) && digest_of(pod, &workload.container).is_some()
+}
+
 fn digest_of(pod: &Value, container: &str) -> Option<Digest> {
     let of = |list: &Value, field: &str| {
         let is_this = |status: &&Value| status["name"].as_str() == Some(container);
@@ -60,13 +64,17 @@ fn digest_of(pod: &Value, container: &str) -> Option<Digest> {
 
 /// The image to ask the registry for: as the pod template names it, or with the digest that its pods run.
 ///
+/// `is_first` is whether no config was applied yet. Then pods may wait for the `ConfigMap`, and tell nothing before it exists: the
+/// pod template counts until one of them runs.
+///
 /// # Errors
 /// `InvalidSpec` if the image is no reference, and the errors of [`running`].
-pub fn image(workload: &Workload, pods: &[Value]) -> Result<ImageRef, Failure> {
+pub fn image(workload: &Workload, pods: &[Value], is_first: bool) -> Result<ImageRef, Failure> {
     let image = workload.image()?;
     match workload.reference.resolve {
         Resolve::Template => Ok(image),
         Resolve::Pods if image.digest().is_some() => Ok(image),
+        Resolve::Pods if is_first && !pods.iter().any(|pod| tells(pod, workload)) => Ok(image),
         Resolve::Pods => Ok(image.at(running(workload, pods)?)),
     }
 }
@@ -107,6 +115,27 @@ mod tests {
             Some(letter) => assert_eq!(told.unwrap().to_string(), format!("sha256:{}", hex(letter))),
             None => assert_eq!(told.unwrap_err().reason, Reason::ImageUnknown),
         }
+    }
+
+    /// Pods that wait for the `ConfigMap` tell nothing, so without this the two would wait for each other.
+    #[test]
+    fn the_pod_template_counts_for_the_first_config_until_a_pod_runs() {
+        let mut workload = workload();
+        workload.reference.resolve = Resolve::Pods;
+        let waiting = json!({"metadata": {"name": "web-1"}, "status": {"phase": "Pending"}});
+        let digest = "a".repeat(64);
+        let runs = json!({"metadata": {"name": "web-2"}, "status": {"phase": "Running", "containerStatuses": [
+            {"name": "web", "imageID": format!("r.example/web@sha256:{digest}")}]}});
+        let image =
+            |pods: &[Value], is_first| image(&workload, pods, is_first).map(|image| image.to_string());
+        assert_eq!(image(std::slice::from_ref(&waiting), true).unwrap(), "r.example/web:v1");
+        assert_eq!(image(&[], true).unwrap(), "r.example/web:v1");
+        assert_eq!(
+            image(std::slice::from_ref(&runs), true).unwrap(),
+            format!("r.example/web:v1@sha256:{digest}")
+        );
+        assert!(image(&[waiting, runs], true).is_err(), "one of two does not tell");
+        assert!(image(&[], false).is_err());
     }
 
     #[test]

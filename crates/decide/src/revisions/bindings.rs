@@ -4,7 +4,7 @@
 //! create `ConfigMaps` can write an image into an annotation, and a pod would get another image than it asked for.
 
 use api::{Binding, CreationPolicy, Resolve};
-use oci::{Digest, ImageRef};
+use oci::Digest;
 
 use crate::plan::{Applied, Facts};
 use crate::report::Report;
@@ -19,9 +19,13 @@ pub const MOST: usize = 100;
 /// The bindings after a pass, newest first. The same list as before if nothing about them changed.
 #[must_use]
 pub fn after(before: &[Binding], desired: &Desired, report: &Report) -> Vec<Binding> {
+    if desired.workload.is_none() {
+        // Nobody keeps them any more.
+        return Vec::new();
+    }
     let mut bindings = before.to_vec();
     let Some((workload, applied)) = bindable(desired, report) else { return bindings };
-    for binding in newest(&bindings, desired, workload, applied, report) {
+    for binding in newest(&bindings, workload, applied, report) {
         put(&mut bindings, binding);
     }
     bindings.truncate(MOST);
@@ -40,13 +44,7 @@ fn bindable<'a>(desired: &'a Desired, report: &'a Report) -> Option<(&'a Workloa
 
 /// The bindings that an applied config makes: for the image of the pod template if the registry has just resolved it to the
 /// image of the config, and for every reference that was known for this image before.
-fn newest(
-    before: &[Binding],
-    desired: &Desired,
-    workload: &Workload,
-    applied: &Applied,
-    report: &Report,
-) -> Vec<Binding> {
+fn newest(before: &[Binding], workload: &Workload, applied: &Applied, report: &Report) -> Vec<Binding> {
     let Facts { image_digest, artifact, hash, revision, .. } = applied.facts();
     let Some(revision) = revision else { return Vec::new() };
     let is_resolved = report.latest.as_ref().is_some_and(|latest| latest.image == *image_digest);
@@ -65,7 +63,7 @@ fn newest(
     images
         .into_iter()
         .map(|image| Binding {
-            pinned: pinned(&image, desired, image_digest),
+            pinned: pinned(&image, image_digest),
             image,
             digest: image_digest.to_string(),
             container: workload.container.clone(),
@@ -84,10 +82,10 @@ fn counts(bindings: &[Binding], place: usize) -> bool {
     })
 }
 
-/// The image with its digest. The tag stays, because people and tools read it.
-fn pinned(image: &str, desired: &Desired, digest: &Digest) -> String {
-    let image = image.parse::<ImageRef>().unwrap_or_else(|_| desired.image.clone());
-    image.at(digest.clone()).to_string()
+/// The image with its digest. All else stays as it is written, the tag too, because people and tools read it, and policies
+/// compare the text.
+fn pinned(image: &str, digest: &Digest) -> String {
+    if image.contains('@') { image.to_owned() } else { format!("{image}@{digest}") }
 }
 
 /// Puts a binding first, unless it is already the one that counts.
