@@ -7,6 +7,7 @@ use api::{
     WorkloadRef, label,
 };
 use decide::Failure;
+use decide::bind::Offer;
 use decide::event::{EventDraft, Series};
 use decide::json::to_yaml_safe;
 use decide::spec::Owner;
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 
 use crate::page::next_page;
 
+use super::policies::Policies;
 use super::problem::{Problem, limited};
 use super::targets::Targets;
 use super::{Cluster, WriteError, usage, workloads};
@@ -40,14 +42,15 @@ const REVISION_PAGES: usize = 64;
 pub struct KubeCluster {
     client: Client,
     targets: Targets,
+    policies: Policies,
     instance: String,
 }
 
 impl KubeCluster {
     /// `instance` is the name of this process in events.
     #[must_use]
-    pub const fn new(client: Client, targets: Targets, instance: String) -> Self {
-        Self { client, targets, instance }
+    pub fn new(client: Client, targets: Targets, instance: String) -> Self {
+        Self { client, targets, policies: Policies::default(), instance }
     }
 
     fn config_maps(&self, namespace: &str) -> Api<ConfigMap> {
@@ -143,6 +146,10 @@ impl Cluster for KubeCluster {
 
     async fn wake(&self, owner: &Owner, reference: &WorkloadRef, value: &str) -> Result<(), Failure> {
         workloads::wake(&self.client, &owner.namespace, reference, value).await
+    }
+
+    async fn offer(&self) -> Offer {
+        self.policies.offer(&self.client).await
     }
 
     async fn usage(&self, owner: &Owner) -> Result<Usage, Failure> {

@@ -7,6 +7,7 @@ mod election;
 mod kube;
 mod leadership;
 mod permit;
+mod policies;
 mod problem;
 mod read;
 mod targets;
@@ -29,6 +30,7 @@ pub use self::read::access;
 pub use self::targets::{TargetMeta, TargetStore, Targets};
 pub(crate) use self::workloads::resource as workload_resource;
 use decide::Failure;
+use decide::bind::Offer;
 use decide::event::EventDraft;
 use decide::spec::Owner;
 use decide::usage::Usage;
@@ -137,6 +139,9 @@ pub trait Cluster: Send + Sync + 'static {
         reference: &WorkloadRef,
         value: &str,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Whether the API server binds pods. An answer counts for a few minutes.
+    fn offer(&self) -> impl Future<Output = Offer> + Send;
 
     /// The `ConfigMaps` and images that a workload in the namespace names: Pods, and every kind that creates Pods or stores
     /// a pod template.

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use api::{ArtifactConfig, Reason};
 use decide::Failure;
+use decide::bind::{self, Offer};
 use decide::goal::{Goal, Trigger};
 use decide::numbers::{Ledger, Numbers};
 use decide::plan::Applied;
@@ -207,16 +208,27 @@ async fn reach<R: Registry, C: Cluster>(
     // A pass that is broken off, for a turn at registries for instance, has asked nothing.
     let recall = if matches!(applied, Err(Halt::BrokenOff(_))) { recall } else { recall.asked(pass.desired) };
     match applied {
-        Ok(Some(applied)) if goal.is_rollback() => (rolled_back(pass, trigger, applied, notes).await, recall),
+        Ok(Some(applied)) if goal.is_rollback() => {
+            let report = rolled_back(pass, trigger, applied, notes).await;
+            (noted(pass, report).await, recall)
+        }
         Ok(Some(applied)) => {
             let outcome = Outcome::Synced { applied, notes, rolled_back: false };
-            (Ok(Report { latest, ..Report::of(outcome) }), recall)
+            (noted(pass, Ok(Report { latest, ..Report::of(outcome) })).await, recall)
         }
         // A stated goal always has a config, which replaces any other one. The next pass computes it again.
         Ok(None) | Err(Halt::Overtaken) => (Err(Next::After(AGAIN)), recall),
         Err(Halt::BrokenOff(next)) => (Err(next), recall),
         Err(Halt::Failed(failure)) => keep_last(pass, failure, latest, trigger, recall).await,
     }
+}
+
+/// The report, with the reason why pods of the workload that ask for binding are not bound.
+async fn noted<R, C: Cluster>(pass: &Pass<'_, R, C>, report: Result<Report, Next>) -> Result<Report, Next> {
+    // Who asks for no binding pays no request.
+    let offer =
+        if bind::needs_offer(pass.desired) { pass.context.cluster.offer().await } else { Offer::Unknown };
+    report.map(|report| report.noted(bind::hindrance(pass.desired, &offer)))
 }
 
 /// The result of one goal.

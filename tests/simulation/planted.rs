@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use api::{ArtifactConfigStatus, FIELD_MANAGER, Reason, WorkloadRef};
 use artifactconfig::cluster::{Cluster, WriteError};
 use decide::Failure;
+use decide::bind::Offer;
 use decide::event::EventDraft;
 use decide::spec::Owner;
 use decide::usage::Usage;
@@ -183,6 +184,10 @@ impl Cluster for Port {
 
     async fn wake(&self, owner: &Owner, reference: &WorkloadRef, value: &str) -> Result<(), Failure> {
         self.world.wake(owner, reference, value).await
+    }
+
+    async fn offer(&self) -> Offer {
+        self.world.offer().await
     }
 
     async fn usage(&self, owner: &Owner) -> Result<Usage, Failure> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use api::{ArtifactConfigStatus, MANAGER, Reason, WorkloadRef, label};
 use artifactconfig::cluster::{Cluster, WriteError};
 use decide::Failure;
+use decide::bind::Offer;
 use decide::event::EventDraft;
 use decide::spec::Owner;
 use decide::usage::Usage;
@@ -174,6 +175,10 @@ impl Cluster for World {
 
     async fn wake(&self, _: &Owner, _: &WorkloadRef, _: &str) -> Result<(), Failure> {
         Ok(())
+    }
+
+    async fn offer(&self) -> Offer {
+        Offer::Yes
     }
 
     async fn usage(&self, _: &Owner) -> Result<Usage, Failure> {

@@ -7,9 +7,11 @@ mod admit;
 mod image;
 mod keys;
 mod message;
+mod offer;
 mod places;
 mod policies;
 
 pub use admit::{admit, bind, refusal};
 pub use keys::{MUTATING, VALIDATING, VERSION, bound_key, revision_key};
+pub use offer::{Offer, hindrance, needs_offer};
 pub use policies::{policies, version};

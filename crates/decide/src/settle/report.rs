@@ -117,14 +117,17 @@ impl Report {
     /// The same with a remark on who else writes the target.
     #[must_use]
     pub fn remarked(self, contest: Option<&Contest>) -> Self {
-        let outcome = match self.outcome {
-            Outcome::Synced { applied, notes, rolled_back } => {
-                let remark = contest.and_then(|contest| contest.note(&applied.facts().target));
-                let notes = notes.into_iter().chain(remark).collect();
-                Outcome::Synced { applied, notes, rolled_back }
-            }
-            outcome @ (Outcome::Failed(_) | Outcome::Suspended) => outcome,
-        };
-        Self { outcome, ..self }
+        let target = self.applied().map(|applied| applied.facts().target.as_str());
+        let remark = target.zip(contest).and_then(|(target, contest)| contest.note(target));
+        self.noted(remark)
+    }
+
+    /// The same with a further remark, if the config is in the target.
+    #[must_use]
+    pub fn noted(mut self, remark: Option<String>) -> Self {
+        if let Outcome::Synced { notes, .. } = &mut self.outcome {
+            notes.extend(remark);
+        }
+        self
     }
 }
