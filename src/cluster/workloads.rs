@@ -64,13 +64,21 @@ pub(super) async fn workload(
     let resource = resource(client, &WorkloadKind::of(reference)).await?;
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
     let what = || format!("{} was not read", workload::shown(reference));
-    let object = limited(api.get_opt(&reference.name))
-        .await
-        .map_err(|problem| problem.into_failure_of(Reason::WorkloadUnavailable, &what()))?;
+    let object = limited(api.get_opt(&reference.name)).await.map_err(|problem| unread(problem, &what()))?;
     object
         .map(serde_json::to_value)
         .transpose()
         .map_err(|error| Failure::new(Reason::WorkloadUnavailable, format!("{}: {error}", what())))
+}
+
+/// The right to read workloads is not among the defaults of the chart.
+fn unread(problem: Problem, what: &str) -> Failure {
+    let failure = problem.into_failure_of(Reason::WorkloadUnavailable, what);
+    if !failure.message.contains("is forbidden") {
+        return failure;
+    }
+    let advice = "set workloads.enabled in the chart, and workloads.kinds for kinds of others";
+    Failure { message: format!("{}; {advice}", failure.message), ..failure }
 }
 
 /// Changes an annotation of a workload, and nothing else of it.
@@ -97,13 +105,10 @@ pub(super) async fn wake(
 pub(super) async fn pods(client: &Client, namespace: &str, selector: &str) -> Result<Vec<Value>, Failure> {
     let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Pod"), "pods");
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-    let unread = |problem: Problem| {
-        problem
-            .into_failure_of(Reason::WorkloadUnavailable, &format!("the pods with {selector} were not read"))
-    };
+    let no_pods = |problem: Problem| unread(problem, &format!("the pods with {selector} were not read"));
     let (mut page, mut pods) = (ListParams::default().labels(selector).limit(PAGE), Vec::new());
     loop {
-        let list = limited(api.list(&page)).await.map_err(unread)?;
+        let list = limited(api.list(&page)).await.map_err(no_pods)?;
         let next = next_page(&page, &list.metadata);
         pods.extend(list.items.into_iter().map(lighten));
         match next {

@@ -17,9 +17,9 @@ pub(crate) async fn run(operator: Option<PathBuf>, root: Option<&Path>) -> Resul
         None => None,
     };
     eprintln!("starting cluster and registry …");
-    let world = World::start(installed.iter().map(|(_, manifests)| manifests.crd()).collect()).await?;
+    let world = World::start(installed.iter().map(|(_, manifests)| manifests.crd()).collect(), 0).await?;
     let operator = match &installed {
-        Some((binary, manifests)) => Some(world.start_operator(binary, manifests).await?),
+        Some((binary, manifests)) => Some(world.start_operator(binary, manifests, &[]).await?),
         None => None,
     };
     let file = world.cluster.directory().join("web.yaml");

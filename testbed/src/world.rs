@@ -17,22 +17,23 @@ pub(crate) struct World {
 
 impl World {
     /// Starts cluster and registry. Definitions named here are known to the garbage collector from the start.
-    pub(crate) async fn start(definitions: Vec<PathBuf>) -> Result<Self> {
+    pub(crate) async fn start(definitions: Vec<PathBuf>, nodes: usize) -> Result<Self> {
         let tools = Tools::locate()?.ensure(&Tool::DEFAULT).await?;
         let oras = Oras::new(&tools)?;
         let registry = EmbeddedRegistry::start().await?;
-        let options = ClusterOptions { manifests: definitions, ..ClusterOptions::default() };
+        let options = ClusterOptions { manifests: definitions, nodes, ..ClusterOptions::default() };
         let cluster = Cluster::start(options).await?;
         Ok(Self { cluster, registry, oras, tools })
     }
 
-    /// Installs the operator's manifests and runs it as its `ServiceAccount`, never as administrator.
+    /// Installs the operator's manifests, with these values of the chart, and runs it as its `ServiceAccount`, never as administrator.
     pub(crate) async fn start_operator(
         &self,
         binary: &Path,
         manifests: &Manifests,
+        values: &[&str],
     ) -> Result<OperatorProcess> {
-        let kubeconfig = self.cluster.install(manifests).await?;
+        let kubeconfig = self.cluster.install_with(manifests, values).await?;
         OperatorProcess::start(OperatorOptions::new(binary, kubeconfig)).await
     }
 

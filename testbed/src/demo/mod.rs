@@ -5,6 +5,7 @@ mod look;
 mod narrator;
 mod night;
 mod steps;
+mod undo;
 
 use std::path::{Path, PathBuf};
 

@@ -11,21 +11,28 @@ use super::attach::{ORAS_CLOCK, V1, V2, attach};
 use super::look::{NAMESPACE, get, holds, ready, show, wait_for};
 use super::narrator::{Narrator, seconds};
 use super::night;
+use super::undo;
 use crate::world::{World, sample};
 
 /// How many there are.
-pub(super) const COUNT: u32 = 9 + night::COUNT;
+pub(super) const COUNT: u32 = 9 + night::COUNT + undo::COUNT;
+
+/// Nodes for the pods of the last steps.
+const NODES: usize = 2;
+
+/// Values of the chart that are off by default.
+const VALUES: [&str; 2] = ["workloads.enabled=true", "bind.enabled=true"];
 
 const BY_HAND: &str = r#"{"data":{"config.json":"edited by hand"}}"#;
 
 pub(super) async fn cluster_and_registry(narrator: &mut Narrator, manifests: &Manifests) -> Result<World> {
     narrator.step(
         "A cluster and a registry",
-        "etcd, kube-apiserver and kube-controller-manager on 127.0.0.1, and an OCI registry.
-         The programs are built on first use, which takes minutes; after that it is seconds.",
+        "etcd, kube-apiserver, kube-controller-manager and kube-scheduler on 127.0.0.1, an OCI registry, and two nodes
+         whose pods are played: they start and report, but no container runs. The programs are built on first use, which takes minutes; after that it is seconds.",
     );
     let started = Instant::now();
-    let world = World::start(vec![manifests.crd()]).await?;
+    let world = World::start(vec![manifests.crd()], NODES).await?;
     world.cluster.kubectl(&["create", "namespace", NAMESPACE]).await?.ok("kubectl create namespace")?;
     show(narrator, &world.cluster, &["version"]).await?;
     narrator.seen(&format!(
@@ -44,11 +51,14 @@ pub(super) async fn operator(
 ) -> Result<OperatorProcess> {
     narrator.step(
         "The operator",
-        "The chart brings the custom resource, RBAC and a Deployment. There are no nodes, so the operator runs as a
-         process, with its ServiceAccount's token: what its ClusterRole does not allow, it cannot do.",
+        "The chart brings the custom resource, RBAC, a Deployment, and by choice the policies that bind pods. No container
+         runs here, so the operator runs as a process, with its ServiceAccount's token: what its ClusterRole does not allow, it cannot do.",
     );
-    narrator.command("helm install artifactconfig charts/artifactconfig --namespace artifactconfig-system");
-    let operator = world.start_operator(binary, manifests).await?;
+    narrator.command(&format!(
+        "helm install artifactconfig charts/artifactconfig --namespace artifactconfig-system --set {}",
+        VALUES.join(",")
+    ));
+    let operator = world.start_operator(binary, manifests, &VALUES).await?;
     narrator.command(&format!("artifactconfig controller --health-address {}", operator.health_address()));
     narrator.seen("/readyz answers 200");
     Ok(operator)
@@ -63,7 +73,8 @@ pub(super) async fn story(stage: &mut Stage) -> Result<()> {
     edit_by_hand(stage).await?;
     registry_down(stage).await?;
     registry_up(stage).await?;
-    night::story(stage, &image).await
+    night::story(stage, &image).await?;
+    undo::story(stage).await
 }
 
 /// Steps 3 and 4. Returns the digests of image and config, and when the config was attached.
