@@ -35,7 +35,7 @@ async fn what_cannot_work_is_refused_at_once(bench: Bench) -> Result<()> {
         (json!({"interval": ""}), "spec.interval"),
         (json!({"timeout": "11m"}), "timeout must be from 1s to 10m"),
         (json!({"image": ""}), "spec.image"),
-        (json!({"image": null}), "spec.image"),
+        (json!({"image": null}), "exactly one of image and workloadRef"),
         (json!({"image": "https://registry.example.com/web:v1"}), "without 'https://' or 'http://'"),
         (json!({"image": "http://registry.example.com/web:v1"}), "spec.registry.plainHttp"),
         (json!({"image": "oci://registry.example.com/web:v1"}), "image is registry/repository:tag"),

@@ -119,3 +119,133 @@ pub fn needed(bindings: &[Binding], kept: impl Fn(&str) -> bool, usage: &Usage) 
     };
     bindings.iter().enumerate().filter(is_needed).map(|(_, binding)| binding.clone()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use api::ArtifactConfig;
+    use jiff::Timestamp;
+    use oci::Annotations;
+    use serde_json::json;
+
+    use super::*;
+    use crate::numbers::Stamp;
+    use crate::report::{Latest, Outcome};
+    use crate::spec::{self, Following};
+
+    fn desired(image: &str) -> Desired {
+        let config: ArtifactConfig = serde_json::from_value(json!({
+            "apiVersion": "artifactconfig.dev/v1alpha1", "kind": "ArtifactConfig",
+            "metadata": {"name": "web", "namespace": "shop"}, "spec": {
+                "artifactType": "a/b", "workloadRef": {"kind": "Deployment", "name": "web", "container": "web"}},
+        }))
+        .unwrap();
+        let reference = config.spec.workload_ref.as_ref().unwrap();
+        let workload = Box::new(Workload::named(reference, image.to_owned()));
+        let image = workload.image().unwrap();
+        spec::parse(&config, Some(Ok(Following { workload, image }))).unwrap()
+    }
+
+    fn digest(image: &str) -> Digest {
+        Digest::sha256(image.as_bytes())
+    }
+
+    /// A pass that applied a config for an image. `resolved` is the image that the registry resolved in it.
+    fn applied(image: &str, config: &str, resolved: Option<&str>) -> Report {
+        let facts = Facts {
+            target: "web".to_owned(),
+            image: image.to_owned(),
+            image_digest: digest(image),
+            artifact: digest(config),
+            created: None,
+            annotations: Annotations::default(),
+            size: 1,
+            hash: format!("sha256:{config}"),
+            revision: Some(format!("web-{config}")),
+            proven: true,
+        };
+        let stamp = Stamp { number: 1, applied_at: Timestamp::UNIX_EPOCH };
+        let applied = Applied::confirmed(Arc::new(facts), stamp, "1".to_owned(), None, true);
+        let outcome = Outcome::Synced { applied, notes: Vec::new(), rolled_back: resolved.is_none() };
+        let latest = resolved.map(|image| Latest { artifact: digest(config), image: digest(image) });
+        Report { latest, ..Report::of(outcome) }
+    }
+
+    fn outline(bindings: &[Binding]) -> Vec<(&str, &str)> {
+        bindings.iter().map(|binding| (&*binding.image, &*binding.config_map)).collect()
+    }
+
+    fn two() -> Vec<Binding> {
+        let first = after(&[], &desired("r/web:v1"), &applied("r/web:v1", "a", Some("r/web:v1")));
+        after(&first, &desired("r/web:v2"), &applied("r/web:v2", "b", Some("r/web:v2")))
+    }
+
+    #[test]
+    fn the_newest_comes_first_and_the_same_changes_nothing() {
+        let bindings = two();
+        assert_eq!(outline(&bindings), [("r/web:v2", "web-b"), ("r/web:v1", "web-a")]);
+        assert_eq!(bindings[0].pinned, format!("r/web:v2@{}", digest("r/web:v2")));
+        // Of the first image again, as after `kubectl rollout undo`.
+        let again = after(&bindings, &desired("r/web:v1"), &applied("r/web:v1", "a", Some("r/web:v1")));
+        assert_eq!(again, bindings);
+        let newer = after(&bindings, &desired("r/web:v1"), &applied("r/web:v1", "c", Some("r/web:v1")));
+        assert_eq!(outline(&newer), [("r/web:v1", "web-c"), ("r/web:v2", "web-b"), ("r/web:v1", "web-a")]);
+    }
+
+    /// Rule 12: an annotation, or the reference of the resource, proves no digest. Only the registry does.
+    #[test]
+    fn a_reference_is_bound_only_to_the_digest_that_the_registry_resolved() {
+        let back = applied("r/web:v1", "a", None);
+        assert!(after(&[], &desired("r/web:v2"), &back).is_empty());
+        let other = applied("r/web:v1", "a", Some("r/web:v2"));
+        assert!(after(&[], &desired("r/web:v2"), &other).is_empty());
+        // A rollback counts for the references that are known of its image, and for no other.
+        let rolled_back = after(&two(), &desired("r/web:v2"), &applied("r/web:v1", "c", None));
+        assert_eq!(of_image(&rolled_back, "r/web:v2"), Some("web-b"));
+        assert_eq!(of_image(&rolled_back, "r/web:v1"), Some("web-c"));
+    }
+
+    fn of_image<'b>(bindings: &'b [Binding], image: &str) -> Option<&'b str> {
+        let desired = desired(image);
+        of(bindings, desired.workload.as_deref().unwrap()).map(|binding| &*binding.config_map)
+    }
+
+    #[test]
+    fn nothing_without_proof_or_workload_is_bound() {
+        let mut report = applied("r/web:v1", "a", Some("r/web:v1"));
+        report.repaired = true;
+        assert!(after(&[], &desired("r/web:v1"), &report).is_empty(), "a repair has asked nobody");
+        let mut plain = desired("r/web:v1");
+        plain.workload = None;
+        assert!(after(&two(), &plain, &applied("r/web:v1", "a", Some("r/web:v1"))).is_empty());
+    }
+
+    #[test]
+    fn they_are_bounded() {
+        let bindings = (0..150).fold(Vec::new(), |bindings, number| {
+            let image = format!("r/web:v{number}");
+            after(&bindings, &desired(&image), &applied(&image, &number.to_string(), Some(&image)))
+        });
+        assert_eq!((bindings.len(), &*bindings[0].image), (MOST, "r/web:v149"));
+    }
+
+    #[test]
+    fn a_binding_is_needed_while_something_names_its_revision_or_its_image() {
+        let bindings = after(&two(), &desired("r/web:v1"), &applied("r/web:v1", "c", Some("r/web:v1")));
+        let kept = |usage: &Usage, history: &[&str]| {
+            let needed = needed(&bindings, |name| history.contains(&name), usage);
+            needed.into_iter().map(|binding| binding.config_map).collect::<Vec<_>>()
+        };
+        let named = |config_maps: &[&str], images: &[&str]| Usage {
+            config_maps: config_maps.iter().map(|&name| name.to_owned()).collect(),
+            images: images.iter().map(|&name| name.to_owned()).collect(),
+        };
+        assert_eq!(kept(&Usage::default(), &["web-b"]), ["web-b"]);
+        // Of an image that is named, only the config that new pods would get.
+        assert_eq!(kept(&named(&[], &["r/web:v1"]), &[]), ["web-c"]);
+        assert_eq!(kept(&named(&["web-a"], &["r/web:v1"]), &[]), ["web-c", "web-a"]);
+        assert_eq!(kept(&named(&[], &[&format!("r/web@{}", digest("r/web:v2"))]), &[]), ["web-b"]);
+        assert!(kept(&Usage::default(), &[]).is_empty());
+    }
+}
