@@ -44,6 +44,8 @@ pub struct Recall {
     pub last_number: Option<LastNumber>,
     /// The last check of surplus revisions.
     pub collected: Option<Box<Collected>>,
+    /// When a pass last saw bindings in the status.
+    pub bound: Option<Timestamp>,
     /// When the next full pass is due.
     pub due: Option<Timestamp>,
     /// The last full pass, if it succeeded.
@@ -79,12 +81,11 @@ pub struct Collected {
     pub newest: Option<i64>,
     /// Generation of the resource at that time. A later one may have another limit.
     pub generation: i64,
-    /// The surplus revisions at that time, each with the time when it was first one. The watch may deliver more of them later.
+    /// The surplus revisions at that time, each with the time since which no status binds it. The watch may deliver more of
+    /// them later.
     pub surplus: BTreeMap<String, Timestamp>,
     /// Time of the check.
     pub at: Timestamp,
-    /// The resource has, or had, bindings. Then a revision stays for a while after the last one that names it.
-    pub has_bindings: bool,
 }
 
 /// The question that an applied config answers. While the question stays the same and nobody changes the target, the pass
@@ -149,29 +150,33 @@ impl Written {
 }
 
 impl Collected {
-    /// A check of these surplus revisions. `before` is the one before.
+    /// A check of these surplus revisions. `before` is the one before. `bound` names those that a status bound until now.
     #[must_use]
     pub fn new(
         newest: Option<i64>,
         generation: i64,
         surplus: BTreeSet<String>,
-        has_bindings: bool,
         before: Option<&Self>,
+        bound: &BTreeSet<String>,
         now: Timestamp,
     ) -> Self {
-        let since =
-            |name: &String| before.and_then(|before| before.surplus.get(name)).copied().unwrap_or(now);
+        let known = |name: &String| before.filter(|_| !bound.contains(name))?.surplus.get(name).copied();
+        let since = |name: &String| known(name).unwrap_or(now);
         let surplus = surplus.into_iter().map(|name| (since(&name), name)).map(|(at, name)| (name, at));
-        let has_bindings = has_bindings || before.is_some_and(|before| before.has_bindings);
-        Self { newest, generation, surplus: surplus.collect(), at: now, has_bindings }
+        Self { newest, generation, surplus: surplus.collect(), at: now }
     }
 
-    /// Whether a surplus revision may be deleted. For ten minutes an API server may still bind pods to it, because its policies
-    /// read a cache.
+    /// The same, but the next pass checks again: what was decided was not done.
     #[must_use]
-    pub fn is_ripe(&self, name: &str, now: Timestamp) -> bool {
-        !self.has_bindings
-            || self.surplus.get(name).is_some_and(|since| now.duration_since(*since) >= KEPT_FOR)
+    pub fn unfinished(self) -> Self {
+        Self { newest: None, ..self }
+    }
+
+    /// Whether no status has bound a revision for ten minutes. Until then an API server may still bind pods to it, because
+    /// its policies read a cache. `None` if an earlier check did not see it.
+    #[must_use]
+    pub fn is_ripe(&self, name: &str, now: Timestamp) -> Option<bool> {
+        self.surplus.get(name).map(|since| now.duration_since(*since) >= KEPT_FOR)
     }
 
     /// Whether the check is still valid: the same history and generation, no revision that it did not see, younger than
@@ -215,6 +220,19 @@ impl Recall {
             wake: None,
             repair: self.contest.as_ref().and_then(|contest| contest.rest(now)),
         }
+    }
+
+    /// Remembers that the status of this pass has bindings.
+    #[must_use]
+    pub fn seen(self, status: Option<&ArtifactConfigStatus>, now: Timestamp) -> Self {
+        let is_bound = status.is_some_and(|status| !status.bindings.is_empty());
+        Self { bound: if is_bound { Some(now) } else { self.bound }, ..self }
+    }
+
+    /// Whether the status had bindings in the last ten minutes: a revision may be one of theirs.
+    #[must_use]
+    pub fn was_bound(&self, now: Timestamp) -> bool {
+        self.bound.is_some_and(|bound| now.duration_since(bound) < KEPT_FOR)
     }
 
     /// Whether the workload names another image than at the last full pass.
@@ -372,9 +390,22 @@ mod tests {
         #[case] expected: bool,
     ) {
         let at = Timestamp::UNIX_EPOCH;
-        let looked = Collected::new(Some(7), 2, names(&["web-3", "web-4"]), false, None, at);
+        let looked = Collected::new(Some(7), 2, names(&["web-3", "web-4"]), None, &names(&[]), at);
         let now = at + jiff::SignedDuration::from_secs(seconds_later);
         assert_eq!(looked.answers(newest, generation, &names(surplus), now), expected);
+    }
+
+    /// While a status binds a revision, every check begins its time anew.
+    #[test]
+    fn a_revision_outlives_its_last_binding_by_ten_minutes() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let (surplus, none) = (names(&["web-3"]), names(&[]));
+        let bound = Collected::new(Some(7), 2, surplus.clone(), None, &surplus, at(0));
+        let unbound = Collected::new(Some(7), 2, surplus.clone(), Some(&bound), &surplus, at(700));
+        let still = Collected::new(Some(7), 2, surplus, Some(&unbound), &none, at(1000));
+        assert_eq!(still.is_ripe("web-3", at(1299)), Some(false));
+        assert_eq!(still.is_ripe("web-3", at(1300)), Some(true));
+        assert_eq!(still.is_ripe("web-4", at(1300)), None);
     }
 
     /// Repairs do not delay or cause the next full pass, and wait for each other.

@@ -21,6 +21,20 @@ pub(super) struct Read<'o> {
     pub(super) followed: Option<Followed>,
 }
 
+impl<'o> Read<'o> {
+    /// What is known although reading panicked.
+    ///
+    /// # Errors
+    /// The same failure, if no status is at hand.
+    pub(super) fn panicked(
+        object: &'o DeserializeGuard<ArtifactConfig>,
+        failure: Failure,
+    ) -> Result<Self, Failure> {
+        let Ok(config) = &object.0 else { return Err(failure) };
+        Ok(Self { stored: config.status.as_ref().map(Cow::Borrowed), followed: Some(Err(failure)) })
+    }
+}
+
 /// Reads the status and the workload. A workload that cannot be read is a result: the status reports it.
 ///
 /// # Errors

@@ -82,7 +82,12 @@ async fn pass<R: Registry, C: Cluster>(
     let started = Instant::now();
     // read: the resource, and the status that was written last
     let (base, recall) = Base::of(object, recall);
-    let Read { stored, followed } = match Box::pin(read::read(object, context)).await {
+    let owner = spec::header(object.meta()).owner;
+    let read = match catch_panic(&owner, read::read(object, context)).await {
+        Ok(read) => read,
+        Err(failure) => Read::panicked(object, failure),
+    };
+    let Read { stored, followed } = match read {
         Ok(read) => read,
         // Nothing may be written over a status that was not read.
         Err(failure) => return (unread(object, context, &failure, &recall, started), base.keep_in(recall)),

@@ -35,6 +35,7 @@ pub(super) async fn settle<R, C: Cluster>(
     let next = status::next(view, report, (context.now)());
     let writing = write(context, view, base.version.as_deref(), next, report, &recall);
     let settled = writing.instrument(stage!("status")).await;
+    let recall = recall.seen(view.status, (context.now)());
     let mut woken = Woken::default();
     let (written, collected, failure) = match settled {
         Ok(Settled { status, version, collected }) => {
@@ -45,7 +46,10 @@ pub(super) async fn settle<R, C: Cluster>(
             // Somebody else has written the resource, or our own write took effect without an answer. The next pass
             // computes everything again from the newer resource, including the number of the application.
             let written = base.written.clone().map(Box::new);
-            return (Next::After(AGAIN), Recall { written, applied: None, due: None, ..recall });
+            return (
+                Next::After(AGAIN),
+                Recall { written, applied: None, due: None, collected: None, ..recall },
+            );
         }
         Err(WriteError::Failure(failure)) => (base.written.clone(), None, Some(failure)),
     };
@@ -56,7 +60,8 @@ pub(super) async fn settle<R, C: Cluster>(
     let recall = Recall {
         failures,
         written: written.map(Box::new),
-        collected: collected.map(Box::new).or(recall.collected),
+        // A status without an answer may have taken bindings out.
+        collected: collected.map(Box::new).or(recall.collected.filter(|_| failure.is_none())),
         woken: woken.at,
         ..recall
     };
@@ -96,10 +101,7 @@ async fn write<R, C: Cluster>(
     let current = Current { status: next, version, is_certain: is_due };
     // Last: a revision is deleted only after no status names it.
     if matches!(outcome, Outcome::Synced { .. }) {
-        let before = view.status.is_some_and(|status| !status.bindings.is_empty());
-        let has_bindings = before || !current.status.bindings.is_empty();
-        let collecting = collect(context, &view.header, current, recall.collected.as_deref(), has_bindings);
-        return Box::pin(collecting).await;
+        return Box::pin(collect(context, view, current, recall)).await;
     }
     Ok(current.settled())
 }

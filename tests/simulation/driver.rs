@@ -1,6 +1,6 @@
 //! Runs reconciles a step at a time, kills them, and brings the worlds to rest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -113,8 +113,7 @@ impl Simulation {
         state
             .trace
             .add(|| format!("{name} starts; sees version {} ({behind} behind)", version.unwrap_or_default()));
-        let in_use: BTreeSet<String> = state.pods.values().cloned().collect();
-        let mut run = Run::new(uid, seen.clone(), in_use);
+        let mut run = Run::new(uid, seen.clone(), state.usage());
         run.disturbed.extend((!state.outdated.is_empty()).then(|| ANOTHER_OPERATOR.to_owned()));
         state.runs.insert(who, run);
         drop(state);

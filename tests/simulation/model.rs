@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use api::{CreationPolicy, MANAGER, Reason, SelectionPolicy, annotation, label};
+use api::{CreationPolicy, MANAGER, Reason, Resolve, SelectionPolicy, annotation, label};
 use decide::{render, revision};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -71,6 +71,10 @@ pub fn expected(state: &State, name: &'static str) -> Vec<Expected> {
     if config.spec.suspend {
         return vec![Expected::Suspended];
     }
+    // Without its image, nothing can be asked for.
+    if let Err(reason) = existing.reference() {
+        return vec![Expected::Failing(reason)];
+    }
     let mut expected = match &config.spec.rollback_to {
         Some(digest) => existing.back(&digest.parse().unwrap()),
         None => vec![existing.forward().unwrap_or_else(Expected::Failing)],
@@ -91,9 +95,14 @@ pub fn is_barred(state: &State, name: &'static str) -> bool {
 
 /// The config that a resume would select, if it is known.
 pub fn latest(state: &State, name: &'static str) -> Option<Digest> {
-    let config = state.resources.actual(name)?;
+    selected(state, name).ok().map(|(artifact, _)| artifact)
+}
+
+/// The config that the policy selects, and the digest of its image.
+pub fn selected(state: &State, name: &'static str) -> Result<(Digest, Digest), Reason> {
+    let config = state.resources.actual(name).ok_or(Reason::Suspended)?;
     let existing = Existing { state, name, uid: "", spec: &config.spec };
-    existing.selected().ok().map(|(artifact, _)| artifact.digest.clone())
+    existing.selected().map(|(artifact, image)| (artifact.digest.clone(), image))
 }
 
 impl<'a> Existing<'a> {
@@ -255,8 +264,24 @@ impl<'a> Existing<'a> {
         if self.state.registry.up { Ok(()) } else { Err(Reason::RegistryUnavailable) }
     }
 
+    /// The image that the resource names, its workload names, or the pods of its workload run.
+    fn reference(&self) -> Result<String, Reason> {
+        let Some(reference) = &self.spec.workload_ref else {
+            return Ok(self.spec.image.clone().unwrap_or_default());
+        };
+        let workload = self.state.workload(&reference.name).ok_or(Reason::WorkloadNotFound)?;
+        let image = workload.template().image.clone();
+        if reference.resolve == Resolve::Template || image.contains('@') {
+            return Ok(image);
+        }
+        let digests: Option<BTreeSet<Digest>> = workload.pods().map(|pod| pod.digest.clone()).collect();
+        let digests = digests.filter(|digests| digests.len() == 1).ok_or(Reason::ImageUnknown)?;
+        let digest = digests.first().ok_or(Reason::ImageUnknown)?;
+        Ok(format!("{image}@{digest}"))
+    }
+
     fn image(&self) -> Result<Digest, Reason> {
-        let image = self.spec.image.as_deref().expect("no resource follows a workload");
+        let image = self.reference()?;
         let reference = &image[REPOSITORY.len()..];
         if let Some((_, digest)) = reference.split_once('@') {
             return Ok(digest.parse().unwrap());

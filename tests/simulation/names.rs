@@ -29,6 +29,14 @@ pub fn image(index: usize) -> Digest {
     Digest::sha256(format!("image {index}").as_bytes())
 }
 
+/// An image as a spec or a pod template names it.
+pub fn reference(index: usize) -> String {
+    match TAGS.get(index) {
+        Some(tag) => format!("{REPOSITORY}:{tag}"),
+        None => format!("{REPOSITORY}@{}", image(0)),
+    }
+}
+
 /// Content of a `ConfigMap`, from `data` and `binaryData`.
 pub type Bytes = BTreeMap<String, Vec<u8>>;
 

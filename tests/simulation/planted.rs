@@ -1,8 +1,9 @@
 //! The ports of the operator: the worlds themselves, or the worlds behind a planted bug that the simulation must find.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use api::{ArtifactConfigStatus, FIELD_MANAGER, Reason, WorkloadRef};
+use api::{ArtifactConfigStatus, Binding, FIELD_MANAGER, Reason, WorkloadRef};
 use artifactconfig::cluster::{Cluster, WriteError};
 use decide::Failure;
 use decide::bind::Offer;
@@ -16,6 +17,7 @@ use registry::{Access, Artifact, Error, Freshness, Listing, Pulled, Query, Regis
 use serde_json::Value;
 
 use crate::clock;
+use crate::names;
 use crate::worlds::World;
 use crate::worlds::objects::is_revision;
 
@@ -33,7 +35,7 @@ pub enum Bug {
     NoPrecondition,
     /// Existing objects are taken over.
     TakesOver,
-    /// Pods are not listed.
+    /// The `ConfigMaps` of pods do not count as used.
     CollectsUsed,
     /// The status has the present time.
     ClockInStatus,
@@ -49,6 +51,20 @@ pub enum Bug {
     MergesAsAnybody,
     /// Other resources that merge into an object count as deleted.
     MergesWithRivals,
+    /// A reference is bound to the digest of another image.
+    BindsUnresolved,
+    /// A config that nothing proves is bound.
+    BindsUnproven,
+    /// A revision is deleted together with its binding.
+    DeletesUnbound,
+    /// Only the `ConfigMaps` that pods and templates name count as used, not their images.
+    IgnoresImages,
+    /// The workload is woken although no binding is known.
+    WakesAtOnce,
+    /// A workload whose pods were refused is not woken.
+    NeverWakes,
+    /// Bindings stay when a resource follows no workload any more.
+    BindsForever,
 }
 
 /// A delayed write: the object, and for an update the observed object and the field manager.
@@ -84,6 +100,42 @@ impl Port {
                 Some((observed, manager)) => self.world.update(&map, &observed, &manager).await,
                 None => self.world.create(&map).await,
             };
+        }
+    }
+}
+
+impl Port {
+    /// Changes the bindings of a status before it is written.
+    fn bind_wrongly(&self, owner: &Owner, status: &mut ArtifactConfigStatus, before: &[Binding]) {
+        let first = status.bindings.first().cloned();
+        if self.has(Bug::BindsForever) && status.bindings.is_empty() {
+            status.bindings = before.to_vec();
+        }
+        if self.has(Bug::BindsUnresolved)
+            && let Some(first) = &first
+        {
+            let other = names::reference(usize::from(first.image == names::reference(0)));
+            if status.bindings.iter().all(|binding| binding.image != other) {
+                status.bindings.insert(0, Binding { image: other, ..first.clone() });
+            }
+        }
+        if self.has(Bug::BindsUnproven)
+            && status.conditions[0].message.contains("which has no proof")
+            && let Some(binding) = self.world.lock().unproven_binding(owner, status)
+        {
+            status.bindings.insert(0, binding);
+        }
+    }
+
+    async fn delete_unbound(&self, owner: &Owner, status: &ArtifactConfigStatus, before: &[Binding]) {
+        let is_named = |name: &str| {
+            status.bindings.iter().any(|binding| binding.config_map == name)
+                || status.history.iter().any(|entry| entry.config_map.as_deref() == Some(name))
+        };
+        for Binding { config_map, .. } in before.iter().filter(|binding| !is_named(&binding.config_map)) {
+            if let Ok(Some(there)) = self.world.config_map(owner, config_map).await {
+                let _ = self.world.delete(owner, &Watched::of(&there.metadata)).await;
+            }
         }
     }
 }
@@ -175,6 +227,9 @@ impl Cluster for Port {
     }
 
     async fn workload(&self, owner: &Owner, reference: &WorkloadRef) -> Result<Option<Value>, Failure> {
+        if self.has(Bug::WakesAtOnce) {
+            let _ = self.world.wake(owner, reference, "web-0123456789.1").await;
+        }
         self.world.workload(owner, reference).await
     }
 
@@ -183,6 +238,9 @@ impl Cluster for Port {
     }
 
     async fn wake(&self, owner: &Owner, reference: &WorkloadRef, value: &str) -> Result<(), Failure> {
+        if self.has(Bug::NeverWakes) {
+            return Ok(());
+        }
         self.world.wake(owner, reference, value).await
     }
 
@@ -192,7 +250,11 @@ impl Cluster for Port {
 
     async fn usage(&self, owner: &Owner) -> Result<Usage, Failure> {
         let in_use = self.world.usage(owner).await?;
-        Ok(if self.has(Bug::CollectsUsed) { Usage::default() } else { in_use })
+        Ok(match self.bug {
+            Bug::CollectsUsed => Usage { config_maps: BTreeSet::new(), ..in_use },
+            Bug::IgnoresImages => Usage { images: BTreeSet::new(), ..in_use },
+            _ => in_use,
+        })
     }
 
     async fn create(&self, map: &ConfigMap) -> Result<ConfigMap, WriteError> {
@@ -272,8 +334,13 @@ impl Cluster for Port {
                 let _ = self.world.delete(owner, &Watched::of(&there.metadata)).await;
             }
         }
+        let before = self.world.lock().status_of(owner).map(|status| status.bindings).unwrap_or_default();
+        self.bind_wrongly(owner, &mut status, &before);
         let version = version.filter(|_| !self.has(Bug::StatusOverAnything));
         let version = self.world.write_status(owner, &status, version).await;
+        if self.has(Bug::DeletesUnbound) && version.is_ok() {
+            self.delete_unbound(owner, &status, &before).await;
+        }
         if self.has(Bug::StatusBeforeTarget) {
             self.catch_up().await;
         }
@@ -292,7 +359,7 @@ impl Cluster for Port {
 #[case(Bug::FailureIsEmpty, &["§2.1 unknown is never none"])]
 #[case(Bug::NoPrecondition, &["§2.5 not ours is never touched"])]
 #[case(Bug::TakesOver, &["§2.5 not ours is never touched"])]
-#[case(Bug::CollectsUsed, &["§2.9 what is in use is not collected"])]
+#[case(Bug::CollectsUsed, &["§2.9 what is in use is not collected", "§2.9 the revision of a bound pod is not collected"])]
 #[case(Bug::ClockInStatus, &["§2.4 no change, no write"])]
 // With merging, it also deletes an object of somebody else.
 #[case(Bug::DeletesWhenNothing, &["§2.3 the last good outlives every failure", "§2.5 not ours is never touched"])]
@@ -301,6 +368,12 @@ impl Cluster for Port {
 // Keys of another field manager are never ours, so they are merged again and again.
 #[case(Bug::MergesAsAnybody, &["nothing is left over", "§2.4 no change, no write"])]
 #[case(Bug::MergesWithRivals, &["§2.8 it converges", "§2.4 no change, no write"])]
+#[case(Bug::BindsUnresolved, &["§2.12 a binding is what the registry said"])]
+#[case(Bug::DeletesUnbound, &["§2.9 bindings go first, revisions ten minutes later", "§2.9 the revision of a bound pod is not collected"])]
+#[case(Bug::IgnoresImages, &["§2.9 the binding of an image in use stays"])]
+#[case(Bug::WakesAtOnce, &["§2.13 a workload is woken for its binding, and nothing else of it is written"])]
+#[case(Bug::NeverWakes, &["a refused workload is woken"])]
+#[case(Bug::BindsForever, &["§2.16 who follows no workload pays for none"])]
 #[case(Bug::StatusOverAnything, &["the history forgets nothing", "numbers are never used again"])]
 fn a_planted_bug_is_found(#[case] bug: Bug, #[case] rules: &[&str]) {
     /// Several times as many as the rarest bug needs.

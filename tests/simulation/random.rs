@@ -7,7 +7,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::acts::{Act, Back, EDITS, What, When};
+use api::Resolve;
+
+use crate::acts::{Act, BINDS, Back, EDITS, What, When};
 use crate::driver::{Simulation, within_runtime};
 use crate::names::{IMAGES, KINDS, LIMITS, MAPPINGS, RESOURCES, TAGS, TARGETS};
 use crate::planted::Bug;
@@ -23,6 +25,8 @@ struct Habits {
     /// Weights of: a step of an operator, a start, an act, news, a kill, another operator, missed news.
     moves: [(usize, Move); 7],
     resources: usize,
+    /// Whether resources follow workloads.
+    follow: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -63,11 +67,15 @@ enum Kind {
     Forger,
     Foreign,
     Pod,
+    Deploy,
+    Template,
+    Pods,
+    Follow,
     Garbage,
     Clock,
 }
 
-const KINDS_OF_ACTS: [(usize, Kind); 27] = [
+const KINDS_OF_ACTS: [(usize, Kind); 31] = [
     (14, Kind::Attach),
     (3, Kind::Again),
     (4, Kind::Detach),
@@ -93,6 +101,10 @@ const KINDS_OF_ACTS: [(usize, Kind); 27] = [
     (4, Kind::Forger),
     (3, Kind::Foreign),
     (5, Kind::Pod),
+    (3, Kind::Deploy),
+    (10, Kind::Template),
+    (6, Kind::Pods),
+    (3, Kind::Follow),
     (3, Kind::Garbage),
     (8, Kind::Clock),
 ];
@@ -100,7 +112,12 @@ const KINDS_OF_ACTS: [(usize, Kind); 27] = [
 impl Habits {
     fn of(random: &mut Prng) -> Self {
         let mut acts = KINDS_OF_ACTS.to_vec();
-        acts.retain(|(_, kind)| matches!(kind, Kind::Attach | Kind::Clock) || random.chance(600));
+        let follow = random.chance(600);
+        acts.retain(|(_, kind)| match kind {
+            Kind::Attach | Kind::Clock => true,
+            Kind::Deploy | Kind::Template | Kind::Pods | Kind::Follow => follow && random.chance(600),
+            _ => random.chance(600),
+        });
         let rate = |random: &mut Prng| *random.pick(&[0, 0, 10, 50, 150]).unwrap_or(&0);
         let faults = Faults::Random {
             fail: rate(random),
@@ -118,7 +135,7 @@ impl Habits {
             (*random.pick(&[0, 0, 2]).unwrap_or(&0), Move::TakeOver),
             (*random.pick(&[0, 0, 5]).unwrap_or(&0), Move::Miss),
         ];
-        Self { acts, faults, moves, resources: 1 + random.below(RESOURCES.len()) }
+        Self { acts, faults, moves, resources: 1 + random.below(RESOURCES.len()), follow }
     }
 
     fn act(&self, random: &mut Prng) -> Option<Act> {
@@ -213,8 +230,37 @@ impl Draw {
             Kind::Pod if flag => Act::PodStart(name, nth),
             Kind::Pod => Act::PodStop(nth),
             Kind::Garbage => Act::Garbage,
-            _ => unreachable!("{kind:?} is in no group of acts"),
+            _ => self.workload_act(random),
         })
+    }
+
+    /// Acts on workloads.
+    fn workload_act(&self, random: &mut Prng) -> Act {
+        let Self { name, nth, flag, kind } = *self;
+        match kind {
+            Kind::Deploy if flag => {
+                Act::Deploy(name, random.below(TAGS.len() + 1), random.below(BINDS.len()))
+            }
+            Kind::Deploy => Act::Undeploy(name),
+            Kind::Template => match random.below(8) {
+                0..=4 => Act::SetImage(name, random.below(TAGS.len() + 1)),
+                5 | 6 => Act::Undo(name, nth),
+                _ => Act::Label(name, random.below(BINDS.len())),
+            },
+            Kind::Pods => match random.below(8) {
+                0..=2 => Act::Scale(name, nth % 4),
+                3..=5 => Act::Drain(name, nth),
+                6 => Act::DropSets(name),
+                _ => Act::IndexLags(flag),
+            },
+            Kind::Follow => {
+                let workload =
+                    if random.chance(750) { name } else { RESOURCES[random.below(RESOURCES.len())] };
+                let resolve = if random.chance(200) { Resolve::Pods } else { Resolve::Template };
+                Act::Follow(name, workload, resolve)
+            }
+            _ => unreachable!("{kind:?} is in no group of acts"),
+        }
     }
 }
 
@@ -249,6 +295,13 @@ fn begin(simulation: &mut Simulation, habits: &Habits, random: &mut Prng) {
         for name in names {
             state.act(if random.chance(250) { Act::Merging(name) } else { Act::Create(name) });
         }
+        for name in names.iter().filter(|_| habits.follow) {
+            if random.chance(750) {
+                state.act(Act::Deploy(name, 0, *random.pick(&[0, 0, 1, 2]).unwrap_or(&0)));
+                state.act(Act::Follow(name, name, Resolve::Template));
+            }
+        }
+        state.resources.index_lags = random.chance(500);
         if random.chance(800) {
             state.act(Act::Attach { image: 0, kind: 0, when: When::Now, what: What::Config });
         }
@@ -282,6 +335,7 @@ fn trouble(simulation: &mut Simulation, habits: &Habits, random: &mut Prng, move
                 let (objects, name) = (1 + random.below(4), RESOURCES[random.below(habits.resources)]);
                 state.objects.watch.deliver(objects);
                 state.resources.deliver(name, 1 + random.below(2));
+                state.resources.index(name, random.below(3));
             }
             Some(Move::Kill) => simulation.restart(),
             Some(Move::TakeOver) => simulation.take_over(),

@@ -83,6 +83,7 @@ impl State {
 
     pub(super) fn harm_revision(&mut self, name: &str, act: Act) {
         self.disturb(name);
+        self.ledger.harmed.insert(name.to_owned());
         if let Act::RelabelRevision(..) = act {
             drop(self.objects.edit(name, |object| {
                 let annotations = object.map.metadata.annotations.get_or_insert_default();

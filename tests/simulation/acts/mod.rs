@@ -1,6 +1,6 @@
 //! The acts of others on the worlds, at any moment: attach, edit by hand, delete, take a name, run pods.
 
-use api::Reason;
+use api::{Reason, Resolve};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -12,10 +12,12 @@ use crate::worlds::objects::{Belongs, Object};
 mod forger;
 mod hand;
 mod spec;
+mod workload;
 
 pub use forger::EVIL;
 
 pub use hand::{EDITS, Edit};
+pub use workload::BINDS;
 
 type Name = &'static str;
 
@@ -75,6 +77,21 @@ pub enum Act {
     Unforeign(usize),
     PodStart(Name, usize),
     PodStop(usize),
+    /// A workload with this image, and the label that asks for binding.
+    Deploy(Name, usize, usize),
+    SetImage(Name, usize),
+    Label(Name, usize),
+    /// `kubectl rollout undo`, to one of the earlier templates.
+    Undo(Name, usize),
+    Scale(Name, usize),
+    Drain(Name, usize),
+    /// The sets of earlier templates go.
+    DropSets(Name),
+    Undeploy(Name),
+    /// A resource takes its image from a workload.
+    Follow(Name, Name, Resolve),
+    /// Whether the API server sees the index of bindings late.
+    IndexLags(bool),
     Garbage,
     Clock(i64),
 }
@@ -114,6 +131,15 @@ impl State {
             | Act::DropTag(_)
             | Act::Down
             | Act::Up => self.change_registry(act),
+            Act::Deploy(..)
+            | Act::SetImage(..)
+            | Act::Label(..)
+            | Act::Undo(..)
+            | Act::Scale(..)
+            | Act::Drain(..)
+            | Act::DropSets(_)
+            | Act::Undeploy(_)
+            | Act::IndexLags(_) => self.change_workload(act),
             Act::Secret(there) => self.secret = there,
             Act::Create(name) => self.create_resource(name, |_| {}),
             Act::Merging(name) => {

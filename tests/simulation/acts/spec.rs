@@ -1,15 +1,16 @@
 //! Edits of resources.
 
 use api::{
-    ArtifactConfig, ArtifactConfigStatus, CreationPolicy, DeletionPolicy, SecretRef, SelectionPolicy,
-    annotation, label,
+    ArtifactConfig, ArtifactConfigStatus, CreationPolicy, DeletionPolicy, Resolve, SecretRef,
+    SelectionPolicy, annotation, label,
 };
 
+use super::workload::reference;
 use super::{Act, Back, Name, pick};
 use crate::clock;
-use crate::names::{self, REPOSITORY, SECRET, TAGS, TARGETS};
-use crate::worlds::State;
+use crate::names::{self, SECRET, TARGETS};
 use crate::worlds::objects::{Belongs, Object, label_of};
+use crate::worlds::{STATUS, State};
 
 /// The change of a resource by an act.
 type Change = Box<dyn FnOnce(&mut ArtifactConfig)>;
@@ -28,6 +29,7 @@ impl State {
             }
             Act::Suspend(name, suspend) => (name, Box::new(move |config| config.spec.suspend = suspend)),
             Act::Image(name, index) => (name, image(index)),
+            Act::Follow(name, workload, resolve) => (name, follow(workload, resolve)),
             Act::Only(name, only) => (name, selection(only)),
             Act::PullSecret(name, wanted) => (name, pull_secret(wanted)),
             Act::Request(name) => (name, request()),
@@ -36,6 +38,8 @@ impl State {
             }
             Act::WipeStatus(name) => {
                 self.forget_numbers(name);
+                self.disturb(STATUS);
+                self.unbound_by_hand(name);
                 (name, Box::new(|config| config.status = Some(default_status())))
             }
             _ => return,
@@ -80,6 +84,17 @@ impl State {
             .retain(|number, (meaning, _)| kept.iter().any(|kept| (kept.0, &kept.1) == (*number, meaning)));
     }
 
+    /// Revisions whose bindings are lost with a status are not waited for.
+    fn unbound_by_hand(&mut self, name: &str) {
+        let status = self.resources.actual(name).and_then(|config| config.status.as_ref());
+        let bound: Vec<String> = status
+            .iter()
+            .flat_map(|status| &status.bindings)
+            .map(|binding| binding.config_map.clone())
+            .collect();
+        self.ledger.harmed.extend(bound);
+    }
+
     /// If a deleted revision is in no status, its number is forgotten.
     pub fn forget_number(&mut self, revision: &Object) {
         let Belongs::Resource(uid) = &revision.belongs else { return };
@@ -97,10 +112,15 @@ impl State {
 
 fn image(index: usize) -> Change {
     Box::new(move |config| {
-        config.spec.image = Some(match TAGS.get(index) {
-            Some(tag) => format!("{REPOSITORY}:{tag}"),
-            None => format!("{REPOSITORY}@{}", names::image(0)),
-        });
+        config.spec.image = Some(names::reference(index));
+        config.spec.workload_ref = None;
+    })
+}
+
+fn follow(workload: Name, resolve: Resolve) -> Change {
+    Box::new(move |config| {
+        config.spec.image = None;
+        config.spec.workload_ref = Some(reference(workload, resolve));
     })
 }
 

@@ -6,7 +6,7 @@ use api::{ArtifactConfigStatus, CreationPolicy, DeletionPolicy, label};
 use decide::event::EventDraft;
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::{Identity, merging, status};
+use super::{Identity, bound, merging, status};
 use crate::acts::EVIL;
 use crate::model;
 use crate::names::{ENCODED_PASSWORD, PASSWORD, TYPE};
@@ -73,19 +73,21 @@ pub fn check(state: &mut State, write: &Write<'_>) {
             findings.to_vec()
         }
         Write::Delete { gone } => {
-            let findings = vec![
+            let mut findings = bound::deleted(state, &actor, gone);
+            findings.extend([
                 not_ours_is_never_touched(state, &actor, Some(gone)),
                 suspended_is_left_alone(&actor),
                 what_is_over_is_not_written(state, &actor),
                 in_use_is_not_collected(state, &actor, gone),
                 the_last_good_outlives(state, &actor, gone),
-            ];
+            ]);
             // If the status was lost meanwhile.
             state.forget_number(gone);
             findings
         }
         Write::Status { before, after, text } => {
             let mut findings = status::check(state, &actor, before, after);
+            findings.extend(bound::status(state, &actor, before, after));
             findings.push(what_is_over_is_not_written(state, &actor));
             findings.push(credentials_show_nowhere(text));
             findings
@@ -188,6 +190,8 @@ fn only_what_was_chosen(state: &State, actor: &Actor, before: Option<&Object>, a
     let run = &state.runs[&actor.who];
     let chosen = if let Some(digest) = &spec.rollback_to {
         held.artifact.to_string() == *digest
+    } else if bound::is_bound(state, actor, &held.artifact, &held.image) {
+        true
     } else {
         let selected = model::select(run.listed.as_deref().unwrap_or_default(), spec.selection.policy);
         selected.ok().is_some_and(|selected| selected.digest == held.artifact)
@@ -251,8 +255,9 @@ pub fn kept_as<'a>(state: &'a State, actor: &Actor, config: &Identity) -> Option
     })
 }
 
-/// Records the config in the target, if it is complete.
+/// Records the config in the target, if it is complete, and that a revision is right again.
 fn applied(state: &mut State, actor: &Actor, after: &ConfigMap) {
+    state.ledger.harmed.remove(after.metadata.name.as_deref().unwrap_or_default());
     if let Some(held) = State::identity(after).filter(|_| !is_revision(&after.metadata)) {
         state.ledger.of(&actor.uid).wrote(held, actor.who.operator);
     }

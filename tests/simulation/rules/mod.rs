@@ -1,12 +1,13 @@
 //! The rules that must always hold (design, §2), one function for each rule that is visible from outside: `instant` at
 //! every write of the operator, `settled` after the worlds are quiet.
 
+pub mod bound;
 pub mod instant;
 pub mod merging;
 pub mod settled;
 mod status;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::{FileMapping, annotation};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -30,6 +31,10 @@ pub struct Ledger {
     /// Configs that resources have merged into objects of others. By the names of both: a later resource of the same
     /// name continues with them.
     merged: BTreeMap<(&'static str, String), Bytes>,
+    /// Revisions that others deleted, replaced or forged, until the operator makes them again.
+    pub harmed: BTreeSet<String>,
+    /// Revisions whose last binding went: when, and the operator that took it out, as long as it remembers.
+    pub unbound: BTreeMap<String, (i64, Option<usize>)>,
 }
 
 #[derive(Default)]
@@ -83,6 +88,11 @@ impl Ledger {
 
     pub fn merged_into(&self, name: &'static str, target: &str) -> Option<&Bytes> {
         self.merged.get(&(name, target.to_owned()))
+    }
+
+    /// An operator trusts its memory no more after a panic.
+    pub fn memory_is_lost(&mut self) {
+        self.unbound.values_mut().for_each(|(_, by)| *by = None);
     }
 
     pub fn nothing_is_merged_into(&mut self, target: &str) {

@@ -1,7 +1,5 @@
 //! Rules for resources that have come to rest.
 
-use std::collections::BTreeSet;
-
 use api::{
     ArtifactConfigSpec, ArtifactConfigStatus, CreationPolicy, DeletionPolicy, HistoryOutcome, MANAGER,
     Reason, annotation, label,
@@ -9,7 +7,7 @@ use api::{
 
 use super::instant::{Finding, broken};
 use super::status::ready;
-use super::{Identity, merging};
+use super::{Identity, bound, merging};
 use crate::model::{self, Expected};
 use crate::worlds::State;
 use crate::worlds::objects::{Belongs, Object, annotation_of, content, is_revision, label_of};
@@ -40,6 +38,7 @@ pub fn check(state: &mut State, name: &'static str, fetched: usize) {
     } else {
         findings.push(the_last_good_is_in_place(state, name, &status));
     }
+    findings.extend(bound::settled(state, name, &status));
     for (rule, what) in findings.into_iter().flatten() {
         state.violate(rule, format!("{name}: {what}"));
     }
@@ -159,7 +158,7 @@ fn status_says_what_is_applied(
 }
 
 /// The status says that an unproven config is unproven, and its history entry has no hash.
-fn is_on_its_word(status: &ArtifactConfigStatus) -> bool {
+pub fn is_on_its_word(status: &ArtifactConfigStatus) -> bool {
     status.conditions[0].message.contains("which has no proof")
 }
 
@@ -190,9 +189,11 @@ fn nothing_is_left_over(state: &State, name: &'static str, status: &ArtifactConf
     let config = state.resources.actual(name)?;
     let uid = config.metadata.uid.clone()?;
     let target = target_name(name, &config.spec);
-    let used: BTreeSet<&String> = state.pods.values().collect();
+    let used = state.usage().config_maps;
     let needed = |name: &String| {
-        used.contains(name) || status.history.iter().any(|entry| entry.config_map.as_ref() == Some(name))
+        used.contains(name)
+            || status.bindings.iter().any(|binding| binding.config_map == *name)
+            || status.history.iter().any(|entry| entry.config_map.as_ref() == Some(name))
     };
     let keeps = config.spec.target.deletion_policy == DeletionPolicy::Retain
         || config.spec.target.creation_policy != CreationPolicy::Owner;
@@ -227,7 +228,15 @@ fn the_last_good_is_in_place(state: &State, name: &'static str, status: &Artifac
     let config = state.resources.actual(name)?;
     let uid = config.metadata.uid.as_deref()?;
     let target = target_name(name, &config.spec);
-    let excused = [Reason::TargetConflict.as_str(), Reason::Suspended.as_str(), Reason::ApplyFailed.as_str()];
+    // Without its workload, nothing of the resource is known.
+    let excused = [
+        Reason::TargetConflict,
+        Reason::Suspended,
+        Reason::ApplyFailed,
+        Reason::WorkloadNotFound,
+        Reason::ImageUnknown,
+    ]
+    .map(Reason::as_str);
     let barred = model::is_barred(state, name);
     if status.target.as_ref()?.name != target || barred || excused.contains(&ready(status).1) {
         return None;

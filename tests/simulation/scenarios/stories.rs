@@ -1,5 +1,7 @@
 //! The stories, and the acts of others that may happen in the middle of them.
 
+use api::Resolve;
+
 use crate::acts::{Act, Back, Edit, What, When};
 
 /// The state before, and the changes.
@@ -17,11 +19,21 @@ const fn config(kind: usize) -> Act {
 
 const CREATE: Act = Act::Create("web");
 
+/// A config of the second image.
+const fn config_of_v2(kind: usize) -> Act {
+    Act::Attach { image: 1, kind, when: When::Now, what: What::Config }
+}
+
+/// Its pods require their config.
+const DEPLOY: Act = Act::Deploy("web", 0, 0);
+
+const FOLLOW: Act = Act::Follow("web", "web", Resolve::Template);
+
 const MERGE: Act = Act::Merging("web");
 
 const TICK: Act = Act::Clock(5);
 
-pub(super) static SCENARIOS: [Scenario; 32] = [
+pub(super) static SCENARIOS: [Scenario; 41] = [
     Scenario { name: "first sync", before: &[], between: &[], change: &[CREATE, config(0)] },
     Scenario { name: "update", before: &[CREATE, config(0)], between: &[], change: &[TICK, config(1)] },
     Scenario {
@@ -226,10 +238,74 @@ pub(super) static SCENARIOS: [Scenario; 32] = [
         between: &[],
         change: &[Act::Rename("api", 0), Act::Rename("web", 1)],
     },
+    Scenario {
+        name: "an image is rolled out",
+        before: &[CREATE, DEPLOY, FOLLOW, config(0), config_of_v2(1)],
+        between: &[],
+        change: &[Act::SetImage("web", 1)],
+    },
+    Scenario {
+        // Its pods are refused until then, and nobody but the operator wakes their controller.
+        name: "an image whose config comes later",
+        before: &[CREATE, DEPLOY, FOLLOW, config(0)],
+        between: &[Act::SetImage("web", 1)],
+        change: &[TICK, config_of_v2(1)],
+    },
+    Scenario {
+        name: "the same with an index that lags",
+        before: &[CREATE, DEPLOY, FOLLOW, config(0)],
+        between: &[Act::SetImage("web", 1), Act::IndexLags(true)],
+        change: &[TICK, config_of_v2(1)],
+    },
+    Scenario {
+        name: "undo while the registry is down",
+        before: &[CREATE, DEPLOY, FOLLOW, config(0), config_of_v2(1)],
+        between: &[Act::SetImage("web", 1)],
+        change: &[Act::Down, Act::Undo("web", 0)],
+    },
+    Scenario {
+        name: "another config of an image, and a pod more of the earlier image",
+        before: &[CREATE, DEPLOY, FOLLOW, Act::Limit("web", 2), config(0)],
+        between: &[Act::SetImage("web", 1)],
+        change: &[TICK, config(6), config_of_v2(1), Act::Scale("web", 3)],
+    },
+    Scenario {
+        // The binding of the first image has lost its last pod template.
+        name: "a binding is collected while a pod of its image comes",
+        before: &[CREATE, DEPLOY, FOLLOW, Act::Limit("web", 2), config(0), config_of_v2(1)],
+        between: &[Act::SetImage("web", 1), TICK, config_of_v2(6), Act::IndexLags(true)],
+        change: &[Act::DropSets("web"), TICK, config_of_v2(7), Act::Clock(900)],
+    },
+    Scenario {
+        name: "a resource follows a workload no more, and again",
+        before: &[CREATE, DEPLOY, FOLLOW, config(0), config_of_v2(1)],
+        between: &[Act::Image("web", 1)],
+        change: &[FOLLOW, Act::Drain("web", 0)],
+    },
+    Scenario {
+        name: "rollback to what vouches only for itself, with a workload",
+        before: &[CREATE, DEPLOY, FOLLOW, config(0), TICK, config(1), TICK, config(2)],
+        between: &[],
+        change: &[Act::Counterfeit("web", 1), Act::Down, Act::Rollback("web", Back::Attached(1))],
+    },
+    Scenario {
+        name: "two resources follow one workload, and one config is missing",
+        before: &[
+            CREATE,
+            FOLLOW,
+            Act::Create("api"),
+            Act::Follow("api", "web", Resolve::Template),
+            Act::Mapping("api", 3),
+            DEPLOY,
+            config(0),
+        ],
+        between: &[],
+        change: &[Act::Mapping("api", 0), Act::Scale("web", 3)],
+    },
 ];
 
 /// Acts of others between any two steps.
-pub(super) const INTERFERENCES: [&[Act]; 27] = [
+pub(super) const INTERFERENCES: [&[Act]; 34] = [
     &[TICK, config(6)],
     &[Act::Detach(0)],
     &[Act::MoveTag { tag: 0, image: 1 }],
@@ -257,14 +333,22 @@ pub(super) const INTERFERENCES: [&[Act]; 27] = [
     &[Act::WipeStatus("web")],
     &[Act::Delete("web"), Act::Garbage],
     &[Act::Delete("web"), Act::Create("web")],
+    &[Act::SetImage("web", 1)],
+    &[Act::SetImage("web", 0), Act::Drain("web", 0)],
+    &[Act::Undo("web", 0)],
+    &[Act::Down, Act::Undo("web", 0), Act::Drain("web", 1)],
+    &[Act::DropSets("web"), Act::Scale("web", 3)],
+    &[Act::Undeploy("web")],
+    &[Act::Image("web", 1)],
 ];
 
 /// Changes that end the turn of a reconcile of "web".
-pub(super) const CHANGES: [&[Act]; 6] = [
+pub(super) const CHANGES: [&[Act]; 7] = [
     &[Act::Suspend("web", true)],
     &[Act::Delete("web")],
     &[Act::Mark("web")],
     &[Act::Delete("web"), Act::Create("web")],
     &[Act::Rollback("web", Back::History(1))],
     &[Act::Orphan("web", true), Act::Rename("web", 2)],
+    &[FOLLOW, Act::SetImage("web", 1)],
 ];

@@ -1,6 +1,5 @@
 //! The port to the API server. Rules check every write.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api::{ArtifactConfigStatus, MANAGER, Reason, WorkloadRef, label};
@@ -18,13 +17,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
 use super::objects::{Belongs, Object, Refusal, is_revision, label_of};
+use super::workloads::Workload;
 use super::{State, World};
 use crate::names::{ENCODED_PASSWORD, SECRET};
 use crate::prng::Prng;
+use crate::rules::bound;
 use crate::rules::instant::{self, Write};
 
 fn trouble(_: &mut Prng) -> Failure {
     Failure::new(Reason::ApplyFailed, "the simulated API server has a fault")
+}
+
+fn trouble_with_workloads(_: &mut Prng) -> Failure {
+    Failure::new(Reason::WorkloadUnavailable, "the simulated API server has a fault")
 }
 
 fn trouble_writing(random: &mut Prng) -> WriteError {
@@ -164,17 +169,45 @@ impl Cluster for World {
         Ok(())
     }
 
-    /// No resource follows a workload yet.
-    async fn workload(&self, _: &Owner, _: &WorkloadRef) -> Result<Option<Value>, Failure> {
-        Ok(None)
+    async fn workload(&self, _: &Owner, reference: &WorkloadRef) -> Result<Option<Value>, Failure> {
+        self.step(
+            || format!("read workload {}", reference.name),
+            trouble_with_workloads,
+            |state| {
+                bound::only_followers_pay(state, Some(reference));
+                let template = state.workload(&reference.name).map(Workload::template);
+                state.run().followed = template.map(|template| (template.image.clone(), template.bind));
+                Ok(state.workload_object(&reference.name))
+            },
+        )
+        .await
     }
 
-    async fn pods(&self, _: &Owner, _: &str) -> Result<Vec<Value>, Failure> {
-        Ok(Vec::new())
+    async fn pods(&self, _: &Owner, selector: &str) -> Result<Vec<Value>, Failure> {
+        self.step(
+            || format!("list pods with {selector}"),
+            trouble_with_workloads,
+            |state| {
+                bound::only_followers_pay(state, None);
+                Ok(state.pod_objects(selector))
+            },
+        )
+        .await
     }
 
-    async fn wake(&self, _: &Owner, _: &WorkloadRef, _: &str) -> Result<(), Failure> {
-        Ok(())
+    async fn wake(&self, _: &Owner, reference: &WorkloadRef, value: &str) -> Result<(), Failure> {
+        self.step(
+            || format!("wake workload {}: {value}", reference.name),
+            trouble_with_workloads,
+            |state| {
+                state.writes += 1;
+                bound::only_followers_pay(state, Some(reference));
+                bound::woken_for_its_binding(state, value);
+                state.wake_workload(&reference.name, value);
+                Ok(())
+            },
+        )
+        .await
     }
 
     async fn offer(&self) -> Offer {
@@ -186,9 +219,11 @@ impl Cluster for World {
             || "list what is in use".to_owned(),
             trouble,
             |state| {
-                let named: BTreeSet<String> = state.pods.values().cloned().collect();
-                state.run().in_use.extend(named.iter().cloned());
-                Ok(Usage { config_maps: named, ..Usage::default() })
+                let usage = state.usage();
+                let run = state.run();
+                run.in_use.extend(usage.config_maps.iter().cloned());
+                run.images.extend(usage.images.iter().cloned());
+                Ok(usage)
             },
         )
         .await

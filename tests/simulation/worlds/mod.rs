@@ -5,12 +5,15 @@ mod fields;
 pub mod objects;
 pub mod registry;
 pub mod resources;
+pub mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 
 use ::registry::Artifact;
+use decide::usage::Usage;
+use decide::workload::Bind;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use oci::Digest;
 use registry::Store;
@@ -20,6 +23,7 @@ use crate::prng::Prng;
 use crate::rules::{Ledger, Violation};
 use objects::Objects;
 use resources::{Guarded, Resources};
+use workloads::Workload;
 
 /// A handle to the worlds.
 #[derive(Clone)]
@@ -33,6 +37,7 @@ pub struct State {
     pub resources: Resources,
     /// Pods, and the `ConfigMap` that each names.
     pub pods: BTreeMap<String, String>,
+    pub workloads: BTreeMap<&'static str, Workload>,
     /// Whether the pull secret exists.
     pub secret: bool,
     /// Names whose resources merge into objects of others.
@@ -78,6 +83,12 @@ pub struct Run {
     pub fetched: usize,
     /// The `ConfigMaps` that pods have named since the beginning, or since the operator asked.
     pub in_use: BTreeSet<String>,
+    /// The images that pods and pod templates have named since the beginning, or since the operator asked.
+    pub images: BTreeSet<String>,
+    /// The digests that the registry gave for references.
+    pub resolved: BTreeMap<String, Digest>,
+    /// The image and the label of the workload that was read.
+    pub followed: Option<(String, Option<Bind>)>,
     /// Objects that somebody deleted or replaced by hand meanwhile.
     pub disturbed: BTreeSet<String>,
     pub steps: usize,
@@ -90,6 +101,9 @@ pub struct Run {
 
 /// Marks a reconcile as disturbed while two operators run.
 pub const ANOTHER_OPERATOR: &str = "another operator";
+
+/// Marks a reconcile as disturbed while somebody takes the status away.
+pub const STATUS: &str = "the status";
 
 /// How far a reconcile has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,11 +130,14 @@ impl Run {
         self.broken == Some(Broken::Panicked)
     }
 
-    pub fn new(uid: String, seen: Arc<Guarded>, in_use: BTreeSet<String>) -> Self {
+    pub fn new(uid: String, seen: Arc<Guarded>, usage: Usage) -> Self {
         Self {
             uid,
             seen,
-            in_use,
+            in_use: usage.config_maps,
+            images: usage.images,
+            resolved: BTreeMap::new(),
+            followed: None,
             subject: None,
             listed: None,
             no_image: false,
@@ -200,6 +217,7 @@ impl World {
             objects: Objects::default(),
             resources: Resources::default(),
             pods: BTreeMap::new(),
+            workloads: BTreeMap::new(),
             secret: true,
             merging: BTreeSet::new(),
             runs: BTreeMap::new(),
@@ -308,6 +326,7 @@ impl State {
                 if fault == Fault::PanicAfter {
                     drop(effect(self));
                 }
+                self.ledger.memory_is_lost();
                 // It no longer waits for a registry.
                 self.run().turn = Turn::Cluster;
                 self.run().broken = Some(Broken::Panicked);

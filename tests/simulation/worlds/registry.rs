@@ -160,6 +160,7 @@ impl Registry for World {
                     return Err(Error::new(Kind::ImageNotFound, format!("there is no {image}")));
                 };
                 state.run().subject = Some(digest.clone());
+                state.run().resolved.insert(image.to_string(), digest.clone());
                 Ok(Subject { image: image.clone(), digest })
             },
         )

@@ -21,7 +21,12 @@ pub struct Resources {
     slots: BTreeMap<&'static str, Slot>,
     /// UID → name, including deleted resources.
     pub names: BTreeMap<String, &'static str>,
+    /// Whether the API server admits pods by an outdated view of the resources.
+    pub index_lags: bool,
 }
+
+/// Longest lag of an API server behind its own writes: half of the time that a revision outlives its binding.
+const LAG: i64 = 300;
 
 /// A name, and the resource that has it.
 #[derive(Default)]
@@ -29,12 +34,33 @@ struct Slot {
     actual: Option<ArtifactConfig>,
     view: Option<Arc<Guarded>>,
     pending: VecDeque<Option<Arc<Guarded>>>,
+    /// What the API server admits pods by, and the versions that it has not noticed yet, each with its time.
+    indexed: Option<Arc<Guarded>>,
+    indexing: VecDeque<(i64, Option<Arc<Guarded>>)>,
 }
 
 impl Slot {
+    fn now(&self) -> Option<Arc<Guarded>> {
+        self.actual.clone().map(|config| Arc::new(DeserializeGuard(Ok(config))))
+    }
+
     fn report(&mut self) {
-        let now = self.actual.clone().map(|config| Arc::new(DeserializeGuard(Ok(config))));
+        let now = self.now();
+        self.indexing.push_back((clock::second(), now.clone()));
         self.pending.push_back(now);
+    }
+
+    /// The API server notices the versions that are at least so old, and so many of the others.
+    fn index(&mut self, before: i64, mut others: usize) {
+        while let Some((since, _)) = self.indexing.front() {
+            if *since > before {
+                if others == 0 {
+                    return;
+                }
+                others -= 1;
+            }
+            self.indexed = self.indexing.pop_front().and_then(|(_, version)| version);
+        }
     }
 }
 
@@ -71,12 +97,25 @@ impl Resources {
         }
     }
 
+    /// The API server notices so many versions of a resource.
+    pub fn index(&mut self, name: &str, versions: usize) {
+        if let Some(slot) = self.slots.get_mut(name) {
+            slot.index(i64::MIN, versions);
+        }
+    }
+
+    /// The resources that the API server admits pods by.
+    pub fn indexed(&mut self) -> Vec<ArtifactConfig> {
+        let before = if self.index_lags { clock::second() - LAG } else { i64::MAX };
+        self.slots.values_mut().for_each(|slot| slot.index(before, 0));
+        self.slots.values().filter_map(|slot| slot.indexed.as_ref()?.0.as_ref().ok().cloned()).collect()
+    }
+
     /// The watch starts again and reads the present state.
     pub fn resync(&mut self) {
         for slot in self.slots.values_mut() {
             slot.pending.clear();
-            slot.report();
-            slot.view = slot.pending.pop_front().flatten();
+            slot.view = slot.now();
         }
     }
 
@@ -184,6 +223,7 @@ impl State {
                 }
             }
         }
+        self.ledger.harmed.extend(names.iter().cloned());
         for run in self.runs.values_mut() {
             run.disturbed.extend(names.iter().cloned());
         }

@@ -16,7 +16,8 @@ use crate::workload::Workload;
 /// within its budget.
 pub const MOST: usize = 100;
 
-/// The bindings after a pass, newest first. The same list as before if nothing about them changed.
+/// The bindings after a pass, newest first. The same list as before if nothing about them changed, and none for a resource
+/// that follows no workload.
 #[must_use]
 pub fn after(before: &[Binding], desired: &Desired, report: &Report) -> Vec<Binding> {
     if desired.workload.is_none() {
