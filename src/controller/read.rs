@@ -1,4 +1,4 @@
-//! Reads what a pass needs besides the resource itself: the present status, and the workload that names the image.
+//! Reads what a pass needs in addition to the resource itself: the present status, and the workload that names the image.
 
 use std::borrow::Cow;
 

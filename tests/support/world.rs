@@ -45,7 +45,7 @@ pub struct World {
     pub audit: Audit,
 }
 
-/// What a suite needs besides the usual.
+/// The parts that a suite needs in addition to the usual ones.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Setup {
     /// Nodes that run pods.

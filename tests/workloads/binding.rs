@@ -167,7 +167,7 @@ async fn each_kind_binds_its_pods(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-/// It comes through the reconcile only, and takes the place of the one before for pods that start from then on.
+/// It comes through the reconcile only, and takes the place of the one before for pods that start after that.
 async fn a_config_of_a_known_image_is_taken_by_new_pods(bench: Bench) -> Result<()> {
     let first = release(&bench, "v1", "one").await?;
     deploy(&bench, &first.image, Some("require"), 1).await?;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::kind::Guarded;
 
-/// Most kinds beyond those of Kubernetes that are watched in a scope: each is a watch of its own. A resource that follows a
+/// Most kinds beyond those of Kubernetes that are watched in a scope: each is a separate watch. A resource that follows a
 /// further one is reconciled at its interval.
 const MAX_OTHER_KINDS: usize = 16;
 
