@@ -274,10 +274,20 @@ impl<'a> Existing<'a> {
         if reference.resolve == Resolve::Template || image.contains('@') {
             return Ok(image);
         }
+        // Pods may wait for the first config, so it goes by the pod template until one of them tells.
+        if self.is_first() && workload.pods().all(|pod| pod.digest.is_none()) {
+            return Ok(image);
+        }
         let digests: Option<BTreeSet<Digest>> = workload.pods().map(|pod| pod.digest.clone()).collect();
         let digests = digests.filter(|digests| digests.len() == 1).ok_or(Reason::ImageUnknown)?;
         let digest = digests.first().ok_or(Reason::ImageUnknown)?;
         Ok(format!("{image}@{digest}"))
+    }
+
+    /// Whether no config was applied yet.
+    fn is_first(&self) -> bool {
+        let status = self.state.resources.actual(self.name).and_then(|config| config.status.as_ref());
+        status.is_none_or(|status| status.artifact.is_none())
     }
 
     fn image(&self) -> Result<Digest, Reason> {
