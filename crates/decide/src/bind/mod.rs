@@ -10,6 +10,6 @@ mod message;
 mod places;
 mod policies;
 
-pub use admit::{admit, bind, refusal};
+pub use admit::{admit, bind, candidates, container, refusal, target};
 pub use keys::{MUTATING, VALIDATING, VERSION, bound_key, revision_key};
 pub use policies::{policies, version};
