@@ -114,7 +114,7 @@ async fn each_kind_of_kubernetes_is_followed(bench: Bench) -> Result<()> {
     Ok(())
 }
 
-const ROLLOUTS: &str = r#"
+const ROLLOUTS: &str = r"
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: {name: rollouts.argoproj.io}
@@ -127,7 +127,7 @@ spec:
       served: true
       storage: true
       schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-"#;
+";
 
 /// A kind that does not exist yet stalls nothing: another resource of the same namespace goes on.
 async fn a_kind_of_others_is_followed_once_it_is_there(bench: Bench) -> Result<()> {

@@ -91,7 +91,7 @@ fn version(kind: &str) -> &'static str {
     }
 }
 
-/// An ArtifactConfig `web` that follows a workload `web`.
+/// An `ArtifactConfig` `web` that follows a workload `web`.
 pub async fn follow(bench: &Bench, kind: &str) -> Result<()> {
     bench.apply("web", json!({"workloadRef": {"kind": kind, "name": "web"}})).await?;
     Ok(())
