@@ -20,6 +20,7 @@ use crate::{unanswered, wanted};
 use super::applied;
 use super::choose::{self, Wish};
 use super::docker::RegistryArgs;
+use super::followed;
 use super::kubectl_flags::Connection;
 use super::output::say;
 use super::resource::{self, Revision};
@@ -99,7 +100,7 @@ pub async fn read(
     if let Some(kept) = kept(connection, config, &artifact).await? {
         return Ok(of_revision(&format!("config-{}", short_hex(&artifact)), kept));
     }
-    pulled(config, &artifact, registry).await
+    pulled(connection, config, &artifact, registry).await
 }
 
 /// The present target.
@@ -149,9 +150,17 @@ async fn kept(
 }
 
 /// The content from the registry, fetched with the user's credentials and rendered like in the operator.
-async fn pulled(config: &ArtifactConfig, artifact: &str, args: &RegistryArgs) -> anyhow::Result<Config> {
-    let desired =
-        applied::parse(config).map_err(|failure| anyhow!("{}: {}", failure.reason, failure.message))?;
+async fn pulled(
+    connection: &Connection,
+    config: &ArtifactConfig,
+    artifact: &str,
+    args: &RegistryArgs,
+) -> anyhow::Result<Config> {
+    // The image of a workload may have moved to another repository since a config was applied.
+    let desired = followed::parse(connection, config)
+        .await
+        .or_else(|failure| applied::parse(config).map_err(|_| failure))
+        .map_err(|failure| anyhow!("{}: {}", failure.reason, failure.message))?;
     let explained = |failure: Failure| anyhow!(said::failure(&failure, desired.referrers.host()));
     let digest: Digest = artifact.parse()?;
     let registry = OciRegistry::new(Settings::default(), Arc::new(|_| {}))?;

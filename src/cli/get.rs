@@ -132,7 +132,7 @@ fn plain(object: &DynamicObject) -> Value {
 fn table(objects: &[DynamicObject], namespaces: bool, wide: bool, now: Timestamp) -> Table {
     let mut header = vec!["NAMESPACE", "NAME", "IMAGE", "CONFIG", "REVISION", "SINCE", "READY", "REASON"];
     if wide {
-        header.extend(["TARGET", "IMAGE DIGEST", "NEXT", "MESSAGE"]);
+        header.extend(["WORKLOAD", "TARGET", "IMAGE DIGEST", "NEXT", "MESSAGE"]);
     }
     let skipped = usize::from(!namespaces);
     let mut table = Table::new(&header[skipped..]);
@@ -143,7 +143,9 @@ fn table(objects: &[DynamicObject], namespaces: bool, wide: bool, now: Timestamp
             Ok(config) => cells.extend(row(&config, wide, now)),
             // One that this version cannot read must not hide the others.
             Err(error) => {
-                cells.extend(["-", "-", "-", "-", "Unknown", "Unreadable", "-", "-", "-"].map(str::to_owned));
+                cells.extend(
+                    ["-", "-", "-", "-", "Unknown", "Unreadable", "-", "-", "-", "-"].map(str::to_owned),
+                );
                 cells.truncate(header.len() - usize::from(wide));
                 cells.extend(wide.then(|| error.to_string()));
             }
@@ -167,7 +169,9 @@ fn row(config: &ArtifactConfig, wide: bool, now: Timestamp) -> Vec<String> {
         or_none(ready.map(|ready| ready.reason.clone())),
     ];
     if wide {
+        let workload = config.spec.workload_ref.as_ref();
         cells.extend([
+            or_none(workload.map(|workload| format!("{}/{}", workload.kind, workload.name))),
             or_none(status.target.map(|target| target.name)),
             or_none(status.image.map(|image| image.digest)),
             or_none(status.latest.map(|latest| short(&latest))),
@@ -213,10 +217,16 @@ mod tests {
         let objects = [
             object("web", &json!({"status": status})),
             object("new", &json!({"status": {"observedGeneration": -1}})),
+            object(
+                "follows",
+                &json!({"spec": {
+                    "workloadRef": {"kind": "Deployment", "name": "web"}, "artifactType": "custom/config"
+                }}),
+            ),
             object("unreadable", &json!({"spec": {"image": 5}})),
         ];
         let now = "2026-01-01T00:05:30Z".parse().unwrap();
-        insta::assert_snapshot!(table(&objects[..2], false, false, now));
+        insta::assert_snapshot!(table(&objects[..3], false, false, now));
         insta::assert_snapshot!(table(&objects, true, true, now));
     }
 }

@@ -12,6 +12,7 @@ mod discover;
 mod docker;
 mod duration;
 mod fields;
+mod followed;
 mod get;
 mod history;
 mod kubeconfig;
@@ -21,6 +22,7 @@ mod leader;
 mod manifests;
 mod next;
 mod output;
+mod pods;
 mod policies;
 mod proxy;
 mod reference;
@@ -61,6 +63,7 @@ struct Cli {
 enum Command {
     Get(get::Args),
     History(history::Args),
+    Pods(pods::Args),
     Show(show::Args),
     Diff(diff::Args),
     Rollback(rollback::Args),
@@ -110,6 +113,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Get(args) => runtime()?.block_on(get::run(args))?,
         Command::History(args) => runtime()?.block_on(history::run(args))?,
+        Command::Pods(args) => runtime()?.block_on(pods::run(args))?,
         Command::Show(args) => runtime()?.block_on(show::run(args))?,
         Command::Diff(args) => {
             let differs = runtime()?.block_on(diff::run(args))?;

@@ -15,6 +15,7 @@ use super::applied;
 use super::content::{self, Point};
 use super::diff;
 use super::docker::RegistryArgs;
+use super::followed;
 use super::kubectl_flags::Connection;
 use super::resource;
 use super::said;
@@ -98,7 +99,9 @@ pub async fn by_operator(
             let now = resource::get(connection, &written.metadata.name.clone().unwrap_or_default()).await?;
             let reason = verdict::ready(&now).map(|ready| ready.reason.as_str());
             if reason == Some(Reason::RevisionNotFound.as_str()) {
-                from_here(&now, registry).await.map_err(|failure| anyhow!(self::failure(&now, &failure)))
+                from_here(connection, &now, registry)
+                    .await
+                    .map_err(|failure| anyhow!(self::failure(&now, &failure)))
             } else {
                 Err(why)
             }
@@ -110,8 +113,12 @@ pub async fn by_operator(
 ///
 /// # Errors
 /// If the registry gives no usable answer, or nothing would be applied.
-pub async fn from_here(config: &ArtifactConfig, registry: &RegistryArgs) -> Result<Next, Failure> {
-    let desired = applied::parse(config)?;
+pub async fn from_here(
+    connection: &Connection,
+    config: &ArtifactConfig,
+    registry: &RegistryArgs,
+) -> Result<Next, Failure> {
+    let desired = followed::parse(connection, config).await?;
     let internal = |why: String| Failure::new(Reason::InternalError, why);
     let client =
         OciRegistry::new(Settings::default(), Arc::new(|_| {})).map_err(|why| internal(why.to_string()))?;
@@ -129,10 +136,16 @@ pub async fn from_here(config: &ArtifactConfig, registry: &RegistryArgs) -> Resu
     })
 }
 
-/// Whether a registry has answered, but refuses this user while it may accept the operator's credentials.
+/// Whether this user lacks a right that the operator may have: in the registry, or to read the workload.
 #[must_use]
 pub const fn is_refused_here(reason: Reason) -> bool {
-    matches!(reason, Reason::AuthenticationFailed | Reason::Forbidden | Reason::InvalidCredentials)
+    matches!(
+        reason,
+        Reason::AuthenticationFailed
+            | Reason::Forbidden
+            | Reason::InvalidCredentials
+            | Reason::WorkloadUnavailable
+    )
 }
 
 /// The message for a failed request of this command.

@@ -86,6 +86,9 @@ fn section(page: &mut String, command: &Command) {
     let (shared, own): (Vec<&Arg>, Vec<&Arg>) =
         command.get_arguments().filter(shown).partition(|arg| is_shared(arg));
     table(page, &own);
+    if let Some(examples) = command.get_after_help() {
+        let _ = write!(page, "\n```text\n{examples}\n```\n");
+    }
     if !shared.is_empty() {
         page.push_str("\nAnd the [cluster flags](#cluster-flags).\n");
     }

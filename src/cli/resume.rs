@@ -103,7 +103,7 @@ async fn ask(
         return Ok(None);
     }
     let answer = if config.spec.suspend {
-        match next::from_here(config, &args.registry).await {
+        match next::from_here(connection, config, &args.registry).await {
             Err(failure) if next::is_refused_here(failure.reason) => {
                 say!(
                     "note: the next config is not known here, but the operator may find it with its own credentials: {}",
@@ -181,7 +181,7 @@ async fn tried(
     fields: &[&str],
     forward: bool,
 ) -> anyhow::Result<()> {
-    let next = match next::from_here(config, &args.registry).await {
+    let next = match next::from_here(connection, config, &args.registry).await {
         _ if !forward => None,
         Ok(next) => Some(next),
         Err(failure) => {

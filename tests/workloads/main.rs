@@ -9,6 +9,7 @@ mod support;
 mod binding;
 mod following;
 mod shop;
+mod showing;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,6 @@ const SETUP: Setup = Setup {
 };
 
 fn main() -> ExitCode {
-    let cases = [following::cases(), binding::cases()];
+    let cases = [following::cases(), binding::cases(), showing::cases()];
     support::main_with(THREADS, SETUP, &cases.into_iter().flatten().collect::<Vec<_>>())
 }

@@ -1,8 +1,9 @@
 //! A workload `web`, its images and configs, and its pods.
 
 use std::collections::BTreeMap;
+use std::process::Stdio;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use api::Binding;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
@@ -10,7 +11,7 @@ use kube::core::GroupVersionKind;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
-use crate::support::{Bench, eventually};
+use crate::support::{Bench, World, eventually};
 
 /// An image in the registry, and the config that is attached to it.
 pub struct Release {
@@ -28,6 +29,16 @@ pub async fn release_at(bench: &Bench, image: &str, content: &str) -> Result<Rel
     let digest = bench.push(image).await?;
     bench.attach_at(image, 1, &[("config.json", content)]).await?;
     Ok(Release { image: image.to_owned(), digest })
+}
+
+/// Runs the program in the namespace of the test; returns its output, and its notes.
+pub async fn types(bench: &Bench, args: &[&str]) -> Result<(String, String)> {
+    let mut command = tokio::process::Command::new(World::binary());
+    command.args(args).args(["-n", &bench.namespace]).env("KUBECONFIG", bench.world.cluster.kubeconfig());
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await?;
+    let (stdout, stderr) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+    ensure!(output.status.success(), "{args:?}: {stdout}{stderr}");
+    Ok((stdout, stderr))
 }
 
 /// A pod template whose container `web` mounts ConfigMap `web`.

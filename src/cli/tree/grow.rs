@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use api::{ArtifactConfig, HistoryEntry, HistoryOutcome};
-use decide::history;
+use api::{ArtifactConfig, Binding, HistoryEntry, HistoryOutcome};
+use decide::{bindings, history};
 use kube::{Resource as _, ResourceExt as _};
 use oci::text;
 use registry::Artifact;
@@ -20,6 +20,8 @@ use crate::cli::verdict;
 pub struct Attached {
     /// Digest of the image.
     pub image: String,
+    /// The image, as the resource or its workload names it now.
+    pub reference: String,
     /// Artifacts of every type.
     pub artifacts: Vec<Artifact>,
 }
@@ -116,14 +118,21 @@ pub fn grow(config: &ArtifactConfig, seen: &Seen) -> Node {
     root
 }
 
-/// The present digest of the image first, then earlier digests for which a config was applied, newest first.
+/// The bindings by which pods take their config.
+fn counting(config: &ArtifactConfig) -> impl Iterator<Item = &Binding> {
+    bindings::counting(config.status.as_ref().map_or(&[], |status| &status.bindings))
+}
+
+/// The present digest of the image first, then earlier digests for which a config was applied, newest first, then those that
+/// have a binding only.
 fn images(config: &ArtifactConfig, history: &[HistoryEntry], seen: &Seen) -> Vec<(String, String)> {
-    let now = seen.attached.iter().map(|attached| (attached.image.clone(), applied::image(config)));
+    let now = seen.attached.iter().map(|attached| (attached.image.clone(), attached.reference.clone()));
     let before = history.iter().map(|entry| {
         (entry.image.clone(), entry.image_reference.clone().unwrap_or_else(|| applied::image(config)))
     });
     let mut images: Vec<(String, String)> = Vec::new();
-    for (digest, reference) in now.chain(before) {
+    let bound = counting(config).map(|binding| (binding.digest.clone(), binding.image.clone()));
+    for (digest, reference) in now.chain(before).chain(bound) {
         if !images.iter().any(|(known, _)| *known == digest) {
             images.push((digest, reference));
         }
@@ -152,12 +161,13 @@ fn image(
         grown(&mut child, config, history, seen, digest);
         node.children.push(child);
     }
-    for entry in history.iter().filter(|entry| entry.image == digest) {
-        if node.children.iter().any(|child| child.name == entry.artifact) {
+    let applied = history.iter().filter(|entry| entry.image == digest).map(|entry| &entry.artifact);
+    let bound = counting(config).filter(|binding| binding.digest == digest).map(|binding| &binding.artifact);
+    for artifact in applied.chain(bound) {
+        if node.children.iter().any(|child| child.name == *artifact) {
             continue;
         }
-        let mut child =
-            Node::new("artifact", entry.artifact.clone()).noted([config.spec.artifact_type.clone()]);
+        let mut child = Node::new("artifact", artifact.clone()).noted([config.spec.artifact_type.clone()]);
         if attached.is_some() {
             child.notes.push("not attached any more".to_owned());
         }
@@ -167,7 +177,7 @@ fn image(
     node
 }
 
-/// The nodes of an artifact: its revisions, and the target if it has this artifact.
+/// The nodes of an artifact: its revisions, its bindings, and the target if it has this artifact.
 fn grown(artifact: &mut Node, config: &ArtifactConfig, history: &[HistoryEntry], seen: &Seen, image: &str) {
     let status = config.status.as_ref();
     if status.and_then(|status| status.latest.as_ref()) == Some(&artifact.name) {
@@ -193,6 +203,17 @@ fn grown(artifact: &mut Node, config: &ArtifactConfig, history: &[HistoryEntry],
         let mut node =
             Node::new("revision", numbers.join(", ")).noted([stated(entry), format!("ConfigMap {name}")]);
         used(&mut node, name, seen);
+        artifact.children.push(node);
+    }
+    let bound =
+        counting(config).filter(|binding| binding.artifact == artifact.name && binding.digest == image);
+    for binding in bound {
+        let mut node = Node::new("binding", binding.image.clone())
+            .noted([format!("container {}", binding.container), format!("ConfigMap {}", binding.config_map)]);
+        // The pods of a revision stand below it, and below the first binding of a revision that the history has lost.
+        if kept.insert(&binding.config_map) {
+            used(&mut node, &binding.config_map, seen);
+        }
         artifact.children.push(node);
     }
     if let Some(target) = status.and_then(|status| status.target.as_ref())
@@ -287,6 +308,7 @@ mod tests {
         let seen = Seen {
             attached: Ok(Attached {
                 image: digest("image"),
+                reference: "r.example/web:v2".to_owned(),
                 artifacts: vec![
                     attached("good", "custom/config", "2026-01-01T00:00:00Z"),
                     attached("worse", "custom/config", "2026-01-03T00:00:00Z"),
@@ -302,6 +324,35 @@ mod tests {
             .into()),
         };
         insta::assert_snapshot!(grow(&config(), &seen));
+    }
+
+    /// A binding stands below its artifact, also if the history has lost the revision; only those that count do.
+    #[test]
+    fn bindings_of_images() {
+        let binding = |image: &str, of: &str, artifact: &str| {
+            json!({
+                "image": image, "digest": digest(of), "container": "web", "artifact": digest(artifact),
+                "pinned": format!("{image}@{}", digest(of)), "configMap": format!("web-{artifact}"), "hash": "sha256:0"
+            })
+        };
+        let mut config = config();
+        let status = config.status.as_mut().unwrap();
+        status.bindings = serde_json::from_value(json!([
+            binding("r.example/web:v2", "image", "good"),
+            binding("r.example/web:v2", "image", "bad"),
+            binding("r.example/web:v0", "oldest", "lost"),
+        ]))
+        .unwrap();
+        let seen = Seen {
+            attached: Err("--offline".to_owned()),
+            config_maps: ["web-config", "web-good", "web-lost"].map(str::to_owned).into(),
+            pods: Ok([
+                ("web-good".to_owned(), vec![pod("web-1")]),
+                ("web-lost".to_owned(), vec![pod("job-0")]),
+            ]
+            .into()),
+        };
+        insta::assert_snapshot!(grow(&config, &seen));
     }
 
     /// The registry is down and pods may not be listed: the other nodes are still there.

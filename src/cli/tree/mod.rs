@@ -18,6 +18,7 @@ use crate::unanswered;
 
 use super::applied;
 use super::docker::RegistryArgs;
+use super::followed;
 use super::kubectl_flags::{ClusterArgs, Connection};
 use super::output::{Format, print};
 use super::resource::{self, explained};
@@ -25,8 +26,8 @@ use super::said;
 
 use grow::{Attached, Pod, Seen};
 
-/// Show how the objects belong together: the image, its attached artifacts, revisions, the target, and the pods that use
-/// them.
+/// Show how the objects belong together: the image, its attached artifacts, revisions, the target, bindings, and the
+/// pods that use them.
 ///
 /// Asks the registry with your own Docker credentials. If it does not answer within ten seconds, the tree shows only the
 /// objects of the cluster.
@@ -63,8 +64,11 @@ const PAGE: u32 = 200;
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let connection = args.cluster.connect()?;
     let config = resource::get(&connection, &args.name).await?;
-    let (attached, config_maps, pods) =
-        tokio::join!(attached(&config, &args), config_maps(&connection, &config), pods(&connection));
+    let (attached, config_maps, pods) = tokio::join!(
+        attached(&connection, &config, &args),
+        config_maps(&connection, &config),
+        pods(&connection)
+    );
     let seen = Seen { attached, config_maps: config_maps?, pods: pods.map_err(|why| said::chain(&why)) };
     let tree = grow::grow(&config, &seen);
     match args.output {
@@ -74,11 +78,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// The artifacts that are attached to the present digest of the image; if they are not known, the cause.
-async fn attached(config: &ArtifactConfig, args: &Args) -> Result<Attached, String> {
+async fn attached(connection: &Connection, config: &ArtifactConfig, args: &Args) -> Result<Attached, String> {
     if args.offline {
         return Err("--offline".to_owned());
     }
-    let desired = applied::parse(config).map_err(|failure| failure.message)?;
+    let desired = followed::parse(connection, config).await.map_err(|failure| failure.message)?;
+    let named = desired.workload.as_ref().map(|workload| workload.image.clone());
+    let reference = named.unwrap_or_else(|| applied::image(config));
     let ask = async {
         let registry =
             OciRegistry::new(Settings::default(), Arc::new(|_| {})).map_err(|why| why.to_string())?;
@@ -95,7 +101,7 @@ async fn attached(config: &ArtifactConfig, args: &Args) -> Result<Attached, Stri
             freshness: Freshness::Now,
         };
         let listing = registry.referrers(&access, &subject, query).await.map_err(explained)?;
-        Ok(Attached { image: subject.digest.to_string(), artifacts: listing.artifacts })
+        Ok(Attached { image: subject.digest.to_string(), reference, artifacts: listing.artifacts })
     };
     let limit = REGISTRY_TIMEOUT.min(desired.timeout);
     tokio::time::timeout(limit, Box::pin(ask))

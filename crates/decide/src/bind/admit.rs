@@ -84,7 +84,9 @@ fn name(config: &ArtifactConfig) -> &str {
     config.metadata.name.as_deref().unwrap_or_default()
 }
 
-fn target(config: &ArtifactConfig) -> &str {
+/// Name of the target of a resource.
+#[must_use]
+pub fn target(config: &ArtifactConfig) -> &str {
     config.spec.target.name.as_deref().unwrap_or(name(config))
 }
 
@@ -100,12 +102,14 @@ fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     pod["spec"]["containers"].as_array().into_iter().flatten()
 }
 
-fn candidates<'a>(pod: &Value, config: &'a ArtifactConfig) -> impl Iterator<Item = &'a Binding> {
+/// The bindings of the images that a pod runs. The first one counts.
+pub fn candidates<'a>(pod: &Value, config: &'a ArtifactConfig) -> impl Iterator<Item = &'a Binding> {
     bindings(config).iter().filter(|binding| containers(pod).any(|container| is_of(container, binding)))
 }
 
 /// The container that the config belongs to; empty if that is not known.
-fn container(config: &ArtifactConfig) -> &str {
+#[must_use]
+pub fn container(config: &ArtifactConfig) -> &str {
     let named = config.spec.workload_ref.as_ref().and_then(|workload| workload.container.as_deref());
     let bound = || bindings(config).first().map(|binding| &*binding.container);
     named.or_else(bound).unwrap_or_default()

@@ -11,7 +11,7 @@ mod offer;
 mod places;
 mod policies;
 
-pub use admit::{admit, bind, refusal};
+pub use admit::{admit, bind, candidates, container, refusal, target};
 pub use keys::{MUTATING, VALIDATING, VERSION, bound_key, revision_key};
 pub use offer::{Offer, hindrance, needs_offer};
 pub use policies::{policies, version};

@@ -100,6 +100,11 @@ fn put(bindings: &mut Vec<Binding>, binding: Binding) {
     bindings.insert(0, binding);
 }
 
+/// The bindings that count: the first one of each image and container.
+pub fn counting(bindings: &[Binding]) -> impl Iterator<Item = &Binding> {
+    bindings.iter().enumerate().filter(|(place, _)| counts(bindings, *place)).map(|(_, binding)| binding)
+}
+
 /// The binding that counts for the image of a workload.
 #[must_use]
 pub fn of<'b>(bindings: &'b [Binding], workload: &Workload) -> Option<&'b Binding> {
