@@ -51,8 +51,9 @@ pub struct Args {
     #[arg(long, env = "ARTIFACTCONFIG_CONCURRENCY", default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
 
-    /// Namespaces to watch, separated by commas. The operator needs rights in these only. Each costs up to two watches, so at
-    /// most 100 can be named. Default: all namespaces, including those created later.
+    /// Namespaces to watch, separated by commas. The operator needs rights in these only. Each costs up to two watches, and one
+    /// for each kind of workload that resources follow, so at most 100 can be named. Default: all namespaces, including those
+    /// created later.
     #[arg(long, env = "ARTIFACTCONFIG_NAMESPACES", value_delimiter = ',', value_name = "NAME,…")]
     namespaces: Vec<Namespace>,
 

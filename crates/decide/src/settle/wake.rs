@@ -13,7 +13,7 @@ use crate::bindings;
 use crate::workload::{Bind, Workload};
 
 /// How often a workload is woken for one revision. An API server may admit pods by an older index for a moment, so once is
-/// not enough; after ten times, in about half an hour, something else keeps its pods away.
+/// not enough; after ten times, in about 17 minutes, something else keeps its pods away.
 const MOST: u32 = 10;
 
 /// What to do about a workload.
