@@ -39,7 +39,10 @@ pub(super) async fn settle<R, C: Cluster>(
     let mut woken = Woken::default();
     let (written, collected, failure) = match settled {
         Ok(Settled { status, version, collected }) => {
-            woken = awake::workload(context, view, &status.bindings, recall.woken).await;
+            // Without a version, the resource is gone.
+            if version.is_some() {
+                woken = awake::workload(context, view, &status.bindings, recall.woken).await;
+            }
             (Written::new(base.written.clone(), base.version.clone(), version, status), collected, None)
         }
         Err(WriteError::Conflict) => {
