@@ -119,8 +119,7 @@ impl Port {
             }
         }
         if self.has(Bug::BindsUnproven)
-            && status.conditions[0].message.contains("which has no proof")
-            && let Some(binding) = self.world.lock().unproven_binding(owner, status)
+            && let Some(binding) = self.world.lock().unproven_binding(owner)
         {
             status.bindings.insert(0, binding);
         }
@@ -364,6 +363,7 @@ impl Cluster for Port {
 #[case(Bug::MergesAsAnybody, &["nothing is left over", "§2.4 no change, no write"])]
 #[case(Bug::MergesWithRivals, &["§2.8 it converges", "§2.4 no change, no write"])]
 #[case(Bug::BindsUnresolved, &["§2.12 a binding is what the registry said"])]
+#[case(Bug::BindsUnproven, &["§2.12 a binding is what the registry said"])]
 #[case(Bug::DeletesUnbound, &["§2.9 bindings go first, revisions ten minutes later", "§2.9 the revision of a bound pod is not collected"])]
 #[case(Bug::IgnoresImages, &["§2.9 the binding of an image in use stays"])]
 #[case(Bug::WakesAtOnce, &["§2.13 a workload is woken for its binding, and nothing else of it is written"])]

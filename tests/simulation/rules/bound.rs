@@ -79,8 +79,11 @@ pub fn woken_for_its_binding(state: &mut State, value: &str) {
     let (revision, count) = value.rsplit_once('.').unwrap_or_default();
     let is_counted = count.parse().is_ok_and(|count: u32| (1..=MOST_WAKES).contains(&count));
     let present = state.resources.actual(state.acting.name);
-    let present = present.filter(|config| config.metadata.uid.as_ref() == Some(&run.uid));
-    let statuses = present.into_iter().chain(run.seen.0.as_ref().ok()).flat_map(|config| &config.status);
+    // A resource that goes between its status and this write cannot be noticed.
+    let Some(present) = present.filter(|config| config.metadata.uid.as_ref() == Some(&run.uid)) else {
+        return;
+    };
+    let statuses = [present].into_iter().chain(run.seen.0.as_ref().ok()).flat_map(|config| &config.status);
     let is_bound = asked.is_some_and(|(image, _)| {
         let binding_of =
             |status| binding_of(status, image).is_some_and(|binding| binding.config_map == revision);

@@ -29,14 +29,9 @@ enum Trouble {
 }
 
 /// Plays a story to its end. Returns the number of steps, the violation and the trace.
-fn play(
-    scenario: &Scenario,
-    trouble: Trouble,
-    trace: bool,
-    bug: Bug,
-) -> (usize, Option<Violation>, Vec<String>) {
+fn play(scenario: &Scenario, trouble: Trouble, trace: bool) -> (usize, Option<Violation>, Vec<String>) {
     within_runtime(|| {
-        let mut simulation = Simulation::new(0, trace, bug);
+        let mut simulation = Simulation::new(0, trace, Bug::None);
         for acts in [scenario.before, scenario.between] {
             if !acts.is_empty() {
                 simulation.act(acts);
@@ -184,11 +179,11 @@ fn each_of(scenarios: impl Iterator<Item = &'static Scenario>, troubles: impl Fn
     let mut played = 0;
     let mut broken = Vec::new();
     for scenario in scenarios {
-        let (steps, violation, lines) = play(scenario, Trouble::Nothing, true, Bug::None);
+        let (steps, violation, lines) = play(scenario, Trouble::Nothing, true);
         assert!(violation.is_none(), "'{}' alone: {violation:#?}\n{}", scenario.name, lines.join("\n"));
         for trouble in (0..=steps).flat_map(&troubles) {
             played += 1;
-            if let (_, Some(violation), _) = play(scenario, trouble, false, Bug::None) {
+            if let (_, Some(violation), _) = play(scenario, trouble, false) {
                 broken.push((scenario, trouble, violation));
             }
         }
@@ -198,7 +193,7 @@ fn each_of(scenarios: impl Iterator<Item = &'static Scenario>, troubles: impl Fn
         println!("'{}', {trouble:?}: {}", scenario.name, violation.rule);
     }
     if let Some((scenario, trouble, Violation { rule, what })) = broken.first() {
-        let (_, _, lines) = play(scenario, *trouble, true, Bug::None);
+        let (_, _, lines) = play(scenario, *trouble, true);
         panic!("{}\n'{}', {trouble:?}, breaks the rule '{rule}': {what}", lines.join("\n"), scenario.name);
     }
 }
@@ -216,14 +211,6 @@ fn killed_again_on_the_way_back() {
 #[test]
 fn every_call_fails_once() {
     each(|step| [Fault::Before, Fault::After, Fault::Hang].map(|fault| Trouble::Fault(step, fault)).to_vec());
-}
-
-/// Planted here, because few random worlds have all that it needs.
-#[test]
-fn a_binding_without_proof_is_found() {
-    let found =
-        SCENARIOS.iter().find_map(|scenario| play(scenario, Trouble::Nothing, false, Bug::BindsUnproven).1);
-    assert_eq!(found.map(|violation| violation.rule), Some("§2.12 a binding is what the registry said"));
 }
 
 /// An application that followed from an outdated status does not count as applied, although this operator has made it.

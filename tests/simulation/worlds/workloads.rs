@@ -6,11 +6,14 @@ use api::{ArtifactConfig, ArtifactConfigStatus, Binding, annotation, label};
 use decide::spec::Owner;
 use decide::usage::Usage;
 use decide::workload::Bind;
+use k8s_openapi::api::core::v1::ConfigMap;
 use oci::Digest;
 use serde_json::{Value, json};
 
 use super::State;
+use super::objects::{is_revision, label_of};
 use super::resources::target_name;
+use crate::model;
 use crate::names::REPOSITORY;
 use crate::rules::bound;
 
@@ -243,19 +246,24 @@ impl State {
         self.resources.actual(&owner.name)?.status.clone()
     }
 
-    /// A binding of the config in a status for the image of the workload, without any check.
-    pub fn unproven_binding(&self, owner: &Owner, status: &ArtifactConfigStatus) -> Option<Binding> {
+    /// A binding for the image of the workload by a revision that somebody counterfeited, without any check.
+    pub fn unproven_binding(&self, owner: &Owner) -> Option<Binding> {
         let reference = self.resources.actual(&owner.name)?.spec.workload_ref.as_ref()?;
         let image = self.workload(&reference.name)?.template().image.clone();
-        let entry = status.history.first()?;
+        let is_counterfeit = |map: &&ConfigMap| {
+            let of = label_of(&map.metadata, label::OWNER_UID);
+            is_revision(&map.metadata) && of == Some(&owner.uid) && !self.is_intact(&owner.uid, map)
+        };
+        let map = self.objects.all().map(|(_, object)| &object.map).find(is_counterfeit)?;
+        let held = Self::identity(map)?;
         Some(Binding {
-            pinned: format!("{image}@{}", entry.image),
+            pinned: format!("{image}@{}", held.image),
             image,
-            digest: entry.image.clone(),
+            digest: held.image.to_string(),
             container: CONTAINER.to_owned(),
-            artifact: entry.artifact.clone(),
-            config_map: entry.config_map.clone()?,
-            hash: entry.hash.clone().unwrap_or_default(),
+            artifact: held.artifact.to_string(),
+            config_map: held.target,
+            hash: model::hash(&held.content),
         })
     }
 
