@@ -17,7 +17,7 @@ use crate::spans::{self, stage};
 
 use super::awake::{self, Woken};
 use super::base::Base;
-use super::collect::{Current, Settled, collect};
+use super::collect::{self, Current, Settled};
 use super::context::Context;
 use super::halt::AGAIN;
 use super::memory::{Recall, Written};
@@ -107,6 +107,26 @@ async fn write<R, C: Cluster>(
         return Box::pin(collect(context, view, current, recall)).await;
     }
     Ok(current.settled())
+}
+
+/// Takes bindings out of the status that nobody needs, and then deletes revisions.
+async fn collect<R, C: Cluster>(
+    context: &Context<R, C>,
+    view: &View<'_>,
+    current: Current,
+    recall: &Recall,
+) -> Result<Settled, WriteError> {
+    let owner = &view.header.owner;
+    let plan = match collect::plan(context, view, current, recall).await {
+        Ok(plan) => plan,
+        Err(settled) => return Ok(settled),
+    };
+    let version = if plan.must_write {
+        context.cluster.write_status(owner, &plan.status, plan.version.as_deref()).await?
+    } else {
+        plan.version.clone()
+    };
+    Ok(plan.discard(context, owner, version, recall).await)
 }
 
 /// Records in the span of the pass how it ended.

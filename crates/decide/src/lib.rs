@@ -38,7 +38,7 @@ pub mod usage;
 mod words;
 
 pub use content::{files, limits, render};
-pub use read::{history, running, spec, view, workload, workload_kind};
+pub use read::{history, keys, running, spec, view, workload, workload_kind};
 pub use revisions::{bindings, kept, numbers, proof, revision};
 use revisions::{name, stamp};
 pub use settle::{conditions, event, report, schedule, status, wake};

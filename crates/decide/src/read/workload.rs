@@ -7,7 +7,7 @@ use oci::{ImageRef, text};
 use serde_json::Value;
 
 use crate::Failure;
-use crate::preflight::{self, Keys};
+use crate::keys::{self, Keys};
 
 /// Most containers of a pod template that are read.
 const MAX_CONTAINERS: usize = 256;
@@ -97,7 +97,7 @@ impl Workload {
             is_short: is_short(kind, object),
             woken,
             selector,
-            keys: template.map(preflight::keys).unwrap_or_default(),
+            keys: template.map(keys::keys).unwrap_or_default(),
             reference: reference.clone(),
         })
     }
