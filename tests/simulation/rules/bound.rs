@@ -165,7 +165,7 @@ fn is_known(state: &State, actor: &Actor, before: &ArtifactConfigStatus, binding
         && (is_told || was_told)
         && is_pinned
         && subject(state, &artifact).as_ref() == Some(&digest)
-        && (kept || is_disturbed(run, config_map))
+        && (kept || is_disturbed(run, config_map) || state.ledger.harmed.contains(config_map))
 }
 
 /// A binding that counts for an image stays while a pod or a pod template names this image: `kubectl rollout undo`
