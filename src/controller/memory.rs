@@ -395,7 +395,7 @@ mod tests {
         assert_eq!(looked.answers(newest, generation, &names(surplus), now), expected);
     }
 
-    /// While a status binds a revision, every check begins its time anew.
+    /// While a status binds a revision, its ten minutes begin with every check.
     #[test]
     fn a_revision_outlives_its_last_binding_by_ten_minutes() {
         let at = |second| Timestamp::from_second(second).unwrap();

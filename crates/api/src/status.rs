@@ -150,6 +150,7 @@ pub struct Binding {
     #[schemars(length(max = 253))]
     pub config_map: String,
     /// Hash over keys and values of the revision; content with another hash is not used.
+    #[serde(default)]
     #[schemars(length(max = 135))]
     pub hash: String,
 }
