@@ -35,7 +35,11 @@ pub async fn parse(connection: &Connection, config: &ArtifactConfig) -> Result<D
 }
 
 async fn follow(connection: &Connection, config: &ArtifactConfig, reference: &WorkloadRef) -> Followed {
-    let workload = Workload::read(&object(connection, reference).await?, reference)?;
+    let workload = Workload::read(
+        &object(connection, reference).await?,
+        reference,
+        config.metadata.name.as_deref().unwrap_or_default(),
+    )?;
     let mut found = Vec::new();
     if reference.resolve == Resolve::Pods {
         let labels = workload.selector()?;
@@ -62,6 +66,7 @@ pub async fn object(connection: &Connection, reference: &WorkloadRef) -> Result<
     };
     let refused = |error| unread(&said::chain(&explained(error)));
     let kind = WorkloadKind::of(reference);
+    kind.admit()?;
     let resource = match kind.plural() {
         Some(plural) => ApiResource::from_gvk_with_plural(&kind.gvk(), plural),
         None => kube::discovery::pinned_kind(&connection.client, &kind.gvk()).await.map_err(refused)?.0,

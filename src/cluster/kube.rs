@@ -145,7 +145,7 @@ impl Cluster for KubeCluster {
     }
 
     async fn wake(&self, owner: &Owner, reference: &WorkloadRef, value: &str) -> Result<(), Failure> {
-        workloads::wake(&self.client, &owner.namespace, reference, value).await
+        workloads::wake(&self.client, owner, reference, value).await
     }
 
     async fn offer(&self) -> Offer {

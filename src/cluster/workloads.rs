@@ -2,6 +2,7 @@
 
 use api::{Reason, WorkloadRef, annotation};
 use decide::Failure;
+use decide::spec::Owner;
 use decide::workload;
 use decide::workload_kind::WorkloadKind;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
@@ -27,6 +28,7 @@ const WAKE_MANAGER: &str = "artifactconfig/wake";
 /// # Errors
 /// `WorkloadNotFound` if it does not serve the kind; `WorkloadUnavailable` if it does not answer.
 pub(crate) async fn resource(client: &Client, kind: &WorkloadKind) -> Result<ApiResource, Failure> {
+    kind.admit()?;
     let gvk = kind.gvk();
     if let Some(plural) = kind.plural() {
         return Ok(ApiResource::from_gvk_with_plural(&gvk, plural));
@@ -84,13 +86,13 @@ fn unread(problem: Problem, what: &str) -> Failure {
 /// Changes an annotation of a workload, and nothing else of it.
 pub(super) async fn wake(
     client: &Client,
-    namespace: &str,
+    owner: &Owner,
     reference: &WorkloadRef,
     value: &str,
 ) -> Result<(), Failure> {
     let resource = resource(client, &WorkloadKind::of(reference)).await?;
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-    let patch = Patch::Merge(json!({"metadata": {"annotations": {annotation::WOKEN: value}}}));
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &owner.namespace, &resource);
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {annotation::woken(&owner.name): value}}}));
     let parameters = PatchParams { field_manager: Some(WAKE_MANAGER.to_owned()), ..PatchParams::default() };
     match limited(api.patch_metadata(&reference.name, &parameters, &patch)).await {
         Ok(_) | Err(Problem::NotFound) => Ok(()),

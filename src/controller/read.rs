@@ -67,7 +67,7 @@ async fn follow(cluster: &impl Cluster, config: &ArtifactConfig, reference: &Wor
         );
         return Err(Failure::new(Reason::WorkloadNotFound, why));
     };
-    let workload = Workload::read(&object, reference)?;
+    let workload = Workload::read(&object, reference, &owner.name)?;
     let pods = match reference.resolve {
         Resolve::Template => Vec::new(),
         Resolve::Pods => pods(cluster, &owner, &workload).await?,

@@ -90,7 +90,10 @@ async fn pass<R: Registry, C: Cluster>(
     let Read { stored, followed } = match read {
         Ok(read) => read,
         // Nothing may be written over a status that was not read.
-        Err(failure) => return (unread(object, context, &failure, &recall, started), base.keep_in(recall)),
+        Err(failure) => {
+            let recall = Recall { failures: recall.failures.saturating_add(1), ..recall };
+            return (unread(object, context, &failure, recall.failures, started), base.keep_in(recall));
+        }
     };
     let view = View::of(object, base.status().or(stored.as_deref()), followed);
     if let Some(rest) = recall.rest((context.now)()).filter(|_| !view.is_news()) {
@@ -119,14 +122,13 @@ fn unread<R, C>(
     object: &DeserializeGuard<ArtifactConfig>,
     context: &Context<R, C>,
     failure: &Failure,
-    recall: &Recall,
+    failures: u32,
     started: Instant,
 ) -> Next {
     let owner = spec::header(object.meta()).owner;
     tracing::warn!(namespace = owner.namespace, name = owner.name, error = failure.message, "not reconciled");
     let outcome = Outcome::Failed(failure.clone());
     context.metrics.reconciled(&owner, &outcome, started.elapsed());
-    let failures = recall.failures.saturating_add(1);
     Next::After(schedule::usual(&outcome, failures, USUAL_INTERVAL, started.elapsed(), &owner.uid))
 }
 

@@ -32,7 +32,7 @@ async fn an_undo_brings_back_the_image_with_its_config(shared: Shared) -> Result
 
     place.set_status("web", &status("web", &[V2, V1])).await?;
     place.are_writes_seen().await?;
-    let woken = format!("{}=1", api::annotation::WOKEN);
+    let woken = format!("{}=1", api::annotation::woken("web"));
     web.kubectl(&["annotate", "deployment/web", &woken]).await?;
     web.runs(&[V1, V1, V2]).await?;
 

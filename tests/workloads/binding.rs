@@ -125,7 +125,7 @@ async fn a_refused_workload_is_woken(bench: Bench) -> Result<()> {
     bench.request("web").await?;
     all_run(&bench, 2, &own(&bench, &Release { image, digest }).await?).await?;
     let object = workloads(&bench, "Deployment").get("web").await?;
-    ensure!(object.annotations().contains_key(api::annotation::WOKEN), "it was not woken");
+    ensure!(object.annotations().contains_key(&api::annotation::woken("web")), "it was not woken");
     Ok(())
 }
 

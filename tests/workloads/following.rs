@@ -242,5 +242,10 @@ async fn exactly_one_of_image_and_workload_is_taken(bench: Bench) -> Result<()> 
     let foreign = json!({"artifactType": "a/b", "workloadRef": {"kind": "Rollout", "name": "web"}});
     let refused = bench.apply_raw("web", &foreign).await.err().context("it is taken")?.to_string();
     checked("apiVersion is named", refused.contains("apiVersion is required"), &refused)?;
+    // The operator may read Secrets, for another reason.
+    let secret =
+        json!({"artifactType": "a/b", "workloadRef": {"apiVersion": "v1", "kind": "Secret", "name": "web"}});
+    let refused = bench.apply_raw("web", &secret).await.err().context("it is taken")?.to_string();
+    checked("apiVersion is named", refused.contains("apiVersion"), &refused)?;
     Ok(())
 }

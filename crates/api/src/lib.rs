@@ -72,8 +72,12 @@ pub mod annotation {
     pub const APPLIED_AT: &str = "artifactconfig.dev/applied-at";
     /// On a revision: the manifest of the artifact, byte for byte. It proves the content of the revision.
     pub const MANIFEST: &str = "artifactconfig.dev/manifest";
-    /// On a workload: the operator changes it to make a controller try again to create pods that were refused.
-    pub const WOKEN: &str = "artifactconfig.dev/woken";
+    /// On a workload: the operator changes it to make a controller try again to create pods that were refused. Each resource
+    /// has its own, so that two which follow one workload do not answer each other.
+    #[must_use]
+    pub fn woken(resource: &str) -> String {
+        format!("{resource}.{}/woken", super::GROUP)
+    }
 }
 
 /// The custom resource definition: the schema of the types, and a default that a derive cannot express.

@@ -147,9 +147,9 @@ fn default_timeout() -> String {
 #[x_kube(validation = Rule::new("self.kind in ['Deployment', 'StatefulSet', 'DaemonSet', 'CronJob', 'Job'] || has(self.apiVersion)").message("apiVersion is required, except for Deployment, StatefulSet, DaemonSet, CronJob and Job"))]
 pub struct WorkloadRef {
     /// Group and version of the kind, such as `argoproj.io/v1alpha1`. Default: `apps/v1` or `batch/v1` for the kinds of
-    /// Kubernetes.
+    /// Kubernetes. The core group, which has no name, is not taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 317), regex(pattern = r"^([-.a-z0-9]+/)?[a-z0-9]+$"))]
+    #[schemars(length(min = 1, max = 317), regex(pattern = r"^[-.a-z0-9]+/[a-z0-9]+$"))]
     pub api_version: Option<String>,
 
     /// `Deployment`, `StatefulSet`, `DaemonSet`, `CronJob`, `Job`, or another kind with a pod template.

@@ -96,6 +96,7 @@ impl Followers {
 pub(super) fn followed(key: &Key, resource: &Guarded) -> Option<(Address, Resolve)> {
     let reference = resource.0.as_ref().ok()?.spec.workload_ref.as_ref()?;
     let kind = WorkloadKind::of(reference);
+    kind.admit().ok()?;
     let (namespace, name) = (key.namespace.to_string(), reference.name.clone());
     Some((Address { kind, namespace, name }, reference.resolve))
 }

@@ -310,7 +310,7 @@ fn the_refused_are_woken(state: &mut State, name: &'static str) -> Finding {
     let config = state.resources.actual(name)?;
     let binding = binding_of(config.status.as_ref()?, &workload.template().image)?;
     let often = format!("{}.{MOST_WAKES}", binding.config_map);
-    let is_over = workload.woken.as_ref() == Some(&often);
+    let is_over = workload.woken.get(name) == Some(&often);
     let admitted = state.admitted(workload.template()).is_ok();
     broken("a refused workload is woken", workload.refused && admitted && !is_over, || {
         format!("{} was not woken: {:?}", workload.template().image, workload.woken)

@@ -195,7 +195,7 @@ impl Cluster for World {
         .await
     }
 
-    async fn wake(&self, _: &Owner, reference: &WorkloadRef, value: &str) -> Result<(), Failure> {
+    async fn wake(&self, owner: &Owner, reference: &WorkloadRef, value: &str) -> Result<(), Failure> {
         self.step(
             || format!("wake workload {}: {value}", reference.name),
             trouble_with_workloads,
@@ -203,7 +203,7 @@ impl Cluster for World {
                 state.writes += 1;
                 bound::only_followers_pay(state, Some(reference));
                 bound::woken_for_its_binding(state, value);
-                state.wake_workload(&reference.name, value);
+                state.wake_workload(owner, &reference.name, value);
                 Ok(())
             },
         )

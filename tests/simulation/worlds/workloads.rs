@@ -63,7 +63,7 @@ pub struct Workload {
     /// A pod was refused since its controller tried last.
     pub refused: bool,
     /// The annotation that wakes its controller.
-    pub woken: Option<String>,
+    pub woken: BTreeMap<String, String>,
 }
 
 impl Workload {
@@ -88,8 +88,8 @@ impl Workload {
     fn object(&self, name: &str) -> Value {
         let conditions =
             if self.refused { json!([{"type": "ReplicaFailure", "status": "True"}]) } else { json!([]) };
-        let annotations: BTreeMap<&str, &String> =
-            self.woken.iter().map(|woken| (annotation::WOKEN, woken)).collect();
+        let annotations: BTreeMap<String, &String> =
+            self.woken.iter().map(|(resource, woken)| (annotation::woken(resource), woken)).collect();
         json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "annotations": annotations},
             "spec": {
@@ -169,7 +169,7 @@ impl State {
             return;
         }
         let set = Set { template, wanted: 0, pods: Vec::new() };
-        let workload = Workload { sets: vec![set], replicas: 2, refused: false, woken: None };
+        let workload = Workload { sets: vec![set], replicas: 2, refused: false, woken: BTreeMap::new() };
         self.workloads.insert(name, workload);
         self.work(name);
     }
@@ -231,12 +231,12 @@ impl State {
     }
 
     /// Wakes the controller of a workload.
-    pub fn wake_workload(&mut self, name: &str, value: &str) {
+    pub fn wake_workload(&mut self, owner: &Owner, name: &str, value: &str) {
         let Some((name, workload)) = self.workloads.get_mut(name).map(|workload| (name, workload)) else {
             return;
         };
-        if workload.woken.as_deref() != Some(value) {
-            workload.woken = Some(value.to_owned());
+        let before = workload.woken.insert(owner.name.clone(), value.to_owned());
+        if before.as_deref() != Some(value) {
             self.work(name);
         }
     }

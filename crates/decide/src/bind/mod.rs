@@ -13,5 +13,5 @@ mod policies;
 
 pub use admit::{admit, bind, candidates, container, refusal, target};
 pub use keys::{MUTATING, VALIDATING, VERSION, bound_key, revision_key};
-pub use offer::{Offer, hindrance, needs_offer};
+pub use offer::{Offer, by_spec, hindrance, needs_offer};
 pub use policies::{policies, version};

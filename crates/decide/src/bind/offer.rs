@@ -34,7 +34,9 @@ pub fn needs_offer(desired: &Desired) -> bool {
     desired.workload.as_ref().is_some_and(|workload| workload.bind.is_some()) && by_spec(desired).is_none()
 }
 
-fn by_spec(desired: &Desired) -> Option<&'static str> {
+/// Why pods of the workload cannot be bound, whatever the cluster offers.
+#[must_use]
+pub fn by_spec(desired: &Desired) -> Option<&'static str> {
     let workload = desired.workload.as_ref()?;
     if desired.target.creation_policy == CreationPolicy::Merge {
         Some("spec.target.creationPolicy is Merge, and a revision holds only a part of that ConfigMap")

@@ -2,7 +2,7 @@
 
 use std::hash::{Hash as _, Hasher as _};
 
-use api::{Reason, WorkloadRef, label};
+use api::{Reason, WorkloadRef, annotation, label};
 use oci::{ImageRef, text};
 use serde_json::Value;
 
@@ -54,11 +54,11 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Reads a workload.
+    /// Reads a workload for the resource of this name.
     ///
     /// # Errors
     /// `InvalidSpec` if it has no pod template at the path, or if the container is not clear.
-    pub fn read(object: &Value, reference: &WorkloadRef) -> Result<Self, Failure> {
+    pub fn read(object: &Value, reference: &WorkloadRef, resource: &str) -> Result<Self, Failure> {
         let WorkloadRef { kind, container, .. } = reference;
         let shown = shown(reference);
         let path = template_path(reference);
@@ -88,7 +88,8 @@ impl Workload {
         };
         let labels = template.map(|template| &template["metadata"]["labels"]);
         let bind = labels.and_then(|labels| labels[label::BIND].as_str()).and_then(Bind::of);
-        let woken = object["metadata"]["annotations"][api::annotation::WOKEN].as_str().map(str::to_owned);
+        let woken =
+            object["metadata"]["annotations"][annotation::woken(resource)].as_str().map(str::to_owned);
         let selector = Some(&object["spec"]["selector"]).filter(|selector| selector.is_object()).cloned();
         Ok(Self {
             container: container.to_owned(),
@@ -211,7 +212,7 @@ mod tests {
     }
 
     fn deployment(containers: &Value) -> Value {
-        json!({"metadata": {"annotations": {"artifactconfig.dev/woken": "web-1.1"}}, "spec": {
+        json!({"metadata": {"annotations": {"web.artifactconfig.dev/woken": "web-1.1", "api.artifactconfig.dev/woken": "no"}}, "spec": {
             "selector": {"matchLabels": {"app": "web", "tier": "front"}},
             "template": {"metadata": {"labels": {"artifactconfig.dev/bind": "require"}}, "spec": {"containers": containers}},
         }})
@@ -220,12 +221,12 @@ mod tests {
     #[test]
     fn the_image_of_the_only_container_or_of_the_named_one_counts() {
         let one = deployment(&json!([{"name": "web", "image": "r.example/web:v1"}]));
-        let workload = Workload::read(&one, &reference("Deployment", None)).unwrap();
+        let workload = Workload::read(&one, &reference("Deployment", None), "web").unwrap();
         assert_eq!((&*workload.container, &*workload.image), ("web", "r.example/web:v1"));
         assert_eq!((workload.bind, workload.woken.as_deref()), (Some(Bind::Require), Some("web-1.1")));
         assert_eq!(workload.selector().unwrap(), "app=web,tier=front");
         let two = deployment(&json!([{"name": "proxy", "image": "p"}, {"name": "web", "image": "w"}]));
-        let workload = Workload::read(&two, &reference("Deployment", Some("web"))).unwrap();
+        let workload = Workload::read(&two, &reference("Deployment", Some("web")), "web").unwrap();
         assert_eq!(workload.image, "w");
     }
 
@@ -238,7 +239,7 @@ mod tests {
         #[case] container: Option<&str>,
         #[case] expected: &str,
     ) {
-        let failure = Workload::read(&object, &reference("Deployment", container)).unwrap_err();
+        let failure = Workload::read(&object, &reference("Deployment", container), "web").unwrap_err();
         assert_eq!(failure.reason, Reason::InvalidSpec);
         assert!(failure.message.starts_with("spec.workloadRef: Deployment 'web'"), "{}", failure.message);
         assert!(failure.message.contains(expected), "{}", failure.message);
@@ -248,10 +249,13 @@ mod tests {
     fn a_kind_has_its_template_at_its_own_place() {
         let template = json!({"spec": {"containers": [{"name": "web", "image": "w"}]}});
         let cron = json!({"spec": {"jobTemplate": {"spec": {"template": template}}}});
-        assert_eq!(Workload::read(&cron, &reference("CronJob", None)).unwrap().image, "w");
+        assert_eq!(Workload::read(&cron, &reference("CronJob", None), "web").unwrap().image, "w");
         let custom =
             WorkloadRef { template_path: Some("spec.workload".to_owned()), ..reference("CloneSet", None) };
-        assert_eq!(Workload::read(&json!({"spec": {"workload": template}}), &custom).unwrap().image, "w");
+        assert_eq!(
+            Workload::read(&json!({"spec": {"workload": template}}), &custom, "web").unwrap().image,
+            "w"
+        );
     }
 
     #[rstest]

@@ -3,9 +3,10 @@
 //! A reference belongs to a digest only if the registry has said so. No object in the cluster can prove it: everyone who may
 //! create `ConfigMaps` can write an image into an annotation, and a pod would get another image than it asked for.
 
-use api::{Binding, CreationPolicy, Resolve};
+use api::Binding;
 use oci::Digest;
 
+use crate::bind;
 use crate::plan::{Applied, Facts};
 use crate::report::Report;
 use crate::spec::Desired;
@@ -17,11 +18,10 @@ use crate::workload::Workload;
 pub const MOST: usize = 100;
 
 /// The bindings after a pass, newest first. The same list as before if nothing about them changed, and none for a resource
-/// that follows no workload.
+/// whose pods cannot be bound: nobody would keep them up to date.
 #[must_use]
 pub fn after(before: &[Binding], desired: &Desired, report: &Report) -> Vec<Binding> {
-    if desired.workload.is_none() {
-        // Nobody keeps them any more.
+    if desired.workload.is_none() || bind::by_spec(desired).is_some() {
         return Vec::new();
     }
     let mut bindings = before.to_vec();
@@ -36,11 +36,8 @@ pub fn after(before: &[Binding], desired: &Desired, report: &Report) -> Vec<Bind
 /// The workload and the config to bind. A config without proof, or without a revision, is not bound.
 fn bindable<'a>(desired: &'a Desired, report: &'a Report) -> Option<(&'a Workload, &'a Applied)> {
     let workload = desired.workload.as_deref().filter(|_| !report.repaired)?;
-    let is_bound = desired.target.creation_policy != CreationPolicy::Merge
-        && workload.reference.resolve == Resolve::Template
-        && !workload.container.is_empty();
     let applied = report.applied().filter(|applied| applied.facts().proven)?;
-    is_bound.then_some((workload, applied))
+    (!workload.container.is_empty()).then_some((workload, applied))
 }
 
 /// The bindings that an applied config makes: for the image of the pod template if the registry has just resolved it to the
