@@ -18,10 +18,10 @@ use crate::workload::Workload;
 pub const MOST: usize = 100;
 
 /// The bindings after a pass, newest first. The same list as before if nothing about them changed, and none for a resource
-/// whose pods cannot be bound: nobody would keep them up to date.
+/// that follows no workload. A spec that cannot bind adds nothing, but pods of an image that was bound still find its config.
 #[must_use]
 pub fn after(before: &[Binding], desired: &Desired, report: &Report) -> Vec<Binding> {
-    if desired.workload.is_none() || bind::by_spec(desired).is_some() {
+    if desired.workload.is_none() {
         return Vec::new();
     }
     let mut bindings = before.to_vec();
@@ -37,7 +37,8 @@ pub fn after(before: &[Binding], desired: &Desired, report: &Report) -> Vec<Bind
 fn bindable<'a>(desired: &'a Desired, report: &'a Report) -> Option<(&'a Workload, &'a Applied)> {
     let workload = desired.workload.as_deref().filter(|_| !report.repaired)?;
     let applied = report.applied().filter(|applied| applied.facts().proven)?;
-    (!workload.container.is_empty()).then_some((workload, applied))
+    let is_bound = bind::by_spec(desired).is_none() && !workload.container.is_empty();
+    is_bound.then_some((workload, applied))
 }
 
 /// The bindings that an applied config makes: for the image of the pod template if the registry has just resolved it to the
