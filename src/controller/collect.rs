@@ -105,8 +105,9 @@ pub(super) async fn plan<R, C: Cluster>(
     let follows = view.desired.as_ref().is_ok_and(|desired| desired.workload.is_some());
     let waits = follows || !check.bound.is_empty() || recall.was_bound(now);
     let is_ripe = |name: &str| {
-        let since_before = before.and_then(|before| before.is_ripe(name, now));
-        !check.bound.contains(name) && since_before.unwrap_or(!waits)
+        // A resource that has bound nothing waits for nothing.
+        let is_old = || before.and_then(|before| before.is_ripe(name, now)) == Some(true);
+        !check.bound.contains(name) && (!waits || is_old())
     };
     let is_unused = |name: &str| !usage.config_maps.contains(name) && is_ripe(name);
     let unused: BTreeSet<_> =

@@ -79,7 +79,10 @@ async fn a_release_switches_them_on_and_off(shared: Shared) -> Result<()> {
     let (first, second) = (shared.namespace("bind").await?, shared.namespace("bind").await?);
     let helm = async |verb: &str, name: &str, namespace: &str, bind: &str| {
         let chart = tools.chart();
-        let values = [format!("--set=bind.enabled={bind}"), format!("--set=namespaces={{{namespace}}}")];
+        let values = [
+            format!("--set=bind.enabled={bind},workloads.enabled=true"),
+            format!("--set=namespaces={{{namespace}}}"),
+        ];
         let fixed = ["--set=crds.install=false", "--set=replicas=0", "--namespace", namespace];
         let args = [&[verb, name, &chart, &values[0], &values[1]], &fixed[..]].concat();
         cluster.helm(&args).await

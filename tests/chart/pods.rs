@@ -27,11 +27,12 @@ async fn replica_sets(shared: &Shared, namespace: &str) -> Result<Vec<Value>> {
 /// The status that the `ReplicaSet` controller writes counts Pods that were admitted.
 async fn restricted_namespaces_admit_its_pods(shared: Shared) -> Result<()> {
     let full = shared.tools.values("full");
-    // Objects of other projects have a test of their own; the class belongs into another namespace.
+    // Objects of other projects have a test of their own; the class belongs into another namespace, and only one release of a
+    // cluster can have the admission policies.
     let full = [
         "--values",
         &full,
-        "--set=metrics.serviceMonitor.enabled=false,metrics.prometheusRule.enabled=false,priorityClassName=",
+        "--set=metrics.serviceMonitor.enabled=false,metrics.prometheusRule.enabled=false,priorityClassName=,bind.enabled=false",
     ];
     for (args, replicas) in [(&[] as &[&str], 2), (&full, 3)] {
         let namespace = install(&shared, &[args, &["--set=rbac.create=false"]].concat()).await?;
