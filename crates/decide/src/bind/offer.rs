@@ -34,7 +34,7 @@ pub fn needs_offer(desired: &Desired) -> bool {
     desired.workload.as_ref().is_some_and(|workload| workload.bind.is_some()) && by_spec(desired).is_none()
 }
 
-/// Why pods of the workload cannot be bound, whatever the cluster offers.
+/// Why the spec does not let pods of the workload be bound, in any cluster.
 #[must_use]
 pub fn by_spec(desired: &Desired) -> Option<&'static str> {
     let workload = desired.workload.as_ref()?;
