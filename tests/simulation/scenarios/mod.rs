@@ -2,6 +2,9 @@
 
 mod stories;
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::acts::{Act, Back};
 use crate::driver::{Simulation, within_runtime};
 use crate::names::RESOURCES;
@@ -169,32 +172,78 @@ impl Simulation {
 }
 
 /// Plays every story with each of these troubles at each of its steps.
-fn each(troubles: impl Fn(usize) -> Vec<Trouble>) {
+fn each(troubles: impl Fn(usize) -> Vec<Trouble> + Sync) {
     // One story alone, by a part of its name.
     let only = std::env::var("SIMULATION_STORY").unwrap_or_default();
     each_of(SCENARIOS.iter().filter(|scenario| scenario.name.contains(&only)), troubles);
 }
 
-fn each_of(scenarios: impl Iterator<Item = &'static Scenario>, troubles: impl Fn(usize) -> Vec<Trouble>) {
-    let mut played = 0;
-    let mut broken = Vec::new();
-    for scenario in scenarios {
-        let (steps, violation, lines) = play(scenario, Trouble::Nothing, true);
-        assert!(violation.is_none(), "'{}' alone: {violation:#?}\n{}", scenario.name, lines.join("\n"));
-        for trouble in (0..=steps).flat_map(&troubles) {
-            played += 1;
-            if let (_, Some(violation), _) = play(scenario, trouble, false) {
-                broken.push((scenario, trouble, violation));
-            }
+/// A story with a trouble that broke a rule.
+type Broken = (&'static Scenario, Trouble, Violation);
+
+/// Several stories at once: each is played by one thread.
+fn each_of(
+    scenarios: impl Iterator<Item = &'static Scenario>,
+    troubles: impl Fn(usize) -> Vec<Trouble> + Sync,
+) {
+    let scenarios: Vec<&Scenario> = scenarios.collect();
+    let (next, played, broken) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (count, found) = all_of(scenario, &troubles);
+            played.fetch_add(count, Ordering::Relaxed);
+            broken.lock().unwrap().extend(found);
         }
-    }
-    println!("{played} stories");
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        for thread in running {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+    });
+    println!("{} stories", played.into_inner());
+    let broken: Vec<Broken> = broken.into_inner().unwrap();
     for (scenario, trouble, violation) in &broken {
         println!("'{}', {trouble:?}: {}", scenario.name, violation.rule);
     }
     if let Some((scenario, trouble, Violation { rule, what })) = broken.first() {
         let (_, _, lines) = play(scenario, *trouble, true);
         panic!("{}\n'{}', {trouble:?}, breaks the rule '{rule}': {what}", lines.join("\n"), scenario.name);
+    }
+}
+
+/// Plays a story with each trouble. Returns how often it was played with one.
+fn all_of(scenario: &'static Scenario, troubles: impl Fn(usize) -> Vec<Trouble>) -> (usize, Vec<Broken>) {
+    let (steps, violation, lines) = play(scenario, Trouble::Nothing, true);
+    assert!(violation.is_none(), "'{}' alone: {violation:#?}\n{}", scenario.name, lines.join("\n"));
+    let troubles = (0..=steps).flat_map(troubles).filter(|trouble| trouble.matters_to(scenario));
+    let mut played = 0;
+    let broken = troubles.inspect(|_| played += 1).filter_map(|trouble| {
+        let (_, violation, _) = play(scenario, trouble, false);
+        violation.map(|violation| (scenario, trouble, violation))
+    });
+    let broken = broken.collect();
+    (played, broken)
+}
+
+impl Trouble {
+    /// What happens to a workload matters only to a story that has one.
+    fn matters_to(&self, scenario: &Scenario) -> bool {
+        let is_of_a_workload = |act: &Act| {
+            matches!(act, Act::SetImage(..) | Act::Undo(..) | Act::DropSets(..) | Act::Undeploy(..))
+        };
+        match self {
+            Self::Act(_, acts) => scenario.follows() || !acts.iter().any(is_of_a_workload),
+            _ => true,
+        }
+    }
+}
+
+impl Scenario {
+    fn follows(&self) -> bool {
+        let acts = [self.before, self.between, self.change];
+        acts.into_iter().flatten().any(|act| matches!(act, Act::Follow(..)))
     }
 }
 
