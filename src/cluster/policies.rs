@@ -35,6 +35,7 @@ impl Policies {
 }
 
 async fn ask(client: &Client) -> Offer {
+    let version = bind::version();
     for policy in bind::policies() {
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         let (kind, name) = (text(&policy["kind"]), text(&policy["metadata"]["name"]));
@@ -43,7 +44,7 @@ async fn ask(client: &Client) -> Offer {
         let api: Api<DynamicObject> =
             Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&gvk, &plural));
         match limited(api.get_metadata_opt(&name)).await {
-            Ok(Some(object)) if object.labels().get(bind::VERSION) == Some(&bind::version()) => {}
+            Ok(Some(object)) if object.labels().get(bind::VERSION) == Some(&version) => {}
             Ok(Some(_)) => return Offer::OtherVersion(format!("{kind} '{name}'")),
             Ok(None) => return missing(client, &kind, &name).await,
             // Without the right to read them it can still be told whether there could be any.

@@ -1,6 +1,6 @@
 //! Which resources follow which workload.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::Resolve;
@@ -30,7 +30,10 @@ pub(super) struct Followers(Arc<Mutex<Known>>);
 struct Known {
     by_workload: HashMap<Address, HashMap<Key, Resolve>>,
     of: HashMap<Key, Address>,
-    /// The kinds beyond those of Kubernetes.
+    /// The kinds beyond those of Kubernetes, each with the number of workloads that are followed. An event costs as much with
+    /// 10,000 resources as with one.
+    used: BTreeMap<WorkloadKind, usize>,
+    /// Those of them that are watched.
     others: watch::Sender<BTreeSet<WorkloadKind>>,
 }
 
@@ -63,6 +66,7 @@ impl Followers {
         let mut known = self.known();
         known.by_workload.clear();
         known.of.clear();
+        known.used.clear();
         for (key, resource) in all {
             known.add(key, resource);
         }
@@ -104,7 +108,11 @@ pub(super) fn followed(key: &Key, resource: &Guarded) -> Option<(Address, Resolv
 impl Known {
     fn add(&mut self, key: &Key, resource: &Guarded) {
         let Some((address, resolve)) = followed(key, resource) else { return };
-        self.by_workload.entry(address.clone()).or_default().insert(key.clone(), resolve);
+        let followers = self.by_workload.entry(address.clone()).or_default();
+        if followers.is_empty() && address.kind.plural().is_none() {
+            *self.used.entry(address.kind.clone()).or_default() += 1;
+        }
+        followers.insert(key.clone(), resolve);
         self.of.insert(key.clone(), address);
     }
 
@@ -114,13 +122,23 @@ impl Known {
             followers.remove(key);
             if followers.is_empty() {
                 self.by_workload.remove(&address);
+                self.unused(&address.kind);
+            }
+        }
+    }
+
+    /// A workload of this kind is not followed any more.
+    fn unused(&mut self, kind: &WorkloadKind) {
+        if let Some(count) = self.used.get_mut(kind) {
+            *count -= 1;
+            if *count == 0 {
+                self.used.remove(kind);
             }
         }
     }
 
     fn publish(&self) {
-        let kinds = self.by_workload.keys().map(|address| &address.kind);
-        let others: BTreeSet<&WorkloadKind> = kinds.filter(|kind| kind.plural().is_none()).collect();
+        let others: BTreeSet<&WorkloadKind> = self.used.keys().collect();
         if others.len() > MAX_OTHER_KINDS {
             tracing::warn!(
                 kinds = others.len(),
@@ -181,7 +199,7 @@ mod tests {
         assert_eq!(followers.of(&deployment("api")), Following::default());
         followers.gone(&web);
         assert!(followers.workloads(&deployment("web").kind).is_empty());
-        assert!(followers.known().of.is_empty());
+        assert!(followers.known().of.is_empty() && followers.known().used.is_empty());
     }
 
     #[test]
@@ -202,5 +220,14 @@ mod tests {
             followers.seen(&key, &spec);
         }
         assert_eq!(others.borrow_and_update().len(), MAX_OTHER_KINDS);
+        for number in 0..100 {
+            followers.gone(&Key::new("shop", &format!("web-{number}")));
+        }
+        assert_eq!(
+            others.borrow_and_update().iter().map(|kind| &*kind.kind).collect::<Vec<_>>(),
+            ["Rollout"]
+        );
+        followers.gone(&web);
+        assert!(others.borrow_and_update().is_empty());
     }
 }
