@@ -37,8 +37,14 @@ async fn a_new_image_brings_its_config(bench: Bench) -> Result<()> {
     bench.wait_data("web", &content("one")).await?;
     bench.kubectl(&["set", "image", "deployment/web", &format!("web={}", second.image)]).await?;
     bench.wait_data("web", &content("two")).await?;
-    let status = bench.ready("web").await?.status.context("a status")?;
-    same("image", status.image.map(|image| image.digest), Some(second.digest))?;
+    // The target comes before the status, and the generation is the same as before.
+    bench
+        .wait("web", "to name the new image", |config| {
+            let image = config.seen()?.image.as_ref().map(|image| image.digest.as_str());
+            same("image", image, Some(&*second.digest))
+        })
+        .await?;
+    bench.ready("web").await?;
     bench.kubectl(&["rollout", "undo", "deployment/web"]).await?;
     bench.wait_data("web", &content("one")).await?;
     Ok(())
